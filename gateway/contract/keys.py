@@ -1,0 +1,48 @@
+"""Names in Redis. Everything here can be lost and is rebuilt: PostgreSQL is the truth.
+
+A snapshot is written as an immutable document first, then the pointer moves, then the channel
+rings. A reader that finds a pointer without its document keeps what it has.
+"""
+
+POLICY_CURRENT = "qm:policy:current"  # the version, a number
+ROUTING_CURRENT = "qm:routing:current"
+POLICY_CHANNEL = "qm:policy"  # message: the version
+ROUTING_CHANNEL = "qm:routing"
+REVOKED_CHANNEL = "qm:revoked"  # message: the hexadecimal hash of a key
+REPORT_SECONDS = 15
+SNAPSHOT_SECONDS = 86_400  # old documents stay for requests that were admitted with them
+
+
+def policy_doc(version: int) -> str:
+    return f"qm:policy:v{version}"
+
+
+def routing_doc(version: int) -> str:
+    return f"qm:routing:v{version}"
+
+
+def report(worker: str) -> str:
+    return f"qm:report:{worker}"
+
+
+REPORTS = "qm:report:*"
+
+
+def rate(tenant_id: int, limit_id: int, kind: str) -> str:
+    """Theoretical arrival time of a GCRA limit; `kind` is "rpm" or "tpm"."""
+    return f"{{t{tenant_id}}}:{kind}:{limit_id}"
+
+
+def leases(tenant_id: int, limit_id: int) -> str:
+    """Sorted set of running requests, scored by the expiry of their lease."""
+    return f"{{t{tenant_id}}}:leases:{limit_id}"
+
+
+def budget(tenant_id: int, limit_id: int, period: str) -> str:
+    """Hash with `spent`, `held` (micro-units) and `gen`. Without `gen` it was lost."""
+    return f"{{t{tenant_id}}}:budget:{limit_id}:{period}"
+
+
+def reservation(tenant_id: int, reservation_id: str) -> str:
+    """Hash of one reservation: what is held where, so that it is settled exactly once."""
+    return f"{{t{tenant_id}}}:res:{reservation_id}"

@@ -1,0 +1,60 @@
+"""The routing snapshot: which pools answer for a model, where they are, how they are weighted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.contract.outcomes import TrafficClass
+
+SCHEMA = 1
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
+    """Latency objective of a class, in milliseconds."""
+
+    ttft_ms: int
+    itl_ms: int
+    queue_ms: int  # longest wait in the gateway before the request is timed out
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    address: str  # host:port of one pod
+    pod: str
+    node: str = ""
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """The ready endpoints of one release in one cluster."""
+
+    id: str
+    deployment_id: int
+    release_id: int
+    release: str  # fingerprint, `rel-<digest12>`
+    cluster: str
+    region: str
+    weight: int  # share of the service's traffic; 0 takes nothing new
+    endpoints: tuple[Endpoint, ...]
+    max_num_seqs: int = 256  # a pod
+    hosted: bool = False
+    confidential: bool = False
+    priority_scheduling: bool = False
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    name: str  # the served model name that clients send
+    pools: tuple[Pool, ...]
+    objectives: dict[TrafficClass, Objective]
+    max_model_len: int = 4096
+    default_max_tokens: int = 256
+    max_queue: int = 256  # waiting requests of the service in one gateway worker
+    request_seconds: float = 300.0  # longest whole request
+    chunk_seconds: float = 30.0  # longest silence between two chunks
+    fallbacks: tuple[str, ...] = ()  # other services, in order
+
+
+class RoutingSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    version: int
+    issued_at: float
+    services: dict[str, Service]

@@ -1,0 +1,79 @@
+"""The usage event: one wide record a request, and the report of a gateway worker."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.contract.outcomes import Outcome, TrafficClass, UsageQuality
+
+SCHEMA = 1
+EVENT_TYPE = "quartermaster.usage.v1"  # CloudEvents `type` at the ingest door
+
+
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to one request. Quantities only: money is the ledger's business.
+
+    Times are microseconds since the epoch (UTC); durations are milliseconds, None when the
+    request never got that far. Unauthenticated requests have no tenant and make no event.
+    """
+
+    schema: int = SCHEMA
+    request_id: str  # UUIDv7, the billing key
+    tenant_id: int
+    application_id: int
+    credential_id: int
+    model: str  # as asked for
+    service_id: int | None = None
+    deployment_id: int | None = None
+    release_id: int | None = None
+    release: str = ""  # fingerprint that answered
+    cluster: str = ""
+    pod: str = ""
+    traffic_class: TrafficClass
+    outcome: Outcome
+    reason: str = ""
+    modifiers: tuple[str, ...] = ()  # "rerouted", "degraded:<why>", "max_tokens_capped" ...
+    rerouted_from: str = ""
+    stream: bool = False
+    http_status: int
+    finish_reason: str = ""
+    usage_quality: UsageQuality = UsageQuality.NONE
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # part of prompt_tokens
+    completion_tokens: int = 0
+    started_at: int
+    finished_at: int
+    queue_ms: float | None = None
+    ttft_ms: float | None = None
+    itl_ms: float | None = None  # mean gap between tokens
+    itl_p95_ms: float | None = None
+    gpu_ms: int = 0  # time in the engine, for cost attribution
+    worker: str = ""
+    policy_version: int = 0
+    routing_version: int = 0
+    price_version: int = 0
+    limit_versions: tuple[int, ...] = ()
+    engine_id: str = ""
+    demo: bool = False
+
+
+class PoolReport(msgspec.Struct, frozen=True, kw_only=True):
+    in_flight: int
+    queued: int
+    limit: int
+
+
+class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Written every 2 s with a life of 15 s; drift of versions shows from it."""
+
+    worker: str
+    at: float
+    policy_version: int
+    routing_version: int
+    in_flight: int
+    spool_events: int  # not yet acknowledged by the ingest door
+    spool_oldest_seconds: float
+    pools: dict[str, PoolReport]
+    flags: tuple[str, ...] = ()  # "degraded:quota", "degraded:policy" ...
+    requests_total: int = 0
+    resident_bytes: int = 0
