@@ -1,0 +1,84 @@
+"""The test database, in which row level security really binds.
+
+Tables are made by the role that owns them; tests then connect as the role of web and workers,
+which owns nothing: a missing policy or grant fails here as it would in production.
+"""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connection
+from django.test import TransactionTestCase
+from django.test.utils import setup_databases
+from psycopg import sql
+
+from sandbox.stores.postgres import connect_as_superuser
+from tests.plugins.stores import SOCKETS
+
+TABLES = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'django_migrations'
+    ORDER BY relname
+"""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment, django_db_modify_db_settings, django_db_blocker
+) -> Generator[None]:
+    """Migrate as the owner, then be the application. The servers' end is the database's end."""
+    with django_db_blocker.unblock():
+        application = connection.settings_dict["USER"]
+        become(urlsplit(os.environ["DATABASE_OWNER_URL"]).username)
+        setup_databases(verbosity=0, interactive=False, serialized_aliases=[])
+        become(application)
+        sown = Seeds()
+    # Django would truncate as the application, which may not, and past triggers, which forbid it.
+    original = TransactionTestCase._fixture_teardown
+    TransactionTestCase._fixture_teardown = lambda _self: sown.restore()
+    yield
+    TransactionTestCase._fixture_teardown = original
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.close_pool()
+
+
+def become(role: str | None) -> None:
+    connection.close()
+    connection.close_pool()
+    connection.settings_dict["USER"] = role
+
+
+def superuser() -> psycopg.Connection:
+    """Connect past row level security and triggers: for cleaning and for looking underneath."""
+    return connect_as_superuser(Path(os.environ[SOCKETS]), connection.settings_dict["NAME"])
+
+
+class Seeds:
+    """The rows that migrations made, to which every transactional test returns."""
+
+    def __init__(self) -> None:
+        with superuser() as server:
+            self.tables = [sql.Identifier(name) for (name,) in server.execute(TABLES)]
+            copies = {table: self._read(server, table) for table in self.tables}
+        self.rows = {table: copy for table, copy in copies.items() if copy}
+
+    def restore(self) -> None:
+        with superuser() as server, server.transaction():
+            server.execute("SET LOCAL session_replication_role = replica")  # no triggers
+            server.execute("SET LOCAL lock_timeout = '20s'")  # a test left a transaction open
+            server.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(self.tables)))
+            for table, rows in self.rows.items():
+                copy = sql.SQL("COPY {} FROM STDIN").format(table)
+                with server.cursor().copy(copy) as into:
+                    into.write(rows)
+
+    @staticmethod
+    def _read(server: psycopg.Connection, table: sql.Identifier) -> bytes:
+        query = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(table)
+        with server.cursor().copy(query) as copy:
+            return b"".join(bytes(part) for part in copy)

@@ -1,0 +1,57 @@
+"""Private PostgreSQL and Valkey for a test run.
+
+Loaded by `-p tests.plugins.stores`, early enough to set the environment before the settings are
+read. Each pytest process has its own servers, so runs beside each other never meet, and a
+DATABASE_URL in the environment is never touched. POSTGRES_BIN chooses another PostgreSQL.
+QM_TEST_DATA names the folder for the servers' files; the default is in memory where possible.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandbox.stores.launcher import launch
+
+SETTINGS = {
+    "QM_SECRET_KEY": "a-key-for-tests-only-that-protects-nothing-at-all",
+    "QM_ENVIRONMENT": "tests",
+}
+# Tells the workers of pytest-xdist that their controller started the servers.
+SOCKETS = "QM_TEST_SOCKETS"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Start the servers before pytest-django reads the settings: wrappers run before its hook."""
+    if SOCKETS not in os.environ:
+        stack = ExitStack()
+        early_config.add_cleanup(stack.close)
+        start(stack)
+    return (yield)
+
+
+def start(stack: ExitStack) -> None:
+    for name in [name for name in os.environ if name.startswith(("QM_", "DATABASE_", "REDIS_"))]:
+        if name != "QM_TEST_DATA":
+            del os.environ[name]  # what the developer's shell says is not what tests use
+    folder = Path(os.environ.get("QM_TEST_DATA") or stack.enter_context(scratch_folder()))
+    running = stack.enter_context(launch(folder / "stores", throwaway=True, quiet=True))
+    os.environ.update(SETTINGS | running.urls)
+    os.environ |= {"QM_DATA": str(folder / "data"), SOCKETS: str(running.sockets)}
+    stack.callback(os.environ.pop, SOCKETS, None)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Yield a folder that servers under another account may pass through; remove it at the end."""
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    path = tempfile.mkdtemp(prefix="qm-test-", dir=where)
+    Path(path).chmod(0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
