@@ -1,0 +1,83 @@
+"""Who asks, and whose rows the request may see: the two middlewares every view stands on."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from tenants.base.scope import scope_of
+from tenants.errors import ConsoleError
+from tenants.queries.access import viewer_of_secret, viewer_of_user
+from tenants.rules.access import Viewer
+
+Handler = Callable[[HttpRequest], HttpResponse]
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+class RequestIdMiddleware:
+    """Give every request an id, in its logs and in its answer."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class ViewerMiddleware:
+    """Set `request.viewer` and run the view inside the viewer's scope and transaction.
+
+    A view marked `own_scope` opens scopes itself (streams, the ingest door). A refusal raised by
+    a page rolls the transaction back and is shown with the sentence that the API would answer.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        viewer = identify(request)
+        request.viewer = viewer  # type: ignore[attr-defined]
+        if viewer is None or getattr(view, "own_scope", False):
+            return None
+        structlog.contextvars.bind_contextvars(actor=viewer.email)
+        try:
+            with scope_of(viewer):
+                return view(request, *args, **kwargs)
+        except ConsoleError as refusal:
+            return refused(request, refusal)
+
+
+def own_scope(view: V) -> V:
+    view.own_scope = True  # type: ignore[attr-defined]
+    return view
+
+
+def identify(request: HttpRequest) -> Viewer | None:
+    """A bearer secret wins over the session: a token never gains a person's wider roles."""
+    request_id = getattr(request, "request_id", "")
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return viewer_of_secret(secret.strip(), request_id=request_id)
+    if request.user.is_authenticated and request.user.is_active:
+        return viewer_of_user(request.user, request_id=request_id)
+    return None
+
+
+def refused(request: HttpRequest, refusal: ConsoleError) -> HttpResponse:
+    """Show a refusal as a page, or as a fragment where HTMX asked for one."""
+    htmx = getattr(request, "htmx", None)
+    template = "shell/refusal_fragment.html" if htmx else "shell/refusal.html"
+    return render(request, template, {"refusal": refusal}, status=refusal.status)

@@ -1,0 +1,26 @@
+"""The worker's door and the metronome. Due work is found in tables, never in the schedule."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+
+app = Celery("quartermaster")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["tenants", "fleet", "billing"])
+
+# Two metronomes do no harm: every task claims its rows.
+app.conf.beat_schedule = {
+    "sweep rollouts": {"task": "fleet.tasks.sweep_rollouts", "schedule": 5.0},
+    "publish routing": {"task": "fleet.tasks.publish_routing", "schedule": 5.0},
+    "publish policy": {"task": "tenants.tasks.publish_policy", "schedule": 5.0},
+    "expire changes": {"task": "tenants.tasks.expire_changes", "schedule": 30.0},
+    "find degradation": {"task": "fleet.tasks.find_degradation", "schedule": 30.0},
+    "trim observations": {"task": "fleet.tasks.trim_observations", "schedule": 600.0},
+    "roll up usage": {"task": "billing.tasks.roll_up", "schedule": 5.0},
+    "keep budgets": {"task": "billing.tasks.keep_budgets", "schedule": 5.0},
+    "rate usage": {"task": "billing.tasks.rate", "schedule": 15.0},
+    "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
+    "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
+}

@@ -1,0 +1,1 @@
+"""What every REST door shares: authentication, strict JSON, problems, pages, ETags, idempotency."""

@@ -1,0 +1,87 @@
+"""The base of REST views: the viewer, ETags, idempotent writes, cursor pages."""
+
+import hashlib
+from typing import Any
+
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from tenants.actions.idempotency import claim_key, keep_answer
+from tenants.errors import Invalid, PreconditionRequired
+from tenants.rules.access import Viewer
+
+
+class Pages(CursorPagination):
+    """Cursor pages, newest first, over an ordering that is unique and never null."""
+
+    ordering = "-id"
+    page_size = 100
+    page_size_query_param = "limit"
+    max_page_size = 1000
+
+
+class ConsoleView(APIView):
+    """A door: parse, call one action or query, answer.
+
+    A write may carry `Idempotency-Key`: the same key and body get the first answer again, another
+    body is refused. The claim is part of the write's transaction, so a repeat that arrives while
+    the first one runs waits for it.
+    """
+
+    pagination_class = Pages
+
+    @property
+    def viewer(self) -> Viewer:
+        viewer: Viewer = self.request.user.viewer
+        return viewer
+
+    def expected_version(self) -> int:
+        """The version named in If-Match, which a change of a versioned object requires."""
+        given = self.request.headers.get("If-Match")
+        if given is None:
+            raise PreconditionRequired("Send If-Match with the ETag of what you read")
+        try:
+            return int(given.strip().removeprefix("W/").strip('"').rpartition("-")[2])
+        except ValueError as error:
+            raise Invalid(**{"If-Match": "Not an ETag of this API"}) from error
+
+    def page(self, rows: Any, serializer: Any) -> Response:  # noqa: ANN401  # any query set
+        paginator = self.pagination_class()
+        page = paginator.paginate_queryset(rows, self.request, view=self)
+        return paginator.get_paginated_response(serializer(page, many=True).data)
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        self._claimed = None
+        return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        key = request.headers.get("Idempotency-Key")
+        if key and request.method in {"POST", "PUT", "PATCH", "DELETE"}:
+            body = request._request.body
+            print_of = hashlib.sha256(f"{request.method} {request.path}\n".encode() + body)
+            self._claimed = claim_key(self.viewer, key, print_of.hexdigest())
+            if self._claimed.answer is not None:
+                raise AnsweredBefore(self._claimed.answer)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, AnsweredBefore):
+            status, data = exc.answer
+            return Response(data, status=status, headers={"Idempotent-Replayed": "true"})
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        final = super().finalize_response(request, response, *args, **kwargs)
+        claimed = self._claimed
+        if claimed is not None and claimed.answer is None and final.status_code < 400:
+            keep_answer(claimed, final.status_code, final.data)
+        return final
+
+
+class AnsweredBefore(Exception):  # noqa: N818  # control flow, named for what happened
+    def __init__(self, answer: tuple[int, Any]) -> None:
+        self.answer = answer

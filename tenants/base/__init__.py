@@ -1,0 +1,1 @@
+"""What every app builds on: scope (row level security), its migration, abstract rows."""

@@ -1,0 +1,70 @@
+"""Abstract tables every app may build on."""
+
+import uuid
+from datetime import timedelta
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from tenants.errors import Stale
+
+CLAIM = timedelta(minutes=1)
+
+
+class Claimable(models.Model):
+    """A row that one worker at a time may move. The row is the truth, a task only a nudge.
+
+    `fence` rises with every claim and is stamped on every effect, so that the effect of a worker
+    that was frozen and came back is told apart. All comparisons use the database's clock.
+    """
+
+    look_again = models.DateTimeField(null=True, db_index=True)  # null: nothing left to do
+    claim = models.UUIDField(null=True, editable=False)
+    claim_until = models.DateTimeField(null=True, editable=False)
+    fence = models.BigIntegerField(default=0, editable=False)
+    failures = models.PositiveSmallIntegerField(default=0)  # passes that raised, in a row
+    failure = models.TextField(blank=True)  # the traceback of the last one
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def take_claim(cls, pk: int, *, hold: timedelta = CLAIM) -> uuid.UUID | None:
+        """Take the row for `hold`. None: another worker has it."""
+        claim = uuid.uuid4()
+        free = Q(claim_until=None) | Q(claim_until__lt=Now())
+        rows = cls._default_manager.filter(free, pk=pk)
+        taken = rows.update(claim=claim, claim_until=Now() + hold, fence=F("fence") + 1)
+        return claim if taken else None
+
+    @classmethod
+    def record(cls, pk: int, claim: uuid.UUID, **changes: Any) -> bool:
+        """Write the result of a pass and free the row. False: the claim was lost, drop it."""
+        rows = cls._default_manager.filter(pk=pk, claim=claim)
+        return bool(rows.update(claim=None, claim_until=None, **changes))
+
+
+class Versioned(models.Model):
+    """A row that people edit: `version` rises with every change and makes the ETag."""
+
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.pk}-{self.version}"'
+
+    def change(self, expected: int | None, **fields: Any) -> Self:
+        """Change fields if the version is still `expected` (None: whatever it is now)."""
+        rows = type(self)._default_manager.filter(pk=self.pk, version=expected or self.version)
+        changed = rows.update(version=F("version") + 1, changed_at=Now(), **fields)
+        if not changed:
+            raise Stale("Somebody else changed this meanwhile: look at it again, then retry")
+        self.refresh_from_db()
+        return self

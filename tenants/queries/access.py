@@ -1,0 +1,70 @@
+"""Who is asking: turn a session's user or a bearer secret into a Viewer."""
+
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from tenants.base.scope import fleet_scope
+from tenants.models import AccessToken, RoleBinding, UsageSource, User
+from tenants.rules.access import Binding, Permission, Role, Viewer
+from tenants.rules.secrets import Kind, digest, kind_of
+
+USED_EVERY = timedelta(minutes=1)  # last use is a rough figure, not a write a request
+
+
+def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
+    return Viewer(
+        user_id=user.pk, email=user.email, bindings=bindings_of(user.pk), request_id=request_id
+    )
+
+
+def viewer_of_secret(secret: str, *, request_id: str = "") -> Viewer | None:
+    """The viewer behind an access token or a usage source. None: unknown, expired, revoked.
+
+    A tenant's API key is no credential here, whatever it may open at the gateway.
+    """
+    kind = kind_of(secret)
+    if kind is Kind.ACCESS_TOKEN:
+        return _viewer_of_token(secret, request_id)
+    if kind is Kind.USAGE_SOURCE:
+        return _viewer_of_source(secret, request_id)
+    return None
+
+
+def bindings_of(user_id: int) -> tuple[Binding, ...]:
+    with fleet_scope():
+        rows = RoleBinding.objects.filter(user_id=user_id).values_list("role", "tenant_id")
+        return tuple(Binding(Role(role), tenant_id) for role, tenant_id in rows.order_by("id"))
+
+
+def _viewer_of_token(secret: str, request_id: str) -> Viewer | None:
+    live = AccessToken.objects.filter(revoked_at=None, expires_at__gt=Now(), user__is_active=True)
+    token = live.select_related("user").filter(digest=digest(secret)).first()
+    if token is None:
+        return None
+    unused = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USED_EVERY)
+    AccessToken.objects.filter(unused, pk=token.pk).update(last_used_at=Now())
+    return Viewer(
+        user_id=token.user_id,
+        email=token.user.email,
+        bindings=bindings_of(token.user_id),
+        allowed=frozenset(Permission(p) for p in token.permissions),
+        token_id=token.pk,
+        via="token",
+        request_id=request_id,
+    )
+
+
+def _viewer_of_source(secret: str, request_id: str) -> Viewer | None:
+    source = UsageSource.objects.filter(revoked_at=None, digest=digest(secret)).first()
+    if source is None:
+        return None
+    return Viewer(
+        user_id=None,
+        email=f"source:{source.name}",
+        allowed=frozenset({Permission.INGEST_USAGE}),
+        via="source",
+        source_id=source.pk,
+        request_id=request_id,
+    )

@@ -1,0 +1,1 @@
+"""Thinking without a clock, a database or a network."""

@@ -1,0 +1,34 @@
+"""The shape of the code base: small files, small functions, a word from every package."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("console", "tenants", "fleet", "billing", "gateway", "sandbox")
+FILES = [
+    p.relative_to(ROOT)
+    for app in APPS
+    for p in (ROOT / app).rglob("*.py")
+    if "migrations" not in p.parts
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_file_is_small(path):
+    assert len((ROOT / path).read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_functions_are_small(path):
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 50, f"{path}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_each_package_says_what_it_owns(app):
+    text = ast.get_docstring(ast.parse((ROOT / app / "__init__.py").read_text())) or ""
+    assert "Owns" in text
+    assert "Start reading at" in text
