@@ -64,15 +64,15 @@ class Seeds:
     def __init__(self) -> None:
         with superuser() as server:
             self.tables = [sql.Identifier(name) for (name,) in server.execute(TABLES)]
-            copies = {table: self._read(server, table) for table in self.tables}
-        self.rows = {table: copy for table, copy in copies.items() if copy}
+            copies = [(table, self._read(server, table)) for table in self.tables]
+        self.rows = [(table, copy) for table, copy in copies if copy]
 
     def restore(self) -> None:
         with superuser() as server, server.transaction():
             server.execute("SET LOCAL session_replication_role = replica")  # no triggers
             server.execute("SET LOCAL lock_timeout = '20s'")  # a test left a transaction open
             server.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(self.tables)))
-            for table, rows in self.rows.items():
+            for table, rows in self.rows:
                 copy = sql.SQL("COPY {} FROM STDIN").format(table)
                 with server.cursor().copy(copy) as into:
                     into.write(rows)
