@@ -1,0 +1,25 @@
+from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.models.release import ModelVersion, Release
+from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
+from fleet.models.service import Deployment, Service
+from fleet.models.traffic import EngineSample, Finding, LatencySlot, TrafficSlot
+
+__all__ = [
+    "Cluster",
+    "Deployment",
+    "EngineSample",
+    "Finding",
+    "GateResult",
+    "GpuTime",
+    "LatencySlot",
+    "ModelVersion",
+    "Node",
+    "ObservedEvent",
+    "ObservedPod",
+    "Release",
+    "Rollout",
+    "RolloutEvent",
+    "Service",
+    "StartSample",
+    "TrafficSlot",
+]

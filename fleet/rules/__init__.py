@@ -1,0 +1,1 @@
+"""Thinking about the fleet: pure functions over frozen dataclasses, no clock."""

@@ -1,0 +1,150 @@
+from django.db import models
+
+from tenants.base.rows import Claimable, Versioned
+
+
+class Cluster(Versioned, Claimable):
+    """A Kubernetes that services may be placed in.
+
+    People write name, region, credential; the observer, which holds the claim, writes the rest.
+    """
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=120)
+    region = models.CharField(max_length=64)
+    namespace = models.CharField(max_length=63, default="models")
+    in_cluster = models.BooleanField(default=False)  # use the pod's own account
+    credential = models.BinaryField(default=bytes)  # kubeconfig, encrypted
+    hosted = models.BooleanField(default=False)
+    confidential = models.BooleanField(default=False)
+    server = models.CharField(max_length=200, blank=True)
+
+    observed_at = models.DateTimeField(null=True)  # last complete observation
+    observed_version = models.CharField(max_length=40, blank=True)
+    trouble = models.TextField(blank=True)  # why the last observation failed
+    permissions = models.JSONField(default=list)  # [{verb, resource, namespace, allowed, why}]
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "cluster"
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Node(models.Model):
+    """A node as it was seen. `gpus_used` counts requests of pods bound to it, ended ones left out."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="nodes")
+    name = models.CharField(max_length=253)
+    gpu_product = models.CharField(max_length=120, blank=True)
+    gpus_allocatable = models.PositiveIntegerField(default=0)
+    gpus_used = models.PositiveIntegerField(default=0)
+    clique = models.CharField(max_length=120, blank=True)
+    zone = models.CharField(max_length=64, blank=True)
+    ready = models.BooleanField(default=False)
+    cordoned = models.BooleanField(default=False)
+    taints = models.JSONField(default=list)
+    trouble = models.TextField(blank=True)
+    changed_at = models.DateTimeField()  # since when ready or not
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "node"
+        constraints = [models.UniqueConstraint(fields=["cluster", "name"], name="node_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ObservedPod(models.Model):
+    """An engine's pod as it was seen. `admitted` is ours: set after the replica was verified."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="pods")
+    deployment = models.ForeignKey(
+        "fleet.Deployment", models.SET_NULL, null=True, related_name="pods"
+    )
+    uid = models.CharField(max_length=36, unique=True)
+    name = models.CharField(max_length=253)
+    release = models.CharField(max_length=20, blank=True)  # fingerprint from its label
+    node = models.CharField(max_length=253, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    phase = models.CharField(max_length=16, blank=True)
+    ready = models.BooleanField(default=False)  # containers ready
+    admitted = models.BooleanField(default=False)
+    terminating = models.BooleanField(default=False)
+    restarts = models.PositiveIntegerField(default=0)
+    gpus = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=120, blank=True)  # CrashLoopBackOff, Unschedulable ...
+    message = models.TextField(blank=True)
+    last_log = models.TextField(blank=True)  # tail of a container that failed
+    image_id = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    ready_at = models.DateTimeField(null=True)
+    probed_at = models.DateTimeField(null=True)  # last one-token probe
+    probe = models.CharField(max_length=200, blank=True)  # its answer in words
+    probe_passes = models.PositiveIntegerField(default=0)  # in a row
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "observed_pod"
+        indexes = [models.Index(fields=["cluster", "release"], name="observed_pod_release")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ObservedEvent(models.Model):
+    """A Kubernetes event about our objects, kept longer than the cluster keeps it."""
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="events")
+    uid = models.CharField(max_length=36)
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=32)
+    name = models.CharField(max_length=253)
+    reason = models.CharField(max_length=120)
+    message = models.TextField()
+    warning = models.BooleanField(default=False)
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        db_table = "observed_event"
+        constraints = [models.UniqueConstraint(fields=["cluster", "uid"], name="event_uid")]
+        indexes = [models.Index(fields=["cluster", "name", "-at"], name="observed_event_name")]
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.name}"
+
+
+class GpuTime(models.Model):
+    """GPU-milliseconds of one hour by what the GPUs did; what cost attribution starts from.
+
+    The states of a cluster and product in one hour add up to GPUs x observed time.
+    """
+
+    class State(models.TextChoices):
+        SERVING = "serving"  # held by an admitted pod
+        LOADING = "loading"  # held by a pod that is not admitted yet
+        DRAINING = "draining"  # held by a pod that is going away
+        FREE = "free"
+        OUT = "out"  # node not ready or cordoned
+
+    hour = models.DateTimeField()
+    cluster = models.ForeignKey(Cluster, models.PROTECT)
+    gpu_product = models.CharField(max_length=120)
+    state = models.CharField(max_length=8, choices=State.choices)
+    service = models.ForeignKey("fleet.Service", models.PROTECT, null=True)
+    gpu_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "gpu_time"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "cluster", "gpu_product", "state", "service"],
+                name="gpu_time_once",
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour} {self.gpu_product} {self.state}"

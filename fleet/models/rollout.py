@@ -1,0 +1,123 @@
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from fleet.models.cluster import Cluster
+from fleet.models.release import Release
+from fleet.models.service import Service
+from fleet.rules.phases import FINAL, Phase, PlanKind, Wish
+from tenants.base.rows import Claimable
+
+
+class Rollout(Claimable):
+    """The durable move of a service from one release to another.
+
+    People write `wish`, `wish_by`, `wish_why`; the drive, holding the claim, writes the rest.
+    The inputs (plan, steps, gates) are frozen at the proposal.
+    """
+
+    service = models.ForeignKey(Service, models.PROTECT, related_name="rollouts")
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="rollouts")
+    from_release = models.ForeignKey(
+        Release, models.PROTECT, null=True, related_name="rollouts_from"
+    )
+    to_release = models.ForeignKey(Release, models.PROTECT, related_name="rollouts_to")
+    plan_kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in PlanKind])
+    plan = models.JSONField()  # fleet.rules.plan as it was when proposed
+    steps = models.JSONField()  # [{percent, hold_seconds, min_samples}]
+    replicas = models.PositiveIntegerField()
+    reason = models.TextField(blank=True)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
+    change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest
+    manifest_digest = models.CharField(max_length=64, blank=True)
+
+    wish = models.CharField(
+        max_length=8, choices=[(w.value, w.value) for w in Wish], default=Wish.RUN.value
+    )
+    wish_by = models.CharField(max_length=254, blank=True)
+    wish_why = models.TextField(blank=True)
+    wish_at = models.DateTimeField(null=True)
+
+    phase = models.CharField(
+        max_length=20, choices=[(p.value, p.value) for p in Phase], default=Phase.VALIDATING.value
+    )
+    step = models.PositiveSmallIntegerField(default=0)
+    phase_since = models.DateTimeField()
+    resume_phase = models.CharField(max_length=20, blank=True)  # where a pause came from
+    memory = models.JSONField(default=dict)  # what the phase must remember between passes
+    why = models.TextField(blank=True)  # one text for page, API, event and log
+    cause = models.CharField(max_length=32, blank=True)  # closed list, of an abort
+    started_at = models.DateTimeField(null=True)  # first write to the cluster
+    ended_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "rollout"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service"],
+                condition=~Q(phase__in=sorted(p.value for p in FINAL)),
+                name="rollout_one_open",
+            )
+        ]
+        indexes = [models.Index(fields=["service", "-id"], name="rollout_service")]
+
+    def __str__(self) -> str:
+        return f"RO-{self.pk}"
+
+
+class RolloutEvent(models.Model):
+    """The timeline of a rollout: append-only."""
+
+    rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="timeline")
+    at = models.DateTimeField(auto_now_add=True)
+    phase = models.CharField(max_length=20)
+    step = models.PositiveSmallIntegerField(default=0)
+    actor = models.CharField(max_length=254, blank=True)  # empty: the machine
+    why = models.TextField()
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "rollout_event"
+        indexes = [models.Index(fields=["rollout", "id"], name="rollout_event_order")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout_id} {self.phase}: {self.why}"
+
+
+class GateResult(models.Model):
+    """One look of a gate at one step, with the samples that it saw."""
+
+    rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="gates")
+    step = models.PositiveSmallIntegerField()
+    at = models.DateTimeField(auto_now_add=True)
+    window_start = models.DateTimeField()
+    window_end = models.DateTimeField()
+    verdict = models.CharField(max_length=12)  # pass, fail, inconclusive, error
+    checks = models.JSONField()  # [{metric, unit, canary, stable, limit, samples, needed, verdict}]
+    why = models.TextField()
+
+    class Meta:
+        db_table = "gate_result"
+        indexes = [models.Index(fields=["rollout", "step", "id"], name="gate_result_order")]
+
+    def __str__(self) -> str:
+        return f"{self.rollout_id} step {self.step}: {self.verdict}"
+
+
+class StartSample(models.Model):
+    """How long one replica took from creation to admission: plans learn deadlines from these."""
+
+    service = models.ForeignKey(Service, models.CASCADE, related_name="starts")
+    release = models.ForeignKey(Release, models.CASCADE, related_name="starts")
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="starts")
+    pod_uid = models.CharField(max_length=36, unique=True)
+    seconds = models.FloatField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "start_sample"
+        indexes = [models.Index(fields=["service", "-id"], name="start_sample_service")]
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s"

@@ -1,0 +1,147 @@
+from django.db import models
+
+from fleet.models.service import Service
+
+
+class TrafficSlot(models.Model):
+    """Requests of one slot of time by tenant, service, release, class and outcome.
+
+    Two resolutions: 10 s for gates (kept for hours), 300 s for dashboards (kept for months).
+    Added to in the transaction that stores the usage rows, once per row really stored.
+    """
+
+    seconds = models.PositiveSmallIntegerField()
+    slot = models.DateTimeField()
+    tenant_id = models.BigIntegerField()
+    service_id = models.BigIntegerField()
+    release_id = models.BigIntegerField(default=0)  # 0: refused before a release was chosen
+    traffic_class = models.CharField(max_length=12)
+    outcome = models.CharField(max_length=10)
+    requests = models.BigIntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "traffic_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "seconds",
+                    "slot",
+                    "tenant_id",
+                    "service_id",
+                    "release_id",
+                    "traffic_class",
+                    "outcome",
+                ],
+                name="traffic_slot_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "seconds", "slot"], name="traffic_slot_tenant"),
+            models.Index(fields=["service_id", "seconds", "slot"], name="traffic_slot_service"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.slot} {self.outcome} {self.requests}"
+
+
+class LatencySlot(models.Model):
+    """A histogram as rows: samples of one metric whose value falls into one bucket.
+
+    Bucket i holds values up to 1 ms x 1.1^i; see fleet.rules.histogram.
+    """
+
+    seconds = models.PositiveSmallIntegerField()
+    slot = models.DateTimeField()
+    tenant_id = models.BigIntegerField()
+    service_id = models.BigIntegerField()
+    release_id = models.BigIntegerField(default=0)
+    traffic_class = models.CharField(max_length=12)
+    metric = models.CharField(max_length=8)  # ttft, itl, queue
+    bucket = models.SmallIntegerField()
+    samples = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "latency_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "seconds",
+                    "slot",
+                    "tenant_id",
+                    "service_id",
+                    "release_id",
+                    "traffic_class",
+                    "metric",
+                    "bucket",
+                ],
+                name="latency_slot_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "seconds", "slot"], name="latency_slot_tenant"),
+            models.Index(fields=["service_id", "seconds", "slot"], name="latency_slot_service"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.slot} {self.metric} {self.bucket}: {self.samples}"
+
+
+class EngineSample(models.Model):
+    """What an engine's /metrics said. Absent is null, never 0."""
+
+    pod_uid = models.CharField(max_length=36)
+    service = models.ForeignKey(Service, models.CASCADE)
+    release_id = models.BigIntegerField()
+    at = models.DateTimeField()
+    running = models.FloatField(null=True)
+    waiting = models.FloatField(null=True)
+    kv_usage = models.FloatField(null=True)  # 0 to 1
+    preemptions = models.BigIntegerField(null=True)  # counters since the engine's start
+    prompt_tokens = models.BigIntegerField(null=True)
+    generation_tokens = models.BigIntegerField(null=True)
+    cached_tokens = models.BigIntegerField(null=True)
+    steps = models.BigIntegerField(null=True)  # the heartbeat
+
+    class Meta:
+        db_table = "engine_sample"
+        indexes = [
+            models.Index(fields=["service", "-at"], name="engine_sample_service"),
+            models.Index(fields=["pod_uid", "-at"], name="engine_sample_pod"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pod_uid} {self.at}"
+
+
+class Finding(models.Model):
+    """A tenant misses its objective: since when, and the likely cause with its evidence."""
+
+    tenant_id = models.BigIntegerField()
+    service = models.ForeignKey(Service, models.CASCADE)
+    traffic_class = models.CharField(max_length=12)
+    symptom = models.CharField(max_length=16)  # errors, shed, rejected, ttft, itl
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    cause = models.CharField(max_length=32)
+    sentence = models.TextField()
+    evidence = models.JSONField(default=list)  # [{label, value, href}]
+    requests = models.BigIntegerField(default=0)
+    affected = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "finding"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "service", "traffic_class", "symptom"],
+                condition=models.Q(ended_at=None),
+                name="finding_one_open",
+            )
+        ]
+        indexes = [models.Index(fields=["tenant_id", "-started_at"], name="finding_tenant")]
+
+    def __str__(self) -> str:
+        return self.sentence

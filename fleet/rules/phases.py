@@ -1,0 +1,77 @@
+"""The closed lists of a rollout: phases, wishes, plans, causes of an abort."""
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Written by the machine only."""
+
+    VALIDATING = "validating"
+    AWAITING_APPROVAL = "awaiting_approval"
+    PREPARING = "preparing"
+    CANARY_STARTING = "canary_starting"
+    CANARY_VERIFYING = "canary_verifying"
+    SHIFTING = "shifting"
+    ANALYZING = "analyzing"
+    PAUSED = "paused"
+    PROMOTING = "promoting"
+    SOAKING = "soaking"
+    ABORTING = "aborting"
+    ROLLING_BACK = "rolling_back"
+    ROLLBACK_BLOCKED = "rollback_blocked"  # open: it keeps trying and calls a person
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"  # before the first write to the cluster
+
+
+FINAL = frozenset(
+    {
+        Phase.SUCCEEDED,
+        Phase.ROLLED_BACK,
+        Phase.REJECTED,
+        Phase.EXPIRED,
+        Phase.SUPERSEDED,
+        Phase.CANCELLED,
+    }
+)
+GOING_BACK = frozenset({Phase.ABORTING, Phase.ROLLING_BACK, Phase.ROLLBACK_BLOCKED})
+BEFORE_WRITES = frozenset({Phase.VALIDATING, Phase.AWAITING_APPROVAL})
+
+
+class Wish(StrEnum):
+    """Written by people only."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    ABORT = "abort"
+
+
+class PlanKind(StrEnum):
+    SURGE_CANARY = "surge_canary"
+    REPLACE = "replace"  # in place: old -1, then new +1
+
+
+class Cause(StrEnum):
+    """Why a rollout went back, from a closed list; the sentence is in `why`."""
+
+    OPERATOR = "operator"
+    CRASH_LOOP = "crash_loop"
+    IMAGE_PULL = "image_pull"
+    UNSCHEDULABLE = "unschedulable"
+    QUOTA = "quota"
+    OUT_OF_MEMORY = "out_of_memory"
+    NEVER_READY = "never_ready"
+    WRONG_ANSWER = "wrong_answer"  # fingerprint or probe
+    GATE_FAILED = "gate_failed"
+    INVALID = "invalid"  # refused by the API server for good
+    OWNERSHIP = "ownership"  # another field manager owns what we must write
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
