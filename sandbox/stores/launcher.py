@@ -81,6 +81,19 @@ def launch(
 
 
 @contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder that servers under another account may pass through; remove it at the end."""
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="qm-stores-", dir=where))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)

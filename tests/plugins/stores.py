@@ -7,15 +7,13 @@ QM_TEST_DATA names the folder for the servers' files; the default is in memory w
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from sandbox.stores.launcher import launch
+from sandbox.stores.launcher import launch, scratch_folder
 
 SETTINGS = {
     "QM_SECRET_KEY": "a-key-for-tests-only-that-protects-nothing-at-all",
@@ -44,14 +42,3 @@ def start(stack: ExitStack) -> None:
     os.environ.update(SETTINGS | running.urls)
     os.environ |= {"QM_DATA": str(folder / "data"), SOCKETS: str(running.sockets)}
     stack.callback(os.environ.pop, SOCKETS, None)
-
-
-@contextmanager
-def scratch_folder() -> Iterator[str]:
-    """Yield a folder that servers under another account may pass through; remove it at the end."""
-    memory = Path("/dev/shm")
-    where = memory if os.access(memory, os.W_OK) else None
-    path = tempfile.mkdtemp(prefix="qm-test-", dir=where)
-    Path(path).chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)

@@ -5,16 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
 import redis
 
 from sandbox.process import is_alive, wait_until
-from sandbox.stores.launcher import launch
+from sandbox.stores.launcher import launch, scratch_folder
 from sandbox.stores.run_as import LaunchError
-from tests.plugins.stores import scratch_folder
 
 
 @pytest.fixture
@@ -22,7 +20,7 @@ def folder(monkeypatch):
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.delenv("REDIS_URL")
     with scratch_folder() as path:
-        yield Path(path) / "stores"
+        yield path / "stores"
 
 
 def role_of(url: str) -> tuple[str, bool, bool]:

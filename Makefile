@@ -1,0 +1,82 @@
+# Quartermaster on one machine. `make` or `make help` lists what there is.
+SHELL := /bin/bash
+PYTHON ?= python3
+QM_VENV ?= .venv
+export QM_VENV
+BIN = $(QM_VENV)/bin
+RUN = $(BIN)/python -m
+# Beside throw-away servers, for commands that read the settings.
+BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
+CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
+
+.DEFAULT_GOAL := help
+.PHONY: help up down reset traffic-on traffic-off base dev check $(CHECKS) test e2e bench fmt schema requirements
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+up: base  ## start everything on this machine and stay; Ctrl-C stops it
+	@exec $(RUN) sandbox.up --end-with-parent
+
+down: base  ## stop what `make up` started
+	@$(RUN) sandbox.up.control down
+
+reset: base  ## stop it and delete its data; asks first
+	@$(RUN) sandbox.up.control reset
+
+traffic-off: base  ## quieten the demo's clients
+	@$(RUN) sandbox.up.control traffic-off
+
+traffic-on: base  ## and let them speak again
+	@$(RUN) sandbox.up.control traffic-on
+
+base:
+	@$(PYTHON) sandbox/bootstrap.py base
+
+dev:
+	@$(PYTHON) sandbox/bootstrap.py dev
+
+check: $(CHECKS)  ## format, lint, types, import contracts, migrations, requirements, audit
+
+check-format: dev
+	$(BIN)/ruff format --check .
+
+check-lint: dev
+	$(BIN)/ruff check .
+
+check-types: dev
+	$(BESIDE) -m mypy
+
+check-imports: dev
+	$(BIN)/lint-imports
+
+check-django: dev
+	$(BESIDE) manage.py check --fail-level WARNING
+	$(BESIDE) manage.py makemigrations --check --dry-run
+
+check-requirements: dev
+	$(RUN) sandbox.quality.requirements
+
+check-audit: dev
+	$(RUN) sandbox.quality.audit
+
+test: dev  ## every test; installs or builds what they need
+	@$(RUN) sandbox.quality.chromium
+	$(RUN) pytest --durations=15
+
+e2e: dev  ## only the walks through the whole product
+	@$(RUN) sandbox.quality.chromium
+	$(RUN) pytest -m e2e --durations=15
+
+bench: dev  ## the benchmarks; each prints its ratios
+	$(RUN) bench
+
+fmt: dev  ## bring the source into form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: dev  ## write the OpenAPI schema of the REST API
+	$(BESIDE) manage.py spectacular --validate --file docs/openapi.yaml
+
+requirements: dev  ## compile requirements/*.txt from pyproject.toml
+	$(RUN) sandbox.quality.requirements --write
