@@ -33,7 +33,7 @@ class Cluster(Versioned, Claimable):
 
 
 class Node(models.Model):
-    """A node as it was seen. `gpus_used` counts requests of pods bound to it, ended ones left out."""
+    """A node as it was seen. `gpus_used`: requests of pods bound to it that have not ended."""
 
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="nodes")
     name = models.CharField(max_length=253)

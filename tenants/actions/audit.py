@@ -51,13 +51,11 @@ def picture(row: Model) -> dict[str, Any]:
     """All columns of a row by name, secrets left out, as plain JSON values."""
     fields = (f for f in row._meta.concrete_fields if f.name not in SECRET_FIELDS)
     return {
-        f.attname: getattr(row, f.attname)
-        for f in fields
-        if not isinstance(f, models.BinaryField)
+        f.attname: getattr(row, f.attname) for f in fields if not isinstance(f, models.BinaryField)
     }
 
 
-def plain(state: State) -> Any:  # noqa: ANN401  # JSON has no better type
+def plain(state: State) -> Any:
     if isinstance(state, Model):
         state = picture(state)
     elif is_dataclass(state) and not isinstance(state, type):
@@ -72,7 +70,7 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | bool)
 
 
-def _through_json(encoder: DjangoJSONEncoder, value: Any) -> Any:  # noqa: ANN401
+def _through_json(encoder: DjangoJSONEncoder, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [v if _is_plain(v) else _through_json(encoder, v) for v in value]
     if isinstance(value, dict):

@@ -23,7 +23,7 @@ class Principal:
 
 
 class CsrfCheck(CsrfViewMiddleware):
-    def _reject(self, request: HttpRequest, reason: str) -> Any:  # noqa: ANN401  # as Django's
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
         return reason
 
 
@@ -41,7 +41,7 @@ class ViewerAuthentication(BaseAuthentication):
                 )
             return None
         if viewer.via == "session":
-            check = CsrfCheck(lambda r: None)  # type: ignore[arg-type,return-value]
+            check = CsrfCheck(lambda r: None)  # type: ignore[arg-type]
             check.process_request(plain)
             if reason := check.process_view(plain, None, (), {}):  # type: ignore[arg-type]
                 raise PermissionDenied(f"CSRF check failed: {reason}")
@@ -51,9 +51,9 @@ class ViewerAuthentication(BaseAuthentication):
         return 'Bearer realm="quartermaster"'
 
 
-class ViewerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ViewerScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]  # untyped library
     target_class = ViewerAuthentication
     name = "token"
 
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ANN401
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "qmt_..."}

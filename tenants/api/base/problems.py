@@ -58,7 +58,7 @@ def problem_of(error: Exception) -> tuple[int, str, str, dict[str, Any]] | None:
     return None
 
 
-def flatten(detail: Any, pointer: str = "") -> Any:  # noqa: ANN401  # DRF's nested errors
+def flatten(detail: Any, pointer: str = "") -> Any:
     """DRF's nested error dictionary as rows of JSON pointer and sentence."""
     if isinstance(detail, dict):
         for key, value in detail.items():

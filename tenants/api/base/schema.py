@@ -24,9 +24,7 @@ PROBLEM = {
 }
 ANY_ERROR = {
     "description": "Refused: an RFC 9457 problem document",
-    "content": {
-        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-    },
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 

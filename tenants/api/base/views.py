@@ -1,14 +1,15 @@
 """The base of REST views: the viewer, ETags, idempotent writes, cursor pages."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from tenants.actions.idempotency import claim_key, keep_answer
+from tenants.actions.idempotency import Claim, claim_key, keep_answer
+from tenants.api.base.authentication import Principal
 from tenants.errors import Invalid, PreconditionRequired
 from tenants.rules.access import Viewer
 
@@ -34,8 +35,8 @@ class ConsoleView(APIView):
 
     @property
     def viewer(self) -> Viewer:
-        viewer: Viewer = self.request.user.viewer
-        return viewer
+        principal = cast(Principal, self.request.user)
+        return principal.viewer
 
     def expected_version(self) -> int:
         """The version named in If-Match, which a change of a versioned object requires."""
@@ -47,13 +48,13 @@ class ConsoleView(APIView):
         except ValueError as error:
             raise Invalid(**{"If-Match": "Not an ETag of this API"}) from error
 
-    def page(self, rows: Any, serializer: Any) -> Response:  # noqa: ANN401  # any query set
-        paginator = self.pagination_class()
+    def page(self, rows: Any, serializer: Any) -> Response:
+        paginator: CursorPagination = self.pagination_class()
         page = paginator.paginate_queryset(rows, self.request, view=self)
         return paginator.get_paginated_response(serializer(page, many=True).data)
 
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        self._claimed = None
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        self._claimed: Claim | None = None
         return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -73,8 +74,12 @@ class ConsoleView(APIView):
         return super().handle_exception(exc)
 
     def finalize_response(
-        self, request: Request, response: Any, *args: Any, **kwargs: Any  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        self,
+        request: Request,
+        response: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)
         claimed = self._claimed
         if claimed is not None and claimed.answer is None and final.status_code < 400:
