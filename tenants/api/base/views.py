@@ -50,7 +50,7 @@ class ConsoleView(APIView):
 
     def page(self, rows: Any, serializer: Any) -> Response:
         paginator: CursorPagination = self.pagination_class()
-        page = paginator.paginate_queryset(rows, self.request, view=self)
+        page: Any = paginator.paginate_queryset(rows, self.request, view=self)
         return paginator.get_paginated_response(serializer(page, many=True).data)
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
