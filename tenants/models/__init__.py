@@ -2,6 +2,7 @@ from tenants.models.access import AccessToken, ModelGrant, RoleBinding, UsageSou
 from tenants.models.audit import AuditEvent
 from tenants.models.change import ChangeRequest
 from tenants.models.idempotency import IdempotencyRecord
+from tenants.models.price import PublishedPrice
 from tenants.models.quota import Quota
 from tenants.models.snapshot import Snapshot
 from tenants.models.tenant import ApiKey, Application, Tenant
@@ -15,6 +16,7 @@ __all__ = [
     "ChangeRequest",
     "IdempotencyRecord",
     "ModelGrant",
+    "PublishedPrice",
     "Quota",
     "RoleBinding",
     "Snapshot",

@@ -12,9 +12,7 @@ class Snapshot(models.Model):
 
     class Meta:
         db_table = "snapshot"
-        constraints = [
-            models.UniqueConstraint(fields=["kind", "version"], name="snapshot_version")
-        ]
+        constraints = [models.UniqueConstraint(fields=["kind", "version"], name="snapshot_version")]
 
     def __str__(self) -> str:
         return f"{self.kind} v{self.version}"

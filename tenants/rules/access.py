@@ -94,12 +94,16 @@ class Viewer:
             return False
         return any(grants(b, permission, tenant_id) for b in self.bindings)
 
+    def may_somewhere(self, permission: Permission) -> bool:
+        """May this viewer do it to the fleet, or to at least one tenant's slice?"""
+        return self.may(permission) or any(self.may(permission, t) for t in self.tenant_ids)
+
     def require(self, permission: Permission, tenant_id: int | None = None) -> None:
-        """Refuse with `Forbidden`, or with `NotFound` where the tenant is not theirs at all."""
+        """Refuse with `Forbidden`, or with `NotFound` where it is not theirs to see at all."""
         if self.may(permission, tenant_id):
             return
-        if tenant_id is not None and not self.is_fleet and tenant_id not in self.tenant_ids:
-            raise NotFound("No such tenant")
+        if not self.is_fleet and tenant_id not in self.tenant_ids:
+            raise NotFound("There is nothing here, or it is not yours to see")
         raise Forbidden(f"This needs the permission '{permission}', which your roles do not give")
 
 

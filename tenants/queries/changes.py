@@ -1,0 +1,45 @@
+"""What waits for a decision, and what was decided by whom and why."""
+
+from django.db.models import QuerySet
+
+from tenants.errors import NotFound
+from tenants.models import ChangeRequest
+from tenants.rules.access import Permission, Viewer
+
+WAITING = ChangeRequest.State.WAITING.value
+STATES = tuple(s.value for s in ChangeRequest.State)
+
+
+def list_changes(viewer: Viewer, *, state: str = "", kind: str = "") -> QuerySet[ChangeRequest]:
+    """Newest first."""
+    viewer.require(Permission.VIEW_FLEET)
+    rows = ChangeRequest.objects.select_related("requester", "decider").order_by("-id")
+    if state:
+        rows = rows.filter(state=state)
+    return rows.filter(kind=kind) if kind else rows
+
+
+def get_change(viewer: Viewer, change_id: int) -> ChangeRequest:
+    change = list_changes(viewer).filter(pk=change_id).first()
+    if change is None:
+        raise NotFound("No such change")
+    return change
+
+
+def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
+    return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
+
+
+def count_waiting(viewer: Viewer) -> int:
+    """How many wait, for the badge in the navigation: 0 for those who may not see them."""
+    if not viewer.may(Permission.VIEW_FLEET):
+        return 0
+    return ChangeRequest.objects.filter(state=WAITING).count()
+
+
+def waiting_for(viewer: Viewer) -> QuerySet[ChangeRequest]:
+    """What this viewer may decide: not what they asked for themselves."""
+    rows = list_changes(viewer, state=WAITING)
+    if not viewer.may(Permission.APPROVE):
+        return rows.none()
+    return rows.exclude(requester_id=viewer.user_id)
