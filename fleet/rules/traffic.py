@@ -1,7 +1,16 @@
-"""What the statistics keep of one request."""
+"""What the statistics keep of one request, and how samples become rows of slots."""
 
-from dataclasses import dataclass
-from datetime import datetime
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fleet.rules.histogram import Histogram, bucket_of
+
+GATE_SECONDS = 10
+DASHBOARD_SECONDS = 300
+ANSWERED = frozenset({"served", "rerouted", "degraded"})
+METRICS = ("ttft", "itl", "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +29,69 @@ class TrafficSample:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWindow:
+    """What one release of a service answered in a window of time: the input of a gate."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    ttft: Histogram = Histogram()
+    itl: Histogram = Histogram()
+    queue: Histogram = Histogram()
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def requests(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def answered(self) -> int:
+        return sum(count for outcome, count in self.outcomes.items() if outcome in ANSWERED)
+
+
+# seconds, slot, tenant, service, release, class; then outcome, or metric and bucket
+Place = tuple[int, datetime, int, int, int, str]
+CountKey = tuple[int, datetime, int, int, int, str, str]
+LatencyKey = tuple[int, datetime, int, int, int, str, str, int]
+Counts = tuple[int, int, int, int]  # requests, prompt, cached, completion tokens
+
+
+def slot_of(at: datetime, seconds: int) -> datetime:
+    """The beginning of the slot of `seconds` that `at` lies in."""
+    return datetime.fromtimestamp(math.floor(at.timestamp() / seconds) * seconds, UTC)
+
+
+def gather(
+    samples: Iterable[TrafficSample], *, fine_after: datetime
+) -> tuple[dict[CountKey, Counts], dict[LatencyKey, int]]:
+    """Sum samples into slots of both resolutions; the fine one only for what gates still read."""
+    counts: dict[CountKey, Counts] = {}
+    latencies: dict[LatencyKey, int] = {}
+    for sample in samples:
+        for place in places(sample, fine_after):
+            key = (*place, sample.outcome)
+            was = counts.get(key, (0, 0, 0, 0))
+            counts[key] = (
+                was[0] + 1,
+                was[1] + sample.prompt_tokens,
+                was[2] + sample.cached_tokens,
+                was[3] + sample.completion_tokens,
+            )
+            for metric, value in zip(
+                METRICS, (sample.ttft_ms, sample.itl_ms, sample.queue_ms), strict=True
+            ):
+                if value is not None:
+                    at = (*place, metric, bucket_of(value))
+                    latencies[at] = latencies.get(at, 0) + 1
+    return counts, latencies
+
+
+def places(sample: TrafficSample, fine_after: datetime) -> list[Place]:
+    rest = (sample.tenant_id, sample.service_id, sample.release_id, sample.traffic_class)
+    found: list[Place] = [(DASHBOARD_SECONDS, slot_of(sample.at, DASHBOARD_SECONDS), *rest)]
+    if sample.at >= fine_after:
+        found.append((GATE_SECONDS, slot_of(sample.at, GATE_SECONDS), *rest))
+    return found
