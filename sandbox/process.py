@@ -13,17 +13,17 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+def die_with_parent(number: signal.Signals, parent: int | None = None) -> Callable[[], None]:
     """Return a preexec_fn: the kernel sends the signal to the child when its parent dies.
 
     Trap: "parent" means the *thread* that forked. Start children from the main thread, or from
     one that lives as long as the process, else they die early.
     """
-    parent = os.getpid()
+    expected = parent or os.getpid()
 
     def apply() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # the parent died between fork and prctl
+        if os.getppid() != expected:  # the parent died between fork and prctl
             os._exit(1)
 
     return apply

@@ -41,7 +41,7 @@ def main() -> int:
     program = Path(sys.executable).with_name("pip-audit")
     failed = False
     for name in FILES:
-        command = [program, "--disable-pip", "--require-hashes", "--format", "json"]
+        command = [str(program), "--disable-pip", "--require-hashes", "--format", "json"]
         command += ["--progress-spinner", "off", "-r", name]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if not answer.stdout.startswith("{"):

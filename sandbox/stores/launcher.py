@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sandbox.stores import postgres, valkey
@@ -30,6 +31,7 @@ class Running:
     """What was started. `sockets` is None when the environment names both servers."""
 
     servers: list[Server] = field(default_factory=list)
+    starters: list[Callable[[], Server]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     sockets: Path | None = None
     label: str = ""
@@ -38,6 +40,19 @@ class Running:
         """Raise LaunchError when one of them ended by itself."""
         for server in self.servers:
             server.check()
+
+    def revive(self) -> list[Server]:
+        """Start those again that ended by themselves; return them."""
+        revived = []
+        for place, server in enumerate(self.servers):
+            if server.process.poll() is not None:
+                self.servers[place] = self.starters[place]()
+                revived.append(self.servers[place])
+        return revived
+
+    def stop(self) -> None:
+        for server in reversed(self.servers):
+            server.stop()
 
 
 @contextmanager
@@ -64,17 +79,23 @@ def launch(
         _end_leftovers(folder)
         sockets = running.sockets = stack.enter_context(_socket_folder(folder, who))
         running.label = who.label
+        stack.callback(running.stop)
         for module, program in wanted.items():
             started = time.monotonic()
-            data = folder / ("pg" if module is postgres else "valkey")
-            server = module.start(
-                data, program=program, sockets=sockets, who=who, throwaway=throwaway
+            starter = partial(
+                module.start,
+                folder / ("pg" if module is postgres else "valkey"),
+                program=program,
+                sockets=sockets,
+                who=who,
+                throwaway=throwaway,
             )
-            stack.callback(server.stop)
-            running.servers.append(server)
+            running.starters.append(starter)
+            running.servers.append(starter())
             running.urls |= module.urls(sockets)
             if not quiet:
-                say(f"{server.name} ready in {time.monotonic() - started:.2f} s, as {who.label}")
+                name = running.servers[-1].name
+                say(f"{name} ready in {time.monotonic() - started:.2f} s, as {who.label}")
         if who.prefix and not quiet:
             say("WARNING: in a user namespace the servers own root's files: not for production")
         yield running

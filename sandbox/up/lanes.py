@@ -1,0 +1,172 @@
+"""What starts in which order. Each lane is a generator: it yields while it waits.
+
+The console's lane comes first and waits for nothing but itself. Then two lanes go on beside each
+other: the cluster with its engines, services and traffic, and the history.
+"""
+
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sandbox.up.children import Child, Kept
+from sandbox.up.options import Options
+from sandbox.up.status import DONE, SKIPPED, Stage, Status
+
+Lane = Generator[None, None, None]
+CONCURRENCY = "2"
+
+
+class StageFailed(Exception):
+    """The lane ends here; the text is shown to the person."""
+
+    def __init__(self, stage: str, why: str) -> None:
+        super().__init__(why)
+        self.stage = stage
+
+
+class Up(Protocol):
+    """What a lane needs of the supervisor."""
+
+    options: Options
+    status: Status
+
+    def begin(self, stage: str) -> Stage: ...
+    def end(self, stage: str, state: str = ..., text: str | None = ...) -> None: ...
+    def child(self, name: str, argv: Sequence[str], extra: Mapping[str, str]) -> Child: ...
+    def keep(self, name: str, argv: Sequence[str], extra: Mapping[str, str] = ...) -> Kept: ...
+    def answers(self, path: str) -> bool: ...
+    def publish_facts(self) -> dict[str, Any]: ...
+
+
+def run(
+    up: Up, stage: str, argv: Sequence[str], extra: Mapping[str, str] | None = None
+) -> Generator[None, None, dict[str, Any]]:
+    """Run a command as a stage; return the values of its JSON lines."""
+    shown = up.begin(stage)
+    child = up.child(stage, argv, extra or {})
+    child.start()
+    while child.process.alive:
+        follow(shown, child.listen())
+        yield
+    said = child.listen()
+    if child.process.poll() or said.get("error"):
+        raise StageFailed(stage, child.last_words())
+    up.end(stage, DONE)
+    return said
+
+
+def follow(stage: Stage, said: Mapping[str, Any]) -> None:
+    stage.percent = max(stage.percent, min(99.0, float(said.get("percent") or 0)))
+    stage.text = str(said.get("text") or said.get("step") or stage.text)
+
+
+def until(check: Callable[[], bool]) -> Lane:
+    while not check():
+        yield
+
+
+def manage(*words: str) -> list[str]:
+    return [sys.executable, "manage.py", *words]
+
+
+def demo(up: Up, *words: str) -> list[str]:
+    return manage("demo", *words, "--file", str(up.options.data / "demo.json"))
+
+
+def console_lane(up: Up) -> Lane:
+    """Migrate, open the console, make the demo's people and keys, start the other processes."""
+    yield from run(up, "migrate", manage("migrate", "--no-input", "--verbosity", "1"))
+    up.begin("console")
+    web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]
+    web += ["--host", "127.0.0.1", "--port", str(up.options.port)]
+    up.keep("web", [*web, "--timeout-graceful-shutdown", "3"])
+    yield from until(lambda: up.answers("/livez"))
+    up.end("console", DONE, up.options.console_url)
+    yield from run(up, "prepare", demo(up, "--prepare"))
+    facts = up.publish_facts()
+    celery = [sys.executable, "-m", "celery", "-A", "console"]
+    quiet = ["--loglevel", "WARNING"]
+    lean = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    up.keep("worker", [*celery, "worker", "--concurrency", CONCURRENCY, *lean, *quiet])
+    up.keep("beat", [*celery, "beat", "--schedule", "/dev/null", *quiet])
+    up.keep("observer", manage("observe"))
+    up.keep("gateway", [sys.executable, "-m", "gateway"], gateway_environment(up, facts))
+
+
+def gateway_environment(up: Up, facts: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "QM_GATEWAY_HOST": "127.0.0.1",
+        "QM_INGEST_URL": f"{up.options.console_url}/api/v1/usage/events",
+        "QM_INGEST_TOKEN": str(facts.get("ingest_token", "")),
+        "QM_SPOOL_DIR": str(up.options.data / "spool"),
+    }
+
+
+def history_lane(up: Up) -> Lane:
+    yield from run(up, "history", demo(up, "--history", "--url", up.options.console_url))
+
+
+def cluster_lane(up: Up) -> Lane:
+    """Build, install, start, deploy; or only register the cluster that KUBECONFIG names."""
+    if up.options.kubeconfig:
+        yield from given_cluster(up, up.options.kubeconfig)
+        return
+    built = yield from run(up, "build", [sys.executable, "-m", "sandbox.controlplane.build"])
+    engine = yield from engines(up)
+    stage = up.begin("cluster")
+    argv = [sys.executable, "-m", "sandbox.cluster", "--data", str(up.options.data / "cluster")]
+    cluster = up.keep("cluster", [*argv, "--bin", str(built["bin"])])
+    while cluster.listen().get("state") != "ready":
+        follow(stage, cluster.said)
+        if cluster.said.get("error") and cluster.restarts > 2:
+            raise StageFailed("cluster", cluster.last_words())
+        yield
+    said = cluster.said
+    up.status.facts["kubeconfig"] = said["admin_kubeconfig"]
+    up.end("cluster", DONE, f"{len(said.get('nodes', ()))} GPU nodes")
+    words = ["--kubeconfig", str(said["kubeconfig"]), "--engine", engine]
+    yield from run(up, "deploy", demo(up, "--deploy", "--url", up.options.console_url, *words))
+    start_traffic(up)
+
+
+def given_cluster(up: Up, kubeconfig: Path) -> Lane:
+    up.status.facts["kubeconfig"] = str(kubeconfig)
+    for stage in ("build", "engine", "cluster"):
+        up.end(stage, SKIPPED, f"KUBECONFIG names {kubeconfig}")
+    words = ["--kubeconfig", str(kubeconfig), "--register-only"]
+    yield from run(up, "deploy", demo(up, "--deploy", "--url", up.options.console_url, *words))
+    up.end("traffic", SKIPPED, "no demo services on a cluster that is not the sandbox's own")
+
+
+def engines(up: Up) -> Generator[None, None, str]:
+    """Decide what the demo's small service runs on, and install it; return the engine's name."""
+    if up.options.engine == "standin":
+        up.end("engine", SKIPPED, "QM_ENGINE=standin")
+        up.status.notes["engine"] = "All services run on the stand-in engine: QM_ENGINE=standin."
+        return "standin"
+    try:
+        yield from run(up, "engine", [sys.executable, "-m", "sandbox.engines.vllm_env"])
+    except StageFailed as failure:
+        if up.options.engine == "vllm":
+            # Asked for by name: a failure. The rest goes on with the stand-in all the same.
+            up.end("engine", "failed", str(failure))
+        else:
+            up.end("engine", SKIPPED, str(failure))
+        up.status.notes["engine"] = (
+            f"All services run on the stand-in engine, for vLLM is not possible here: {failure}"
+        )
+        return "standin"
+    return "vllm"
+
+
+def start_traffic(up: Up) -> None:
+    options = up.options
+    if not options.traffic:
+        up.end("traffic", SKIPPED, "QM_TRAFFIC=off")
+        return
+    up.begin("traffic")
+    argv = [sys.executable, "-m", "sandbox.traffic", "--gateway", options.gateway_url]
+    argv += ["--keys", str(options.data / "demo.json")]
+    up.keep("traffic", [*argv, "--off-while", str(options.data / "traffic.off")])
+    up.end("traffic", DONE, "make traffic-off silences it")
