@@ -1,5 +1,6 @@
 """The record of who did what. Written in the transaction of the change itself."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Model
 
+from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
 from tenants.rules.access import Viewer
 
@@ -31,20 +33,24 @@ def record(
     """
     if tenant_id is None:
         tenant_id = getattr(target, "tenant_id", None)
-    AuditEvent.objects.create(
-        actor_id=viewer.user_id,
-        actor=viewer.email,
-        via=viewer.via,
-        verb=verb,
-        target_kind=target._meta.model_name or "",
-        target_id=str(target.pk),
-        target_name=str(target)[:200],
-        tenant_id=tenant_id,
-        why=why,
-        before=plain(before),
-        after=plain(after),
-        request_id=viewer.request_id,
-    )
+    # A tenant's people may not write rows of no tenant, but what they do with their own account
+    # (a token of theirs, say) is recorded too.
+    personal = tenant_id is None and not viewer.is_fleet
+    with fleet_scope() if personal else nullcontext():
+        AuditEvent.objects.create(
+            actor_id=viewer.user_id,
+            actor=viewer.email,
+            via=viewer.via,
+            verb=verb,
+            target_kind=target._meta.model_name or "",
+            target_id=str(target.pk),
+            target_name=str(target)[:200],
+            tenant_id=tenant_id,
+            why=why,
+            before=plain(before),
+            after=plain(after),
+            request_id=viewer.request_id,
+        )
 
 
 def picture(row: Model) -> dict[str, Any]:

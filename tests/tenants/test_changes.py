@@ -1,0 +1,136 @@
+"""Four eyes: what is approved is what was shown, and somebody else approves it."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope
+from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
+from tenants.models import AuditEvent, ChangeRequest
+from tenants.queries import changes as queries
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def change(olga):
+    with olga.scope():
+        return changes.propose(
+            olga.viewer, kind="rollout", target_id=7, title="Roll out r2", payload={"b": 1, "a": 2}
+        )
+
+
+def decide(person, change, digest=None, approve=True, why="looks right"):
+    with person.scope():
+        return changes.decide(
+            person.viewer, change.pk, digest=digest or change.digest, approve=approve, why=why
+        )
+
+
+def test_it_lets_somebody_else_approve(change, vic):
+    decided = decide(vic, change)
+    assert (decided.state, decided.decider_id) == ("approved", vic.user.pk)
+    with vic.scope():
+        verbs = list(AuditEvent.objects.values_list("verb", "actor").order_by("id"))
+    assert verbs == [
+        ("change.propose", "olga@example.com"),
+        ("change.approve", "vic@example.com"),
+    ]
+
+
+def test_it_makes_one_digest_whatever_the_order_of_keys(change, olga):
+    with olga.scope():
+        other = changes.propose(
+            olga.viewer, kind="rollout", target_id=8, title="Same", payload={"a": 2, "b": 1}
+        )
+    assert other.digest == change.digest
+
+
+def test_it_refuses_the_requester(change, olga):
+    with pytest.raises(Forbidden):
+        decide(olga, change)
+
+
+def test_it_refuses_the_requester_in_the_database_too(change, olga):
+    rows = ChangeRequest.objects.filter(pk=change.pk)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.update(state="approved", decider_id=olga.user.pk)
+
+
+def test_it_refuses_another_digest(change, vic):
+    with pytest.raises(Stale):
+        decide(vic, change, digest="0" * 64)
+
+
+def test_it_refuses_a_second_decision(change, vic):
+    decide(vic, change, approve=False)
+    with pytest.raises(Conflict, match=r"rejected by vic@example\.com"):
+        decide(vic, change)
+
+
+def test_it_wants_a_reason_for_a_rejection(change, vic):
+    with pytest.raises(Invalid):
+        decide(vic, change, approve=False, why=" ")
+
+
+def test_it_refuses_after_the_expiry_even_before_the_sweep(change, vic):
+    ChangeRequest.objects.filter(pk=change.pk).update(
+        expires_at=change.created_at - timedelta(hours=1)
+    )
+    with pytest.raises(Conflict, match="expired"):
+        decide(vic, change)
+
+
+def test_it_expires_what_nobody_decided(change, vic):
+    with fleet_scope():
+        assert changes.expire() == 0
+        ChangeRequest.objects.filter(pk=change.pk).update(expires_at=change.created_at)
+        assert changes.expire() == 1
+    with vic.scope():
+        assert queries.get_change(vic.viewer, change.pk).state == "expired"
+
+
+def test_it_takes_one_waiting_change_of_a_target(change, olga):
+    with olga.scope(), pytest.raises(Conflict):
+        changes.propose(olga.viewer, kind="rollout", target_id=7, title="Again", payload={})
+
+
+def test_it_lets_the_requester_withdraw_and_ask_again(change, olga):
+    with olga.scope():
+        changes.withdraw(olga.viewer, change.pk, why="wrong release")
+        changes.propose(olga.viewer, kind="rollout", target_id=7, title="Again", payload={})
+        assert queries.count_waiting(olga.viewer) == 1
+
+
+def test_it_shows_an_approver_what_waits_for_him(change, olga, vic):
+    with vic.scope():
+        assert [c.pk for c in queries.waiting_for(vic.viewer)] == [change.pk]
+    with olga.scope():
+        assert not queries.waiting_for(olga.viewer)
+
+
+def test_it_hides_changes_from_a_stranger(change, mallory):
+    with mallory.scope():
+        with pytest.raises(NotFound):
+            queries.get_change(mallory.viewer, change.pk)
+        with pytest.raises(NotFound):
+            changes.decide(mallory.viewer, change.pk, digest=change.digest, approve=True)
+        with pytest.raises(NotFound):
+            changes.withdraw(mallory.viewer, change.pk)
+
+
+def test_it_refuses_a_proposal_of_somebody_who_only_looks(vic):
+    with vic.scope(), pytest.raises(Forbidden):
+        changes.propose(vic.viewer, kind="rollout", target_id=1, title="x", payload={})
+
+
+def test_it_wakes_the_owner_of_the_change(
+    change, vic, monkeypatch, django_capture_on_commit_callbacks
+):
+    sent = []
+    monkeypatch.setattr("tenants.nudge.current_app.send_task", lambda *a, **k: sent.append((a, k)))
+    with django_capture_on_commit_callbacks(execute=True):
+        decide(vic, change)
+    assert sent == [(("fleet.tasks.change_decided",), {"args": [change.pk], "retry": False})]
