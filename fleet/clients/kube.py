@@ -1,0 +1,162 @@
+"""Kubernetes. The official client is the transport, plain dicts are the data.
+
+Its models are never used: they drop fields that they do not know and fail on answers of writes
+that succeeded. Make one `Kube` per process, after the fork.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+
+from fleet.clients.errors import Permanent, Temporary
+
+TIMEOUT = (3, 15)  # seconds to connect, to read
+PAGE = 500
+Json = dict[str, Any]
+RAW = {"_preload_content": False, "_request_timeout": TIMEOUT}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a cluster: a kubeconfig of `rules.kubeconfig`, or the pod's own account."""
+
+    kubeconfig: Json = field(default_factory=dict, repr=False)
+    in_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One permission: may this account do `verb` on `resource`? An empty namespace: everywhere."""
+
+    verb: str
+    group: str
+    resource: str  # "pods" or "pods/status"
+    namespace: str = ""
+
+
+def connect(access: Access) -> "Kube":
+    """Prepare a connection; nothing is sent yet. Raise `Permanent` for an unusable access."""
+    settings = client.Configuration()
+    try:
+        if access.in_cluster:
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            config.load_kube_config_from_dict(
+                access.kubeconfig, client_configuration=settings, persist_config=False
+            )
+    except (config.ConfigException, ValueError, OSError) as error:
+        raise Permanent(f"The access to the cluster cannot be used: {error}") from error
+    settings.retries = False  # the next pass is the retry
+    return Kube(client.ApiClient(settings))
+
+
+class Kube:
+    """One cluster's API. Every call has a timeout and raises `Temporary` or `Permanent`."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self.api = api
+        self.core = client.CoreV1Api(api)
+        self.apps = client.AppsV1Api(api)
+
+    def close(self) -> None:
+        self.api.close()
+
+    def server_version(self) -> str:
+        return str(answer(client.VersionApi(self.api).get_code)["gitVersion"])
+
+    def list_nodes(self) -> list[Json]:
+        return list(pages(self.core.list_node))
+
+    def list_pods(self, namespace: str, selector: str = "") -> list[Json]:
+        """Pods of a namespace, or of all when it is empty."""
+        if not namespace:
+            return list(pages(self.core.list_pod_for_all_namespaces, label_selector=selector))
+        return list(pages(self.core.list_namespaced_pod, namespace, label_selector=selector))
+
+    def list_events(self, namespace: str, field_selector: str = "") -> list[Json]:
+        listing = self.core.list_namespaced_event
+        return list(pages(listing, namespace, field_selector=field_selector))
+
+    def list_deployments(self, namespace: str, selector: str = "") -> list[Json]:
+        listing = self.apps.list_namespaced_deployment
+        return list(pages(listing, namespace, label_selector=selector))
+
+    def may(self, question: Question) -> tuple[bool, str]:
+        """Ask the cluster itself (SelfSubjectAccessReview); the text is its reason, if any."""
+        resource, _, subresource = question.resource.partition("/")
+        attributes = {
+            "verb": question.verb,
+            "group": question.group,
+            "resource": resource,
+            "subresource": subresource,
+            "namespace": question.namespace,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
+        }
+        reviews = client.AuthorizationV1Api(self.api)
+        status = answer(reviews.create_self_subject_access_review, body)["status"]
+        return bool(status.get("allowed")), str(status.get("reason", ""))
+
+
+def pages(call: Callable[..., Any], *args: object, **kwargs: object) -> Iterator[Json]:
+    """All items of a list, page by page. A page that expired (410) is `Temporary`: start again."""
+    given = {k: v for k, v in kwargs.items() if v != ""}
+    token = None
+    while True:
+        more: Json = {"_continue": token} if token else {}
+        page = answer(call, *args, limit=PAGE, **given, **more)
+        yield from page["items"]
+        token = page["metadata"].get("continue")
+        if not token:
+            return
+
+
+def answer(call: Callable[..., Any], *args: object, **kwargs: object) -> Json:
+    with refusals():
+        found: Json = json.loads(call(*args, **RAW, **kwargs).data)
+        return found
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the transport raises into `Temporary` and `Permanent` with a sentence."""
+    try:
+        yield
+    except client.ApiException as error:
+        raise refusal(error) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Temporary(f"The cluster's API does not answer: {reason_of(error)}") from error
+    except json.JSONDecodeError as error:
+        raise Temporary(f"The cluster's API answered what is not JSON: {error}") from error
+
+
+def refusal(error: client.ApiException) -> Temporary | Permanent:
+    status = error.status or 0
+    body = status_of(error.body)
+    message = f"The cluster's API answered {status}: {body.get('message') or error.reason}"
+    again = status in {408, 410, 429} or status >= 500 or status == 0
+    kind = Temporary if again else Permanent
+    return kind(message, status=status, detail=body)
+
+
+def status_of(body: Any) -> Json:
+    """The Status object of an error's body; empty where a proxy answered with something else."""
+    try:
+        found = json.loads(body)
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def reason_of(error: BaseException) -> str:
+    """The transport's words without its objects' addresses."""
+    words = str(error).rpartition(">: ")[2] or str(error)
+    return words.strip() or type(error).__name__
