@@ -2,4 +2,10 @@
 
 from django.urls import URLPattern, URLResolver
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from console.routes import fleet, money, tenants
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *fleet.urlpatterns,
+    *tenants.urlpatterns,
+    *money.urlpatterns,
+]

@@ -1,9 +1,101 @@
-"""What every page's frame shows: who is signed in, the environment, counts, freshness."""
+"""What every page's frame shows: who is signed in, the environment, counts, freshness.
 
+Everything is computed when a template first asks for it: fragments and redirects pay nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from console.ranges import CHOICES
+from tenants.rules.access import Permission, Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the navigation, shown when a route has its `name` and the viewer may see it."""
+
+    title: str
+    icon: str
+    name: str
+    permission: Permission
+    counter: str = ""  # a key of COUNTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    number: int
+    noun: str  # "open", "need attention": read aloud after the number
+    bad: bool = False
+
+
+NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "Operate",
+        (
+            Entry("Overview", "layout-dashboard", "overview", Permission.VIEW, "attention"),
+            Entry("Services", "apps", "services", Permission.VIEW_FLEET),
+            Entry("Rollouts", "rocket", "rollouts", Permission.VIEW_FLEET, "rollouts"),
+            Entry("Releases", "package", "releases", Permission.VIEW_FLEET),
+            Entry(
+                "Clusters and nodes", "topology-star-3", "clusters", Permission.VIEW_FLEET, "nodes"
+            ),
+            Entry("Requests", "list-search", "requests", Permission.VIEW),
+        ),
+    ),
+    (
+        "Tenants",
+        (
+            Entry("Tenants", "buildings", "tenants", Permission.VIEW),
+            Entry("Identities", "id", "people", Permission.MANAGE_PEOPLE),
+            Entry("Quotas", "gauge", "quotas", Permission.VIEW),
+            Entry("Degradation", "activity", "degradation", Permission.VIEW, "findings"),
+        ),
+    ),
+    (
+        "Money",
+        (
+            Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY),
+            Entry("Prices", "tags", "prices", Permission.VIEW_MONEY),
+            Entry("Exports", "file-export", "exports", Permission.VIEW_MONEY),
+            Entry("Economics", "chart-bar", "economics", Permission.VIEW_MONEY),
+        ),
+    ),
+    (
+        "Assurance",
+        (
+            Entry("Approvals", "user-check", "approvals", Permission.VIEW_FLEET, "approvals"),
+            Entry("Evidence", "shield-check", "audit", Permission.VIEW),
+        ),
+    ),
+)
+
+# What the account menu offers, as (title, icon, route).
+ACCOUNT = (
+    ("Sessions", "device-desktop", "usersessions_list"),
+    ("Second step (TOTP)", "shield-lock", "mfa_index"),
+    ("Password", "key", "account_change_password"),
+    ("Access tokens", "api", "tokens"),
+    ("What I did", "history", "my_activity"),
+)
+
+Counter = Callable[[Viewer], Count | None]
+COUNTERS: dict[str, Counter] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """One line at the foot of the navigation: a moment that ages, or a text."""
+
+    title: str
+    moment: datetime | None = None
+    text: str = ""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -12,4 +104,66 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "viewer": viewer,
         "environment": settings.QM_ENVIRONMENT,
         "gateway_url": settings.QM_GATEWAY_URL,
+        "shell": SimpleLazyObject(lambda: shell(request, viewer)),
     }
+
+
+def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
+    if viewer is None:
+        return {"groups": [], "account": []}
+    return {
+        "groups": groups(request, viewer),
+        "account": [
+            {"title": title, "icon": icon, "url": url}
+            for title, icon, name in ACCOUNT
+            if (url := url_of(name))
+        ],
+        "name": viewer.email.split("@")[0],
+        "roles": " · ".join(viewer.roles) or "no role",
+        "ranges": list(CHOICES.items()),
+        "other_parameters": [
+            (k, v) for k, v in request.GET.lists() if k not in ("from", "to", "page", "cursor")
+        ],
+        "search": url_of("search"),
+        "freshness": [],
+    }
+
+
+def groups(request: HttpRequest, viewer: Viewer) -> list[dict[str, Any]]:
+    shown = []
+    for title, entries in NAVIGATION:
+        items = [
+            item(request, viewer, entry, url)
+            for entry in entries
+            if sees(viewer, entry.permission) and (url := url_of(entry.name))
+        ]
+        if items:
+            shown.append({"title": title, "items": items})
+    return shown
+
+
+def item(request: HttpRequest, viewer: Viewer, entry: Entry, url: str) -> dict[str, Any]:
+    counter = COUNTERS.get(entry.counter)
+    count = counter(viewer) if counter else None
+    here = request.path == url or (url != "/" and request.path.startswith(url))
+    return {
+        "title": entry.title,
+        "icon": entry.icon,
+        "url": url,
+        "current": here,
+        "count": count.number if count else 0,
+        "counted": count.noun if count else "",
+        "bad": bool(count and count.bad),
+    }
+
+
+def sees(viewer: Viewer, permission: Permission) -> bool:
+    """On the fleet, or on the slice of any tenant of theirs."""
+    return viewer.may(permission) or any(viewer.may(permission, t) for t in viewer.tenant_ids)
+
+
+def url_of(name: str) -> str:
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""

@@ -18,3 +18,5 @@ urlpatterns = [
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api_docs"),
     path("", include("console.pages")),
 ]
+
+handler500 = "console.views.errors.broken"

@@ -1,0 +1,102 @@
+"""How figures are written: counts, money, shares, durations, ages. Pure.
+
+A thin space never separates a number from its unit; a missing figure is a dash, never zero.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+MISSING = "–"
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
+
+def count(value: float | Decimal | None) -> str:
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def number(value: float | Decimal | None, digits: int = 2) -> str:
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def percent(ratio: float | Decimal | None, digits: int = 1) -> str:
+    """A ratio of 0..1 as a share. A nonzero share is never written as zero."""
+    if ratio is None:
+        return MISSING
+    least = Decimal(1).scaleb(-digits)
+    hundred = Decimal(str(ratio)) * 100
+    if 0 < hundred < least:
+        return f"< {least} %"
+    return f"{hundred:,.{digits}f} %"
+
+
+def money(amount: Decimal | float | None, currency: str = "USD", digits: int = 2) -> str:
+    if amount is None:
+        return MISSING
+    sign = "−" if amount < 0 else ""
+    text = f"{abs(amount):,.{digits}f}"
+    return f"{sign}{SIGNS[currency]}{text}" if currency in SIGNS else f"{sign}{text} {currency}"
+
+
+def duration(value: timedelta | float | None) -> str:
+    """A length of time (`timedelta`, or seconds) in its two greatest units."""
+    if value is None:
+        return MISSING
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 0:
+        return "−" + duration(-seconds)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.3g} s"
+    return _long(round(seconds))
+
+
+def _long(whole: int) -> str:
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next(i for i, (n, _) in enumerate(parts) if n)
+    return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n)
+
+
+def milliseconds(value: float | None) -> str:
+    return MISSING if value is None else duration(value / 1000)
+
+
+def size(octets: float | None) -> str:
+    if octets is None:
+        return MISSING
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(octets) < 1024 or unit == "TiB":
+            return f"{octets:.0f} {unit}" if unit == "B" else f"{octets:.1f} {unit}"
+        octets /= 1024
+    raise AssertionError("the last unit always returns")
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """As static/app.js goes on counting it: "4 s ago", "2 h 10 min ago", "in 5 min"."""
+    seconds = round((now - moment).total_seconds())
+    if seconds < -1:
+        return f"in {_age(-seconds)}"
+    return f"{_age(max(0, seconds))} ago"
+
+
+def _age(s: int) -> str:
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min"
+    if s < 86400:
+        return f"{s // 3600} h {s % 3600 // 60} min"
+    return f"{s // 86400} d"
+
+
+def moment(value: datetime, now: datetime, *, full: bool = False) -> str:
+    """A point in time, UTC, as short as today allows."""
+    at, today = value.astimezone(UTC), now.astimezone(UTC)
+    if full:
+        return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    if at.date() == today.date():
+        return f"{at:%H:%M}"
+    return f"{at:%d %b %H:%M}" if at.year == today.year else f"{at:%d %b %Y}"

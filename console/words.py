@@ -1,0 +1,170 @@
+"""Status words of all pages: each is an icon, a colour and a word, always all three.
+
+Unknown is a word of its own: grey, never green.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    tone: str  # ok, warn, bad, info, mute
+    icon: str
+    text: str
+
+
+UNKNOWN = Word("mute", "circle-dashed", "Unknown")
+
+
+def _moving(text: str) -> Word:
+    return Word("info", "progress", text)
+
+
+def _over(text: str) -> Word:
+    return Word("mute", "circle-minus", text)
+
+
+WORDS: dict[str, dict[str, Word]] = {
+    "phase": {
+        "draft": _over("Draft"),
+        "proposed": Word("warn", "user-check", "Proposed"),
+        "awaiting_approval": Word("warn", "user-check", "Awaiting approval"),
+        "approved": _moving("Approved"),
+        "queued": Word("mute", "clock", "Queued"),
+        "validating": _moving("Validating"),
+        "preparing": _moving("Preparing"),
+        "prepared": _moving("Prepared"),
+        "canary_starting": _moving("Canary starting"),
+        "starting": _moving("Starting"),
+        "verifying": _moving("Verifying"),
+        "canary_verifying": _moving("Verifying"),
+        "shifting": _moving("Shifting traffic"),
+        "analyzing": _moving("Analyzing"),
+        "scaling": _moving("Scaling"),
+        "promoting": _moving("Promoting"),
+        "soaking": _moving("Soaking"),
+        "cleaning": _moving("Cleaning up"),
+        "draining": _moving("Draining"),
+        "finishing": _moving("Finishing"),
+        "aborting": _moving("Aborting"),
+        "rolling_back": _moving("Rolling back"),
+        "paused": Word("mute", "player-pause", "Paused"),
+        "succeeded": Word("ok", "circle-check", "Succeeded"),
+        "rolled_back": Word("warn", "arrow-back-up", "Rolled back"),
+        "rollback_blocked": Word("bad", "alert-octagon", "Rollback blocked"),
+        "failed": Word("bad", "circle-x", "Failed"),
+        "not_reached": _over("Not reached"),
+        "rejected": _over("Rejected"),
+        "expired": _over("Expired"),
+        "superseded": _over("Superseded"),
+        "cancelled": _over("Cancelled"),
+        "withdrawn": _over("Withdrawn"),
+        "aborted": _over("Aborted"),
+    },
+    "wish": {
+        "run": Word("mute", "player-play", "Run"),
+        "pause": Word("warn", "player-pause", "Pause"),
+        "abort": Word("bad", "player-stop", "Abort"),
+        "rollback": Word("bad", "arrow-back-up", "Roll back"),
+        "roll_back": Word("bad", "arrow-back-up", "Roll back"),
+    },
+    "gate": {
+        "pass": Word("ok", "circle-check", "Pass"),
+        "passed": Word("ok", "circle-check", "Pass"),
+        "fail": Word("bad", "circle-x", "Fail"),
+        "failed": Word("bad", "circle-x", "Fail"),
+        "inconclusive": Word("mute", "circle-dashed", "Inconclusive"),
+        "collecting": _moving("Collecting"),
+        "error": Word("bad", "alert-triangle", "Error"),
+    },
+    "live": {
+        "in_sync": Word("ok", "circle-check", "In sync"),
+        "moving": _moving("Moving"),
+        "drifted": Word("warn", "git-compare", "Drifted"),
+        "empty": _over("Nothing yet"),
+        "unknown": UNKNOWN,
+    },
+    "health": {
+        "healthy": Word("ok", "circle-check", "Healthy"),
+        "degraded": Word("bad", "alert-octagon", "Degraded"),
+        "down": Word("bad", "circle-x", "Down"),
+        "idle": _over("Idle"),
+        "unknown": UNKNOWN,
+    },
+    "change": {
+        "waiting": Word("warn", "user-check", "Waiting"),
+        "approved": Word("ok", "circle-check", "Approved"),
+        "rejected": Word("bad", "ban", "Rejected"),
+        "expired": _over("Expired"),
+        "withdrawn": _over("Withdrawn"),
+    },
+    "outcome": {
+        "served": Word("ok", "circle-check", "Served"),
+        "rerouted": Word("info", "transfer", "Rerouted"),
+        "degraded": Word("warn", "alert-triangle", "Degraded"),
+        "rejected": Word("warn", "ban", "Rejected"),
+        "shed": Word("bad", "cloud-up", "Shed"),
+        "timed_out": Word("bad", "clock", "Timed out"),
+        "cancelled": _over("Cancelled"),
+        "failed": Word("bad", "circle-x", "Failed"),
+    },
+    "pod": {
+        "ready": Word("ok", "circle-check", "Ready"),
+        "running": _moving("Running"),
+        "starting": _moving("Starting"),
+        "pending": Word("mute", "hourglass", "Pending"),
+        "terminating": Word("mute", "progress", "Terminating"),
+        "succeeded": _over("Ended"),
+        "failed": Word("bad", "circle-x", "Failed"),
+        "crashing": Word("bad", "alert-octagon", "Crashing"),
+        "unknown": UNKNOWN,
+    },
+    "node": {
+        "ready": Word("ok", "circle-check", "Ready"),
+        "cordoned": Word("warn", "ban", "Cordoned"),
+        "not_ready": Word("bad", "circle-x", "Not ready"),
+        "out": Word("bad", "circle-x", "Out of service"),
+        "unknown": UNKNOWN,
+    },
+    "tenant": {
+        "active": Word("ok", "circle-check", "Active"),
+        "suspended": Word("warn", "ban", "Suspended"),
+        "closed": _over("Closed"),
+    },
+    "key": {
+        "active": Word("ok", "circle-check", "Active"),
+        "expiring": Word("warn", "alarm", "Expires soon"),
+        "expired": _over("Expired"),
+        "revoked": Word("mute", "ban", "Revoked"),
+    },
+    "job": {
+        "waiting": Word("mute", "clock", "Waiting"),
+        "queued": Word("mute", "clock", "Queued"),
+        "running": _moving("Running"),
+        "done": Word("ok", "circle-check", "Done"),
+        "succeeded": Word("ok", "circle-check", "Done"),
+        "failed": Word("bad", "circle-x", "Failed"),
+    },
+    "yes": {
+        "true": Word("ok", "circle-check", "Yes"),
+        "false": Word("bad", "ban", "No"),
+        "none": UNKNOWN,
+    },
+    "stage": {
+        "done": Word("ok", "circle-check", "Done"),
+        "running": _moving("Running"),
+        "failed": Word("bad", "circle-x", "Failed"),
+        "waiting": Word("mute", "circle", "Waiting"),
+        "skipped": _over("Not needed"),
+    },
+}
+
+
+def word(axis: str, value: object) -> Word:
+    """The word for a status. One that the table lacks is shown as it is, in grey."""
+    key = getattr(value, "value", value)
+    key = "unknown" if key is None and axis != "yes" else str(key).lower()
+    found = WORDS[axis].get(key)
+    if found or key == "unknown":
+        return found or UNKNOWN
+    return Word("mute", "circle-dashed", key.replace("_", " ").capitalize())
