@@ -1,7 +1,6 @@
 """Routes of the pages, one module an area. `page` is how each of them is made."""
 
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseBase
