@@ -46,3 +46,25 @@ def budget(tenant_id: int, limit_id: int, period: str) -> str:
 def reservation(tenant_id: int, reservation_id: str) -> str:
     """Hash of one reservation: what is held where, so that it is settled exactly once."""
     return f"{{t{tenant_id}}}:res:{reservation_id}"
+
+
+def open_reservations(tenant_id: int) -> str:
+    """Sorted set of a tenant's open reservations, scored by the expiry of their lease.
+
+    The janitor settles what is long past its expiry: the worker that held it is gone.
+    """
+    return f"{{t{tenant_id}}}:open"
+
+
+# Writes what the ledger knows into `budget()`. KEYS: the hash. ARGV: spent (micro-units), gen,
+# seconds to live. The gateway counts what it settles at once, the ledger some seconds later, so
+# a lower figure is late news and must not give spent money back; a new `gen` is taken as it is.
+PUBLISH_BUDGET = """
+if redis.call('HGET', KEYS[1], 'gen') == ARGV[2] then
+  local spent = tonumber(redis.call('HGET', KEYS[1], 'spent') or '0')
+  if tonumber(ARGV[1]) > spent then redis.call('HSET', KEYS[1], 'spent', ARGV[1]) end
+else
+  redis.call('HSET', KEYS[1], 'spent', ARGV[1], 'gen', ARGV[2])
+end
+return redis.call('EXPIRE', KEYS[1], ARGV[3])
+"""

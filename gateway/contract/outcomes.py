@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ENGINE_REFUSED = "engine_refused"
     QUOTA_STORE = "quota_store"
     WORKER_LOST = "worker_lost"
+    INTERNAL = "internal"  # a fault of the gateway itself
 
 
 class UsageQuality(StrEnum):

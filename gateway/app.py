@@ -1,0 +1,107 @@
+"""The doors of the gateway: an ASGI application without a framework."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+import uuid_utils
+
+from gateway import errors
+from gateway.auth import Unusable, require_scope
+from gateway.client import JSON_TYPE, Client, Receive, Send
+from gateway.errors import Refusal
+from gateway.normalise import CHAT, TEXT
+from gateway.worker import Worker
+
+Door = Callable[[Client, dict[bytes, bytes]], Awaitable[None]]
+TEXT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+
+class Gateway:
+    """Routes requests; everything they need lives in the worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._doors: dict[str, Door] = {
+            "/v1/models": self._models,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._worker.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._worker.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        client = Client(receive, send)
+        if path in (CHAT, TEXT):
+            if method == "POST":
+                await self._worker.pipeline.serve(path, headers, client)
+                return
+            await self._wrong_method(client, "POST")
+        elif path not in self._doors:
+            await _refuse(client, Refusal(404, "not_found", f"There is no {path} here."))
+        elif method not in ("GET", "HEAD"):
+            await self._wrong_method(client, "GET")
+        else:
+            await self._doors[path](client, headers)
+
+    async def _wrong_method(self, client: Client, allowed: str) -> None:
+        await _refuse(client, Refusal(405, "method_not_allowed", f"Use {allowed} here."))
+
+    async def _models(self, client: Client, headers: dict[bytes, bytes]) -> None:
+        """List what this credential was granted and what the fleet serves."""
+        try:
+            context, routing = self._worker.pipeline.authenticate(headers)
+            require_scope(context, "models")
+        except Unusable as known:
+            await _refuse(client, known.refusal)
+            return
+        except Refusal as refusal:
+            await _refuse(client, refusal)
+            return
+        models = [
+            {
+                "id": name,
+                "object": "model",
+                "created": int(routing.document.issued_at),
+                "owned_by": "quartermaster",
+                "max_model_len": service.max_model_len,
+            }
+            for name, service in sorted(routing.document.services.items())
+            if context.may_use(name)
+        ]
+        body = orjson.dumps({"object": "list", "data": models})
+        await client.answer(200, body, [JSON_TYPE])
+
+    async def _livez(self, client: Client, headers: dict[bytes, bytes]) -> None:
+        await client.answer(200, b'{"state":"alive"}', [JSON_TYPE])
+
+    async def _readyz(self, client: Client, headers: dict[bytes, bytes]) -> None:
+        missing = self._worker.missing()
+        state = {"state": "ready" if not missing else "not_ready", "missing": missing}
+        await client.answer(200 if not missing else 503, orjson.dumps(state), [JSON_TYPE])
+
+    async def _metrics(self, client: Client, headers: dict[bytes, bytes]) -> None:
+        text = self._worker.counters.text(self._worker.gauges(time.time()))
+        await client.answer(200, text, [TEXT_TYPE])
+
+
+async def _refuse(client: Client, refusal: errors.Refusal) -> None:
+    await client.refuse(refusal, str(uuid_utils.uuid7()))

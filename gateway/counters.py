@@ -1,0 +1,34 @@
+"""Counters of one worker, and their text for Prometheus. They name no tenant."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gateway.contract.outcomes import Outcome, Reason
+
+
+class Counters:
+    def __init__(self) -> None:
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self.in_flight = 0
+        self.in_flight_bytes = 0
+
+    @property
+    def total(self) -> int:
+        return self._outcomes.total()
+
+    def ended(self, outcome: Outcome, reason: Reason) -> None:
+        self._outcomes[(outcome.value, reason.value)] += 1
+
+    def text(self, gauges: dict[str, float]) -> bytes:
+        lines = [
+            "# HELP qm_gateway_requests_total Requests by outcome and reason.",
+            "# TYPE qm_gateway_requests_total counter",
+        ]
+        for (outcome, reason), count in sorted(self._outcomes.items()):
+            lines.append(
+                f'qm_gateway_requests_total{{outcome="{outcome}",reason="{reason}"}} {count}'
+            )
+        for name, value in sorted(gauges.items()):
+            lines += (f"# TYPE qm_gateway_{name} gauge", f"qm_gateway_{name} {value:g}")
+        return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,266 @@
+"""One request from its credential to its usage event.
+
+1. Bind the tenant from the credential.            rejected: auth
+2. Guard the worker, read the body.                shed: gateway full; rejected: too large
+3. Normalise; find the service and its pools.      rejected: invalid, unknown model, policy
+4. Estimate and reserve all limits in one step.    rejected: rpm, tpm, concurrency, budget
+5. Note the intent in the spool.                   shed: metering
+6. Take a seat in a pool, or wait for one.         shed: pool full; timed out
+7. Proxy; before the first byte reroute once.      failed, timed out, cancelled
+8. Report and settle, exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import uuid_utils
+
+from gateway import errors, normalise
+from gateway.auth import TenantContext, Unusable, asked_class, authenticate, require_scope
+from gateway.client import Client, ClientLeftError
+from gateway.contract.outcomes import Outcome, Reason
+from gateway.contract.routing import Service
+from gateway.counters import Counters
+from gateway.errors import Refusal
+from gateway.estimate import Estimator
+from gateway.exchange import Exchange
+from gateway.limits.limiter import Limiter, Need, cost_micros, holds_for
+from gateway.metering import Meter
+from gateway.normalise import Asked
+from gateway.pools import Pools, Seat, Wish
+from gateway.proxy import AttemptError, Proxy
+from gateway.settings import Settings
+from gateway.snapshots import Routing, Snapshots
+from gateway.spool import SpoolError
+
+OUTPUT_WORK = 3.0  # an output token keeps an engine this much longer than a prompt token
+RETRIES_SAVED = 10.0
+RETRY_SHARE = 0.1
+
+
+@dataclass
+class Pipeline:
+    settings: Settings
+    snapshots: Snapshots
+    limiter: Limiter
+    pools: Pools
+    estimator: Estimator
+    meter: Meter
+    proxy: Proxy
+    counters: Counters
+    _retries: dict[str, float] = field(default_factory=dict)
+
+    def authenticate(self, headers: dict[bytes, bytes]) -> tuple[TenantContext, Routing]:
+        policy, routing = self.snapshots.policy, self.snapshots.routing
+        if policy is None or routing is None or not self.snapshots.is_usable:
+            message = "The gateway has no valid policy at the moment."
+            raise errors.shed(message, Reason.NOT_READY)
+        return authenticate(headers, policy, time.time()), routing
+
+    async def serve(self, path: str, headers: dict[bytes, bytes], client: Client) -> None:
+        """Answer one inference request."""
+        request_id = str(uuid_utils.uuid7())
+        try:
+            context, routing = self.authenticate(headers)
+        except Unusable as known:
+            exchange = self._exchange(request_id, known.context, 0)
+            await self._report_refusal(exchange, client, known.refusal)
+            return
+        except Refusal as refusal:
+            self.counters.ended(refusal.outcome, refusal.reason)
+            await client.refuse(refusal, request_id)
+            return
+        exchange = self._exchange(request_id, context, routing.document.version)
+        exchange.reporter = self._report
+        self.counters.in_flight += 1
+        try:
+            await self._guarded(exchange, client, path, headers, routing)
+        finally:
+            self.counters.in_flight -= 1
+            client.unwatch()
+            self._report(exchange)
+
+    def _exchange(self, request_id: str, context: TenantContext, version: int) -> Exchange:
+        return Exchange(
+            id=request_id,
+            context=context,
+            traffic_class=context.traffic_class,
+            started_us=int(time.time() * 1e6),
+            started=asyncio.get_running_loop().time(),
+            routing_version=version,
+        )
+
+    def _report(self, exchange: Exchange) -> None:
+        self.meter.finish(exchange, asyncio.get_running_loop().time())
+
+    async def _report_refusal(self, exchange: Exchange, client: Client, refusal: Refusal) -> None:
+        # Once a stream has begun, its status was 200 whatever follows.
+        status = 200 if client.is_started else refusal.status
+        exchange.end(refusal.outcome, refusal.reason, status)
+        self._report(exchange)
+        await client.refuse(refusal, exchange.id)
+
+    async def _guarded(
+        self,
+        exchange: Exchange,
+        client: Client,
+        path: str,
+        headers: dict[bytes, bytes],
+        routing: Routing,
+    ) -> None:
+        """Run the steps; whatever ends them becomes the one outcome."""
+        try:
+            await self._admit_and_send(exchange, client, path, headers, routing)
+        except Refusal as refusal:
+            await self._report_refusal(exchange, client, refusal)
+        except ClientLeftError:
+            exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
+        except asyncio.CancelledError:
+            if not client.has_left:
+                raise
+            exchange.guess_usage()
+            exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
+
+    async def _admit_and_send(
+        self,
+        exchange: Exchange,
+        client: Client,
+        path: str,
+        headers: dict[bytes, bytes],
+        routing: Routing,
+    ) -> None:
+        require_scope(exchange.context, "inference")
+        exchange.traffic_class = asked_class(exchange.context, headers)
+        if self.counters.in_flight > self.settings.max_in_flight:
+            raise errors.shed("The gateway is full.", Reason.GATEWAY_FULL)
+        raw = await client.read_body(self.settings.max_body_bytes, headers)
+        client.watch()
+        self.counters.in_flight_bytes += len(raw)
+        try:
+            if self.counters.in_flight_bytes > self.settings.max_in_flight_bytes:
+                raise errors.shed("The gateway is full.", Reason.GATEWAY_FULL)
+            asked, service = self._understand(exchange, path, raw, routing)
+            await self._reserve(exchange, asked, service)
+            await self._send(exchange, client, asked, service)
+        finally:
+            self.counters.in_flight_bytes -= len(raw)
+
+    def _understand(
+        self, exchange: Exchange, path: str, raw: bytes, routing: Routing
+    ) -> tuple[Asked, Service]:
+        body, exchange.model = normalise.read_model(raw)
+        service = routing.document.services.get(exchange.model)
+        if service is None or not exchange.context.may_use(exchange.model):
+            raise errors.unknown_model(exchange.model)
+        exchange.service = service
+        asked = normalise.normalise(path, body, len(raw), service)
+        exchange.asked = asked
+        exchange.modifiers += asked.modifiers
+        data_policy = exchange.context.tenant.data_policy
+        if service.pools and not routing.candidates(service, data_policy):
+            message = f"No pool of {service.name!r} satisfies your data policy."
+            raise errors.forbidden(message, Reason.POLICY)
+        return asked, service
+
+    async def _reserve(self, exchange: Exchange, asked: Asked, service: Service) -> None:
+        context = exchange.context
+        estimate = self.estimator.estimate(asked, context.tenant.id, service.max_model_len)
+        exchange.estimate = estimate
+        exchange.price = context.policy.document.prices.get(service.name)
+        exchange.limits = context.policy.limits(
+            context.tenant.id, context.key.application_id, service.name
+        )
+        need = Need(
+            tokens=estimate.tokens,
+            micros=cost_micros(
+                exchange.price,
+                prompt=estimate.prompt,
+                cached=0,
+                completion=estimate.output_bound,
+            ),
+        )
+        intent = self.meter.intent(exchange)
+        exchange.reservation = await self.limiter.reserve(
+            exchange.id, context.tenant.id, holds_for(exchange.limits, need), intent
+        )
+        exchange.reserved_at = asyncio.get_running_loop().time()
+        if exchange.reservation is not None and exchange.reservation.is_emergency:
+            exchange.modifiers.append("degraded:quota")
+        try:
+            self.meter.admit(exchange, intent)
+        except SpoolError:
+            message = "Usage cannot be recorded at the moment."
+            raise errors.shed(message, Reason.METERING, 5000) from None
+
+    async def _send(
+        self, exchange: Exchange, client: Client, asked: Asked, service: Service
+    ) -> None:
+        estimate = exchange.estimate
+        work = estimate.prompt + OUTPUT_WORK * estimate.output if estimate else 0.0
+        wish = exchange.wish = Wish(
+            service=service,
+            data_policy=exchange.context.tenant.data_policy,
+            tenant_id=exchange.tenant_id,
+            traffic_class=exchange.traffic_class,
+            seats=asked.choices,
+            work=work,
+        )
+        saved = self._retries.get(service.name, RETRIES_SAVED)
+        self._retries[service.name] = min(RETRIES_SAVED, saved + RETRY_SHARE)
+        seat = await self._first_seat(wish)
+        try:
+            await self._attempt(exchange, client, asked, service, seat)
+        except AttemptError as error:
+            other = self._other_seat(exchange, wish, seat, error)
+        else:
+            return
+        try:
+            await self._attempt(exchange, client, asked, service, other)
+        except AttemptError as error:
+            raise error.refusal from error
+
+    async def _first_seat(self, wish: Wish) -> Seat:
+        now = asyncio.get_running_loop().time()
+        if not self.pools.must_wait(wish):
+            seat = self.pools.take(wish, now)
+            if seat is not None:
+                return seat
+        return await self.pools.wait(wish, now)
+
+    async def _attempt(
+        self, exchange: Exchange, client: Client, asked: Asked, service: Service, seat: Seat
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        exchange.seated(seat, loop.time())
+        try:
+            await self.proxy.attempt(exchange, client, asked, service, seat)
+            self.pools.answered(seat)
+        except AttemptError as error:
+            if error.is_unreachable:
+                self.pools.failed(seat, loop.time())
+            raise
+        finally:
+            self._return_seat(exchange, seat, loop.time())
+
+    def _return_seat(self, exchange: Exchange, seat: Seat, now: float) -> None:
+        observed = exchange.observed
+        if exchange.wish is not None and observed.prompt:
+            work = observed.prompt - observed.cached + OUTPUT_WORK * observed.completion
+            self.pools.correct(exchange.wish, work, now)
+        self.pools.give_back(seat)
+
+    def _other_seat(self, exchange: Exchange, wish: Wish, seat: Seat, error: AttemptError) -> Seat:
+        """Find another endpoint for the one reroute, or end with what the first attempt said."""
+        saved = self._retries.get(wish.service.name, RETRIES_SAVED)
+        now = asyncio.get_running_loop().time()
+        other = None
+        if saved >= 1.0:
+            other = self.pools.take(wish, now, without=frozenset({seat.endpoint.address}))
+        if other is None:
+            raise error.refusal from error
+        self._retries[wish.service.name] = saved - 1.0
+        exchange.rerouted_from = seat.endpoint.pod or seat.pool.id
+        return other
