@@ -1,0 +1,115 @@
+"""What a rollout does in a cluster: look at its own objects, apply them, delete them.
+
+Writes are server-side applies of everything that we own, without force: what others own stays
+theirs, and a conflict is told with the other manager's name.
+"""
+
+from typing import Any, Protocol
+
+from kubernetes import client
+
+from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.kube import Access, Json, Kube, answer, connect, pages
+
+MANAGER = "quartermaster-rollout"
+APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+class Owned(Permanent):
+    """Another field manager owns a field that we must write."""
+
+
+class Workloads(Protocol):
+    """A namespace of one cluster. The fake of the tests has the same methods."""
+
+    def look(self, selector: str) -> dict[str, list[Json]]: ...
+    def apply(self, manifest: Json, *, dry_run: bool = False) -> Json: ...
+    def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
+    def delete(self, kind: str, name: str, uid: str) -> None: ...
+
+
+def open_workloads(access: Access, namespace: str) -> "KubeWorkloads":
+    return KubeWorkloads(connect(access), namespace)
+
+
+class KubeWorkloads:
+    """The real ones."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self.kube = kube
+        self.namespace = namespace
+        self.policy = client.PolicyV1Api(kube.api)
+        apps, core = kube.apps, kube.core
+        self.patch = {
+            "Deployment": apps.patch_namespaced_deployment,
+            "PodDisruptionBudget": self.policy.patch_namespaced_pod_disruption_budget,
+        }
+        self.remove = {
+            "Deployment": apps.delete_namespaced_deployment,
+            "PodDisruptionBudget": self.policy.delete_namespaced_pod_disruption_budget,
+            "Pod": core.delete_namespaced_pod,
+        }
+
+    def look(self, selector: str) -> dict[str, list[Json]]:
+        """Deployments, ReplicaSets and pods with these labels, straight from the API server."""
+        listings = {
+            "deployments": self.kube.apps.list_namespaced_deployment,
+            "replicasets": self.kube.apps.list_namespaced_replica_set,
+            "pods": self.kube.core.list_namespaced_pod,
+        }
+        return {
+            name: list(pages(listing, self.namespace, label_selector=selector))
+            for name, listing in listings.items()
+        }
+
+    def apply(self, manifest: Json, *, dry_run: bool = False) -> Json:
+        """Apply all fields that we own; `dry_run` runs admission, defaults and validation only."""
+        more = {"dry_run": "All"} if dry_run else {}
+        try:
+            return answer(
+                self.patch[manifest["kind"]],
+                manifest["metadata"]["name"],
+                self.namespace,
+                manifest,
+                field_manager=MANAGER,
+                field_validation="Strict",
+                _content_type=APPLY,
+                **more,
+            )
+        except Permanent as error:
+            raise conflict_of(error) from error
+
+    def set_condition(self, pod: str, uid: str, condition: Json) -> None:
+        """Set a condition of this very pod; a pod that is gone meanwhile needs none."""
+        body = {"metadata": {"uid": uid}, "status": {"conditions": [condition]}}
+        patch = self.kube.core.patch_namespaced_pod_status
+        try:
+            answer(patch, pod, self.namespace, body, field_manager=MANAGER, _content_type=STRATEGIC)
+        except Permanent as error:
+            if error.status not in (404, 409):
+                raise
+
+    def delete(self, kind: str, name: str, uid: str) -> None:
+        """Ask for the end of this very object; it is gone only when a look says so."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground"}
+        try:
+            answer(self.remove[kind], name, self.namespace, body=body)
+        except Permanent as error:
+            if error.status not in (404, 409):
+                raise
+
+
+def conflict_of(error: Permanent) -> Permanent | Temporary:
+    """Tell an owner's conflict, a lost race and a refusal apart."""
+    if error.status != 409:
+        return error
+    found: Any = error.detail if isinstance(error.detail, dict) else {}
+    causes = (found.get("details") or {}).get("causes") or []
+    owned = [c for c in causes if c.get("reason") == "FieldManagerConflict"]
+    if not owned:
+        return Temporary(error.message, status=409, detail=error.detail)
+    fields = "; ".join(f"{c.get('field')}: {c.get('message')}" for c in owned)
+    return Owned(
+        f"Another manager owns what must be written: {fields}", status=409, detail=error.detail
+    )
