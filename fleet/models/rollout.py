@@ -12,7 +12,7 @@ from tenants.base.rows import Claimable
 class Rollout(Claimable):
     """The durable move of a service from one release to another.
 
-    People write `wish`, `wish_by`, `wish_why`; the drive, holding the claim, writes the rest.
+    People write `wish...` and `skip...`; the drive, holding the claim, writes the rest.
     The inputs (plan, steps, gates) are frozen at the proposal.
     """
 
@@ -29,7 +29,9 @@ class Rollout(Claimable):
     reason = models.TextField(blank=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest
+    manifests = models.JSONField(default=list)  # as approved, what the drive applies
     manifest_digest = models.CharField(max_length=64, blank=True)
+    is_rollback = models.BooleanField(default=False)  # to a release that succeeded: no approval
 
     wish = models.CharField(
         max_length=8, choices=[(w.value, w.value) for w in Wish], default=Wish.RUN.value
@@ -37,6 +39,8 @@ class Rollout(Claimable):
     wish_by = models.CharField(max_length=254, blank=True)
     wish_why = models.TextField(blank=True)
     wish_at = models.DateTimeField(null=True)
+    skip_step = models.SmallIntegerField(null=True)  # a person took this step's gate upon himself
+    skip_by = models.CharField(max_length=254, blank=True)
 
     phase = models.CharField(
         max_length=20, choices=[(p.value, p.value) for p in Phase], default=Phase.VALIDATING.value

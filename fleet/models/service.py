@@ -41,6 +41,7 @@ class Deployment(models.Model):
     release = models.ForeignKey(Release, models.PROTECT, related_name="deployments")
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="deployments")
     name = models.CharField(max_length=63)  # of the Kubernetes object
+    manifest = models.JSONField(default=dict)  # as approved; a newer renderer changes no pod
     replicas = models.PositiveIntegerField(default=0)
     weight = models.PositiveSmallIntegerField(default=0)  # percent of the service's traffic
     fence = models.BigIntegerField(default=0)

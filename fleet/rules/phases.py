@@ -66,6 +66,8 @@ class Cause(StrEnum):
     NEVER_READY = "never_ready"
     WRONG_ANSWER = "wrong_answer"  # fingerprint or probe
     GATE_FAILED = "gate_failed"
+    NOT_SHIFTED = "not_shifted"  # answers do not show the share that was set
+    LOST_REPLICAS = "lost_replicas"  # during the soak
     INVALID = "invalid"  # refused by the API server for good
     OWNERSHIP = "ownership"  # another field manager owns what we must write
 
