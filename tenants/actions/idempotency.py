@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
+from django.db.models.functions import Now
 
 from tenants.errors import Invalid
 from tenants.models import IdempotencyRecord
 from tenants.rules.access import Viewer
 
 LONGEST_KEY = 255
+KEPT_FOR = timedelta(hours=72)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,9 @@ def claim_key(viewer: Viewer, key: str, fingerprint: str) -> Claim:
 def keep_answer(claim: Claim, status: int, data: Any) -> None:
     body = None if data is None else json.dumps(data, cls=DjangoJSONEncoder).encode()
     IdempotencyRecord.objects.filter(pk=claim.record_id).update(status=status, body=body)
+
+
+def forget_old() -> int:
+    """Drop answers that no client repeats any more."""
+    count, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEPT_FOR).delete()
+    return count

@@ -35,9 +35,7 @@ class EnableRLS(migrations.RunSQL):
     """
 
     def __init__(self, table: str, column: str = "tenant_id") -> None:
-        super().__init__(
-            POLICY.format(table=table, column=column), UNDO_POLICY.format(table=table)
-        )
+        super().__init__(POLICY.format(table=table, column=column), UNDO_POLICY.format(table=table))
         self._args = (table, column)
 
     def deconstruct(self) -> tuple[str, list[str], dict[str, str]]:
@@ -70,9 +68,7 @@ class AppendOnly(migrations.RunSQL):
     """
 
     def __init__(self, table: str) -> None:
-        super().__init__(
-            APPEND_ONLY.format(table=table), f"DROP TRIGGER append_only ON {table};"
-        )
+        super().__init__(APPEND_ONLY.format(table=table), f"DROP TRIGGER append_only ON {table};")
         self._table = table
 
     def deconstruct(self) -> tuple[str, list[str], dict[str, str]]:

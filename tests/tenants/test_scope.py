@@ -48,7 +48,11 @@ def test_it_refuses_a_row_that_points_into_another_tenant(two_tenants):
     with fleet_scope():
         theirs = Application.objects.get(tenant=globex)
         key = ApiKey(
-            tenant=acme, application=theirs, name="k", public_id="a" * 8, digest="b" * 64,
+            tenant=acme,
+            application=theirs,
+            name="k",
+            public_id="a" * 8,
+            digest="b" * 64,
             traffic_class="batch",
         )
         with pytest.raises(IntegrityError), transaction.atomic():

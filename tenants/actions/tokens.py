@@ -1,0 +1,127 @@
+"""Access tokens for the REST API, and the gateways' credentials at the ingest door."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from tenants.actions.audit import record
+from tenants.actions.credentials import mint
+from tenants.errors import Conflict, Forbidden, Invalid
+from tenants.models import AccessToken, UsageSource
+from tenants.queries.people import get_source, get_token
+from tenants.rules import names
+from tenants.rules.access import Permission, Viewer
+from tenants.rules.secrets import Kind
+
+LONGEST_LIFE = timedelta(days=365)
+
+
+def grantable(viewer: Viewer) -> list[str]:
+    """The permissions that the viewer could put into a token: never more than his own."""
+    return [p.value for p in Permission if viewer.may_somewhere(p)]
+
+
+@transaction.atomic
+def create_token(
+    viewer: Viewer,
+    *,
+    name: str,
+    permissions: Sequence[str],
+    lifetime: timedelta,
+    owner_id: int | None = None,
+) -> tuple[AccessToken, str]:
+    """Answer a token of the viewer's own and its secret, which is shown once.
+
+    The machine itself, which owns nothing, names the owner.
+    """
+    if owner_id is not None and viewer.via != "system":
+        raise Forbidden("A token is made by the person who will use it")
+    owner_id = owner_id or viewer.user_id
+    if owner_id is None or viewer.via == "token":
+        raise Forbidden("A token cannot make tokens: sign in to make one")
+    _check(name, permissions, lifetime, grantable(viewer))
+    minted = mint(Kind.ACCESS_TOKEN)
+    token = AccessToken.objects.create(
+        user_id=owner_id,
+        name=name.strip(),
+        public_id=minted.public_id,
+        digest=minted.digest,
+        permissions=sorted(set(permissions)),
+        expires_at=timezone.now() + lifetime,
+    )
+    record(viewer, "token.create", token, after=token)
+    return token, minted.secret
+
+
+@transaction.atomic
+def revoke_token(viewer: Viewer, public_id: str, *, why: str = "") -> AccessToken:
+    """Revoke one's own token, or anybody's with the right to manage people."""
+    token = get_token(viewer, public_id)
+    if token.revoked_at:
+        raise Conflict(f"{token} was revoked at {token.revoked_at:%Y-%m-%d %H:%M} UTC")
+    token.revoked_at = timezone.now()
+    token.save(update_fields=["revoked_at"])
+    after = {"revoked_at": token.revoked_at, "owner": token.user.email}
+    record(viewer, "token.revoke", token, after=after, why=why)
+    return token
+
+
+@transaction.atomic
+def create_source(viewer: Viewer, *, name: str) -> tuple[UsageSource, str]:
+    """Let a gateway deliver usage. Event ids are told apart within one source."""
+    viewer.require(Permission.MANAGE_FLEET)
+    if fault := names.fault_of_slug(name):
+        raise Invalid(name=fault)
+    minted = mint(Kind.USAGE_SOURCE)
+    source = UsageSource(name=name, public_id=minted.public_id, digest=minted.digest)
+    try:
+        with transaction.atomic():
+            source.save()
+    except IntegrityError as error:
+        raise Invalid(name=f"A usage source {name} exists already") from error
+    record(viewer, "source.create", source, after={"name": name, "public_id": minted.public_id})
+    return source, minted.secret
+
+
+@transaction.atomic
+def renew_source(viewer: Viewer, name: str, *, why: str = "") -> tuple[UsageSource, str]:
+    """Give the source a new secret: its old one ends at once, its event ids go on."""
+    viewer.require(Permission.MANAGE_FLEET)
+    source = get_source(viewer, name)
+    before = {"public_id": source.public_id, "revoked_at": source.revoked_at}
+    minted = mint(Kind.USAGE_SOURCE)
+    source.public_id, source.digest, source.revoked_at = minted.public_id, minted.digest, None
+    source.save()
+    after = {"public_id": source.public_id, "revoked_at": None}
+    record(viewer, "source.renew", source, before=before, after=after, why=why)
+    return source, minted.secret
+
+
+@transaction.atomic
+def revoke_source(viewer: Viewer, name: str, *, why: str = "") -> UsageSource:
+    """Refuse what this gateway delivers. It keeps its spool until it has a credential again."""
+    viewer.require(Permission.MANAGE_FLEET)
+    source = get_source(viewer, name)
+    if source.revoked_at:
+        raise Conflict(f"{name} was revoked at {source.revoked_at:%Y-%m-%d %H:%M} UTC")
+    source.revoked_at = timezone.now()
+    source.save(update_fields=["revoked_at"])
+    record(viewer, "source.revoke", source, after={"revoked_at": source.revoked_at}, why=why)
+    return source
+
+
+def _check(
+    name: str, permissions: Sequence[str], lifetime: timedelta, allowed: Sequence[str]
+) -> None:
+    excess = [p for p in permissions if p not in allowed]
+    faults = names.faults(name=names.fault_of_name(name))
+    if not permissions:
+        faults["permissions"] = "A token without a scope opens nothing: choose at least one"
+    elif excess:
+        faults["permissions"] = f"You cannot give {excess[0]!r}: you do not have it"
+    if not timedelta(0) < lifetime <= LONGEST_LIFE:
+        faults["days"] = f"Between 1 and {LONGEST_LIFE.days} days"
+    if faults:
+        raise Invalid(**faults)

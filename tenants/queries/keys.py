@@ -1,0 +1,62 @@
+"""API keys. Secrets are not here: only their digests were kept."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from tenants.errors import NotFound
+from tenants.models import ApiKey, Application, Tenant
+from tenants.queries.tenants import require_some_view
+from tenants.rules.access import Permission, Viewer
+
+STATES = ("live", "expiring", "expired", "revoked")
+SOON = timedelta(days=14)
+
+
+def list_keys(
+    viewer: Viewer, *, tenant: Tenant | None = None, application: Application | None = None
+) -> QuerySet[ApiKey]:
+    """Newest first. Without a tenant: those of all tenants that the viewer may see."""
+    rows = ApiKey.objects.select_related("application", "tenant").order_by("-id")
+    if tenant is None:
+        require_some_view(viewer)
+        rows = rows if viewer.is_fleet else rows.filter(tenant__in=viewer.tenant_ids)
+    else:
+        viewer.require(Permission.VIEW, tenant.pk)
+        rows = rows.filter(tenant=tenant)
+    return rows.filter(application=application) if application else rows
+
+
+def in_state(rows: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
+    live = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+    if state == "live":
+        return rows.filter(live)
+    if state == "expiring":
+        return rows.filter(live, expires_at__lt=Now() + SOON)
+    if state == "expired":
+        return rows.filter(revoked_at=None, expires_at__lte=Now())
+    if state == "revoked":
+        return rows.filter(revoked_at__isnull=False)
+    return rows
+
+
+def get_key(viewer: Viewer, tenant: Tenant, public_id: str) -> ApiKey:
+    key = list_keys(viewer, tenant=tenant).filter(public_id=public_id).first()
+    if key is None:
+        raise NotFound("No such key")
+    return key
+
+
+def state_of(key: ApiKey, now: datetime) -> str:
+    if key.revoked_at:
+        return "revoked"
+    if key.expires_at and key.expires_at <= now:
+        return "expired"
+    if key.expires_at and key.expires_at < now + SOON:
+        return "expiring"
+    return "live"
+
+
+def unused_first(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    return rows.order_by(F("last_used_at").asc(nulls_first=True), "id")

@@ -1,0 +1,107 @@
+"""The policy that gateways should have, from the rows that hold now."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from gateway.contract import policy as contract
+from gateway.contract.outcomes import TrafficClass
+from tenants.models import ApiKey, ModelGrant, PublishedPrice, Quota, Snapshot, Tenant
+from tenants.rules.quotas import micros, month_of
+
+# An expired key is told for a while, so that its owner reads "expired" and not "unknown".
+TELL_EXPIRED = timedelta(days=30)
+
+
+def build_policy(now: datetime) -> contract.PolicySnapshot:
+    """The content without version and time of issue; the same rows make the same bytes."""
+    zones: dict[int, str] = {}
+    tenants = {}
+    granted = _granted()
+    for row in Tenant.objects.order_by("id"):
+        zones[row.pk] = row.time_zone
+        tenants[row.pk] = _tenant(row, tuple(granted.get(row.pk, ())))
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=now - TELL_EXPIRED)
+    keys = ApiKey.objects.filter(unexpired, revoked_at=None).select_related("application")
+    quotas = Quota.objects.filter(superseded_at=None).order_by("series")
+    return contract.PolicySnapshot(
+        version=0,
+        issued_at=0.0,
+        tenants=tenants,
+        keys={key.digest: _key(key) for key in keys.order_by("id")},
+        limits=tuple(_limit(q, now, zones[q.tenant_id]) for q in quotas),
+        prices={p.model: _price(p) for p in PublishedPrice.objects.order_by("model")},
+    )
+
+
+def current_policy() -> Snapshot | None:
+    """The newest kept version, which gateways should report as applied."""
+    return Snapshot.objects.filter(kind="policy").order_by("-version").defer("document").first()
+
+
+def _granted() -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    rows = ModelGrant.objects.order_by("tenant_id", "model")
+    for tenant_id, model in rows.values_list("tenant_id", "model"):
+        found.setdefault(tenant_id, []).append(model)
+    return found
+
+
+def _tenant(row: Tenant, models: tuple[str, ...]) -> contract.Tenant:
+    return contract.Tenant(
+        id=row.pk,
+        slug=row.slug,
+        traffic_class=TrafficClass(row.traffic_class),
+        models=models,
+        data_policy=contract.DataPolicy(
+            residency=tuple(row.residency),
+            hosted_fallback=row.hosted_fallback,
+            confidential_only=row.confidential_only,
+        ),
+        suspended=row.suspended_at is not None,
+        salt_epoch=row.salt_epoch,
+        demo=row.demo,
+    )
+
+
+def _key(row: ApiKey) -> contract.ApiKey:
+    return contract.ApiKey(
+        id=row.pk,
+        tenant_id=row.tenant_id,
+        application_id=row.application_id,
+        application=row.application.slug,
+        traffic_class=TrafficClass(row.traffic_class),
+        scopes=tuple(row.scopes),
+        models=None if row.served_models is None else tuple(row.served_models),
+        expires_at=row.expires_at.timestamp() if row.expires_at else None,
+    )
+
+
+def _limit(row: Quota, now: datetime, time_zone: str) -> contract.Limit:
+    """`id` is the series, so that a new version goes on counting where the old one was."""
+    budget: dict[str, Any] = {}
+    if row.monthly_budget is not None:
+        month = month_of(now, time_zone)
+        budget = {
+            "budget_micros": micros(row.monthly_budget),
+            "budget_period": month.name,
+            "budget_ends_at": month.ends_at.timestamp(),
+        }
+    return contract.Limit(
+        id=row.series,
+        version=row.version,
+        tenant_id=row.tenant_id,
+        application_id=row.application_id,
+        model=row.model or None,
+        requests_per_minute=row.requests_per_minute,
+        tokens_per_minute=row.tokens_per_minute,
+        concurrency=row.concurrency,
+        **budget,
+    )
+
+
+def _price(row: PublishedPrice) -> contract.Price:
+    return contract.Price(
+        version=row.version, prompt=row.prompt, cached=row.cached, completion=row.completion
+    )
