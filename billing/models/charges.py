@@ -1,0 +1,113 @@
+"""Revenue: what tenants pay, as rows that are only ever added."""
+
+from django.db import models
+from django.db.models import F
+
+
+class RatingRun(models.Model):
+    """One pass of rating that wrote charges. Its inputs are named by their digest."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    hours = models.IntegerField()  # hours of tenants that were compared
+    charges = models.IntegerField()  # rows written
+    input_sha = models.CharField(max_length=64)
+    rules_version = models.CharField(max_length=16)
+
+    class Meta:
+        db_table = "rating_run"
+
+    def __str__(self) -> str:
+        return f"run-{self.pk}"
+
+
+class Charge(models.Model):
+    """Quantity x unit price of one meter in one hour. The sum of a key's rows is what is owed.
+
+    Later knowledge adds a difference: late usage a second row, another price a reversal at the
+    old price and a row at the new one. Quantities may therefore be negative.
+    """
+
+    run = models.ForeignKey(RatingRun, models.PROTECT, db_index=False)
+    hour = models.DateTimeField()
+    tenant_id = models.BigIntegerField()
+    application_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    traffic_class = models.CharField(max_length=12)
+    meter = models.CharField(max_length=12)
+    quantity = models.DecimalField(max_digits=38, decimal_places=6)
+    unit_price = models.DecimalField(max_digits=24, decimal_places=12)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3)
+    book_version = models.ForeignKey(
+        "billing.PriceBookVersion", models.PROTECT, db_index=False, related_name="+"
+    )
+
+    class Meta:
+        db_table = "charge"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount=F("quantity") * F("unit_price")), name="charge_exact"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "hour"], name="charge_tenant"),
+            models.Index(fields=["hour"], name="charge_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} {self.model} {self.meter} {self.amount}"
+
+
+class ChargeDay(models.Model):
+    """Sums of charges by UTC day, replaced as a whole: what pages read."""
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    application_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    traffic_class = models.CharField(max_length=12)
+    meter = models.CharField(max_length=12)
+    currency = models.CharField(max_length=3)
+    quantity = models.DecimalField(max_digits=38, decimal_places=6)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+
+    class Meta:
+        db_table = "charge_day"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "tenant_id",
+                    "day",
+                    "application_id",
+                    "model",
+                    "traffic_class",
+                    "meter",
+                    "currency",
+                ],
+                name="charge_day_key",
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="charge_day_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id} {self.amount}"
+
+
+class UnpricedUsage(models.Model):
+    """Billable usage that no price covers: visible, never taken for zero."""
+
+    hour = models.DateTimeField()
+    tenant_id = models.BigIntegerField()
+    application_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    traffic_class = models.CharField(max_length=12)
+    meter = models.CharField(max_length=12)
+    quantity = models.DecimalField(max_digits=38, decimal_places=6)
+
+    class Meta:
+        db_table = "unpriced_usage"
+        indexes = [models.Index(fields=["tenant_id", "hour"], name="unpriced_usage_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} {self.model} {self.meter}"

@@ -1,0 +1,81 @@
+"""Exports: who asked for which figures, and the files that were made, with their evidence."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from tenants.base.rows import Claimable, Versioned
+
+FORMATS = [(f, f) for f in ("csv", "focus-1.4", "focus-1.2")]
+
+
+class ExportSchedule(Versioned):
+    """A daily export. `tenant_id` null: the whole fleet."""
+
+    tenant_id = models.BigIntegerField(null=True)
+    name = models.CharField(max_length=120)
+    format = models.CharField(max_length=12, choices=FORMATS)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    local_time = models.TimeField()
+    enabled = models.BooleanField(default=True)
+    next_at = models.DateTimeField(db_index=True)
+    created_by = models.CharField(max_length=254)
+
+    class Meta:
+        db_table = "export_schedule"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ExportJob(Claimable):
+    """One export: frozen inputs, then a state that only the worker writes."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        DONE = "done"
+        FAILED = "failed"
+
+    schedule = models.ForeignKey(ExportSchedule, models.SET_NULL, null=True)
+    due_at = models.DateTimeField(null=True)  # of a scheduled one
+    tenant_id = models.BigIntegerField(null=True)
+    format = models.CharField(max_length=12, choices=FORMATS)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    requested_by = models.CharField(max_length=254)
+    requested_at = models.DateTimeField(db_default=Now())
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING.value)
+    why = models.TextField(blank=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "export_job"
+        constraints = [
+            # A second metronome cannot make the same scheduled export twice.
+            models.UniqueConstraint(fields=["schedule", "due_at"], name="export_job_due_once")
+        ]
+        indexes = [models.Index(fields=["tenant_id", "-id"], name="export_job_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.starts_at:%Y-%m-%d}"
+
+
+class ExportArtifact(models.Model):
+    """The evidence of a finished export: what is in the file, as of when. Never changed."""
+
+    job = models.OneToOneField(ExportJob, models.PROTECT, related_name="artifact")
+    tenant_id = models.BigIntegerField(null=True)
+    filename = models.CharField(max_length=200)
+    path = models.CharField(max_length=400)  # below the folder of exports
+    rows = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    sums = models.JSONField()  # currency -> exact sum of BilledCost, as text
+    sha256 = models.CharField(max_length=64)
+    watermark = models.BigIntegerField()  # newest charge in the snapshot
+    complete_until = models.DateTimeField()  # usage before this is rated
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "export_artifact"
+
+    def __str__(self) -> str:
+        return self.filename
