@@ -1,0 +1,177 @@
+"""What a release must pin before it may exist. Each refusal is a sentence with the numbers."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fleet.rules.release import ModelPin, ReleaseSpec
+from fleet.rules.vllm_args import number_of, refusals, values_of
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+REFERENCE = re.compile(
+    r"(?P<repo>[a-z0-9][^@\s]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>.+))?"
+)
+QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|[KMGT]i?)?")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
+ENVIRONMENT = {
+    "VLLM_SERVER_DEV_MODE": "it opens endpoints without authentication that stop the engine",
+    "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "a dead engine would stay in its pod",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "a release would change after its approval",
+    "VLLM_PORT": "it breaks the engine's own ports",
+    "HF_HUB_OFFLINE": "the console sets it: a pod never asks the model hub",
+    "VLLM_ENGINE_READY_TIMEOUT_S": "the console sets it from startup_seconds",
+    "PYTHONPATH": "it can replace any code of the image",
+    "LD_PRELOAD": "it can replace any code of the image",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    repository: str
+    tag: str  # a label for people; never used to pull
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the surroundings allow. `largest_node`: GPUs of the largest node, None: not observed."""
+
+    max_model_len: int  # promised to the service's clients
+    largest_node: int | None = None
+
+
+def read_image(reference: str) -> Image:
+    """Split "repository[:tag]@sha256:..."; raise ValueError where the digest is missing."""
+    found = REFERENCE.fullmatch(reference.strip())
+    if not found:
+        raise ValueError(f"{reference!r} is not an image reference")
+    if not found["digest"]:
+        what = f"the tag {found['tag']!r}" if found["tag"] else "no digest"
+        raise ValueError(
+            f"{reference} has {what}, which can point to another image tomorrow:"
+            " give repository@sha256:... with 64 hexadecimal digits"
+        )
+    if not DIGEST.fullmatch(found["digest"]):
+        raise ValueError(f"{found['digest']} is not a digest: sha256: and 64 hexadecimal digits")
+    return Image(found["repo"], found["tag"] or "", found["digest"])
+
+
+def refuse_commit(value: str, what: str, name: str) -> str:
+    if COMMIT.fullmatch(value) or DIGEST.fullmatch(value):
+        return ""
+    if not value:
+        return f"{what} is missing: give the 40-hex commit of {name}"
+    return (
+        f"{what}: {value!r} is a branch, a tag or a short hash, which moves or is not unique."
+        f" Give the 40-hex commit of {name}, or sha256: of an artifact"
+    )
+
+
+def refuse_model(pin: ModelPin) -> Iterator[tuple[str, str]]:
+    """Yield (field, sentence)."""
+    if not pin.name or re.search(r"\s", pin.name):
+        yield "model", "Name the model: organisation/repository, or a path inside the image"
+    if sentence := refuse_commit(pin.commit, "The commit", pin.name):
+        yield "commit", sentence
+    for field, value in (
+        ("tokenizer_commit", pin.tokenizer_commit),
+        ("code_commit", pin.code_commit),
+    ):
+        if value and (sentence := refuse_commit(value, field, pin.name)):
+            yield field, sentence
+    if pin.chat_template_digest and not DIGEST.fullmatch(pin.chat_template_digest):
+        yield "chat_template_digest", "Give sha256: and 64 hexadecimal digits"
+    if pin.is_path and not DIGEST.fullmatch(pin.commit):
+        yield "commit", f"{pin.name} is a path: pin what lies there by sha256: of the artifact"
+
+
+def refuse_moved(label: str, now: str, before: Iterable[tuple[str, str]]) -> str:
+    """`before`: (what the label meant, where it was used). A label means one thing for ever."""
+    for meant, where in before:
+        if label and meant != now:
+            return (
+                f"{label} moved: in {where} it meant {meant[:19]}, now {now[:19]}."
+                " Check which one you mean, then give it without the label, or under a new one"
+            )
+    return ""
+
+
+def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Yield (field, sentence) for everything that makes this release impossible."""
+    yield from refuse_model(spec.model)
+    yield from (("arguments", sentence) for sentence in refusals(spec.arguments))
+    yield from (("environment", sentence) for sentence in refuse_environment(spec))
+    yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
+    yield from (("probes", sentence) for sentence in refuse_probes(spec))
+    length = number_of(values_of(spec.arguments), "--max-model-len", limits.max_model_len)
+    if length < limits.max_model_len:
+        yield (
+            "arguments",
+            f"--max-model-len {length:,} is less than the {limits.max_model_len:,} tokens that"
+            f" {spec.service} promises its clients: change the service first",
+        )
+
+
+def refuse_environment(spec: ReleaseSpec) -> Iterator[str]:
+    for name in spec.environment:
+        if not VARIABLE.fullmatch(name):
+            yield f"{name!r} is not a name of an environment variable"
+        elif name in ENVIRONMENT:
+            yield f"{name} is refused: {ENVIRONMENT[name]}"
+        elif SECRET.search(name):
+            yield f"{name} looks like a secret, and a release is readable by everybody"
+
+
+def refuse_resources(spec: ReleaseSpec, limits: Limits) -> Iterator[str]:
+    have = spec.resources.gpus
+    if have < 1:
+        yield "A replica needs at least one GPU"
+        return
+    values = values_of(spec.arguments)
+    tensor = number_of(values, "--tensor-parallel-size", 1)
+    pipeline = number_of(values, "--pipeline-parallel-size", 1)
+    data = number_of(values, "--data-parallel-size-local", 0)
+    data = data or number_of(values, "--data-parallel-size", 1)
+    need = tensor * pipeline * data
+    if need != have:
+        product = f"tensor {tensor} x pipeline {pipeline} x data {data} = {need}"
+        end = f"{need - have} missing" if need > have else f"{have - need} would stay idle"
+        yield f"The arguments use {product} GPUs, the replica gets {have}: {end}"
+    if limits.largest_node is not None and have > limits.largest_node:
+        product = spec.resources.gpu_product or "GPU"
+        yield (
+            f"A replica of {have} {product} fits on no node: the largest has {limits.largest_node}"
+        )
+    for name in ("cpu", "memory", "shared_memory"):
+        value = getattr(spec.resources, name)
+        if not QUANTITY.fullmatch(value):
+            yield f"{name}: {value!r} is not a quantity such as 8, 500m or 64Gi"
+
+
+def refuse_probes(spec: ReleaseSpec) -> Iterator[str]:
+    p = spec.probes
+    if not 10 <= p.startup_seconds <= 14_400:
+        yield f"startup_seconds {p.startup_seconds}: between 10 and 14,400 (4 h)"
+    if not 0 <= p.pre_stop_seconds <= 120:
+        yield f"pre_stop_seconds {p.pre_stop_seconds}: between 0 and 120"
+    if not 1 <= p.drain_seconds <= 3_600:
+        yield f"drain_seconds {p.drain_seconds}: between 1 and 3,600"
+    if not 1 <= p.teardown_seconds <= 300:
+        yield f"teardown_seconds {p.teardown_seconds}: between 1 and 300"
+
+
+def warnings_of(spec: ReleaseSpec, *, request_seconds: int) -> list[str]:
+    """What is allowed but should be known before it is rolled out."""
+    found = []
+    if spec.probes.drain_seconds < request_seconds:
+        found.append(
+            f"Requests longer than {spec.probes.drain_seconds} s are cut when a replica goes away;"
+            f" the service allows {request_seconds} s"
+        )
+    if "--trust-remote-code" in spec.arguments and not spec.model.code_commit:
+        found.append("--trust-remote-code runs code of the model's repository at its commit")
+    if not spec.resources.gpu_product:
+        found.append("No GPU product is named: replicas may land on different cards")
+    return found

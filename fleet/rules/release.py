@@ -1,0 +1,108 @@
+"""A release: everything that decides what a replica answers, pinned. Its digest is its name."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+GPU = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPin:
+    """Weights, tokenizer and code. A name that begins with "/" is a path inside the image."""
+
+    name: str
+    commit: str  # 40 hex, or sha256:64 hex of an artifact
+    tokenizer_commit: str = ""  # empty: as the weights
+    code_commit: str = ""
+    chat_template_digest: str = ""
+
+    @property
+    def is_path(self) -> bool:
+        return self.name.startswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Of one replica. An empty GPU product: any node with GPUs."""
+
+    gpu_product: str = ""
+    gpus: int = 1
+    cpu: str = "4"
+    memory: str = "16Gi"
+    shared_memory: str = "1Gi"
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Times in seconds. The grace of a pod is before + drain + after."""
+
+    startup_seconds: int = 1800  # longest start, from created to loaded
+    pre_stop_seconds: int = 15  # gateways that lag still find it
+    drain_seconds: int = 90  # --shutdown-timeout
+    teardown_seconds: int = 15
+
+    @property
+    def grace_seconds(self) -> int:
+        return self.pre_stop_seconds + self.drain_seconds + self.teardown_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSpec:
+    service: str  # the served model name
+    model: ModelPin
+    image: str  # repository without tag
+    image_digest: str  # sha256:64 hex
+    arguments: tuple[str, ...] = ()  # each "--flag" or "--flag=value"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = Resources()
+    probes: Probes = Probes()
+
+
+def canonical(spec: ReleaseSpec) -> dict[str, Any]:
+    """The content that the digest covers. Arguments keep their order: the last flag wins."""
+    return asdict(spec) | {
+        "arguments": list(spec.arguments),
+        "environment": dict(sorted(spec.environment.items())),
+    }
+
+
+def digest_of(spec: ReleaseSpec) -> str:
+    """Hexadecimal SHA-256 of the canonical form."""
+    return digest_json(canonical(spec))
+
+
+def digest_json(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint_of(digest: str) -> str:
+    """What every answer of the release carries, and every object of it as a label."""
+    return f"rel-{digest[:12]}"
+
+
+def spec_from(
+    *,
+    service: str,
+    model: Mapping[str, str],
+    image: str,
+    image_digest: str,
+    arguments: list[str],
+    environment: Mapping[str, str],
+    resources: Mapping[str, Any],
+    probes: Mapping[str, Any],
+) -> ReleaseSpec:
+    """Build a spec from the plain columns of a stored release."""
+    return ReleaseSpec(
+        service=service,
+        model=ModelPin(**model),
+        image=image,
+        image_digest=image_digest,
+        arguments=tuple(arguments),
+        environment=dict(environment),
+        resources=Resources(**resources),
+        probes=Probes(**probes),
+    )
