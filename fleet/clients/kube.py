@@ -14,6 +14,7 @@ import urllib3
 from kubernetes import client, config
 
 from fleet.clients.errors import Permanent, Temporary
+from fleet.rules.rbac import Question
 
 TIMEOUT = (3, 15)  # seconds to connect, to read
 PAGE = 500
@@ -27,16 +28,6 @@ class Access:
 
     kubeconfig: Json = field(default_factory=dict, repr=False)
     in_cluster: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One permission: may this account do `verb` on `resource`? An empty namespace: everywhere."""
-
-    verb: str
-    group: str
-    resource: str  # "pods" or "pods/status"
-    namespace: str = ""
 
 
 def connect(access: Access) -> "Kube":

@@ -1,0 +1,118 @@
+"""Create and change services: what tenants call by a served model name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from fleet.models import Cluster, Deployment, Rollout, Service
+from fleet.rules.objectives import (
+    LIMITS,
+    check_fallbacks,
+    check_limits,
+    check_name,
+    check_objectives,
+)
+from fleet.rules.phases import FINAL
+from tenants.actions.audit import picture, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.nudge import nudge
+from tenants.rules.access import Permission, Viewer
+
+CHANGEABLE = frozenset({"description", "cluster_id", "objectives", "fallbacks", *LIMITS})
+PUBLISH = "fleet.tasks.publish_routing"
+
+
+@transaction.atomic
+def create(
+    viewer: Viewer,
+    *,
+    name: str,
+    description: str = "",
+    cluster_id: int | None = None,
+    objectives: dict[str, Any] | None = None,
+    fallbacks: Sequence[str] = (),
+    demo: bool = False,
+    **limits: int,
+) -> Service:
+    """Make a service. It answers nothing before a release was rolled out to it."""
+    viewer.require(Permission.MANAGE_FLEET)
+    fields: dict[str, Any] = {
+        "description": description,
+        "cluster_id": cluster_id,
+        "fallbacks": list(fallbacks),
+        "objectives": objectives or {},
+        **limits,
+    }
+    _refuse_unknown(fields)
+    service = Service(name=check_name(name), demo=demo, **_checked(name, fields))
+    try:
+        with transaction.atomic():
+            service.save()
+    except IntegrityError as error:
+        raise Conflict(f"There is a service {name!r} already") from error
+    record(viewer, "service.create", service, after=service)
+    nudge(PUBLISH)
+    return service
+
+
+@transaction.atomic
+def change(
+    viewer: Viewer, service_id: int, expected_version: int | None, *, why: str = "", **fields: Any
+) -> Service:
+    """Change a service. A new number of replicas is what the next rollout brings."""
+    viewer.require(Permission.MANAGE_FLEET)
+    service = Service.objects.filter(pk=service_id).first()
+    if service is None:
+        raise NotFound("There is no such service")
+    _refuse_unknown(fields)
+    if "cluster_id" in fields and fields["cluster_id"] != service.cluster_id:
+        _refuse_move(service)
+    before = picture(service)
+    service.change(expected_version, **_checked(service.name, fields))
+    record(viewer, "service.change", service, before=before, after=service, why=why)
+    nudge(PUBLISH)
+    return service
+
+
+def _checked(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = dict(check_limits(fields))
+    if "description" in fields:
+        found["description"] = _text(fields["description"])
+    if "objectives" in fields:
+        found["objectives"] = check_objectives(fields["objectives"])
+    if "fallbacks" in fields:
+        known = dict(Service.objects.values_list("name", "fallbacks"))
+        check_fallbacks(name, fields["fallbacks"], known)
+        found["fallbacks"] = list(fields["fallbacks"])
+    if "cluster_id" in fields:
+        found["cluster_id"] = _cluster(fields["cluster_id"])
+    return found
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str) or len(given) > 200:
+        raise Invalid(description="Give a text of at most 200 characters")
+    return given.strip()
+
+
+def _cluster(cluster_id: int | None) -> int | None:
+    if cluster_id is None:
+        return None
+    if not Cluster.objects.filter(pk=cluster_id, removed_at=None).exists():
+        raise Invalid(cluster_id="There is no such cluster")
+    return cluster_id
+
+
+def _refuse_unknown(fields: dict[str, Any]) -> None:
+    if strange := sorted(fields.keys() - CHANGEABLE):
+        raise Invalid(**{name: "A service has no such field" for name in strange})
+
+
+def _refuse_move(service: Service) -> None:
+    """Moving is a rollout into the other cluster, never an edit under a running release."""
+    if Deployment.objects.filter(service=service, replicas__gt=0).exists():
+        raise Conflict("It runs in its cluster: scale it down there before it is placed elsewhere")
+    ended = [phase.value for phase in FINAL]
+    if Rollout.objects.filter(service=service).exclude(phase__in=ended).exists():
+        raise Conflict("A rollout of it is under way: it can be moved when that has ended")

@@ -1,0 +1,63 @@
+"""Wanted against live: does the cluster have what the rows say? Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Sync(StrEnum):
+    IN_SYNC = "in_sync"
+    DRIFTED = "drifted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One deployment row."""
+
+    name: str
+    release: str  # fingerprint
+    image_digest: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One observed pod that is not going away."""
+
+    name: str
+    release: str
+    image_id: str
+    admitted: bool  # takes traffic
+
+
+def compare(
+    wanted: Sequence[Wanted], live: Sequence[Live], *, unknown_because: str = ""
+) -> tuple[Sync, tuple[str, ...]]:
+    """The state, and one sentence for each difference."""
+    if unknown_because:
+        return Sync.UNKNOWN, (unknown_because,)
+    told: list[str] = []
+    for deployment in wanted:
+        told += _differences(deployment, [p for p in live if p.release == deployment.release])
+    known = {d.release for d in wanted}
+    strangers = sorted({p.release or "no release" for p in live if p.release not in known})
+    told += [f"Pods of {release} run although no deployment wants them" for release in strangers]
+    return (Sync.DRIFTED if told else Sync.IN_SYNC), tuple(told)
+
+
+def _differences(wanted: Wanted, pods: Sequence[Live]) -> list[str]:
+    told = []
+    serving = sum(p.admitted for p in pods)
+    if serving != wanted.replicas:
+        told.append(
+            f"{wanted.name}: {serving} of {wanted.replicas} wanted replicas take traffic,"
+            f" {len(pods)} exist"
+        )
+    for pod in pods:
+        running = pod.image_id.rpartition("@")[2]
+        if running and running != wanted.image_digest:
+            told.append(
+                f"{pod.name} runs image {running[:19]}…, wanted is {wanted.image_digest[:19]}…"
+            )
+    return told

@@ -1,0 +1,128 @@
+"""The least that the console needs in a cluster: as questions to ask and as YAML to apply."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+READ = ("get", "list", "watch")
+CHANGE = (*READ, "create", "patch", "delete")
+ACCOUNT = "quartermaster"
+HOME = "quartermaster-system"  # namespace of the console's own account
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Verbs on one resource. `namespaced`: in the namespace of the engines only."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    purpose: str
+    namespaced: bool = True
+    needed: bool = True  # without it the purpose is lost, nothing else
+
+
+GRANTS = (
+    Grant("apps", "deployments", CHANGE, "run releases"),
+    Grant("apps", "replicasets", READ, "see why pods are not made"),
+    Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
+    Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
+    Grant("", "configmaps", CHANGE, "give engines their files"),
+    Grant("policy", "poddisruptionbudgets", CHANGE, "keep replicas during node maintenance"),
+    Grant("networking.k8s.io", "networkpolicies", CHANGE, "let only the gateway reach engines"),
+    Grant("", "events", READ, "say why a pod does not run"),
+    Grant("", "resourcequotas", READ, "say which quota refuses pods"),
+    Grant("", "nodes", READ, "count GPUs, see lost nodes", namespaced=False),
+    Grant(
+        "scheduling.k8s.io",
+        "priorityclasses",
+        READ,
+        "check that canaries never displace production",
+        namespaced=False,
+    ),
+    Grant(
+        "resource.k8s.io",
+        "resourceslices",
+        READ,
+        "count devices given out by DRA",
+        namespaced=False,
+        needed=False,
+    ),
+    Grant(
+        "",
+        "pods",
+        ("list",),
+        "count GPUs that pods of other namespaces hold",
+        namespaced=False,
+        needed=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One permission to ask the cluster about. An empty namespace: everywhere."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    purpose: str
+    needed: bool
+
+
+def questions(namespace: str) -> tuple[Question, ...]:
+    return tuple(
+        Question(
+            verb=verb,
+            group=grant.group,
+            resource=grant.resource,
+            namespace=namespace if grant.namespaced else "",
+            purpose=grant.purpose,
+            needed=grant.needed,
+        )
+        for grant in GRANTS
+        for verb in grant.verbs
+    )
+
+
+def manifest(namespace: str) -> str:
+    """YAML with the account, its roles and their bindings, for `kubectl apply -f -`."""
+    inside = tuple(g for g in GRANTS if g.namespaced)
+    outside = tuple(g for g in GRANTS if not g.namespaced)
+    documents = [
+        _object("v1", "Namespace", namespace),
+        _object("v1", "Namespace", HOME),
+        _object("v1", "ServiceAccount", ACCOUNT, HOME),
+        _role("Role", inside, namespace),
+        _binding("RoleBinding", "Role", namespace),
+        _role("ClusterRole", outside),
+        _binding("ClusterRoleBinding", "ClusterRole"),
+    ]
+    return "---\n".join(yaml.safe_dump(d, sort_keys=False) for d in documents)
+
+
+def token_command(hours: int = 720) -> str:
+    """How an administrator of the cluster makes the account's token, which ends by itself."""
+    return f"kubectl -n {HOME} create token {ACCOUNT} --duration {hours}h"
+
+
+def _object(version: str, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place}}
+
+
+def _role(kind: str, grants: tuple[Grant, ...], namespace: str = "") -> dict[str, Any]:
+    rules = [
+        {"apiGroups": [g.group], "resources": [g.resource], "verbs": list(g.verbs)} for g in grants
+    ]
+    head = _object("rbac.authorization.k8s.io/v1", kind, ACCOUNT, namespace)
+    return head | {"rules": rules}
+
+
+def _binding(kind: str, role: str, namespace: str = "") -> dict[str, Any]:
+    return _object("rbac.authorization.k8s.io/v1", kind, ACCOUNT, namespace) | {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": ACCOUNT},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": HOME}],
+    }
