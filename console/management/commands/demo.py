@@ -1,0 +1,39 @@
+"""The demo: manage.py demo --prepare | --deploy | --history, each of which may be repeated.
+
+Prints JSON lines {"percent", "text"}, and {"error"} when it fails.
+"""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from console.demo import credentials
+from console.demo.people import prepare
+from tenants.errors import ConsoleError
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--prepare", action="store_true", help="people, tenants, keys, prices")
+        parser.add_argument("--file", type=Path, required=True, help="where credentials are kept")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            self._prepare(options["file"])
+        except ConsoleError as refusal:
+            self._say(error=refusal.message)
+            raise CommandError(refusal.message) from None
+
+    def _prepare(self, path: Path) -> None:
+        credentials.write(path, prepare(credentials.read(path)))
+        self._say(percent=100, text="People, tenants and keys are there")
+
+    def _say(self, **values: object) -> None:
+        self.stdout.write(json.dumps(values))
+        self.stdout.flush()
