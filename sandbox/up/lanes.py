@@ -89,7 +89,7 @@ def console_lane(up: Up) -> Lane:
     quiet = ["--loglevel", "WARNING"]
     lean = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     up.keep("worker", [*celery, "worker", "--concurrency", CONCURRENCY, *lean, *quiet])
-    up.keep("beat", [*celery, "beat", "--schedule", "/dev/null", *quiet])
+    up.keep("beat", [*celery, "beat", "--schedule", str(up.options.data / "beat"), *quiet])
     up.keep("observer", manage("observe"))
     up.keep("gateway", [sys.executable, "-m", "gateway"], gateway_environment(up, facts))
 
