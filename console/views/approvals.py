@@ -1,0 +1,74 @@
+"""What waits for a person who did not ask for it, and what was decided."""
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from console.confirm import require_typed
+from tenants.actions import changes as actions
+from tenants.queries import changes as queries
+from tenants.rules.access import Permission
+
+STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    state = request.GET.get("state", "waiting")
+    rows = queries.list_changes(request.viewer, state=state if state in queries.STATES else "")
+    page = Paginator(rows, 50).get_page(request.GET.get("page"))
+    return render(
+        request, "approvals/index.html", {"page": page, "state": state, "states": STATES.items()}
+    )
+
+
+@require_GET
+def show(request: HttpRequest, change_id: int) -> HttpResponse:
+    change = queries.get_change(request.viewer, change_id)
+    viewer = request.viewer
+    return render(
+        request,
+        "approvals/show.html",
+        {
+            "change": change,
+            "is_waiting": change.state == queries.WAITING,
+            "is_own": change.requester_id == viewer.user_id,
+            "may_decide": viewer.may(Permission.APPROVE) and change.requester_id != viewer.user_id,
+            "may_withdraw": viewer.may(Permission.PROPOSE),
+            "typed": change.title.split()[0],
+        },
+    )
+
+
+@require_POST
+def decide(request: HttpRequest, change_id: int) -> HttpResponse:
+    """`digest` is what the page showed: another one since then is refused."""
+    change = queries.get_change(request.viewer, change_id)
+    approve = request.POST.get("verdict") == "approve"
+    if approve:
+        require_typed(request, change.title.split()[0])
+    actions.decide(
+        request.viewer,
+        change_id,
+        digest=request.POST.get("digest", ""),
+        approve=approve,
+        why=request.POST.get("why", ""),
+    )
+    messages.success(request, f"{'Approved' if approve else 'Rejected'}: {change.title}")
+    return after(change.kind, change.target_id, change_id)
+
+
+@require_POST
+def withdraw(request: HttpRequest, change_id: int) -> HttpResponse:
+    change = actions.withdraw(request.viewer, change_id, why=request.POST.get("why", ""))
+    messages.success(request, f"Withdrawn: {change.title}")
+    return redirect("approval", change_id=change_id)
+
+
+def after(kind: str, target_id: int, change_id: int) -> HttpResponse:
+    """Go where the change takes effect: there one sees what happens next."""
+    if kind == "rollout":
+        return redirect("rollout", rollout_id=target_id)
+    return redirect("approval", change_id=change_id)
