@@ -5,11 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-
-def words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 # Set by the console itself; `why` completes "... is set by the console: ".
 RESERVED = {
     "--host": "pods listen on their own address",

@@ -1,0 +1,73 @@
+"""Where whole replicas find room. A replica never spans nodes: 4 + 4 free is no place for 8."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRoom:
+    """A node as it was observed."""
+
+    name: str
+    product: str
+    allocatable: int
+    used: int
+    usable: bool = True  # ready, not cordoned, no taint against us
+
+    @property
+    def free(self) -> int:
+        return max(self.allocatable - self.used, 0) if self.usable else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    product: str  # empty: any
+    gpus: int  # a replica
+    replicas: int
+
+    @property
+    def total(self) -> int:
+        return self.gpus * self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """`places`: replicas that find room now. `ever`: if all nodes were usable and empty."""
+
+    places: int
+    ever: int
+    free: int  # GPUs, of matching nodes
+    claimed: int  # free ones that other open rollouts will take
+    nodes: int  # matching
+    largest: int  # GPUs of the largest matching node
+
+
+def matching(nodes: Iterable[NodeRoom], product: str) -> list[NodeRoom]:
+    return [n for n in nodes if n.allocatable and (not product or n.product == product)]
+
+
+def fit(nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = ()) -> Fit:
+    """Count places for `need` after `claims` took theirs, the most crowded nodes first."""
+    found = matching(nodes, need.product)
+    rooms = {n.name: n.free for n in found}
+    before = sum(rooms.values())
+    for claim in claims:
+        if not claim.product or not need.product or claim.product == need.product:
+            take(rooms, claim)
+    return Fit(
+        places=sum(room // need.gpus for room in rooms.values()),
+        ever=sum(n.allocatable // need.gpus for n in found),
+        free=before,
+        claimed=before - sum(rooms.values()),
+        nodes=len(found),
+        largest=max((n.allocatable for n in found), default=0),
+    )
+
+
+def take(rooms: dict[str, int], claim: Need) -> None:
+    """Place replicas of a claim where the least is left over; what finds no room is dropped."""
+    for _ in range(claim.replicas):
+        able = [name for name, room in rooms.items() if room >= claim.gpus]
+        if not able:
+            return
+        rooms[min(able, key=lambda name: (rooms[name], name))] -= claim.gpus
