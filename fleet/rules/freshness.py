@@ -1,0 +1,16 @@
+"""How old an observation may be before it no longer counts as one."""
+
+from datetime import datetime, timedelta
+
+STALE = timedelta(seconds=15)
+
+
+def stale_because(observed_at: datetime | None, trouble: str, now: datetime) -> str:
+    """Empty while the observation counts; else the sentence that says why it does not."""
+    if observed_at is None:
+        return trouble or "It has not been observed yet"
+    age = now - observed_at
+    if age <= STALE:
+        return ""
+    told = f"Last observed {round(age.total_seconds())} s ago"
+    return f"{told}: {trouble}" if trouble else f"{told}: the observer does not run"
