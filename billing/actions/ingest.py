@@ -1,0 +1,264 @@
+"""The ingest door's one write: a batch of usage events, each stored once.
+
+1. Judge every event by itself; bad ones go to quarantine, the batch goes on.
+2. In one transaction: copy to a staging table, claim ids in `usage_seen`, store the events whose
+   id was new, count them for the traffic statistics, mark their hours, keep the bad ones.
+3. Commit, then answer. A batch that is sent again finds all its ids and changes nothing.
+
+Locks are taken in the order of ids and of keys, so that writers beside each other never deadlock.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.models import UsageQuarantine
+from billing.rules.events import (
+    LARGEST_BATCH,
+    Accepted,
+    NotABatch,
+    Reason,
+    Refused,
+    hour_of,
+    moment,
+    read_batch,
+    read_event,
+)
+from fleet.actions import traffic
+from fleet.rules.traffic import TrafficSample
+from tenants.base.scope import fleet_scope
+from tenants.errors import ConsoleError, Forbidden
+from tenants.queries.directory import application_refs, tenant_refs
+from tenants.rules.access import Viewer
+
+LONGEST_KEPT = 16_384
+SAME = (
+    "tenant_id",
+    "application_id",
+    "credential_id",
+    "model",
+    "service_id",
+    "deployment_id",
+    "release_id",
+    "release",
+    "cluster",
+    "pod",
+    "traffic_class",
+    "outcome",
+    "reason",
+    "rerouted_from",
+    "stream",
+    "http_status",
+    "finish_reason",
+    "usage_quality",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "queue_ms",
+    "ttft_ms",
+    "itl_ms",
+    "itl_p95_ms",
+    "gpu_ms",
+    "worker",
+    "policy_version",
+    "routing_version",
+    "price_version",
+    "engine_id",
+    "demo",
+)
+COLUMNS = ", ".join(
+    (*SAME, "modifiers", "limit_versions", "started_at", "event_time", "request_id", "source_id")
+)
+STAGE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage ON COMMIT DELETE ROWS AS
+SELECT {COLUMNS}, ''::bytea AS payload_sha FROM usage_event WITH NO DATA
+"""
+STORE = f"""
+WITH fresh AS (
+    INSERT INTO usage_seen (source_id, event_id, payload_sha)
+    SELECT source_id, request_id, payload_sha FROM usage_stage ORDER BY request_id
+    ON CONFLICT DO NOTHING RETURNING event_id
+)
+INSERT INTO usage_event ({COLUMNS})
+SELECT {COLUMNS} FROM usage_stage JOIN fresh ON event_id = request_id
+ORDER BY event_time, request_id RETURNING request_id
+"""
+OTHERWISE_SEEN = """
+SELECT stage.request_id FROM usage_stage stage
+JOIN usage_seen seen ON seen.source_id = stage.source_id AND seen.event_id = stage.request_id
+WHERE seen.payload_sha <> stage.payload_sha
+"""
+MARK = """
+INSERT INTO usage_hour_mark (hour, tenant_id)
+SELECT * FROM unnest(%s::timestamptz[], %s::bigint[])
+"""
+
+
+class BatchRefused(ConsoleError):
+    """The body as a whole: nothing of it was stored."""
+
+    code = "bad_batch"
+    status = 400
+
+
+class BatchTooLarge(ConsoleError):
+    code = "batch_too_large"
+    status = 413
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    accepted: int
+    duplicates: int
+    quarantined: tuple[Refused, ...]
+
+
+def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
+    """Store a batch. Opens its own scope: a gateway speaks for all tenants."""
+    if viewer.source_id is None:
+        raise Forbidden("Only a usage source's credential (qms_...) opens the ingest door")
+    try:
+        raws = read_batch(body)
+    except NotABatch as error:
+        raise BatchRefused(str(error)) from error
+    if len(raws) > LARGEST_BATCH:
+        raise BatchTooLarge(
+            f"The batch has {len(raws)} events; at most {LARGEST_BATCH} are taken at once",
+            limit=LARGEST_BATCH,
+        )
+    accepted, refused = judge(raws, now)
+    with fleet_scope():
+        return _store(viewer.source_id, accepted, refused, now, total=len(raws))
+
+
+def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Refused]]:
+    """Part the good from the bad; of the same id twice in one batch the first one counts."""
+    accepted: dict[UUID, Accepted] = {}
+    refused: list[Refused] = []
+    for raw in raws:
+        found = read_event(raw, now)
+        if isinstance(found, Refused):
+            refused.append(found)
+        elif found.event_id not in accepted:
+            accepted[found.event_id] = found
+        elif accepted[found.event_id].sha != found.sha:
+            refused.append(_conflict(found))
+    return list(accepted.values()), refused
+
+
+def _store(
+    source_id: int, accepted: list[Accepted], refused: list[Refused], now: datetime, *, total: int
+) -> Receipt:
+    accepted, strangers = _known_owners(accepted)
+    fresh, conflicts = _insert(source_id, accepted)
+    bad = [*refused, *strangers, *conflicts]
+    stored = [a for a in accepted if a.event_id in fresh]
+    traffic.record([_sample(a) for a in stored], now=now)
+    _mark(stored)
+    _keep_bad(source_id, bad)
+    return Receipt(len(stored), total - len(stored) - len(bad), tuple(bad))
+
+
+def _known_owners(accepted: list[Accepted]) -> tuple[list[Accepted], list[Refused]]:
+    owners = application_refs({a.event.application_id for a in accepted})
+    tenants = tenant_refs({a.event.tenant_id for a in accepted})
+    known: list[Accepted] = []
+    strangers: list[Refused] = []
+    for a in accepted:
+        event = a.event
+        owner = owners.get(event.application_id)
+        if event.tenant_id not in tenants:
+            detail = f"There is no tenant {event.tenant_id}"
+            strangers.append(Refused(str(a.event_id), Reason.UNKNOWN_TENANT, detail, a.raw))
+        elif owner is None or owner.tenant_id != event.tenant_id:
+            detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
+            strangers.append(
+                Refused(str(a.event_id), Reason.UNKNOWN_APPLICATION, detail, a.raw, event.tenant_id)
+            )
+        else:
+            known.append(a)
+    return known, strangers
+
+
+def _insert(source_id: int, accepted: list[Accepted]) -> tuple[set[UUID], list[Refused]]:
+    if not accepted:
+        return set(), []
+    with connection.cursor() as cursor:
+        cursor.execute(STAGE)
+        cursor.execute("DELETE FROM usage_stage")
+        with cursor.copy(f"COPY usage_stage ({COLUMNS}, payload_sha) FROM STDIN") as copy:
+            for a in accepted:
+                copy.write_row(_row(source_id, a))
+        cursor.execute(STORE)
+        fresh = {row[0] for row in cursor.fetchall()}
+        if len(fresh) == len(accepted):
+            return fresh, []
+        cursor.execute(OTHERWISE_SEEN)
+        other = {row[0] for row in cursor.fetchall()}
+    return fresh, [_conflict(a) for a in accepted if a.event_id in other]
+
+
+def _row(source_id: int, accepted: Accepted) -> tuple[Any, ...]:
+    event = accepted.event
+    return (
+        *[getattr(event, name) for name in SAME],
+        list(event.modifiers),
+        list(event.limit_versions),
+        moment(event.started_at),
+        accepted.ended,
+        accepted.event_id,
+        source_id,
+        accepted.sha,
+    )
+
+
+def _conflict(accepted: Accepted) -> Refused:
+    detail = "This id was stored before with another content; what was stored stays"
+    event = accepted.event
+    return Refused(str(accepted.event_id), Reason.CONFLICT, detail, accepted.raw, event.tenant_id)
+
+
+def _sample(accepted: Accepted) -> TrafficSample:
+    event = accepted.event
+    return TrafficSample(
+        at=accepted.ended,
+        tenant_id=event.tenant_id,
+        service_id=event.service_id or 0,
+        release_id=event.release_id or 0,
+        traffic_class=event.traffic_class.value,
+        outcome=event.outcome.value,
+        ttft_ms=event.ttft_ms,
+        itl_ms=event.itl_ms,
+        queue_ms=event.queue_ms,
+        prompt_tokens=event.prompt_tokens,
+        cached_tokens=event.cached_tokens,
+        completion_tokens=event.completion_tokens,
+    )
+
+
+def _mark(stored: Iterable[Accepted]) -> None:
+    hours = sorted({(hour_of(a.ended), a.event.tenant_id) for a in stored})
+    if hours:
+        with connection.cursor() as cursor:
+            cursor.execute(MARK, [[h for h, _ in hours], [t for _, t in hours]])
+
+
+def _keep_bad(source_id: int, bad: Sequence[Refused]) -> None:
+    """Keep each bad event once, however often its batch is sent again."""
+    rows = [
+        UsageQuarantine(
+            source_id=source_id,
+            event_id=b.event_id,
+            reason=b.reason.value,
+            detail=b.detail[:2000].replace("\0", ""),
+            tenant_id=b.tenant_id,
+            payload=b.raw.decode(errors="replace").replace("\0", "")[:LONGEST_KEPT],
+            payload_sha=b.sha,
+        )
+        for b in sorted(bad, key=lambda b: b.sha)
+    ]
+    UsageQuarantine.objects.bulk_create(rows, ignore_conflicts=True)

@@ -1,0 +1,247 @@
+"""What makes a usage event acceptable. Pure: bytes and `now` in, an event or a reason out."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from gateway.contract.usage import SCHEMA, UsageEvent
+
+LARGEST_BATCH = 10_000
+FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
+MAX_LATE = timedelta(days=62)
+LARGEST = 2**53  # far above any request, far below the end of bigint
+LARGEST_MS = 1e9
+LENGTHS = {
+    "model": 128,
+    "release": 32,
+    "cluster": 63,
+    "pod": 253,
+    "reason": 64,
+    "rerouted_from": 128,
+    "finish_reason": 32,
+    "worker": 128,
+    "engine_id": 128,
+}
+COUNTS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "gpu_ms",
+    "policy_version",
+    "routing_version",
+    "price_version",
+)
+IDS = ("tenant_id", "application_id", "credential_id")
+OPTIONAL_IDS = ("service_id", "deployment_id", "release_id")
+TIMES_MS = ("queue_ms", "ttft_ms", "itl_ms", "itl_p95_ms")
+KEY = re.compile(rb'"\s*:')
+
+
+class Reason(StrEnum):
+    """Why an event waits for a person."""
+
+    BAD_SCHEMA = "bad_schema"
+    UNKNOWN_TENANT = "unknown_tenant"
+    UNKNOWN_APPLICATION = "unknown_application"
+    FUTURE = "future"
+    TOO_LATE = "too_late"
+    CONFLICT = "conflict"
+
+
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvent 1.0 with our data. Other attributes may be there and mean nothing."""
+
+    specversion: Literal["1.0"]
+    id: UUID
+    source: str
+    type: Literal["quartermaster.usage.v1"]
+    time: datetime
+    data: UsageEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    event_id: UUID
+    event: UsageEvent
+    sha: bytes  # of what it says, whatever its spelling
+    raw: bytes
+
+    @property
+    def ended(self) -> datetime:
+        return moment(self.event.finished_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    event_id: str
+    reason: Reason
+    detail: str
+    raw: bytes
+    tenant_id: int | None = None  # only where it is a tenant that exists
+
+    @property
+    def sha(self) -> bytes:
+        return hashlib.sha256(self.raw).digest()
+
+
+class NotABatch(ValueError):
+    """The body as a whole cannot be read; nothing of it was looked at."""
+
+
+_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_event = msgspec.json.Decoder(CloudEvent).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def moment(micros: int) -> datetime:
+    """Microseconds since the epoch as UTC, exact."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+
+
+def hour_of(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def read_batch(body: bytes) -> list[bytes]:
+    """Split the body into its events without judging them."""
+    try:
+        body.decode()
+        return [bytes(raw) for raw in _decode_batch(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NotABatch(f"The body is not a JSON array of CloudEvents: {error}") from error
+
+
+def read_event(raw: bytes, now: datetime) -> Accepted | Refused:
+    """Judge one event by itself; whether its tenant exists is seen later."""
+    try:
+        found = _decode_event(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return Refused(name_of(raw), Reason.BAD_SCHEMA, str(error), raw)
+    fault = fault_of(found, raw)
+    if fault:
+        return Refused(str(found.id), Reason.BAD_SCHEMA, fault, raw)
+    ended = moment(found.data.finished_at)
+    if ended > now + FUTURE:
+        detail = f"It ended {ended - now} from now; at most {FUTURE} is a difference of clocks"
+        return Refused(str(found.id), Reason.FUTURE, detail, raw)
+    if ended < now - MAX_LATE:
+        detail = f"It ended {(now - ended).days} days ago; {MAX_LATE.days} are taken"
+        return Refused(str(found.id), Reason.TOO_LATE, detail, raw)
+    return Accepted(found.id, found.data, hashlib.sha256(_encode(found.data)).digest(), raw)
+
+
+def fault_of(found: CloudEvent, raw: bytes) -> str:
+    """The first fault in words, empty when there is none."""
+    for check in CHECKS:
+        if fault := check(found, raw):
+            return fault
+    return ""
+
+
+def _schema(found: CloudEvent, raw: bytes) -> str:
+    if found.data.schema != SCHEMA:
+        return f"data.schema is {found.data.schema}; this door reads {SCHEMA}"
+    return ""
+
+
+def _identity(found: CloudEvent, raw: bytes) -> str:
+    if found.data.request_id.lower() != str(found.id):
+        return "id and data.request_id differ"
+    return ""
+
+
+def _numbers(found: CloudEvent, raw: bytes) -> str:
+    data = found.data
+    for name in COUNTS + IDS:
+        if not 0 <= getattr(data, name) <= LARGEST:
+            return f"data.{name} is out of range"
+    for name in OPTIONAL_IDS:
+        if not 0 <= (getattr(data, name) or 0) <= LARGEST:
+            return f"data.{name} is out of range"
+    if not all(0 <= v <= LARGEST for v in data.limit_versions) or len(data.limit_versions) > 64:
+        return "data.limit_versions is out of range"
+    if not 0 <= data.http_status <= 999:
+        return "data.http_status is out of range"
+    return ""
+
+
+def _cached(found: CloudEvent, raw: bytes) -> str:
+    data = found.data
+    if data.cached_tokens > data.prompt_tokens:
+        return f"data.cached_tokens {data.cached_tokens} is more than data.prompt_tokens"
+    return ""
+
+
+def _times(found: CloudEvent, raw: bytes) -> str:
+    data = found.data
+    if not 0 <= data.started_at <= data.finished_at <= 4_102_444_800_000_000:
+        return "data.started_at and data.finished_at are not in order"
+    for name in TIMES_MS:
+        value = getattr(data, name)
+        if value is not None and not 0 <= value <= LARGEST_MS:
+            return f"data.{name} is out of range"
+    return ""
+
+
+def _texts(found: CloudEvent, raw: bytes) -> str:
+    if b"\\u0000" in raw:
+        return "a text holds the character NUL"
+    for name, longest in LENGTHS.items():
+        if len(getattr(found.data, name)) > longest:
+            return f"data.{name} is longer than {longest}"
+    if len(found.data.modifiers) > 16 or any(len(m) > 128 for m in found.data.modifiers):
+        return "data.modifiers are too many or too long"
+    return ""
+
+
+def _duplicate_keys(found: CloudEvent, raw: bytes) -> str:
+    """A key that stands twice would mean two things to two readers.
+
+    Counting is cheap and exact for what gateways write; only what has other objects inside, or
+    a suspicious text, is read the slow way.
+    """
+    outer: dict[str, Any] = _decode_any(raw)
+    if len(KEY.findall(raw)) == len(outer) + len(outer["data"]):
+        return ""
+    try:
+        json.loads(raw, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+CHECKS: tuple[Callable[[CloudEvent, bytes], str], ...] = (
+    _schema,
+    _identity,
+    _numbers,
+    _cached,
+    _times,
+    _texts,
+    _duplicate_keys,
+)
+
+
+def name_of(raw: bytes) -> str:
+    """The id as given, for the answer and the quarantine; empty when there is none."""
+    try:
+        found = _decode_any(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    given = found.get("id") if isinstance(found, dict) else None
+    return given.replace("\0", "")[:128] if isinstance(given, str) else ""
