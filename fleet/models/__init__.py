@@ -2,11 +2,12 @@ from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, Observed
 from fleet.models.release import ModelVersion, Release
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
 from fleet.models.service import Deployment, Service
-from fleet.models.traffic import EngineSample, Finding, LatencySlot, TrafficSlot
+from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot, TrafficSlot
 
 __all__ = [
     "Cluster",
     "Deployment",
+    "EngineProbe",
     "EngineSample",
     "Finding",
     "GateResult",

@@ -84,6 +84,7 @@ class ObservedPod(models.Model):
     probed_at = models.DateTimeField(null=True)  # last one-token probe
     probe = models.CharField(max_length=200, blank=True)  # its answer in words
     probe_passes = models.PositiveIntegerField(default=0)  # in a row
+    probe_failures = models.PositiveIntegerField(default=0)  # in a row
     observed_at = models.DateTimeField()
 
     class Meta:

@@ -116,6 +116,28 @@ class EngineSample(models.Model):
         return f"{self.pod_uid} {self.at}"
 
 
+class EngineProbe(models.Model):
+    """One token asked of one engine by us. Its tokens are in the engine's counters, so they are
+    kept apart from what tenants used.
+    """
+
+    pod_uid = models.CharField(max_length=36)
+    service = models.ForeignKey(Service, models.CASCADE)
+    at = models.DateTimeField()
+    passed = models.BooleanField()
+    milliseconds = models.FloatField()
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    told = models.CharField(max_length=200)
+
+    class Meta:
+        db_table = "engine_probe"
+        indexes = [models.Index(fields=["service", "-at"], name="engine_probe_service")]
+
+    def __str__(self) -> str:
+        return f"{self.pod_uid} {self.told}"
+
+
 class Finding(models.Model):
     """A tenant misses its objective: since when, and the likely cause with its evidence."""
 
