@@ -89,7 +89,8 @@ def console_lane(up: Up) -> Lane:
     quiet = ["--loglevel", "WARNING"]
     lean = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     up.keep("worker", [*celery, "worker", "--concurrency", CONCURRENCY, *lean, *quiet])
-    up.keep("beat", [*celery, "beat", "--schedule", str(up.options.data / "beat"), *quiet])
+    # In memory: the tables know what is due, and a restart asks them anew.
+    up.keep("beat", [*celery, "beat", "--scheduler", "celery.beat.Scheduler", *quiet])
     up.keep("observer", manage("observe"))
     up.keep("gateway", [sys.executable, "-m", "gateway"], gateway_environment(up, facts))
 
