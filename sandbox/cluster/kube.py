@@ -64,7 +64,7 @@ class Access:
         )
 
     def tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.ca)
+        context = ssl.create_default_context(cadata=self.ca or None)
         if self.cert:
             context.load_cert_chain(self.cert, self.key)
         return context
@@ -106,7 +106,7 @@ class Kube:
         return _checked(response, f"{method} {path}")
 
     def get(self, path: str, **params: str) -> Json:
-        return self.call("GET", path, **params)
+        return self.call("GET", path, None, **params)
 
     def post(self, path: str, body: Json, **params: str) -> Json:
         return self.call("POST", path, body, **params)
@@ -159,7 +159,7 @@ class AsyncKube:
         token = ""
         while True:
             query = {"limit": "500", **params, **({"continue": token} if token else {})}
-            page = await self.call("GET", path, **query)
+            page = await self.call("GET", path, None, **query)
             items += page.get("items") or []
             token = page["metadata"].get("continue", "")
             if not token:

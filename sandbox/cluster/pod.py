@@ -31,6 +31,8 @@ class PodWorker:
         self.key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         self.settings, self.images, self.owner_pid = agent.settings, agent.images, agent.owner_pid
         self.dir = agent.state / "pods" / self.uid
+        self.ip: str
+        self.began: float
         self.ip, self.began = self._record()
         self.terminating = False
         self.gone = False  # the object is deleted

@@ -224,11 +224,13 @@ class Server:
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chooses when 0 was asked for."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Connection(self.handler, self.connections), host, port, backlog=1024
         )
+        return int(self._server.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
         """Refuse new connections; open ones live on."""

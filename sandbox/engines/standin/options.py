@@ -2,7 +2,7 @@
 
 import argparse
 
-from sandbox.engines.standin.wire import WORDS
+from sandbox.engines.standin.core import WORDS
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:

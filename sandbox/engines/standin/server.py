@@ -274,7 +274,7 @@ class StandIn:
         args = self.args
         if args.crash_after is not None:
             await asyncio.sleep(args.crash_after)
-            print("RuntimeError: CUDA out of memory (injected)", file=sys.stderr, flush=True)
+            print("RuntimeError: CUDA error: injected crash at start", file=sys.stderr, flush=True)
             return int(args.exit_code)
         if args.admin_port:
             await self.admin.start(args.host, args.admin_port)

@@ -1,0 +1,33 @@
+"""The cluster of this folder's tests, and two releases that fill its H100s."""
+
+import pytest
+
+from sandbox.cluster.kube import Json
+from tests.fixtures.cluster import RunningCluster, cluster
+from tests.fixtures.kubernetes import apply, deployment
+
+__all__ = ["cluster"]
+
+
+@pytest.fixture(scope="session")
+def releases(cluster: RunningCluster) -> RunningCluster:
+    """rel1 drains slowly, rel2 aborts at once; together they take 8 of 8 H100s."""
+    args = ("--start-delay=1", "--itl-ms=20", "--shutdown-timeout=15")
+    apply(cluster.console, deployment("rel1", replicas=2, gpus=2, args=args, grace=18))
+    apply(
+        cluster.console,
+        deployment("rel2", replicas=2, gpus=2, args=("--start-delay=1", "--itl-ms=1"), grace=6),
+    )
+    cluster.ready("rel1", 2)
+    cluster.ready("rel2", 2)
+    return cluster
+
+
+@pytest.fixture
+def rel1(releases: RunningCluster) -> list[Json]:
+    return releases.ready("rel1", 2)
+
+
+@pytest.fixture
+def rel2(releases: RunningCluster) -> list[Json]:
+    return releases.ready("rel2", 2)
