@@ -1,0 +1,151 @@
+"""What a decision about a rollout looks at, and what it answers. Plain values only."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from fleet.rules.gates import GateLimits, Reading, Window
+from fleet.rules.phases import Cause, Phase, PlanKind, Wish
+from fleet.rules.plan import StepPlan
+from fleet.rules.seen import Side
+from fleet.rules.verify import Probe
+
+NOW = timedelta(0)
+SOON = timedelta(seconds=1)
+LATER = timedelta(seconds=5)
+NO_CHANGE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the machine must remember between passes, kept as JSON. Moments are ISO text."""
+
+    progress: str = ""  # counts of replicas when they last changed
+    progress_at: str = ""
+    shifted_at: str = ""  # since when the present weight holds
+    paused_by: str = ""  # operator, gate
+    extended: bool = False  # the gate got a second hold
+    baseline_errors: float | None = None  # stable's share of failed requests at the last gate
+    back_since: str = ""
+    lost_since: str = ""  # during the soak: since when replicas are missing
+    old_serving: int = 0  # as last seen: while the cluster cannot be asked
+    gate: Mapping[str, Any] = field(default_factory=dict)  # the last look, for the page
+    share: float | None = None  # observed share of the new release
+    probes: Mapping[str, str] = field(default_factory=dict)  # last words by pod
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def memory_from(stored: Mapping[str, Any]) -> Memory:
+    """Fields that a newer or older program wrote are left out."""
+    known = {f.name for f in fields(Memory)}
+    return Memory(**{k: v for k, v in stored.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """`state` as of the change request; empty: none is needed."""
+
+    state: str = ""
+    by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The rollout as it is stored."""
+
+    kind: PlanKind
+    phase: Phase
+    phase_since: datetime
+    steps: tuple[StepPlan, ...]
+    replicas: int  # wanted of the new release
+    old_replicas: int  # of the old release when it began
+    has_old: bool
+    min_replicas: int  # answering, never below by our own act
+    surge: int
+    gpus_new: int = 1
+    gpus_old: int = 1
+    step: int = 0
+    wish: Wish = Wish.RUN
+    wish_at: datetime | None = None
+    wish_by: str = ""
+    wish_why: str = ""
+    skip_step: int | None = None
+    skip_by: str = ""
+    resume_phase: Phase | None = None
+    cause: Cause | None = None
+    why: str = ""
+    approval: Approval = Approval()
+    weight_old: int = 100
+    weight_new: int = 0
+    started: bool = False  # something was written to the cluster
+    is_rollback: bool = False
+    start_deadline: timedelta = timedelta(minutes=10)  # of one replica of the new release
+    back_deadline: timedelta = timedelta(minutes=10)  # of one replica of the old release
+    patience: timedelta = timedelta(seconds=60)  # for a place, drains not counted
+    drain: timedelta = timedelta(seconds=120)
+    soak: timedelta = timedelta(hours=1)
+    longest_pause: timedelta = timedelta(hours=24)
+    limits: GateLimits = GateLimits()
+    memory: Memory = Memory()
+    old: str = "the old release"  # labels for sentences: r41
+    new: str = "the new release"
+
+    @property
+    def percent(self) -> int:
+        """Of the present step; 100 after the last."""
+        return self.steps[self.step].percent if self.step < len(self.steps) else 100
+
+    @property
+    def gpu_budget(self) -> int:
+        """GPUs that both releases together may hold."""
+        now = self.old_replicas * self.gpus_old + self.surge * self.gpus_new
+        return max(now, self.replicas * self.gpus_new)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the cluster and the traffic reported a moment ago."""
+
+    old: Side = Side()
+    new: Side = Side()
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    window: Window | None = None  # None: the statistics could not be read
+    trouble: str = ""  # the cluster could not be asked
+    dry_run: str | None = None  # validating: "" passed, else what the API server refused
+    moved: str = ""  # the approval does not cover what would be applied
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of one release. `replicas` None: no Deployment at all."""
+
+    replicas: int | None
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    old: Place
+    new: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    phase: Phase
+    step: int
+    why: str  # shown to people as it is
+    want: Want | None = None  # None: leave cluster and traffic alone
+    look_again: timedelta | None = LATER  # None: nothing left to do
+    cause: Cause | None = None
+    resume_phase: Phase | None = None
+    memory: Memory = Memory()
+    reading: Reading | None = None  # of a gate, to be kept
+    admit: tuple[str, ...] = ()  # pods that may take traffic from now on
+
+
+def moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
