@@ -20,7 +20,7 @@ KEPT_FOR = timedelta(hours=72)
 @dataclass(frozen=True, slots=True)
 class Claim:
     record_id: int
-    answer: tuple[int, Any] | None  # status and body of the first time
+    answer: tuple[int, Any, dict[str, str]] | None  # status, body, headers of the first time
 
 
 @transaction.atomic
@@ -32,7 +32,7 @@ def claim_key(viewer: Viewer, key: str, fingerprint: str) -> Claim:
     """
     if len(key) > LONGEST_KEY:
         raise Invalid(**{"Idempotency-Key": f"At most {LONGEST_KEY} characters"})
-    principal = f"token:{viewer.token_id}" if viewer.token_id else f"user:{viewer.user_id}"
+    principal = _principal(viewer)
     IdempotencyRecord.objects.bulk_create(
         [IdempotencyRecord(principal=principal, key=key, fingerprint=fingerprint)],
         ignore_conflicts=True,
@@ -43,15 +43,24 @@ def claim_key(viewer: Viewer, key: str, fingerprint: str) -> Claim:
     if record.status is None:
         return Claim(record.pk, None)
     body = json.loads(bytes(record.body)) if record.body else None
-    return Claim(record.pk, (record.status, body))
+    return Claim(record.pk, (record.status, body, record.headers))
 
 
-def keep_answer(claim: Claim, status: int, data: Any) -> None:
+def keep_answer(
+    claim: Claim, status: int, data: Any, headers: dict[str, str] | None = None
+) -> None:
     body = None if data is None else json.dumps(data, cls=DjangoJSONEncoder).encode()
-    IdempotencyRecord.objects.filter(pk=claim.record_id).update(status=status, body=body)
+    rows = IdempotencyRecord.objects.filter(pk=claim.record_id)
+    rows.update(status=status, body=body, headers=headers or {})
 
 
 def forget_old() -> int:
     """Drop answers that no client repeats any more."""
     count, _ = IdempotencyRecord.objects.filter(created_at__lt=Now() - KEPT_FOR).delete()
     return count
+
+
+def _principal(viewer: Viewer) -> str:
+    if viewer.source_id:
+        return f"source:{viewer.source_id}"
+    return f"token:{viewer.token_id}" if viewer.token_id else f"user:{viewer.user_id}"

@@ -160,3 +160,15 @@ def _faults(fields: TenantFields) -> dict[str, str]:
         traffic_class="" if known_class else f"One of {', '.join(CLASSES)}",
         time_zone="" if known_zone else "A name of the IANA database, as in Europe/Berlin",
     )
+
+
+def fields_of(tenant: Tenant) -> TenantFields:
+    """What a partial change starts from."""
+    return TenantFields(
+        name=tenant.name,
+        traffic_class=tenant.traffic_class,
+        time_zone=tenant.time_zone,
+        residency=list(tenant.residency),
+        hosted_fallback=tenant.hosted_fallback,
+        confidential_only=tenant.confidential_only,
+    )

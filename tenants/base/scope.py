@@ -39,7 +39,7 @@ def _scope(*, fleet: bool, tenant_ids: Sequence[int]) -> Iterator[None]:
         _write("on" if fleet else "", ",".join(map(str, tenant_ids)))
         yield
         # A rollback undoes the setting by itself; a released savepoint keeps it.
-        if outer is not None:
+        if outer is not None and not transaction.get_rollback():
             _write(*outer)
 
 

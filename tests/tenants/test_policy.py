@@ -113,9 +113,7 @@ def test_it_leaves_out_revoked_keys_and_tells_suspension(server, store, olga, ch
     assert told(server).tenants[chat.tenant_id].suspended
 
 
-def test_it_rings_for_a_revoked_key_at_once(
-    server, olga, chat, django_capture_on_commit_callbacks
-):
+def test_it_rings_for_a_revoked_key_at_once(server, olga, chat, django_capture_on_commit_callbacks):
     bell = server.pubsub(ignore_subscribe_messages=True)
     bell.subscribe(names.REVOKED_CHANNEL)
     bell.get_message(timeout=1)

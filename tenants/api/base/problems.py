@@ -18,10 +18,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     found = problem_of(error)
     if found is None:
         return None
-    if transaction.get_connection().in_atomic_block:
-        transaction.set_rollback(True)  # the scope's transaction must not commit half a change
     status, code, message, more = found
     request = context["request"]
+    scoped = getattr(request._request, "viewer", None) is not None
+    if scoped and transaction.get_connection().in_atomic_block:
+        transaction.set_rollback(True)  # the scope's transaction must not commit half a change
     body = {
         "type": f"urn:quartermaster:{code}",
         "title": code.replace("_", " ").capitalize(),

@@ -1,6 +1,20 @@
 """Hooks of the OpenAPI schema: version 1 only, and the problem document everywhere."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+
+F = TypeVar("F", bound=Callable[..., Any])
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, required=True, description="The ETag of what you read"
+)
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "schema": {"type": "string", "maxLength": 255},
+    "description": "The same key and body get the first answer again. Secrets are not repeated",
+}
 
 PROBLEM = {
     "type": "object",
@@ -28,6 +42,23 @@ ANY_ERROR = {
 }
 
 
+def operation(
+    name: str,
+    *,
+    takes: Any = None,
+    gives: Any = None,
+    status: int = 200,
+    filters: Any = None,
+    if_match: bool = False,
+) -> Callable[[F], F]:
+    """Describe a method of a view. `filters` is the serializer of its query parameters."""
+    parameters = [*([filters] if filters else []), *([IF_MATCH] if if_match else [])]
+    described: Callable[[F], F] = extend_schema(
+        operation_id=name, request=takes, responses={status: gives}, parameters=parameters
+    )
+    return described
+
+
 def only_v1(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
     return [e for e in endpoints if e[0].startswith("/api/v1/")]
 
@@ -35,6 +66,8 @@ def only_v1(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, 
 def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
     result["components"].setdefault("schemas", {})["Problem"] = PROBLEM
     for methods in result["paths"].values():
-        for operation in methods.values():
-            operation["responses"].setdefault("default", ANY_ERROR)
+        for method, described in methods.items():
+            described["responses"].setdefault("default", ANY_ERROR)
+            if method == "post":
+                described.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
     return result

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any, cast
 
+from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,6 +13,9 @@ from tenants.actions.idempotency import Claim, claim_key, keep_answer
 from tenants.api.base.authentication import Principal
 from tenants.errors import Invalid, PreconditionRequired
 from tenants.rules.access import Viewer
+
+KEPT_HEADERS = ("ETag", "Location")
+SECRETS = frozenset({"secret", "password"})
 
 
 class Pages(CursorPagination):
@@ -48,6 +52,26 @@ class ConsoleView(APIView):
         except ValueError as error:
             raise Invalid(**{"If-Match": "Not an ETag of this API"}) from error
 
+    def given(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        """The checked members of the body; raises the faults of all fields at once."""
+        read = serializer(data=self.request.data)
+        read.is_valid(raise_exception=True)
+        return dict(read.validated_data)
+
+    def filters(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        """The checked query parameters. A misspelt one is refused, not ignored."""
+        known = set(serializer().fields) | {"limit", "cursor", "format"}
+        if unknown := sorted(set(self.request.query_params) - known):
+            raise Invalid(**{unknown[0][:100]: "This parameter is not known here"})
+        read = serializer(data=self.request.query_params.dict())
+        read.is_valid(raise_exception=True)
+        return dict(read.validated_data)
+
+    def answer(self, data: Any = None, *, etag: str = "", status: int = 200) -> Response:
+        """An answer that a later change can name by its ETag."""
+        headers = {"ETag": etag} if etag else {}
+        return Response(data, status=204 if data is None else status, headers=headers)
+
     def page(self, rows: Any, serializer: Any) -> Response:
         paginator: CursorPagination = self.pagination_class()
         page: Any = paginator.paginate_queryset(rows, self.request, view=self)
@@ -59,6 +83,8 @@ class ConsoleView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if "\x00" in request.path + "".join(request.query_params.dict().values()):
+            raise Invalid("The address contains a NUL character, which no name has")
         key = request.headers.get("Idempotency-Key")
         if key and request.method in {"POST", "PUT", "PATCH", "DELETE"}:
             body = request._request.body
@@ -69,8 +95,9 @@ class ConsoleView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, AnsweredBefore):
-            status, data = exc.answer
-            return Response(data, status=status, headers={"Idempotent-Replayed": "true"})
+            status, data, headers = exc.answer
+            replayed = {"Idempotent-Replayed": "true"} | headers
+            return Response(data, status=status, headers=replayed)
         return super().handle_exception(exc)
 
     def finalize_response(
@@ -83,10 +110,18 @@ class ConsoleView(APIView):
         final = super().finalize_response(request, response, *args, **kwargs)
         claimed = self._claimed
         if claimed is not None and claimed.answer is None and final.status_code < 400:
-            keep_answer(claimed, final.status_code, final.data)
+            kept = {name: final[name] for name in KEPT_HEADERS if name in final}
+            keep_answer(claimed, final.status_code, without_secrets(final.data), kept)
         return final
 
 
+def without_secrets(data: Any) -> Any:
+    """A secret is shown once: a repeat of the request finds null in its place."""
+    if isinstance(data, dict) and SECRETS & set(data):
+        return {name: None if name in SECRETS else value for name, value in data.items()}
+    return data
+
+
 class AnsweredBefore(Exception):  # noqa: N818  # control flow, named for what happened
-    def __init__(self, answer: tuple[int, Any]) -> None:
+    def __init__(self, answer: tuple[int, Any, dict[str, str]]) -> None:
         self.answer = answer
