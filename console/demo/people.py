@@ -15,6 +15,7 @@ from console.demo.cast import (
     DemoTenant,
 )
 from console.demo.credentials import Credentials
+from console.demo.services import MACHINE, register_services
 from tenants.actions.applications import create_application
 from tenants.actions.keys import create_key, revoke_key
 from tenants.actions.people import give_role, invite_person, reset_password
@@ -26,11 +27,10 @@ from tenants.queries.access import viewer_of_secret, viewer_of_user
 from tenants.queries.keys import in_state, list_keys
 from tenants.queries.people import list_people, list_sources
 from tenants.queries.tenants import get_tenant, list_applications, visible_tenants
-from tenants.rules.access import Permission, Viewer, system_viewer
+from tenants.rules.access import Permission, Viewer
 from tenants.rules.keys import SCOPES, Wish
 from tenants.rules.quotas import Limits
 
-MACHINE = system_viewer("demo")
 WHY = "Part of the demo"
 FINANCE_SCOPES = (Permission.VIEW, Permission.VIEW_MONEY, Permission.MANAGE_MONEY)
 
@@ -41,6 +41,7 @@ def prepare(kept: Credentials) -> Credentials:
     with fleet_scope():
         for tenant in TENANTS:
             _tenant(tenant)
+        register_services()
         for person in PEOPLE:
             made[person.who] = _person(person, made.get(person.who))
         open_keys, clients = dict(made.get("api_keys", {})), []

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from console.demo import credentials
+from console.demo.history import load
 from console.demo.people import prepare
 from tenants.errors import ConsoleError
 
@@ -21,11 +23,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--prepare", action="store_true", help="people, tenants, keys, prices")
+        what.add_argument("--history", action="store_true", help="60 days of usage")
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="the console's address")
         parser.add_argument("--file", type=Path, required=True, help="where credentials are kept")
 
     def handle(self, *_: Any, **options: Any) -> None:
+        path: Path = options["file"]
         try:
-            self._prepare(options["file"])
+            if options["prepare"]:
+                self._prepare(path)
+            if options["history"]:
+                self._history(path, options["url"])
         except ConsoleError as refusal:
             self._say(error=refusal.message)
             raise CommandError(refusal.message) from None
@@ -33,6 +41,13 @@ class Command(BaseCommand):
     def _prepare(self, path: Path) -> None:
         credentials.write(path, prepare(credentials.read(path)))
         self._say(percent=100, text="People, tenants and keys are there")
+
+    def _history(self, path: Path, url: str) -> None:
+        def progress(made: credentials.Credentials, percent: float, text: str) -> None:
+            credentials.write(path, made)
+            self._say(percent=round(percent, 1), text=text)
+
+        load(credentials.read(path), url.rstrip("/"), timezone.now(), progress)
 
     def _say(self, **values: object) -> None:
         self.stdout.write(json.dumps(values))
