@@ -5,6 +5,12 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from billing.actions.ingest import ingest
+from billing.actions.prices import create_book, draft_version, publish_version
+from billing.actions.rating import rate_due
+from billing.actions.rollup import roll_up
+from billing.models import PriceBook
+from billing.rules.prices import PriceLine
 from tenants.base.scope import fleet_scope
 from tenants.models import Application, Tenant, UsageSource
 from tenants.rules.access import Binding, Permission, Role, Viewer, system_viewer
@@ -93,3 +99,36 @@ def batch(*data):
 
 def at(**ago):
     return NOW - timedelta(**ago)
+
+
+def lines(prices=PRICES, **classes):
+    return [
+        PriceLine(model, meter, price)
+        for model, meters in prices.items()
+        for meter, price in meters.items()
+    ]
+
+
+def make_prices(prices=PRICES, *, more=(), starts_at=datetime(2026, 1, 1, tzinfo=UTC), now=NOW):
+    """A published version of the USD book; the book is made when missing."""
+    with fleet_scope():
+        if not PriceBook.objects.filter(slug="list").exists():
+            create_book(SYSTEM, slug="list", name="List prices", currency="USD")
+        draft = draft_version(SYSTEM, "list", prices=[*lines(prices), *more], why="tests")
+        return publish_version(
+            SYSTEM, "list", draft.number, starts_at=starts_at, now=now, why="tests"
+        )
+
+
+def load(source, *data, now=NOW):
+    """Deliver, roll up and rate, the running hour included."""
+    receipt = ingest(source, batch(*data), now=now)
+    assert receipt.accepted == len(data), receipt
+    settle(now)
+
+
+def settle(now=NOW):
+    while roll_up(now):
+        pass
+    while rate_due(now, early=True).hours:
+        pass

@@ -1,0 +1,276 @@
+"""Rate: bring charges to what usage and prices say, by adding differences.
+
+1. Take the lock of rating, or leave.
+2. Published prices that nobody applied yet: mark the hours they touch.
+3. Lock the heads of due hours, oldest first; read usage, prices, and what was charged.
+4. Write the differences, the unpriced list, the day sums, and which version was rated.
+
+All in one transaction: a worker that dies in the middle has written nothing.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing.actions.prices import tell_gateways
+from billing.actions.rollup import LOCK as ROLL_UP_LOCK
+from billing.models import PriceBookVersion, RatingRun
+from billing.queries.books import read_books
+from billing.rules.meters import Usage
+from billing.rules.rating import (
+    RULES_VERSION,
+    BookVersion,
+    ChargeRow,
+    Key,
+    PriceTag,
+    Rated,
+    differences,
+    rate,
+)
+from tenants.base.scope import fleet_scope
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission, Viewer, system_viewer
+
+LOCK = ROLL_UP_LOCK + 1
+MOST_HOURS = 2_000
+GRACE = timedelta(minutes=2)  # spools deliver within seconds
+# An hour that still runs is rated early, but every early rating may add a row per key: the more
+# tenants there are, the rarer it happens.
+EARLY_EACH = timedelta(seconds=15)
+EARLY_LEAST = timedelta(minutes=1)
+
+APPLY = """
+UPDATE usage_hour_head SET rated_version = 0
+FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective)
+    AND (upper_inf(v.effective) OR hour < upper(v.effective)) AND rated_version <> 0
+"""
+DUE = """
+SELECT hour, tenant_id, version FROM usage_hour_head
+WHERE version <> rated_version
+    AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
+ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
+"""
+OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
+PAIRS = "unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)"
+USAGE = f"""
+SELECT u.hour, u.tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
+    sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
+    sum(gpu_ms)::bigint
+FROM {PAIRS} JOIN usage_hour u USING (hour, tenant_id)
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+"""
+CHARGED = f"""
+SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter,
+    unit_price, currency, book_version_id, sum(quantity)
+FROM {PAIRS} JOIN charge c USING (hour, tenant_id)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(quantity) <> 0
+"""
+WRITE = """
+INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id)
+SELECT %s, * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+    %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
+"""
+FORGET_UNPRICED = f"""
+DELETE FROM unpriced_usage u USING {PAIRS}
+WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
+"""
+LIST_UNPRICED = """
+INSERT INTO unpriced_usage (hour, tenant_id, application_id, model, traffic_class, meter, quantity)
+SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+    %s::text[], %s::numeric[])
+"""
+RATED = """
+UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = m.amount,
+    currency = m.currency
+FROM unnest(%s::timestamptz[], %s::bigint[], %s::numeric[], %s::text[])
+    AS m (hour, tenant_id, amount, currency)
+WHERE h.hour = m.hour AND h.tenant_id = m.tenant_id
+"""
+DAYS = "unnest(%s::date[], %s::bigint[]) AS m (day, tenant_id)"
+FORGET_DAYS = f"""
+DELETE FROM charge_day d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+"""
+SUM_DAYS = f"""
+INSERT INTO charge_day (day, tenant_id, application_id, model, traffic_class, meter, currency,
+    quantity, amount)
+SELECT m.day, m.tenant_id, application_id, model, traffic_class, meter, currency,
+    sum(quantity), sum(amount)
+FROM {DAYS} JOIN charge c ON c.tenant_id = m.tenant_id
+    AND c.hour >= m.day::timestamp AT TIME ZONE 'UTC'
+    AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
+GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(quantity) <> 0
+"""
+
+Pair = tuple[datetime, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What one pass of rating did."""
+
+    hours: int = 0
+    charges: int = 0
+    run_id: int | None = None
+
+
+def rate_due(now: datetime, *, early: bool = False) -> Passed:
+    """Rate up to `MOST_HOURS` hours of tenants. `early`: running hours too, however recent."""
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return Passed()
+        _apply_prices(now)
+        due = _due(cursor, now, early=early)
+        if not due:
+            return Passed()
+        return _rate(cursor, due, now)
+
+
+def rate_now(viewer: Viewer, *, now: datetime) -> Passed:
+    """Rate everything that is waiting, on somebody's wish, the running hour included."""
+    viewer.require(Permission.MANAGE_MONEY)
+    return rate_due(now, early=True)
+
+
+def _apply_prices(now: datetime) -> None:
+    """A version is applied when it begins to hold; then its hours are due again."""
+    waiting = PriceBookVersion.objects.filter(applied_at=None, effective__startswith__lte=now)
+    versions = list(waiting.order_by("id"))
+    for version in versions:
+        with connection.cursor() as cursor:
+            cursor.execute(APPLY, [version.pk])
+    if versions:
+        PriceBookVersion.objects.filter(pk__in=[v.pk for v in versions]).update(applied_at=now)
+        tell_gateways(system_viewer("rating", [Permission.MANAGE_MONEY]), now)
+
+
+def _due(cursor: Any, now: datetime, *, early: bool) -> list[tuple[datetime, int, int]]:
+    closed = now - timedelta(hours=1) - GRACE
+    cursor.execute(OPEN, [closed])
+    pause = max(EARLY_LEAST, EARLY_EACH * int(cursor.fetchone()[0]))
+    cursor.execute(DUE, [closed, now if early else now - pause, MOST_HOURS])
+    found: list[tuple[datetime, int, int]] = cursor.fetchall()
+    return found
+
+
+def _rate(cursor: Any, due: Sequence[tuple[datetime, int, int]], now: datetime) -> Passed:
+    pairs = [[hour for hour, _, _ in due], [tenant for _, tenant, _ in due]]
+    cursor.execute(USAGE, pairs)
+    usage = [Usage(*row) for row in cursor.fetchall()]
+    cursor.execute(CHARGED, pairs)
+    charged = {(Key(*row[:6]), PriceTag(*row[6:9])): row[9] for row in cursor.fetchall()}
+    currencies = {t.id: t.currency for t in tenant_refs({t for _, t, _ in due}).values()}
+    books = read_books()
+    rated = _rate_by_currency(usage, currencies, books)
+    rows = differences(rated.owed, charged)
+    cursor.execute(FORGET_UNPRICED, pairs)
+    _list_unpriced(cursor, rated.unpriced)
+    run_id = None
+    if rows:
+        run_id = _record(due, books, len(rows), now)
+        _write(cursor, run_id, rows)
+        _sum_days(cursor, rows)
+    _finish(cursor, due, rated, currencies, now)
+    return Passed(len(due), len(rows), run_id)
+
+
+def _rate_by_currency(
+    usage: Iterable[Usage],
+    currencies: Mapping[int, str],
+    books: Mapping[str, Sequence[BookVersion]],
+) -> Rated:
+    by_currency: dict[str, list[Usage]] = defaultdict(list)
+    for row in usage:
+        by_currency[currencies.get(row.tenant_id, "")].append(row)
+    owed: dict[tuple[Key, PriceTag], Decimal] = {}
+    unpriced: dict[Key, Decimal] = {}
+    for currency, rows in by_currency.items():
+        found = rate(rows, books.get(currency, ()))
+        owed |= found.owed
+        unpriced |= found.unpriced
+    return Rated(owed, unpriced)
+
+
+def _record(
+    due: Sequence[tuple[datetime, int, int]],
+    books: Mapping[str, Sequence[BookVersion]],
+    charges: int,
+    now: datetime,
+) -> int:
+    inputs = hashlib.sha256(RULES_VERSION.encode())
+    for hour, tenant_id, version in due:
+        inputs.update(f"{hour.isoformat()} {tenant_id} {version}\n".encode())
+    for currency in sorted(books):
+        for book in books[currency]:
+            inputs.update(f"{currency} {book.id} {book.starts_at} {book.ends_at}\n".encode())
+    return RatingRun.objects.create(
+        started_at=now,
+        finished_at=now,
+        hours=len(due),
+        charges=charges,
+        input_sha=inputs.hexdigest(),
+        rules_version=RULES_VERSION,
+    ).pk
+
+
+def _write(cursor: Any, run_id: int, rows: Sequence[ChargeRow]) -> None:
+    values = [
+        (
+            r.key.hour,
+            r.key.tenant_id,
+            r.key.application_id,
+            r.key.model,
+            r.key.traffic_class,
+            r.key.meter,
+            r.quantity,
+            r.tag.unit_price,
+            r.amount,
+            r.tag.currency,
+            r.tag.book_version_id,
+        )
+        for r in rows
+    ]
+    cursor.execute(WRITE, [run_id, *_columns(values)])
+
+
+def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
+    if unpriced:
+        values = [
+            (k.hour, k.tenant_id, k.application_id, k.model, k.traffic_class, k.meter, unpriced[k])
+            for k in sorted(unpriced)
+        ]
+        cursor.execute(LIST_UNPRICED, _columns(values))
+
+
+def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
+    days = sorted({(r.key.hour.date(), r.key.tenant_id) for r in rows})
+    parameters = [[day for day, _ in days], [tenant for _, tenant in days]]
+    cursor.execute(FORGET_DAYS, parameters)
+    cursor.execute(SUM_DAYS, parameters)
+
+
+def _finish(
+    cursor: Any,
+    due: Sequence[tuple[datetime, int, int]],
+    rated: Rated,
+    currencies: Mapping[int, str],
+    now: datetime,
+) -> None:
+    amounts: dict[Pair, Decimal] = defaultdict(Decimal)
+    for (key, tag), quantity in rated.owed.items():
+        amounts[key.hour, key.tenant_id] += quantity * tag.unit_price
+    values = [
+        (hour, tenant, amounts[hour, tenant], currencies.get(tenant, "")) for hour, tenant, _ in due
+    ]
+    cursor.execute(RATED, [now, *_columns(values)])
+
+
+def _columns(rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]

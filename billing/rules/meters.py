@@ -1,0 +1,73 @@
+"""Meters: what is counted of a request, in which unit, and whether its outcome is paid for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from gateway.contract.outcomes import Outcome
+
+MILLI = Decimal("0.001")
+
+
+class Meter(StrEnum):
+    PROMPT = "prompt"  # without the cached part
+    CACHED = "cached"
+    COMPLETION = "completion"
+    REQUEST = "request"
+    GPU_SECOND = "gpu_second"
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """How a meter is shown and sold."""
+
+    label: str
+    unit: str  # FOCUS spelling: what one whole unit price is for
+    per: int  # people speak of prices per so many units
+    per_label: str
+
+
+SALES = {
+    Meter.PROMPT: Sale("Prompt tokens", "Tokens", 1_000_000, "per million tokens"),
+    Meter.CACHED: Sale("Cached prompt tokens", "Tokens", 1_000_000, "per million tokens"),
+    Meter.COMPLETION: Sale("Completion tokens", "Tokens", 1_000_000, "per million tokens"),
+    Meter.REQUEST: Sale("Requests", "Requests", 1_000, "per 1,000 requests"),
+    Meter.GPU_SECOND: Sale("GPU time", "GPU-Seconds", 1, "per GPU-second"),
+}
+# A meter of this list without a price makes usage "unpriced"; the others are sold on demand.
+TOKENS = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION)
+
+# What tenants pay for: answers, and what was computed until they left. What failed or took too
+# long is the operator's fault: its price is zero on purpose. The rest never reached an engine.
+BILLED = frozenset({Outcome.SERVED, Outcome.REROUTED, Outcome.DEGRADED, Outcome.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums of one hour, as the roll-up has them."""
+
+    hour: datetime
+    tenant_id: int
+    application_id: int
+    model: str
+    traffic_class: str
+    outcome: str
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    gpu_ms: int
+
+
+def quantities(usage: Usage) -> dict[Meter, Decimal]:
+    """What is paid for, by meter. Exact: whole units, GPU time to the millisecond."""
+    if usage.outcome not in BILLED:
+        return {}
+    return {
+        Meter.PROMPT: Decimal(usage.prompt_tokens - usage.cached_tokens),
+        Meter.CACHED: Decimal(usage.cached_tokens),
+        Meter.COMPLETION: Decimal(usage.completion_tokens),
+        Meter.REQUEST: Decimal(usage.requests),
+        Meter.GPU_SECOND: usage.gpu_ms * MILLI,
+    }
