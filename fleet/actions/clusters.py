@@ -6,7 +6,7 @@ viewer's scope and write.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from fleet.clients import vault
 from fleet.clients.errors import ClientError, Permanent
-from fleet.clients.kube import Access, Kube, connect
+from fleet.clients.kube import Access, connect
 from fleet.models import Cluster, Node, ObservedPod, Service
 from fleet.rules.kubeconfig import read_kubeconfig
 from fleet.rules.objectives import check_name
@@ -59,7 +59,11 @@ def examine(
         raise Unavailable(f"{server}: {error.message}") from error
 
 
-def check(kube: Kube, namespace: str) -> tuple[dict[str, Any], ...]:
+class Asked(Protocol):
+    def may(self, question: Question) -> tuple[bool, str]: ...
+
+
+def check(kube: Asked, namespace: str) -> tuple[dict[str, Any], ...]:
     """What the account may do, as rows for the page: one for each permission asked about."""
     return tuple(_asked(question, *kube.may(question)) for question in questions(namespace))
 

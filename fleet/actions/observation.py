@@ -1,0 +1,211 @@
+"""What the observer saw, written down: all of one pass, or nothing of it.
+
+A pass holds the cluster's claim. Who lost it writes nothing: somebody else looked meanwhile.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
+from fleet.rules.gpu_time import Held, Interval, holdings, intervals
+from fleet.rules.observation import SeenEvent, SeenNode, SeenPod
+from tenants.nudge import nudge
+
+EVERY = timedelta(seconds=3)
+LONGEST_WAIT = timedelta(seconds=15)  # after failures in a row
+PUBLISH = "fleet.tasks.publish_routing"
+
+ADD_GPU_TIME = """
+INSERT INTO gpu_time (hour, cluster_id, gpu_product, state, service_id, gpu_ms)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (hour, cluster_id, gpu_product, state, service_id)
+DO UPDATE SET gpu_ms = gpu_time.gpu_ms + EXCLUDED.gpu_ms
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One complete look at a cluster. `permissions` is None when they were not asked about."""
+
+    version: str
+    nodes: tuple[SeenNode, ...]
+    pods: tuple[SeenPod, ...]
+    events: tuple[SeenEvent, ...]
+    permissions: tuple[dict[str, Any], ...] | None = None
+
+
+@transaction.atomic
+def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
+    """Replace what was known by what was seen. False: the claim was lost, nothing is written."""
+    rows = Cluster.objects.select_for_update(no_key=True)
+    cluster = rows.filter(pk=cluster_id, claim=claim, removed_at=None).first()
+    if cluster is None:
+        return False
+    store_nodes(cluster, seen.nodes, now)
+    store_events(cluster, seen.events)
+    if store_pods(cluster, seen.pods, now):
+        nudge(PUBLISH)
+    add_gpu_time(cluster, holdings(seen.nodes, seen.pods), intervals(cluster.observed_at, now))
+    checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
+    return Cluster.record(
+        cluster_id,
+        claim,
+        observed_at=now,
+        observed_version=seen.version[:40],
+        trouble="",
+        failures=0,
+        failure="",
+        look_again=now + EVERY,
+        **checked,
+    )
+
+
+def store_trouble(cluster_id: int, claim: uuid.UUID, trouble: str, now: datetime) -> bool:
+    """Keep the last picture with its age, say why it is old, and look again a little later."""
+    failures = Cluster.objects.values_list("failures", flat=True).get(pk=cluster_id)
+    wait = min(EVERY * 2 ** min(failures, 5), LONGEST_WAIT)
+    return Cluster.record(
+        cluster_id, claim, trouble=trouble, failures=F("failures") + 1, look_again=now + wait
+    )
+
+
+def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> None:
+    known = {n.name: n for n in Node.objects.filter(cluster=cluster)}
+    Node.objects.filter(cluster=cluster).exclude(name__in=[n.name for n in nodes]).delete()
+    kept = (
+        "gpu_product",
+        "gpus_allocatable",
+        "gpus_used",
+        "clique",
+        "zone",
+        "ready",
+        "cordoned",
+        "trouble",
+    )
+    rows = []
+    for node in nodes:
+        before = known.get(node.name)
+        same = before is not None and before.ready == node.ready
+        rows.append(
+            Node(
+                cluster=cluster,
+                name=node.name,
+                taints=list(node.taints),
+                changed_at=before.changed_at if before and same else now,
+                observed_at=now,
+                **{field: getattr(node, field) for field in kept},
+            )
+        )
+    Node.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["cluster", "name"],
+        update_fields=[*kept, "taints", "changed_at", "observed_at"],
+    )
+
+
+KEPT = (
+    "name",
+    "release",
+    "node",
+    "address",
+    "phase",
+    "ready",
+    "admitted",
+    "terminating",
+    "restarts",
+    "gpus",
+    "reason",
+    "message",
+    "last_log",
+    "image_id",
+    "created_at",
+    "ready_at",
+)
+
+
+def store_pods(cluster: Cluster, pods: Sequence[SeenPod], now: datetime) -> bool:
+    """True: what the gateway may send to has changed. Results of probes are left as they are."""
+    placed = Deployment.objects.filter(cluster=cluster).select_related("service", "release")
+    deployments = {(d.service.name, d.release.fingerprint): d.pk for d in placed}
+    known = ObservedPod.objects.filter(cluster=cluster)
+    before = {(p.uid, p.address) for p in known if _takes_traffic(p)}
+    known.exclude(uid__in=[p.uid for p in pods]).delete()
+    rows = [
+        ObservedPod(
+            cluster=cluster,
+            deployment_id=deployments.get((pod.service, pod.release)),
+            uid=pod.uid,
+            observed_at=now,
+            **{field: _fitting(field, getattr(pod, field)) for field in KEPT},
+        )
+        for pod in pods
+    ]
+    ObservedPod.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["uid"],
+        update_fields=["cluster", "deployment", "observed_at", *KEPT],
+    )
+    return before != {(p.uid, p.address) for p in pods if p.takes_traffic}
+
+
+def _takes_traffic(pod: ObservedPod) -> bool:
+    return pod.ready and pod.admitted and not pod.terminating and bool(pod.address)
+
+
+def _fitting(field: str, value: Any) -> Any:
+    """Cut to the column: a cluster may say more than we keep, and one word must not stop us."""
+    longest = getattr(ObservedPod._meta.get_field(field), "max_length", None)
+    return value[:longest] if longest and isinstance(value, str) else value
+
+
+def store_events(cluster: Cluster, events: Iterable[SeenEvent]) -> None:
+    found = {e.uid: e for e in events}
+    known = dict(
+        ObservedEvent.objects.filter(cluster=cluster, uid__in=list(found)).values_list(
+            "uid", "count"
+        )
+    )
+    rows = [
+        ObservedEvent(
+            cluster=cluster,
+            uid=e.uid,
+            at=e.at,
+            kind=e.kind,
+            name=e.name[:253],
+            reason=e.reason[:120],
+            message=e.message,
+            warning=e.warning,
+            count=e.count,
+        )
+        for e in found.values()
+        if known.get(e.uid) != e.count
+    ]
+    ObservedEvent.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["cluster", "uid"],
+        update_fields=["at", "message", "count"],
+    )
+
+
+def add_gpu_time(cluster: Cluster, held: dict[Held, int], observed: Sequence[Interval]) -> None:
+    if not held or not observed:
+        return
+    names = {h.service for h in held if h.service}
+    services = dict(Service.objects.filter(name__in=names).values_list("name", "id"))
+    sums: dict[tuple[Any, ...], int] = {}
+    for interval in observed:
+        for one, gpus in held.items():
+            service = services.get(one.service)
+            key = (interval.hour, cluster.pk, one.product[:120], one.state, service)
+            sums[key] = sums.get(key, 0) + gpus * interval.milliseconds
+    with connection.cursor() as cursor:
+        cursor.executemany(ADD_GPU_TIME, [(*key, gpu_ms) for key, gpu_ms in sums.items()])

@@ -1,0 +1,1 @@
+"""One pass each: claim, look, decide, act, record."""

@@ -1,0 +1,123 @@
+"""One look at one cluster: claim, list everything, write it down.
+
+Level-triggered: each pass lists the whole and replaces what was known, so that a lost event can
+only cost the seconds until the next pass. When a list fails, nothing known is dropped.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from django.db.models import Q
+
+from fleet.actions.clusters import check
+from fleet.actions.observation import Seen, store, store_trouble
+from fleet.clients.errors import ClientError, Permanent
+from fleet.clients.kube import Access, Json, connect
+from fleet.models import Cluster
+from fleet.queries.clusters import access_of
+from fleet.rules.observation import read_events, read_nodes, read_pods
+from fleet.rules.rbac import Question
+
+log = structlog.get_logger(__name__)
+HOLD = timedelta(seconds=60)  # a pass of many timeouts stays below
+ASK_AGAIN = timedelta(minutes=10)  # about permissions and the version
+
+
+class Observed(Protocol):
+    """What a pass asks of a cluster. The fake of the tests has the same methods."""
+
+    def server_version(self) -> str: ...
+    def list_nodes(self) -> list[Json]: ...
+    def list_pods(self, namespace: str, selector: str = "") -> list[Json]: ...
+    def list_events(self, namespace: str, field_selector: str = "") -> list[Json]: ...
+    def may(self, question: Question) -> tuple[bool, str]: ...
+    def close(self) -> None: ...
+
+
+Connector = Callable[[Access], Observed]
+
+
+class Observer:
+    """Looks at clusters; keeps one connection for each, and what seldom changes."""
+
+    def __init__(self, connector: Connector = connect) -> None:
+        self.connector = connector
+        self.connections: dict[int, tuple[bytes, Observed]] = {}
+        self.asked: dict[int, tuple[datetime, str, tuple[dict[str, Any], ...]]] = {}
+
+    def due(self, now: datetime) -> list[int]:
+        """Clusters to look at, those that wait longest first."""
+        waiting = Q(look_again=None) | Q(look_again__lte=now)
+        rows = Cluster.objects.filter(waiting, removed_at=None).order_by("look_again")
+        return list(rows.values_list("id", flat=True))
+
+    def observe(self, cluster_id: int, now: datetime) -> bool:
+        """Make one pass. False: somebody else has the cluster, or the look failed."""
+        claim = Cluster.take_claim(cluster_id, hold=HOLD)
+        if claim is None:
+            return False
+        try:
+            seen = self._look(Cluster.objects.get(pk=cluster_id), now)
+        except ClientError as error:
+            self._forget(cluster_id)
+            store_trouble(cluster_id, claim, error.message, now)
+            log.warning("cluster not observed", cluster=cluster_id, why=error.message)
+            return False
+        return self._store(cluster_id, claim, seen, now)
+
+    def _store(self, cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
+        if stored := store(cluster_id, claim, seen, now):
+            return stored
+        log.info("claim lost, the look is dropped", cluster=cluster_id)
+        return False
+
+    def _look(self, cluster: Cluster, now: datetime) -> Seen:
+        kube = self._connection(cluster)
+        fresh = self._ask(cluster, kube, now)
+        _, version, permissions = self.asked[cluster.pk]
+        everywhere = any(
+            p["resource"] == "pods" and not p["namespace"] for p in permissions if p["allowed"]
+        )
+        pods = kube.list_pods("" if everywhere else cluster.namespace)
+        ours = [p for p in pods if p["metadata"]["namespace"] == cluster.namespace]
+        return Seen(
+            version=version,
+            nodes=read_nodes(kube.list_nodes(), pods),
+            pods=read_pods(ours, now),
+            events=read_events(kube.list_events(cluster.namespace), now),
+            permissions=permissions if fresh else None,
+        )
+
+    def _ask(self, cluster: Cluster, kube: Observed, now: datetime) -> bool:
+        """Ask for version and permissions now and then. True: just asked."""
+        known = self.asked.get(cluster.pk)
+        if known and now - known[0] < ASK_AGAIN:
+            return False
+        self.asked[cluster.pk] = (now, kube.server_version(), check(kube, cluster.namespace))
+        return True
+
+    def _connection(self, cluster: Cluster) -> Observed:
+        """A new one when the credential was changed."""
+        credential = bytes(cluster.credential)
+        known = self.connections.get(cluster.pk)
+        if known and known[0] == credential:
+            return known[1]
+        self._forget(cluster.pk)
+        if not credential and not cluster.in_cluster:
+            raise Permanent("No credential is kept for this cluster: register it again")
+        made = self.connector(access_of(cluster))
+        self.connections[cluster.pk] = (credential, made)
+        return made
+
+    def _forget(self, cluster_id: int) -> None:
+        self.asked.pop(cluster_id, None)
+        if known := self.connections.pop(cluster_id, None):
+            known[1].close()
+
+
+def sees_everything(permissions: Iterable[dict[str, Any]]) -> bool:
+    """May it list the pods of all namespaces, to count the GPUs that others hold?"""
+    return any(p["allowed"] and p["resource"] == "pods" and not p["namespace"] for p in permissions)

@@ -1,0 +1,229 @@
+"""What a cluster answered, read into what we keep. Pure; unknown fields are left alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleet.rules.manifests import ADMITTED, PORT, RELEASE, SERVICE
+from fleet.rules.quantity import moment, whole
+from fleet.rules.release import GPU
+
+Json = Mapping[str, Any]
+LOG_TAIL = 4_000  # characters of a failed container's last words
+ENDED = frozenset({"Succeeded", "Failed"})
+OF_THE_SPOT = frozenset({"ContainerCreating", "PodInitializing"})  # waiting, but not in trouble
+PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenNode:
+    name: str
+    gpu_product: str
+    gpus_allocatable: int
+    gpus_used: int
+    clique: str
+    zone: str
+    ready: bool
+    cordoned: bool
+    taints: tuple[dict[str, str], ...]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPod:
+    uid: str
+    name: str
+    service: str  # name, from its label
+    release: str  # fingerprint, from its label
+    node: str
+    address: str  # host:port
+    phase: str
+    ready: bool  # its containers are
+    admitted: bool
+    terminating: bool
+    restarts: int
+    gpus: int
+    reason: str
+    message: str
+    last_log: str
+    image_id: str
+    created_at: datetime
+    ready_at: datetime | None
+
+    @property
+    def takes_traffic(self) -> bool:
+        return self.ready and self.admitted and not self.terminating and bool(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    uid: str
+    at: datetime
+    kind: str
+    name: str
+    reason: str
+    message: str
+    warning: bool
+    count: int
+
+
+def read_nodes(nodes: Iterable[Json], pods: Iterable[Json]) -> tuple[SeenNode, ...]:
+    """Nodes with the GPUs that pods bound to them ask for, whosever pods they are."""
+    used: dict[str, int] = {}
+    for pod in pods:
+        name = pod["spec"].get("nodeName")
+        if name and pod.get("status", {}).get("phase") not in ENDED:
+            used[name] = used.get(name, 0) + gpus_of(pod)
+    return tuple(_node(node, used.get(node["metadata"]["name"], 0)) for node in nodes)
+
+
+def _node(node: Json, used: int) -> SeenNode:
+    meta, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
+    labels = meta.get("labels", {})
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    allocatable = status.get("allocatable", {})
+    return SeenNode(
+        name=meta["name"],
+        gpu_product=labels.get(f"{GPU}.product", ""),
+        gpus_allocatable=whole(allocatable.get(GPU, 0)),
+        gpus_used=used,
+        clique=labels.get(f"{GPU}.clique", ""),
+        zone=labels.get("topology.kubernetes.io/zone", ""),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(
+            {k: t[k] for k in ("key", "value", "effect") if k in t} for t in spec.get("taints", [])
+        ),
+        trouble=_node_trouble(conditions, cordoned=bool(spec.get("unschedulable"))),
+    )
+
+
+def _node_trouble(conditions: Mapping[str, Json], *, cordoned: bool) -> str:
+    told = []
+    ready = conditions.get("Ready", {})
+    if ready.get("status") != "True":
+        why = ready.get("message") or ready.get("reason") or "it has not reported"
+        told.append(f"Not ready: {why}")
+    told += [
+        f"{name}: {conditions[name].get('message', '')}".rstrip(": ")
+        for name in PRESSURES
+        if conditions.get(name, {}).get("status") == "True"
+    ]
+    if cordoned:
+        told.append("Cordoned: nothing new is placed here")
+    return "; ".join(told)
+
+
+def gpus_of(pod: Json) -> int:
+    """GPUs a pod holds: the sum of its containers, or its greediest init container."""
+    spec = pod["spec"]
+    running = sum(_asked(c) for c in spec.get("containers", []))
+    return max([running, *(_asked(c) for c in spec.get("initContainers", []))])
+
+
+def _asked(container: Json) -> int:
+    resources = container.get("resources", {})
+    asked = resources.get("requests", {}).get(GPU) or resources.get("limits", {}).get(GPU, 0)
+    return whole(asked)
+
+
+def read_pods(pods: Iterable[Json], now: datetime) -> tuple[SeenPod, ...]:
+    """Our own engines' pods; others are left out."""
+    return tuple(_pod(p, now) for p in pods if SERVICE in p["metadata"].get("labels", {}))
+
+
+def _pod(pod: Json, now: datetime) -> SeenPod:
+    meta, status = pod["metadata"], pod.get("status", {})
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    containers = status.get("containerStatuses", [])
+    reason, message = why_not_running(status, conditions)
+    ready = conditions.get("ContainersReady", {})
+    address = status.get("podIP", "")
+    return SeenPod(
+        uid=meta["uid"],
+        name=meta["name"],
+        service=meta["labels"][SERVICE],
+        release=meta["labels"].get(RELEASE, ""),
+        node=pod["spec"].get("nodeName", ""),
+        address=f"[{address}]:{PORT}" if ":" in address else address and f"{address}:{PORT}",
+        phase=status.get("phase", ""),
+        ready=ready.get("status") == "True",
+        admitted=conditions.get(ADMITTED, {}).get("status") == "True",
+        terminating="deletionTimestamp" in meta,
+        restarts=sum(c.get("restartCount", 0) for c in containers),
+        gpus=gpus_of(pod),
+        reason=reason,
+        message=message,
+        last_log=last_words(containers),
+        image_id=next((c.get("imageID", "") for c in containers), ""),
+        created_at=moment(meta.get("creationTimestamp")) or now,
+        ready_at=moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
+    )
+
+
+def why_not_running(status: Json, conditions: Mapping[str, Json]) -> tuple[str, str]:
+    """The closest reason that Kubernetes gives, and its message. Empty: nothing is wrong."""
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return scheduled.get("reason", "Unschedulable"), scheduled.get("message", "")
+    for container in [
+        *status.get("containerStatuses", []),
+        *status.get("initContainerStatuses", []),
+    ]:
+        if found := _container_trouble(container):
+            return found
+    if status.get("phase") == "Failed":
+        return status.get("reason", "Failed"), status.get("message", "")
+    return "", ""
+
+
+def _container_trouble(container: Json) -> tuple[str, str] | None:
+    state = container.get("state", {})
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    last = container.get("lastState", {}).get("terminated")
+    if waiting and waiting.get("reason") not in OF_THE_SPOT:
+        message = waiting.get("message", "")
+        return waiting.get("reason", "Waiting"), f"{message} {_exit(last)}".strip()
+    if ended and ended.get("exitCode", 0) != 0:
+        return ended.get("reason", "Error"), _exit(ended)
+    if last and last.get("reason") == "OOMKilled" and not container.get("ready"):
+        return "OOMKilled", _exit(last)
+    return None
+
+
+def _exit(terminated: Json | None) -> str:
+    if not terminated:
+        return ""
+    return f"Last exit: {terminated.get('reason', 'Error')}, code {terminated.get('exitCode')}"
+
+
+def last_words(containers: Sequence[Json]) -> str:
+    for container in containers:
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            if message := state.get("terminated", {}).get("message"):
+                return str(message)[-LOG_TAIL:]
+    return ""
+
+
+def read_events(events: Iterable[Json], now: datetime) -> tuple[SeenEvent, ...]:
+    """Events about pods, deployments and replica sets; the cluster forgets them after an hour."""
+    wanted = {"Pod", "Deployment", "ReplicaSet"}
+    return tuple(
+        _event(e, now) for e in events if e.get("involvedObject", {}).get("kind") in wanted
+    )
+
+
+def _event(event: Json, now: datetime) -> SeenEvent:
+    about, series = event["involvedObject"], event.get("series") or {}
+    at = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return SeenEvent(
+        uid=event["metadata"]["uid"],
+        at=moment(at) or moment(event["metadata"].get("creationTimestamp")) or now,
+        kind=about["kind"],
+        name=about.get("name", ""),
+        reason=event.get("reason", "")[:120],
+        message=event.get("message", ""),
+        warning=event.get("type") == "Warning",
+        count=max(whole(series.get("count") or event.get("count") or 1), 1),
+    )
