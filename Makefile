@@ -1,5 +1,4 @@
 # Quartermaster on one machine. `make` or `make help` lists what there is.
-SHELL := /bin/bash
 PYTHON ?= python3
 QM_VENV ?= .venv
 export QM_VENV

@@ -31,6 +31,8 @@ def main() -> int:
             f"{NEWEST[0]}.{NEWEST[1]} and name it: make PYTHON=python3.11 up"
         )
     venv = Path(os.environ.get("QM_VENV") or TREE / ".venv").absolute()
+    if fresh(venv, kind):
+        return 0
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "bootstrap.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would undo each other's work
@@ -45,12 +47,10 @@ def main() -> int:
 
 def ensure(venv: Path, kind: str) -> None:
     """Bring the environment to the state that the requirements name; keep what is right."""
-    if kind == "base" and stamp(venv, "dev").exists():
-        kind = "dev"  # never take a developer's tools away
-    digest = digest_of(kind)
-    python = venv / "bin" / "python"
-    if python.exists() and stamp(venv, kind).exists() and stamp(venv, kind).read_text() == digest:
+    if fresh(venv, kind):  # another one was quicker
         return
+    kind = wanted(venv, kind)
+    python = venv / "bin" / "python"
     started = time.monotonic()
     say(f"Installing Python packages into {venv} ({kind}) ...")
     if not works(python):
@@ -60,8 +60,21 @@ def ensure(venv: Path, kind: str) -> None:
     # The tree itself is importable from everywhere, without being a package.
     site = next((venv / "lib").glob("python3.*/site-packages"))
     (site / "quartermaster-tree.pth").write_text(f"{TREE}\n")
-    stamp(venv, kind).write_text(digest)
+    stamp(venv, kind).write_text(digest_of(kind))
     say(f"Installed in {time.monotonic() - started:.0f} s")
+
+
+def fresh(venv: Path, kind: str) -> bool:
+    """Tell whether the environment is as the requirements say, without touching anything."""
+    mark = stamp(venv, wanted(venv, kind))
+    if not (venv / "bin" / "python").exists() or not mark.exists():
+        return False
+    return mark.read_text() == digest_of(wanted(venv, kind))
+
+
+def wanted(venv: Path, kind: str) -> str:
+    """A developer's tools are never taken away by `make up`."""
+    return "dev" if stamp(venv, "dev").exists() else kind
 
 
 def digest_of(kind: str) -> str:

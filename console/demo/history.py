@@ -79,7 +79,7 @@ def _post(client: httpx.Client, url: str, events: list[UsageEvent]) -> None:
         else:
             if answer.status_code == 200:
                 return _check(answer.json())
-            trouble = f"{answer.status_code} {answer.text[:200]}"
+            trouble = f"{answer.status_code} {' '.join(answer.text.split())[:160]}"
             if answer.status_code < 500:
                 break
         time.sleep(min(10.0, 0.5 * 2**attempt))

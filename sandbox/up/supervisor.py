@@ -179,7 +179,8 @@ class Supervisor:
             except lanes.StageFailed as failure:
                 self.lanes.remove(lane)
                 log = self.options.data / "logs" / f"{failure.stage}.log"
-                self.end(failure.stage, FAILED, f"{failure} (log: {log})")
+                why = " ".join(str(failure).split())
+                self.end(failure.stage, FAILED, f"{why} (log: {log})")
 
     def _revive_stores(self) -> None:
         if time.monotonic() < self._revive_at:
