@@ -14,7 +14,7 @@ from fleet.rules.verify import Probe
 NOW = timedelta(0)
 SOON = timedelta(seconds=1)
 LATER = timedelta(seconds=5)
-NO_CHANGE = ""
+KEEP = -1  # a number of replicas that nobody asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Memory:
     extended: bool = False  # the gate got a second hold
     baseline_errors: float | None = None  # stable's share of failed requests at the last gate
     back_since: str = ""
+    reason: str = ""  # why it goes back, in the first sentence
     lost_since: str = ""  # during the soak: since when replicas are missing
     old_serving: int = 0  # as last seen: while the cluster cannot be asked
     gate: Mapping[str, Any] = field(default_factory=dict)  # the last look, for the page
@@ -121,7 +122,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Of one release. `replicas` None: no Deployment at all."""
+    """Of one release. `replicas` None: no Deployment at all; KEEP: as it is."""
 
     replicas: int | None
     weight: int

@@ -1,0 +1,299 @@
+"""The way forward: one rule a phase. Each makes one move, or says what it waits for."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fleet.rules.balance import (
+    Counts,
+    counts_of,
+    forward,
+    kept_old,
+    new_goal,
+    tally,
+    weights_promoting,
+)
+from fleet.rules.causes import progress_of
+from fleet.rules.gates import Reading, failures, judged, read_gate, share_of
+from fleet.rules.going_back import begin
+from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
+from fleet.rules.phases import Cause, Phase, Verdict
+from fleet.rules.state import LATER, NOW, SOON, Decision, Place, Seen, State, Want, moment
+
+VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
+CONFIRM = timedelta(seconds=90)  # answers must show the new share by then
+SETTLE = timedelta(seconds=3)  # gateways have the new weights
+LOST = timedelta(seconds=60)  # replicas may be missing so long during the soak
+SOAK_ERRORS = 0.02  # share of failed requests on top of stable's, during the soak
+
+
+def validating(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if seen.dry_run is None:
+        return stay(state, "Waits for the server's dry run of the manifests")
+    if seen.dry_run:
+        return final(state, Phase.REJECTED, f"Refused by the dry run: {seen.dry_run}")
+    return enter(state, Phase.AWAITING_APPROVAL, "The server's dry run of all objects passed")
+
+
+def awaiting_approval(state: State, seen: Seen, now: datetime) -> Decision | None:
+    approval = state.approval
+    if approval.state in ("", "approved"):
+        if seen.moved:
+            return final(state, Phase.REJECTED, seen.moved)
+        by = f"Approved by {approval.by}" if approval.by else "No approval needed"
+        return enter(state, Phase.PREPARING, by + (f": {approval.why}" if approval.why else ""))
+    ends = {
+        "rejected": (Phase.REJECTED, f"Rejected by {approval.by}: {approval.why}"),
+        "expired": (Phase.EXPIRED, "Nobody decided in time: propose it again"),
+        "withdrawn": (Phase.CANCELLED, f"Withdrawn before the approval. {approval.why}".strip()),
+    }
+    if approval.state in ends:
+        return final(state, *ends[approval.state])
+    return stay(state, "Waits for an approval by somebody else than who proposed it")
+
+
+def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """The Deployment with 0 replicas: what can be refused is refused before anything moves."""
+    if not seen.new.exists:
+        counts = Counts(seen.old.wanted, 0)
+        want = want_of(state, counts, state.weight_old, state.weight_new)
+        return replace(
+            stay(state, f"The Deployment of {state.new} is made, without replicas"),
+            want=want,
+            look_again=NOW,
+        )
+    return enter(state, Phase.CANARY_STARTING, f"{state.new} is declared in the cluster")
+
+
+def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:
+    goal = max(state.surge, 1) if state.has_old else state.replicas
+    goal = min(goal, state.replicas)
+    counts = forward(state, seen, goal)
+    if counts != counts_of(seen):
+        return scale(state, counts, move_text(state, seen, counts))
+    if seen.new.loaded >= goal and len(seen.new.live) >= goal:
+        why = f"{goal} of {goal} replicas of {state.new} loaded their model"
+        return enter(state, Phase.CANARY_VERIFYING, why)
+    return waiting_for_start(state, seen, now, goal)
+
+
+def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Decision:
+    deadline = state.start_deadline + (state.drain if seen.old.terminating else NOW)
+    late = waited(state, now) > deadline
+    if late:
+        why = (
+            f"{state.new} never became ready: {seen.new.loaded} of {goal} replicas loaded after"
+            f" {seconds(deadline)} ({progress_of(seen.new)})"
+        )
+        return begin(state, seen, now, Cause.NEVER_READY, why)
+    draining = f"{seen.old.terminating} of {state.old} drain, " if seen.old.terminating else ""
+    why = (
+        f"{seen.new.loaded} of {goal} replicas of {state.new} loaded: {draining}"
+        f"{progress_of(seen.new)}. Deadline {seconds(deadline)} without progress"
+    )
+    return stay(state, why)
+
+
+def canary_verifying(state: State, seen: Seen, now: datetime) -> Decision | None:
+    wanted = seen.new.wanted
+    if seen.new.serving >= wanted > 0:
+        # Nothing is left to compare with where the only old replica gave its GPUs.
+        compared = state.steps and seen.old.wanted
+        following = Phase.SHIFTING if compared else Phase.PROMOTING
+        words = [state.memory.probes.get(p.uid, "") for p in seen.new.live]
+        why = f"Verified by probes: {'; '.join(w for w in words if w)}"
+        return enter(state, following, why, step=0)
+    if seen.new.loaded < wanted:
+        return waiting_for_start(state, seen, now, wanted)
+    return unanswered(state, seen, now) or replace(
+        stay(state, f"{seen.new.serving} of {wanted} replicas of {state.new} verified"),
+        look_again=SOON,
+    )
+
+
+def unanswered(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if waited(state, now) < VERIFY:
+        return None
+    words = "; ".join(p.text for p in seen.probes.values() if not p.ok)
+    why = f"{state.new} is loaded and does not answer for {seconds(VERIFY)}: {words}"
+    return begin(state, seen, now, Cause.NEVER_READY, why)
+
+
+def grow(state: State, seen: Seen, now: datetime, goal: int) -> Decision | None:
+    """Replicas before traffic. None: the goal is reached and all of it answers."""
+    counts = forward(state, seen, goal)
+    if counts != counts_of(seen):
+        return scale(state, counts, move_text(state, seen, counts))
+    if seen.new.serving >= goal:
+        return None
+    if seen.new.loaded >= seen.new.wanted:
+        return unanswered(state, seen, now) or stay(state, f"Verifies {state.new}")
+    return waiting_for_start(state, seen, now, goal)
+
+
+def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Replicas first, then the weight, then the proof from answers."""
+    if decision := grow(state, seen, now, new_goal(state)):
+        return decision
+    percent = 100 if seen.old.serving == 0 else state.percent
+    since = moment(state.memory.shifted_at)
+    if state.weight_new != percent or since is None:
+        text = f"{percent} % of the traffic goes to {state.new}"
+        return shift(state, seen, (100 - percent, percent), text, now)
+    share = share_of(seen.window, percent) if seen.window else None
+    waits = now - since
+    if share and share.inside:
+        why = f"Observed {share.observed:.1%} of {share.requests} answers, wanted {percent} %"
+        return analyze(state, why, share.observed)
+    if waits < CONFIRM:
+        seen_text = f"{share.requests} answers so far" if share else "no statistics yet"
+        return stay(state, f"Waits for answers to show {percent} % on {state.new}: {seen_text}")
+    if share and share.observed is not None and share.requests >= 20:
+        why = (
+            f"Traffic did not follow: {share.observed:.1%} of {share.requests} answers came from"
+            f" {state.new}, wanted {percent} % for {seconds(waits)}"
+        )
+        return begin(state, seen, now, Cause.NOT_SHIFTED, why)
+    return analyze(state, f"Too few answers in {seconds(waits)} to prove the share", None)
+
+
+def analyze(state: State, why: str, share: float | None) -> Decision:
+    memory = replace(state.memory, share=share, extended=False, gate={})
+    return enter(state, Phase.ANALYZING, why, memory=memory)
+
+
+def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
+    step = state.steps[state.step]
+    hold = timedelta(seconds=step.hold_seconds)
+    held = now - state.phase_since
+    if seen.window is None:
+        return without_statistics(state, held, hold)
+    reading = read_gate(seen.window, step.min_samples, state.limits)
+    memory = replace(state.memory, gate=reading.as_json())
+    state = replace(state, memory=memory)
+    if reading.verdict is Verdict.FAIL:
+        why = f"Gate of step {state.step + 1} at {step.percent} % failed: {failed(reading)}"
+        return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
+    if held < hold:
+        why = f"Step {state.step + 1} holds at {step.percent} % for {seconds(hold - held)} more"
+        return stay(state, f"{why}. {reading.why}")
+    if reading.verdict is Verdict.PASS:
+        return replace(step_passed(state, seen, reading), reading=reading)
+    # Extend the step once rather than pass or stop: samples may only be late.
+    if held < 2 * hold + timedelta(seconds=30):
+        return stay(state, f"Step {state.step + 1} is extended. {reading.why}")
+    return replace(stopped(state, f"Gate inconclusive: {reading.why}"), reading=reading)
+
+
+def failed(reading: Reading) -> str:
+    return "; ".join(c.why for c in reading.checks if c.verdict is Verdict.FAIL)
+
+
+def without_statistics(state: State, held: timedelta, hold: timedelta) -> Decision:
+    """Broken monitoring does not make a release bad, and it is no pass either."""
+    if held < hold + timedelta(seconds=30):
+        return stay(state, "The traffic statistics cannot be read, trying again")
+    return stopped(state, "The gate cannot be judged: the traffic statistics cannot be read")
+
+
+def stopped(state: State, why: str) -> Decision:
+    memory = replace(state.memory, paused_by="gate")
+    hours = state.longest_pause.total_seconds() / 3600
+    text = (
+        f"{why}. Resume to measure again, skip the gate, or abort; aborts itself in {hours:.0f} h"
+    )
+    return Decision(
+        Phase.PAUSED,
+        state.step,
+        text,
+        look_again=LATER,
+        resume_phase=Phase.ANALYZING,
+        memory=memory,
+    )
+
+
+def step_passed(state: State, seen: Seen, reading: Reading) -> Decision:
+    following = state.step + 1
+    baseline = next((c.stable for c in reading.checks if c.metric == "error_ratio"), None)
+    memory = replace(state.memory, shifted_at="", baseline_errors=baseline, share=None)
+    phase = Phase.SHIFTING if following < len(state.steps) else Phase.PROMOTING
+    why = f"Gate of step {following} passed. {reading.why}"
+    return enter(state, phase, why, step=following, memory=memory)
+
+
+def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """All replicas of the new release answer before the last old ones stop."""
+    weights = weights_promoting(state, seen)
+    if seen.new.serving and weights != (state.weight_old, state.weight_new):
+        why = f"{weights[1]} % of the traffic goes to {state.new}: {tally(seen.new)}"
+        return shift(state, seen, weights, why, now)
+    if decision := grow(state, seen, now, state.replicas):
+        return decision
+    since = moment(state.memory.shifted_at)
+    if state.has_old and since and now - since < SETTLE:
+        return replace(stay(state, "Gateways take the new weights"), look_again=SOON)
+    keep = kept_old(state)
+    if state.has_old and seen.old.wanted > keep:
+        why = f"{state.new} carries everything: {state.old} shrinks to {keep}"
+        return scale(state, Counts(keep, state.replicas), why)
+    why = f"{state.replicas} of {state.replicas} replicas of {state.new} carry all traffic"
+    return enter(state, Phase.SOAKING, f"{why}, watched for {seconds(state.soak)}")
+
+
+def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if decision := lost_replicas(state, seen, now) or soak_gate(state, seen, now):
+        return decision
+    left = state.phase_since + state.soak - now
+    if left > timedelta(0):
+        keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
+        memory = replace(state.memory, lost_since="")
+        return stay(state, f"Watched for {seconds(left)} more{keep}", memory=memory)
+    if state.has_old and not seen.old.gone:
+        want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
+        why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"
+        return replace(stay(state, why), want=want, look_again=SOON)
+    return final(state, Phase.SUCCEEDED, f"{state.new} serves with {tally(seen.new)}")
+
+
+def lost_replicas(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Goes back only where the old release could do better: it needs warm replicas."""
+    overdue = now - state.phase_since > state.soak + 10 * LOST
+    if seen.new.serving >= state.replicas or overdue:
+        return None
+    since = moment(state.memory.lost_since)
+    if since is None:
+        memory = replace(state.memory, lost_since=now.isoformat())
+        return stay(state, f"{state.new}: {tally(seen.new)}", memory=memory)
+    if now - since < LOST or seen.old.serving <= seen.new.serving:
+        return stay(state, f"{state.new} since {seconds(now - since)}: {tally(seen.new)}")
+    why = f"{state.new} lost replicas for {seconds(now - since)}: {tally(seen.new)}"
+    return begin(state, seen, now, Cause.LOST_REPLICAS, why)
+
+
+def soak_gate(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Only errors are judged: the other release gets no traffic to compare with."""
+    if seen.window is None:
+        return None
+    baseline = state.memory.baseline_errors or 0.0
+    bad, all_of_them = failures(seen.window.canary), judged(seen.window.canary)
+    limit = baseline + SOAK_ERRORS
+    if all_of_them < 50 or bad / all_of_them <= limit:
+        return None
+    why = (
+        f"During the soak {bad / all_of_them:.2%} of {all_of_them:,} requests failed,"
+        f" limit {limit:.2%} (stable had {baseline:.2%})"
+    )
+    return begin(state, seen, now, Cause.GATE_FAILED, why)
+
+
+def final(state: State, phase: Phase, why: str) -> Decision:
+    return Decision(phase, state.step, why, look_again=None, cause=state.cause, memory=state.memory)
+
+
+def move_text(state: State, seen: Seen, counts: Counts) -> str:
+    """Say which numbers change."""
+    parts = []
+    if counts.new != seen.new.wanted:
+        parts.append(f"{state.new} to {counts.new} replicas")
+    if counts.old != seen.old.wanted:
+        parts.append(f"{state.old} to {counts.old} replicas, its GPUs go to {state.new}")
+    return " and ".join(parts)

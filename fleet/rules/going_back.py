@@ -1,0 +1,118 @@
+"""The way back: traffic first, then capacity, then the new release goes. Needs nobody's consent.
+
+It asks for no approval, gate, registry or statistics, so that it works while those are down.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fleet.rules.balance import backward, counts_of, tally, weights_back
+from fleet.rules.causes import Patience, diagnose, progress_of
+from fleet.rules.moves import scale, seconds, shift, stay, want_of
+from fleet.rules.phases import Cause, Phase
+from fleet.rules.state import KEEP, NOW, SOON, Decision, Place, Seen, State, Want, moment
+
+SETTLE = timedelta(seconds=3)  # gateways have the new weights
+
+
+def begin(state: State, seen: Seen, now: datetime, cause: Cause, why: str) -> Decision:
+    """Traffic goes back in this very pass; replicas follow in the next ones."""
+    memory = replace(
+        state.memory, back_since=now.isoformat(), shifted_at=now.isoformat(), reason=why
+    )
+    state = replace(state, memory=memory, cause=cause)
+    decision = Decision(Phase.ABORTING, state.step, why, look_again=NOW, cause=cause, memory=memory)
+    if seen.trouble:
+        return replace(decision, want=blind_traffic(state))
+    weights = weights_back(state, seen, at_any_price=at_any_price(state))
+    return replace(decision, want=want_of(state, counts_of(seen), *weights))
+
+
+def blind_traffic(state: State) -> Want | None:
+    """The cluster cannot be asked, gateways still have its pods: traffic can go back already."""
+    if not state.has_old or state.memory.old_serving < state.old_replicas:
+        return None
+    return Want(old=Place(KEEP, 100), new=Place(KEEP, 0))
+
+
+def at_any_price(state: State) -> bool:
+    """Wrong answers are worse than none."""
+    return state.cause is Cause.WRONG_ANSWER
+
+
+def going_back(state: State, seen: Seen, now: datetime) -> Decision:
+    """One move back. Blocked means: a person is called, and the same moves go on."""
+    state = replace(state, phase=phase_back(state, seen, now))
+    weights = weights_back(state, seen, at_any_price=at_any_price(state))
+    if weights != (state.weight_old, state.weight_new):
+        return shift(state, seen, weights, f"{weights[0]} % of the traffic on {state.old}", now)
+    counts = backward(state, seen, at_any_price=at_any_price(state))
+    if counts != counts_of(seen):
+        if counts.new < seen.new.wanted and seen.new.serving and not settled(state, now):
+            return replace(stay(state, "Gateways take the new weights"), look_again=SOON)
+        return scale(state, counts, back_text(state, seen, counts.old, counts.new))
+    if state.has_old and seen.old.serving < state.old_replicas:
+        return stay(state, waiting(state, seen, now))
+    return removed(state, seen)
+
+
+def phase_back(state: State, seen: Seen, now: datetime) -> Phase:
+    """Blocked once the deadline of the way back is over or the old release has a fault."""
+    since = moment(state.memory.back_since) or state.phase_since
+    missing = max(state.old_replicas - seen.old.serving, 1) if state.has_old else 1
+    late = now - since > missing * state.back_deadline + 2 * state.drain
+    return Phase.ROLLBACK_BLOCKED if late or old_fault(state, seen, now) else Phase.ROLLING_BACK
+
+
+def old_fault(state: State, seen: Seen, now: datetime) -> str:
+    if not state.has_old or seen.old.serving >= state.old_replicas:
+        return ""
+    draining = seen.old.terminating or seen.new.terminating
+    patience = Patience(state.patience + (state.drain if draining else NOW))
+    fault = diagnose(seen.old, state.old, now, patience)
+    return fault.why if fault else ""
+
+
+def settled(state: State, now: datetime) -> bool:
+    since = moment(state.memory.shifted_at)
+    return since is None or now - since >= SETTLE
+
+
+def waiting(state: State, seen: Seen, now: datetime) -> str:
+    since = moment(state.memory.back_since) or state.phase_since
+    fault = old_fault(state, seen, now)
+    blocked = f"Blocked, trying on. {fault}. " if fault else ""
+    if state.phase is Phase.ROLLBACK_BLOCKED and not fault:
+        blocked = f"Blocked for {seconds(now - since)}, trying on. "
+    return f"{blocked}{state.old}: {tally(seen.old)} ({progress_of(seen.old)})"
+
+
+def removed(state: State, seen: Seen) -> Decision:
+    """Old answers in full: the new release goes, and only its absence ends the rollout."""
+    if not seen.new.gone:
+        old = Place(seen.old.wanted, state.weight_old) if state.has_old else Place(None, 0)
+        want = Want(old=old, new=Place(None, 0))
+        text = f"{state.new} is removed: {len(seen.new.pods)} pods left"
+        return replace(stay(state, text), want=want, look_again=SOON)
+    unproved = [p for p in seen.old.live if not ((f := seen.probes.get(p.uid)) and f.ok)]
+    if state.has_old and unproved:
+        words = "; ".join(f.text for p in unproved if (f := seen.probes.get(p.uid)) and not f.ok)
+        return replace(stay(state, f"Asks {state.old} who it is. {words}".strip()), look_again=SOON)
+    return replace(stay(state, end_text(state, seen)), phase=Phase.ROLLED_BACK, look_again=None)
+
+
+def end_text(state: State, seen: Seen) -> str:
+    reason = f"Cause: {state.memory.reason}" if state.memory.reason else ""
+    if not state.has_old:
+        return f"Taken away; nothing served before. {reason}".strip()
+    proved = f"{len(seen.old.live)} of {state.old_replicas} replicas of {state.old} answer"
+    return f"Back on {state.old}: {proved} by fingerprint, {state.new} is gone. {reason}".strip()
+
+
+def back_text(state: State, seen: Seen, old: int, new: int) -> str:
+    parts = []
+    if old != seen.old.wanted:
+        parts.append(f"{state.old} to {old} replicas")
+    if new != seen.new.wanted:
+        parts.append(f"{state.new} to {new} replicas")
+    return " and ".join(parts) or "Nothing to change"

@@ -1,0 +1,197 @@
+"""Decide the next move of a rollout. Pure: no database, no cluster, no clock.
+
+People write `wish`, the machine writes everything else. `decide` takes the first answer of
+CHECKS, whose order is the policy: what is final stays, an abort wins over everything, an
+unreachable cluster is never a failure of the release, and only then the phase's own rule speaks.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from fleet.rules.advance import (
+    analyzing,
+    awaiting_approval,
+    canary_starting,
+    canary_verifying,
+    preparing,
+    promoting,
+    shifting,
+    soaking,
+    validating,
+)
+from fleet.rules.causes import Patience, diagnose
+from fleet.rules.going_back import begin, going_back
+from fleet.rules.moves import Rule, stay
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
+from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State
+from fleet.rules.verify import first_wrong, passed
+
+# Faults that a node or a full cluster causes do not condemn a release that already served.
+OWN_FAULTS = frozenset({Cause.CRASH_LOOP, Cause.OUT_OF_MEMORY, Cause.WRONG_ANSWER})
+SERVED = frozenset({Phase.SOAKING, Phase.PAUSED, Phase.ANALYZING})
+UNJUDGED = BEFORE_WRITES | GOING_BACK | {Phase.PREPARING}
+
+
+def decide(state: State, seen: Seen, now: datetime) -> Decision:
+    """Return the first answer of CHECKS, with the pods that may take traffic from now on."""
+    state = replace(state, memory=remember(state, seen, now))
+    for check in CHECKS:
+        if decision := check(state, seen, now):
+            return replace(decision, admit=admitted_now(decision, state, seen))
+    raise AssertionError("every phase has its rule")
+
+
+def remember(state: State, seen: Seen, now: datetime) -> Memory:
+    """Note when the numbers of replicas last changed: deadlines of starts count from there."""
+    if seen.trouble:
+        return state.memory
+    progress = " ".join(
+        f"{s.wanted}/{len(s.live)}/{s.loaded}/{s.serving}/{s.terminating}"
+        for s in (seen.old, seen.new)
+    )
+    memory = replace(
+        state.memory,
+        old_serving=seen.old.serving,
+        probes={**state.memory.probes, **{u: p.text for u, p in seen.probes.items()}},
+    )
+    if progress == memory.progress:
+        return memory
+    return replace(memory, progress=progress, progress_at=now.isoformat())
+
+
+def admitted_now(decision: Decision, state: State, seen: Seen) -> tuple[str, ...]:
+    if decision.phase in FINAL or state.phase in BEFORE_WRITES:
+        return ()
+    return tuple(p.uid for side in (seen.old, seen.new) for p in passed(seen.probes, side))
+
+
+def finished(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if state.phase not in FINAL:
+        return None
+    return Decision(state.phase, state.step, state.why, look_again=None, memory=state.memory)
+
+
+def abort_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Accepted in every phase, and it wins over a promotion."""
+    if state.wish is not Wish.ABORT or state.phase in GOING_BACK:
+        return None
+    by = f" by {state.wish_by}" if state.wish_by else ""
+    why = f"Abort asked{by}" + (f": {state.wish_why}" if state.wish_why else "")
+    if not state.started:
+        why += ". Nothing had been written to the cluster"
+        return Decision(Phase.CANCELLED, state.step, why, look_again=None, memory=state.memory)
+    return begin(state, seen, now, Cause.OPERATOR, why)
+
+
+def unreachable(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Keep the phase: that the console cannot see is no fault of the release."""
+    if not seen.trouble:
+        return None
+    return stay(state, f"Waits for the cluster, nothing is changed meanwhile. {seen.trouble}")
+
+
+def back(state: State, seen: Seen, now: datetime) -> Decision | None:
+    return going_back(state, seen, now) if state.phase in GOING_BACK else None
+
+
+def wrong_answer(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if state.phase in UNJUDGED:
+        return None
+    probe = first_wrong(seen.probes, seen.new)
+    return begin(state, seen, now, Cause.WRONG_ANSWER, probe.text) if probe else None
+
+
+def faulty(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if state.phase in UNJUDGED:
+        return None
+    fault = diagnose(seen.new, state.new, now, Patience(patience_of(state, seen)))
+    if fault is None or (state.phase in SERVED and fault.cause not in OWN_FAULTS):
+        return None
+    return begin(state, seen, now, fault.cause, fault.why)
+
+
+def patience_of(state: State, seen: Seen) -> timedelta:
+    """While predecessors drain, their whole drain is allowed on top."""
+    draining = seen.old.terminating or seen.new.terminating
+    return state.patience + (state.drain if draining else NOW)
+
+
+def pause_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if state.wish is not Wish.PAUSE or state.phase in BEFORE_WRITES | {Phase.PAUSED}:
+        return None
+    by = f" by {state.wish_by}" if state.wish_by else ""
+    said = f": {state.wish_why}" if state.wish_why else ""
+    why = f"Paused{by} at {state.weight_new} % on {state.new}{said}. Replicas stay as they are"
+    memory = replace(state.memory, paused_by="operator")
+    return Decision(
+        Phase.PAUSED, state.step, why, look_again=LATER, resume_phase=state.phase, memory=memory
+    )
+
+
+def paused(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if state.phase is not Phase.PAUSED:
+        return None
+    if state.skip_step == state.step:
+        return skipped(state)
+    asked = state.wish_at is not None and state.wish_at > state.phase_since
+    if state.wish is Wish.RUN and (asked or state.memory.paused_by == "operator"):
+        return resumed(state)
+    if state.memory.paused_by == "gate" and now - state.phase_since > state.longest_pause:
+        hours = state.longest_pause.total_seconds() / 3600
+        why = f"Paused for more than {hours:.0f} h and nobody decided. {state.why}"
+        return begin(state, seen, now, Cause.GATE_FAILED, why)
+    return stay(state, state.why)
+
+
+def resumed(state: State) -> Decision:
+    phase = state.resume_phase or Phase.ANALYZING
+    by = f" by {state.wish_by}" if state.wish_by else ""
+    memory = replace(state.memory, paused_by="", extended=False)
+    return Decision(phase, state.step, f"Resumed{by}", look_again=NOW, memory=memory)
+
+
+def gate_skipped(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """A person answers for this step's gate; all other checks stay in force."""
+    if state.phase is Phase.ANALYZING and state.skip_step == state.step:
+        return skipped(state)
+    return None
+
+
+def skipped(state: State) -> Decision:
+    why = f"The gate of step {state.step + 1} was skipped by {state.skip_by}"
+    following = state.step + 1
+    phase = Phase.SHIFTING if following < len(state.steps) else Phase.PROMOTING
+    memory = replace(state.memory, paused_by="", extended=False, shifted_at="", gate={})
+    return Decision(phase, following, why, look_again=SOON, memory=memory)
+
+
+RULES: dict[Phase, Rule] = {
+    Phase.VALIDATING: validating,
+    Phase.AWAITING_APPROVAL: awaiting_approval,
+    Phase.PREPARING: preparing,
+    Phase.CANARY_STARTING: canary_starting,
+    Phase.CANARY_VERIFYING: canary_verifying,
+    Phase.SHIFTING: shifting,
+    Phase.ANALYZING: analyzing,
+    Phase.PROMOTING: promoting,
+    Phase.SOAKING: soaking,
+}
+
+
+def by_phase(state: State, seen: Seen, now: datetime) -> Decision | None:
+    return RULES[state.phase](state, seen, now)
+
+
+CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
+    finished,
+    abort_asked,
+    unreachable,
+    back,
+    wrong_answer,
+    faulty,
+    pause_asked,
+    paused,
+    gate_skipped,
+    by_phase,
+)
