@@ -54,9 +54,12 @@ def forward(state: State, seen: Seen, goal: int) -> Counts:
         return Counts(now.old, min(goal, now.new + room))
     if seen.old.terminating or seen.new.terminating or seen.new.serving < now.new:
         return now  # GPUs come free, or the last move is not done
-    give = min(ceil(state.gpus_new / state.gpus_old), now.old)
-    after = Counts(now.old - give, now.new)
-    return after if keeps_capacity(state, seen, after) else now
+    for moves in (min(state.surge, goal - now.new), 1):
+        give = min(ceil(moves * state.gpus_new / state.gpus_old), now.old)
+        after = Counts(now.old - give, now.new)
+        if give and keeps_capacity(state, seen, after):
+            return after
+    return now
 
 
 def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
