@@ -1,0 +1,103 @@
+"""`manage.py observe`: look at all clusters and engines until told to stop."""
+
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
+from django.utils import timezone
+
+from fleet.clients.signals import Engines
+from fleet.drive.observation import Observer
+from fleet.drive.signals import probe, scrape
+
+log = structlog.get_logger(__name__)
+LOOK = 0.5  # seconds between looks for clusters that are due
+SCRAPE = 5.0
+PROBE = 5.0  # looks for engines that are due; each is asked every 30 s
+
+Rounds = dict[str, tuple[float, Callable[[], object]]]
+
+
+class Command(BaseCommand):
+    help = "Observe clusters (every 3 s), engines' metrics (5 s) and probe engines (30 s)"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="one round of each, then end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        observer, engines = Observer(), Engines()
+        with ThreadPoolExecutor(8, "cluster") as clusters, ThreadPoolExecutor(8, "engine") as asked:
+            passes = Passes(observer, clusters)
+            rounds: Rounds = {
+                "clusters": (LOOK, passes.start),
+                "metrics": (SCRAPE, lambda: scrape(engines, asked, timezone.now())),
+                "probes": (PROBE, lambda: probe(engines, asked, timezone.now(), timezone.now)),
+            }
+            if options["once"]:
+                for _, work in rounds.values():
+                    work()
+                    passes.finish()
+            else:
+                run(rounds)
+
+
+class Passes:
+    """Passes over clusters beside each other: one that hangs keeps no other waiting."""
+
+    def __init__(self, observer: Observer, pool: ThreadPoolExecutor) -> None:
+        self.observer = observer
+        self.pool = pool
+        self.running: dict[int, Future[bool]] = {}
+
+    def start(self) -> None:
+        """Start what is due. Raise what an earlier pass raised, for the supervisor to tell."""
+        ended = {pk: future for pk, future in self.running.items() if future.done()}
+        for cluster_id in ended:
+            del self.running[cluster_id]
+        for cluster_id in self.observer.due(timezone.now()):
+            if cluster_id not in self.running:
+                self.running[cluster_id] = self.pool.submit(self._pass, cluster_id)
+        for future in ended.values():
+            future.result()
+
+    def finish(self) -> None:
+        for future in self.running.values():
+            future.result()
+
+    def _pass(self, cluster_id: int) -> bool:
+        try:
+            return self.observer.observe(cluster_id, timezone.now())
+        finally:
+            connection.close()
+
+
+def run(rounds: Rounds) -> None:
+    """Run the rounds beside each other until a signal says stop."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threads = [
+        threading.Thread(target=repeat, args=(name, seconds, work, stop), name=name)
+        for name, (seconds, work) in rounds.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def repeat(name: str, seconds: float, work: Callable[[], object], stop: threading.Event) -> None:
+    """The supervisor loop: a round that raised is told and tried again, never the end."""
+    while not stop.is_set():
+        try:
+            work()
+        except Exception:  # noqa: BLE001  # the one loop that must outlive every fault
+            log.exception("round failed", round=name)
+        finally:
+            connection.close()
+        stop.wait(seconds)
