@@ -11,6 +11,7 @@ class ModelVersion(models.Model):
     code_commit = models.CharField(max_length=71, blank=True)
     chat_template_digest = models.CharField(max_length=71, blank=True)
     licence = models.CharField(max_length=64, blank=True)
+    label = models.CharField(max_length=120, blank=True)  # the tag or branch that meant it then
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -40,6 +41,7 @@ class Release(models.Model):
     model_version = models.ForeignKey(ModelVersion, models.PROTECT)
     image = models.CharField(max_length=300)  # repository without tag
     image_digest = models.CharField(max_length=71)  # sha256:...
+    image_tag = models.CharField(max_length=128, blank=True)  # for people; never pulled
     arguments = models.JSONField(default=list)  # ["--max-model-len=2048", ...]
     environment = models.JSONField(default=dict)
     resources = models.JSONField(default=dict)  # {gpu_product, gpus, cpu, memory}

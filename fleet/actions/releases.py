@@ -1,0 +1,164 @@
+"""Make releases. They are never changed: another content is another release."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from fleet.models import ModelVersion, Node, Release, Service
+from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
+from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
+from fleet.rules.vllm_args import normalise
+from tenants.actions.audit import record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.rules.access import Permission, Viewer
+
+
+@transaction.atomic
+def create_release(
+    viewer: Viewer,
+    service_id: int,
+    *,
+    model: Mapping[str, str],
+    image: str,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    resources: Mapping[str, Any] | None = None,
+    probes: Mapping[str, Any] | None = None,
+    note: str = "",
+) -> Release:
+    """Pin a release of a service, or raise `Invalid` with a sentence for each wrong field.
+
+    `model`: name, commit, and perhaps label, tokenizer_commit, code_commit,
+    chat_template_digest, licence. `image`: repository[:tag]@sha256:...
+    """
+    viewer.require(Permission.PROPOSE)
+    service = Service.objects.select_for_update(no_key=True).filter(pk=service_id).first()
+    if service is None:
+        raise NotFound("There is no such service")
+    model = {k: v.strip() for k, v in model.items()}
+    pulled = _image(image)
+    spec = ReleaseSpec(
+        service=service.name,
+        model=_pin(model),
+        image=pulled.repository,
+        image_digest=pulled.digest,
+        arguments=_arguments(arguments),
+        environment=dict(environment or {}),
+        resources=_part(Resources, "resources", resources or {}),
+        probes=_part(Probes, "probes", probes or {}),
+    )
+    _refuse(spec, service, pulled, model)
+    release = _store(viewer, service, spec, pulled, model, note)
+    record(viewer, "release.create", release, after=release, why=note)
+    return release
+
+
+def _image(reference: str) -> Image:
+    try:
+        return read_image(reference)
+    except ValueError as error:
+        raise Invalid(image=str(error)) from error
+
+
+def _arguments(words: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return normalise(words)
+    except ValueError as error:
+        raise Invalid(arguments=str(error)) from error
+
+
+def _pin(model: Mapping[str, str]) -> ModelPin:
+    known = {f.name for f in fields(ModelPin)} | {"label", "licence"}
+    if strange := sorted(model.keys() - known):
+        raise Invalid(model=f"A model version has no {strange[0]}")
+    pinned = {k: v for k, v in model.items() if k not in ("label", "licence")}
+    return ModelPin(**({"name": "", "commit": ""} | pinned))
+
+
+def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
+    """Resources or probes from a mapping, each value of the type of its default."""
+    known = {f.name: type(f.default) for f in fields(kind)}
+    if strange := sorted(given.keys() - known.keys()):
+        raise Invalid(**{name: f"There is no {strange[0]} in {name}"})
+    for key, value in given.items():
+        if not isinstance(value, known[key]) or isinstance(value, bool):
+            wanted = "whole number" if known[key] is int else "text"
+            raise Invalid(**{name: f"{key} must be a {wanted}, not {value!r}"})
+    return kind(**given)
+
+
+def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
+    product = spec.resources.gpu_product
+    nodes = Node.objects.filter(cluster_id=service.cluster_id, gpus_allocatable__gt=0)
+    nodes = nodes.filter(gpu_product=product) if product else nodes
+    largest = nodes.aggregate(most=Max("gpus_allocatable"))["most"]
+    limits = Limits(max_model_len=service.max_model_len, largest_node=largest)
+    found: dict[str, list[str]] = {}
+    for field, sentence in refuse_release(spec, limits):
+        found.setdefault(field, []).append(sentence)
+    for field, sentence in _moved(spec, image, model.get("label", "")):
+        found.setdefault(field, []).append(sentence)
+    if found:
+        raise Invalid(**{field: ". ".join(sentences) for field, sentences in found.items()})
+
+
+def _moved(spec: ReleaseSpec, image: Image, label: str) -> list[tuple[str, str]]:
+    """A tag or branch that meant something else in an earlier release."""
+    pins = ModelVersion.objects.filter(name=spec.model.name, label=label).exclude(label="")
+    commits = [(p.commit, f"{p.name} of {p.created_at:%Y-%m-%d}") for p in pins]
+    tagged = Release.objects.filter(image=image.repository, image_tag=image.tag)
+    digests = [(r.image_digest, f"{r.service} {r}") for r in tagged.select_related("service")]
+    found = [
+        ("model", refuse_moved(label, spec.model.commit, commits)),
+        ("image", refuse_moved(image.tag, image.digest, digests)),
+    ]
+    return [(field, sentence) for field, sentence in found if sentence]
+
+
+def _store(
+    viewer: Viewer,
+    service: Service,
+    spec: ReleaseSpec,
+    image: Image,
+    model: Mapping[str, str],
+    note: str,
+) -> Release:
+    digest = digest_of(spec)
+    same = Release.objects.filter(service=service, digest=digest).first()
+    if same:
+        raise Conflict(f"This content is release {same} of {service.name} already", release=same.pk)
+    last = Release.objects.filter(service=service).aggregate(most=Max("number"))["most"] or 0
+    try:
+        with transaction.atomic():
+            return Release.objects.create(
+                service=service,
+                number=last + 1,
+                model_version=_version(spec.model, model),
+                image=spec.image,
+                image_digest=spec.image_digest,
+                image_tag=image.tag,
+                arguments=list(spec.arguments),
+                environment=dict(spec.environment),
+                resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
+                probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
+                digest=digest,
+                note=note.strip()[:300],
+                created_by_id=viewer.user_id,
+            )
+    except IntegrityError as error:
+        raise Conflict("Somebody made a release of this service meanwhile: try again") from error
+
+
+def _version(pin: ModelPin, model: Mapping[str, str]) -> ModelVersion:
+    found, _ = ModelVersion.objects.get_or_create(
+        name=pin.name,
+        commit=pin.commit,
+        tokenizer_commit=pin.tokenizer_commit,
+        code_commit=pin.code_commit,
+        chat_template_digest=pin.chat_template_digest,
+        defaults={"label": model.get("label", ""), "licence": model.get("licence", "")},
+    )
+    return found

@@ -1,0 +1,202 @@
+"""Releases: what is pinned, what changed between two, how they fared."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from fleet.models import Release, Rollout, Service, StartSample
+from fleet.queries.access import see_fleet
+from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
+from fleet.rules.starts import measured
+from tenants.errors import NotFound
+from tenants.rules.access import Viewer
+
+MANY_STARTS = 50  # the last ones count
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """`fate`: serving, trying, succeeded, rolled_back or unused."""
+
+    id: int
+    label: str  # r7
+    number: int
+    service_id: int
+    service: str
+    digest: str
+    fingerprint: str
+    model: str
+    commit: str
+    image: str
+    image_tag: str
+    image_digest: str
+    gpus: int
+    gpu_product: str
+    note: str
+    created_by: str
+    created_at: datetime
+    fate: str
+    rollout_id: int | None  # the last one to it
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseDetail:
+    release: ReleaseRow
+    tokenizer_commit: str
+    code_commit: str
+    chat_template_digest: str
+    licence: str
+    model_label: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    resources: Resources
+    probes: Probes
+    starts: int
+    start_p50: float | None  # seconds
+    start_p95: float | None
+    rollouts: tuple[tuple[int, str, str], ...]  # id, phase, why
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    old: ReleaseRow
+    new: ReleaseRow
+    changes: tuple[Change, ...]
+    visible: tuple[str, ...]  # what clients will notice
+    kv_domain_changes: bool
+
+
+def spec_of(release: Release) -> ReleaseSpec:
+    """The stored release as rules know it."""
+    pin = release.model_version
+    return spec_from(
+        service=release.service.name,
+        model={
+            "name": pin.name,
+            "commit": pin.commit,
+            "tokenizer_commit": pin.tokenizer_commit,
+            "code_commit": pin.code_commit,
+            "chat_template_digest": pin.chat_template_digest,
+        },
+        image=release.image,
+        image_digest=release.image_digest,
+        arguments=release.arguments,
+        environment=release.environment,
+        resources=release.resources,
+        probes=release.probes,
+    )
+
+
+def releases(viewer: Viewer) -> QuerySet[Release]:
+    """Newest first."""
+    see_fleet(viewer)
+    related = ("service", "model_version", "created_by")
+    return Release.objects.select_related(*related).order_by("-id")
+
+
+def fetch_release(viewer: Viewer, release_id: int) -> Release:
+    found = releases(viewer).filter(pk=release_id).first()
+    if found is None:
+        raise NotFound("There is no such release")
+    return found
+
+
+def list_releases(viewer: Viewer, *, service_id: int | None = None) -> tuple[ReleaseRow, ...]:
+    rows = releases(viewer)
+    if service_id is not None:
+        rows = rows.filter(service_id=service_id)
+    return release_rows(list(rows))
+
+
+def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
+    release = fetch_release(viewer, release_id)
+    pin, spec = release.model_version, spec_of(release)
+    seconds = StartSample.objects.filter(release=release).order_by("-id")[:MANY_STARTS]
+    starts = measured([s.seconds for s in seconds], str(release))
+    rollouts = Rollout.objects.filter(to_release=release).order_by("-id")
+    return ReleaseDetail(
+        release=release_rows([release])[0],
+        tokenizer_commit=pin.tokenizer_commit,
+        code_commit=pin.code_commit,
+        chat_template_digest=pin.chat_template_digest,
+        licence=pin.licence,
+        model_label=pin.label,
+        arguments=tuple(release.arguments),
+        environment=dict(release.environment),
+        resources=spec.resources,
+        probes=spec.probes,
+        starts=starts.samples,
+        start_p50=starts.p50,
+        start_p95=starts.p95,
+        rollouts=tuple(rollouts.values_list("id", "phase", "why")),
+    )
+
+
+def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
+    """What changes on the way from one to the other; any two of one service."""
+    old, new = fetch_release(viewer, old_id), fetch_release(viewer, new_id)
+    changes = compare(spec_of(old), spec_of(new))
+    rows = release_rows([old, new])
+    return Comparison(
+        old=rows[0],
+        new=rows[1],
+        changes=tuple(changes),
+        visible=tuple(visible_to_clients(changes)),
+        kv_domain_changes=changes_kv_domain(changes),
+    )
+
+
+def content_of(release: Release) -> dict[str, Any]:
+    """The canonical content as JSON, for download."""
+    return asdict(spec_of(release))
+
+
+def release_rows(found: Sequence[Release]) -> tuple[ReleaseRow, ...]:
+    ids = [r.pk for r in found]
+    last: dict[int, tuple[int, str]] = {}
+    rollouts = Rollout.objects.filter(to_release__in=ids).order_by("id")
+    for release_id, rollout_id, phase in rollouts.values_list("to_release_id", "id", "phase"):
+        last[release_id] = (rollout_id, phase)
+    current = set(
+        Service.objects.filter(current_release__in=ids).values_list("current_release_id", flat=True)
+    )
+    return tuple(_row(r, last.get(r.pk), r.pk in current) for r in found)
+
+
+def _row(release: Release, last: tuple[int, str] | None, current: bool) -> ReleaseRow:
+    return ReleaseRow(
+        id=release.pk,
+        label=str(release),
+        number=release.number,
+        service_id=release.service_id,
+        service=release.service.name,
+        digest=release.digest,
+        fingerprint=release.fingerprint,
+        model=release.model_version.name,
+        commit=release.model_version.commit,
+        image=release.image,
+        image_tag=release.image_tag,
+        image_digest=release.image_digest,
+        gpus=release.resources.get("gpus", 1),
+        gpu_product=release.resources.get("gpu_product", ""),
+        note=release.note,
+        created_by=release.created_by.email if release.created_by else "",
+        created_at=release.created_at,
+        fate=fate_of(last[1] if last else "", current),
+        rollout_id=last[0] if last else None,
+    )
+
+
+def fate_of(phase: str, current: bool) -> str:
+    if current:
+        return "serving"
+    if not phase:
+        return "unused"
+    if Phase(phase) not in FINAL:
+        return "trying"
+    return "succeeded" if phase == Phase.SUCCEEDED else phase
