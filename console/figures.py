@@ -29,6 +29,14 @@ def percent(ratio: float | Decimal | None, digits: int = 1) -> str:
     return f"{hundred:,.{digits}f} %"
 
 
+def points(value: float | None) -> str:
+    """A difference of two shares, in percentage points."""
+    if value is None:
+        return MISSING
+    sign = "+" if value > 0.05 else "−" if value < -0.05 else ""
+    return f"{sign}{abs(value):.1f} pt"
+
+
 def money(amount: Decimal | float | None, currency: str = "USD", digits: int = 2) -> str:
     if amount is None:
         return MISSING

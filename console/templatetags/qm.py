@@ -26,6 +26,7 @@ register.filter("duration", figures.duration)
 register.filter("ms", figures.milliseconds)
 register.filter("size", figures.size)
 register.filter("number", figures.number)
+register.filter("points", figures.points)
 
 
 @register.filter

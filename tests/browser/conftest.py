@@ -85,7 +85,8 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
+def chromium(console_url: str) -> Iterator[Browser]:
+    """Started after the database was filled: Playwright's loop forbids Django's ORM here."""
     program = (
         os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     )

@@ -1,0 +1,125 @@
+"""Services: what tenants call, what runs, where requests and data may go."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from console.forms import explain
+from console.forms.fleet import NEW_SERVICE, ServiceForm, objective_values
+from fleet.actions import services as actions
+from fleet.queries import clusters as cluster_queries
+from fleet.queries import services as queries
+from tenants.errors import ConsoleError
+from tenants.rules.access import Permission
+
+VIEWS = {"": "All", "degraded": "Degraded or down", "drifted": "Drifted", "moving": "Moving"}
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """Filters: `show` (degraded, drifted, moving), `q` (part of the name)."""
+    rows = queries.list_services(request.viewer, timezone.now())
+    show, text = request.GET.get("show", ""), request.GET.get("q", "").strip().lower()
+    shown = [s for s in rows if fits(s, show) and text in s.name]
+    context = {
+        "services": shown, "all": len(rows), "show": show, "views": VIEWS.items(), "text": text,
+        "healthy": sum(s.health == queries.Health.HEALTHY for s in rows),
+        "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
+    }  # fmt: skip
+    return render(request, "services/index.html", context)
+
+
+def fits(service: queries.ServiceRow, show: str) -> bool:
+    if show == "degraded":
+        return service.health in (queries.Health.DEGRADED, queries.Health.DOWN)
+    if show == "drifted":
+        return service.sync == "drifted" and not service.rollout_id
+    return bool(service.rollout_id) if show == "moving" else True
+
+
+@require_GET
+def show(request: HttpRequest, name: str) -> HttpResponse:
+    found = queries.get_service(request.viewer, name, timezone.now())
+    context = {
+        "detail": found,
+        "service": found.service,
+        "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
+        "may_propose": request.viewer.may(Permission.PROPOSE),
+        "may_money": request.viewer.may(Permission.VIEW_MONEY),
+    }
+    return render(request, "services/show.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    request.viewer.require(Permission.MANAGE_FLEET)
+    form = ServiceForm(request.POST or None, clusters=clusters(request), initial=NEW_SERVICE)
+    if request.method == "POST" and form.is_valid():
+        try:
+            name = form.cleaned_data["name"]
+            actions.create(request.viewer, name=name, **fields_of(form))
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"Made {name}. It answers once a release is rolled out.")
+            return redirect("service", name=name)
+    status = 422 if form.errors else 200
+    return render(request, "services/form.html", {"form": form}, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, name: str) -> HttpResponse:
+    request.viewer.require(Permission.MANAGE_FLEET)
+    found = queries.get_service(request.viewer, name, timezone.now())
+    form = ServiceForm(
+        request.POST or None, clusters=clusters(request), fixed_name=True, initial=initial(found)
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            version = form.cleaned_data["version"]
+            actions.change(request.viewer, found.service.id, version, **fields_of(form))
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"Changed {name}: gateways have it within seconds")
+            return redirect("service", name=name)
+    status = 422 if form.errors else 200
+    return render(
+        request, "services/form.html", {"form": form, "service": found.service}, status=status
+    )
+
+
+def clusters(request: HttpRequest) -> list[tuple[int, str]]:
+    rows = cluster_queries.list_clusters(request.viewer, timezone.now())
+    return [(c.id, f"{c.slug} ({c.region})") for c in rows]
+
+
+def fields_of(form: ServiceForm) -> dict[str, Any]:
+    return {
+        "description": form.cleaned_data["description"],
+        "cluster_id": form.cleaned_data["cluster_id"],
+        "fallbacks": form.fallback_names(),
+        "objectives": form.objectives(),
+        **form.limits(),
+    }
+
+
+def initial(found: queries.ServiceDetail) -> dict[str, Any]:
+    row = found.service
+    return {
+        "description": row.description,
+        "cluster_id": row.cluster_id,
+        "fallbacks": ", ".join(found.fallbacks),
+        "version": row.version,
+        "replicas": row.replicas,
+        "max_model_len": found.max_model_len,
+        "default_max_tokens": found.default_max_tokens,
+        "max_queue": found.max_queue,
+        "request_seconds": found.request_seconds,
+        "chunk_seconds": found.chunk_seconds,
+        **objective_values(found.own_objectives),
+    }

@@ -1,0 +1,216 @@
+"""What needs a person, in the order of urgency, and the numbers of now."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import Q, Sum
+
+from fleet.models import Finding, Rollout, TrafficSlot
+from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, list_nodes
+from fleet.queries.services import Health, ServiceRow, list_services
+from fleet.rules.drift import Sync
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
+from tenants.queries.changes import list_changes
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission, Viewer
+
+ROLLED_BACK_FOR = timedelta(hours=24)
+NODES_NAMED = 5  # more lost nodes than this are one line
+
+
+class Urgency(StrEnum):
+    NOW = "now"  # hurts tenants now
+    SOON = "soon"  # will hurt them
+    PERSON = "person"  # waits for somebody
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One line of the list. `kind` and `key` name the object to open."""
+
+    urgency: Urgency
+    kind: str  # finding, service, rollout, change, node, cluster
+    key: str
+    title: str
+    why: str
+    since: datetime | None
+    tenants: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The parts of the fleet stay empty for those who may not see it."""
+
+    attention: tuple[Attention, ...]
+    clusters: tuple[ClusterRow, ...] = ()
+    services: tuple[ServiceRow, ...] = ()
+
+
+def get_overview(viewer: Viewer, now: datetime) -> Overview:
+    findings = open_findings(now)
+    if not viewer.may(Permission.VIEW_FLEET):
+        return Overview(tuple(findings))
+    services = list_services(viewer, now)
+    clusters = list_clusters(viewer, now)
+    attention = [
+        *findings,
+        *troubled_services(services),
+        *troubled_rollouts(now),
+        *troubled_clusters(clusters, services),
+        *troubled_nodes(list_nodes(viewer)),
+        *waiting_changes(viewer),
+    ]
+    order = list(Urgency)
+    attention.sort(key=lambda a: order.index(a.urgency))
+    return Overview(tuple(attention), clusters, services)
+
+
+def outcomes(viewer: Viewer, start: datetime, end: datetime) -> dict[str, int]:
+    """Requests by outcome of everything that the viewer's scope shows, in whole 5 min slots."""
+    slots = TrafficSlot.objects.filter(
+        seconds=DASHBOARD_SECONDS, slot__gte=slot_of(start, DASHBOARD_SECONDS), slot__lt=end
+    )
+    rows = slots.values_list("outcome").annotate(n=Sum("requests")).order_by("outcome")
+    return {outcome: int(n) for outcome, n in rows}
+
+
+def open_findings(now: datetime) -> list[Attention]:
+    rows = list(Finding.objects.filter(ended_at=None).select_related("service"))
+    names = tenant_refs({row.tenant_id for row in rows}) if rows else {}
+    return [
+        Attention(
+            Urgency.NOW,
+            "finding",
+            str(row.pk),
+            f"{row.service.name}: {SYMPTOMS.get(row.symptom, row.symptom)}, {row.traffic_class}",
+            row.sentence,
+            row.started_at,
+            (names[row.tenant_id].slug,) if row.tenant_id in names else (),
+        )
+        for row in sorted(rows, key=lambda r: (-r.affected, r.started_at))
+    ]
+
+
+SYMPTOMS = {
+    "errors": "requests fail",
+    "shed": "requests are shed",
+    "rejected": "requests are rejected",
+    "ttft": "the first token is late",
+    "itl": "tokens come slowly",
+}
+
+
+def troubled_services(services: Iterable[ServiceRow]) -> list[Attention]:
+    found = []
+    for s in services:
+        if s.health is Health.DOWN and not s.rollout_id:
+            why = f"0 of {s.replicas} wanted replicas take traffic: every request to it is refused"
+            found.append(Attention(Urgency.NOW, "service", s.name, f"{s.name} is down", why, None))
+        elif s.sync is Sync.DRIFTED and not s.rollout_id:
+            title = f"{s.name} is not as wanted"
+            found.append(Attention(Urgency.SOON, "service", s.name, title, s.why[0], None))
+    return found
+
+
+def troubled_rollouts(now: datetime) -> list[Attention]:
+    """Blocked, paused and failing ones; rolled back ones until the service moves on."""
+    stuck = Q(phase__in=[Phase.ROLLBACK_BLOCKED, Phase.PAUSED]) | (
+        Q(failures__gt=0) & ~Q(phase__in=[p.value for p in FINAL])
+    )
+    back = Q(phase=Phase.ROLLED_BACK, ended_at__gt=now - ROLLED_BACK_FOR)
+    rows = Rollout.objects.filter(stuck | back).select_related("service", "to_release")
+    newest = dict(
+        Rollout.objects.order_by("service_id", "-id")
+        .distinct("service_id")
+        .values_list("service_id", "id")
+    )
+    return [
+        rollout_attention(r)
+        for r in rows.order_by("-id")
+        if r.phase != Phase.ROLLED_BACK or newest[r.service_id] == r.pk
+    ]
+
+
+def rollout_attention(r: Rollout) -> Attention:
+    urgency = Urgency.NOW if r.phase == Phase.ROLLBACK_BLOCKED else Urgency.PERSON
+    words = {
+        Phase.ROLLBACK_BLOCKED: "cannot go back by itself",
+        Phase.PAUSED: "is paused",
+        Phase.ROLLED_BACK: "was rolled back",
+    }
+    told = words.get(Phase(r.phase), "makes no progress")
+    title = f"RO-{r.pk} {r.service.name} {r.to_release} {told}"
+    why = r.why or (r.failure.splitlines() or [""])[-1]
+    return Attention(urgency, "rollout", str(r.pk), title, why, r.ended_at or r.phase_since)
+
+
+def troubled_clusters(
+    clusters: Iterable[ClusterRow], services: Sequence[ServiceRow]
+) -> list[Attention]:
+    placed = Counter(s.cluster for s in services)
+    found = []
+    for c in clusters:
+        if c.stale:
+            why = f"{c.stale}. What it runs goes on; the console cannot change or see it"
+            what = f" ({placed[c.slug]} services)" if placed[c.slug] else ""
+            title = f"Cluster {c.slug} is out of sight{what}"
+            found.append(Attention(Urgency.SOON, "cluster", c.slug, title, why, c.observed_at))
+        if c.denied:
+            title = f"The console lacks {c.denied} permissions in {c.slug}"
+            why = "Rollouts there will be refused: apply the roles that the cluster's page prints"
+            found.append(Attention(Urgency.SOON, "cluster", c.slug, title, why, None))
+    return found
+
+
+def troubled_nodes(nodes: Sequence[NodeRow]) -> list[Attention]:
+    out = [n for n in nodes if n.is_out and n.gpus.allocatable]
+    if len(out) > NODES_NAMED:
+        gpus = sum(n.gpus.allocatable for n in out)
+        title = f"{len(out)} nodes are out of service"
+        why = f"{gpus} GPUs take no new replica"
+        return [Attention(Urgency.SOON, "nodes", "out", title, why, min(n.changed_at for n in out))]
+    return [
+        Attention(
+            Urgency.SOON,
+            "nodes",
+            "out",
+            f"Node {n.cluster}/{n.name} is out of service",
+            f"{n.trouble or 'It is cordoned'}; its {n.gpus.allocatable} {n.gpu_product} take no"
+            " new replica",
+            n.changed_at,
+        )
+        for n in out
+    ]
+
+
+def waiting_changes(viewer: Viewer) -> list[Attention]:
+    found = []
+    for change in list_changes(viewer, state="waiting"):
+        own = change.requester_id == viewer.user_id
+        may = viewer.may(Permission.APPROVE) and not own
+        who = "you may decide" if may else "somebody other than the author decides"
+        reason = f" “{change.reason}”" if change.reason else ""
+        found.append(
+            Attention(
+                Urgency.PERSON,
+                "change",
+                str(change.pk),
+                f"{change.title} waits for approval",
+                f"Proposed by {change.requester}; {who}.{reason}",
+                change.created_at,
+                until=change.expires_at,
+            )
+        )
+    return found
+
+
+def by_urgency(items: Iterable[Attention]) -> Mapping[Urgency, list[Attention]]:
+    groups: dict[Urgency, list[Attention]] = {u: [] for u in Urgency}
+    for item in items:
+        groups[item.urgency].append(item)
+    return groups
