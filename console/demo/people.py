@@ -1,6 +1,6 @@
-"""People, tenants, applications, keys, quotas. Doing it again makes what is missing."""
+"""People, tenants, applications, keys, quotas, prices. Doing it again makes what is missing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -15,6 +15,7 @@ from console.demo.cast import (
     DemoTenant,
 )
 from console.demo.credentials import Credentials
+from console.demo.prices import set_prices
 from console.demo.services import MACHINE, register_services
 from tenants.actions.applications import create_application
 from tenants.actions.keys import create_key, revoke_key
@@ -35,13 +36,14 @@ WHY = "Part of the demo"
 FINANCE_SCOPES = (Permission.VIEW, Permission.VIEW_MONEY, Permission.MANAGE_MONEY)
 
 
-def prepare(kept: Credentials) -> Credentials:
+def prepare(kept: Credentials, now: datetime) -> Credentials:
     """Make what is missing; return the credentials, those that still work unchanged."""
     made = dict(kept)
     with fleet_scope():
         for tenant in TENANTS:
             _tenant(tenant)
         register_services()
+        set_prices(now)
         for person in PEOPLE:
             made[person.who] = _person(person, made.get(person.who))
         open_keys, clients = dict(made.get("api_keys", {})), []

@@ -39,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(refusal.message) from None
 
     def _prepare(self, path: Path) -> None:
-        credentials.write(path, prepare(credentials.read(path)))
+        credentials.write(path, prepare(credentials.read(path), timezone.now()))
         self._say(percent=100, text="People, tenants and keys are there")
 
     def _history(self, path: Path, url: str) -> None:
