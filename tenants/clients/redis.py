@@ -1,6 +1,6 @@
-"""What gateways read from Redis: the policy document, and the bell for revoked keys."""
+"""What gateways read from Redis: snapshots of policy and routing, the bell for revoked keys."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,28 +30,47 @@ class Seen:
     has_document: bool
 
 
-class PolicyStore:
-    def __init__(self, url: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where one kind of snapshot is in Redis."""
+
+    current: str
+    channel: str
+    document: Callable[[int], str]
+
+
+POLICY = Names(keys.POLICY_CURRENT, keys.POLICY_CHANNEL, keys.policy_doc)
+ROUTING = Names(keys.ROUTING_CURRENT, keys.ROUTING_CHANNEL, keys.routing_doc)
+
+
+class SnapshotStore:
+    def __init__(self, url: str, names: Names) -> None:
+        self.names = names
         self._redis = redis.Redis.from_url(
             url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS
         )
 
     def look(self) -> Seen:
         with reachable():
-            found = self._redis.get(keys.POLICY_CURRENT)
+            found = self._redis.get(self.names.current)
             version = int(found) if found else 0
-            has = bool(version and self._redis.exists(keys.policy_doc(version)))
+            has = bool(version and self._redis.exists(self.names.document(version)))
         return Seen(version, has)
 
     def publish(self, version: int, document: bytes) -> None:
         """Document first, then the pointer, then the bell."""
         with reachable():
-            self._redis.set(keys.policy_doc(version), document)
-            old = self._redis.eval(MOVE_POINTER, 1, keys.POLICY_CURRENT, str(version))
+            self._redis.set(self.names.document(version), document)
+            old = self._redis.eval(MOVE_POINTER, 1, self.names.current, str(version))
             if old and int(old) != version:
                 late = min(int(old), version)  # the one that is not told any more
-                self._redis.expire(keys.policy_doc(late), keys.SNAPSHOT_SECONDS)
-            self._redis.publish(keys.POLICY_CHANNEL, str(version))
+                self._redis.expire(self.names.document(late), keys.SNAPSHOT_SECONDS)
+            self._redis.publish(self.names.channel, str(version))
+
+
+class PolicyStore(SnapshotStore):
+    def __init__(self, url: str) -> None:
+        super().__init__(url, POLICY)
 
     def announce_revoked(self, digest: str) -> None:
         with reachable():
@@ -70,3 +89,8 @@ def reachable() -> Generator[None]:
 def policy_store(url: str) -> PolicyStore:
     """One pool of connections a process."""
     return PolicyStore(url)
+
+
+@lru_cache(maxsize=4)
+def routing_store(url: str) -> SnapshotStore:
+    return SnapshotStore(url, ROUTING)
