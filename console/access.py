@@ -17,6 +17,13 @@ Handler = Callable[[HttpRequest], HttpResponse]
 V = TypeVar("V", bound=Callable[..., Any])
 
 
+class ViewerRequest(HttpRequest):
+    """A request as pages see it, behind the middlewares of this file: for their annotations."""
+
+    viewer: Viewer
+    request_id: str
+
+
 class RequestIdMiddleware:
     """Give every request an id, in its logs and in its answer."""
 
