@@ -1,0 +1,62 @@
+"""The routing snapshot's content, read from the rows. For the publisher, not for people."""
+
+from datetime import datetime
+
+from fleet.models import Deployment, ObservedPod, Service
+from fleet.rules.routing import Offered, Placed, Replica, snapshot
+from gateway.contract.routing import RoutingSnapshot
+
+
+def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
+    replicas: dict[int, list[Replica]] = {}
+    for pod in ObservedPod.objects.exclude(deployment=None):
+        assert pod.deployment_id is not None
+        replicas.setdefault(pod.deployment_id, []).append(_replica(pod))
+    placed: dict[int, list[Placed]] = {}
+    rows = Deployment.objects.select_related("release", "cluster").filter(cluster__removed_at=None)
+    for row in rows:
+        found = _placed(row, tuple(replicas.get(row.pk, ())))
+        placed.setdefault(row.service_id, []).append(found)
+    return snapshot(_offered(s, tuple(placed.get(s.pk, ()))) for s in Service.objects.all())
+
+
+def _replica(pod: ObservedPod) -> Replica:
+    return Replica(
+        name=pod.name,
+        address=pod.address,
+        node=pod.node,
+        ready=pod.ready,
+        admitted=pod.admitted,
+        terminating=pod.terminating,
+        probe_failures=pod.probe_failures,
+    )
+
+
+def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
+    return Placed(
+        deployment_id=row.pk,
+        release_id=row.release_id,
+        release=row.release.fingerprint,
+        weight=row.weight,
+        cluster=row.cluster.slug,
+        region=row.cluster.region,
+        arguments=tuple(row.release.arguments),
+        replicas=replicas,
+        hosted=row.cluster.hosted,
+        confidential=row.cluster.confidential,
+    )
+
+
+def _offered(service: Service, placed: tuple[Placed, ...]) -> Offered:
+    return Offered(
+        id=service.pk,
+        name=service.name,
+        objectives=service.objectives,
+        max_model_len=service.max_model_len,
+        default_max_tokens=service.default_max_tokens,
+        max_queue=service.max_queue,
+        request_seconds=service.request_seconds,
+        chunk_seconds=service.chunk_seconds,
+        fallbacks=tuple(service.fallbacks),
+        placed=placed,
+    )
