@@ -28,6 +28,7 @@ class Environment(BaseSettings):
     qm_gateway_url: HttpUrl = HttpUrl("http://127.0.0.1:8080")
     qm_up_file: Path | None = None  # progress of `make up`, shown on the overview
     qm_environment: str = "sandbox"  # the word in the top bar
+    qm_issuer: str = "GPU fleet operator"  # who bills: the issuer in FOCUS files
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -287,6 +288,7 @@ QM_UP_FILE = ENV.qm_up_file
 QM_CONSOLE_URL = str(ENV.qm_console_url).rstrip("/")
 QM_GATEWAY_URL = str(ENV.qm_gateway_url).rstrip("/")
 QM_ENVIRONMENT = ENV.qm_environment
+QM_ISSUER = ENV.qm_issuer
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
 REDIS_URL = ENV.redis_url
