@@ -36,16 +36,16 @@ INSERT INTO model_grant (tenant_id, model, created_at)
 SELECT t.id, 'bench-model-' || (1 + (t.id * 7 + g) % 60), now()
 FROM tenant t, generate_series(1, 5) g WHERE t.slug LIKE 'bench-%';
 
-INSERT INTO model_version (name, commit, tokenizer_commit, code_commit, chat_template_digest, licence, created_at)
-SELECT 'bench/model-' || i, md5(i::text) || left(md5('x' || i), 8), '', '', '', 'apache-2.0', now()
+INSERT INTO model_version (name, commit, tokenizer_commit, code_commit, chat_template_digest, licence, label, created_at)
+SELECT 'bench/model-' || i, md5(i::text) || left(md5('x' || i), 8), '', '', '', 'apache-2.0', '', now()
 FROM generate_series(1, 60) i;
 
 INSERT INTO release (service_id, number, model_version_id, image, image_digest, arguments, environment,
-                     resources, probes, digest, note, created_at)
+                     resources, probes, digest, note, image_tag, created_at)
 SELECT s.id, n, m.id, 'registry.example/vllm', 'sha256:' || md5(s.name || n) || md5(n || s.name),
        '["--max-model-len=4096"]', '{}',
        '{"gpu_product": "NVIDIA-H100-80GB-HBM3", "gpus": 1, "cpu": "4", "memory": "32Gi"}', '{}',
-       md5(s.name || '.' || n) || md5(n || '.' || s.name), '', now()
+       md5(s.name || '.' || n) || md5(n || '.' || s.name), '', '', now()
 FROM service s JOIN model_version m ON m.name = replace(s.name, 'bench-model-', 'bench/model-'),
      generate_series(1, 5) n
 WHERE s.name LIKE 'bench-model-%';
@@ -66,12 +66,12 @@ SELECT gen_random_uuid() AS request_id, t.tenant_id, t.application_id, s.id AS s
        (50 + random() * 900)::bigint AS prompt, (10 + random() * 400)::bigint AS completion,
        exp(3 + random() * 4) AS ttft, exp(2 + random() * 2) AS itl,
        now() - random() * interval '60 days' AS at
-FROM (SELECT g, 1 + floor(power(random(), 2) * 900)::int AS a, 1 + floor(random() * 60)::int AS m
+FROM (SELECT g, 1 + floor(power(random(), 2) * 900)::int AS a, floor(random() * 3)::int AS m
       FROM generate_series(1, :events) g) pick
 JOIN (SELECT row_number() OVER (ORDER BY a.id) AS n, a.id AS application_id, a.tenant_id, t.traffic_class
       FROM application a JOIN tenant t ON t.id = a.tenant_id WHERE t.slug LIKE 'bench-%') t ON t.n = pick.a
 JOIN (SELECT row_number() OVER (ORDER BY id) AS n, * FROM service WHERE name LIKE 'bench-model-%') s
-     ON s.n = pick.m;
+     ON s.n = 1 + (t.tenant_id * 7 + pick.m) % 60;
 
 INSERT INTO usage_event (request_id, source_id, tenant_id, application_id, credential_id, model, service_id,
     deployment_id, release_id, release, cluster, pod, traffic_class, outcome, reason, modifiers,
