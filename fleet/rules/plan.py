@@ -27,7 +27,8 @@ class Starts:
     samples: int = 0
     p50: float | None = None
     p95: float | None = None
-    of: str = ""  # which release: "r17", or of the service
+    of: str = ""  # which release: "r17"
+    borrowed: bool = False  # of another release than the one meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +243,9 @@ def back_in_full(s: Situation, start: float | None, replicas: int) -> float | No
 
 def unmeasured(s: Situation) -> tuple[str, ...]:
     found = []
-    if not s.starts_new.samples:
+    if not s.starts_new.samples or s.starts_new.borrowed:
         found.append("cold start of the new release: 0 starts seen")
-    if s.old_replicas and not s.starts_old.samples:
+    if s.old_replicas and (not s.starts_old.samples or s.starts_old.borrowed):
         found.append("cold start of the old release: 0 starts seen")
     return tuple(found)
 

@@ -1,0 +1,317 @@
+"""Propose rollouts, and write what people wish of them. The drive does the moving."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from fleet.models import Deployment, Release, Rollout, RolloutEvent
+from fleet.queries.plans import Proposal, plan_rollout
+from fleet.queries.releases import fetch_release, spec_of
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
+from fleet.rules.plan import Answer, Plan, StepPlan
+from fleet.rules.proposal import PATIENCE, numbers_of, refuse_plan
+from fleet.rules.release import digest_json
+from tenants.actions import changes
+from tenants.actions.audit import record
+from tenants.errors import Conflict, NotFound
+from tenants.nudge import nudge
+from tenants.rules.access import Permission, Viewer
+
+DRIVE = "fleet.tasks.drive_rollout"
+KIND = "rollout"  # of the change request
+OPEN = [phase.value for phase in Phase if phase not in FINAL]
+
+
+@transaction.atomic
+def propose_rollout(
+    viewer: Viewer,
+    service_id: int,
+    release_id: int,
+    *,
+    kind: PlanKind | None = None,
+    replicas: int | None = None,
+    steps: Sequence[StepPlan] | None = None,
+    soak_seconds: int | None = None,
+    patience_seconds: int = PATIENCE,
+    reason: str = "",
+    consent: bool = False,
+) -> Rollout:
+    """Plan and freeze a rollout, and ask somebody else to approve exactly that."""
+    viewer.require(Permission.PROPOSE)
+    proposal = plan_rollout(
+        viewer, service_id, release_id, replicas=replicas, steps=steps, soak_seconds=soak_seconds
+    )
+    plan = chosen(proposal, kind)
+    if refusal := refuse_plan(plan, consent=consent):
+        raise Conflict(refusal, missing_gpus=plan.gpus_missing)
+    refuse_second(service_id)
+    rollout = freeze(viewer, proposal, plan, patience=patience_seconds, reason=reason)
+    change = changes.propose(
+        viewer,
+        kind=KIND,
+        target_id=rollout.pk,
+        title=f"{proposal.service}: {proposal.from_label or 'nothing'} to {proposal.to_label}",
+        payload=payload_of(rollout, proposal, plan),
+        reason=reason,
+    )
+    Rollout.objects.filter(pk=rollout.pk).update(change_id=change.pk)
+    rollout.change_id = change.pk
+    record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
+    note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
+    nudge(DRIVE, rollout.pk)
+    return rollout
+
+
+@transaction.atomic
+def roll_back(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
+    """Go back, in whatever state: an open rollout is aborted, a finished one undone by a new one.
+
+    Needs nobody's approval, no gate and no plan that might say no: the release has served before.
+    """
+    viewer.require(Permission.PROPOSE)
+    rollout = fetch(rollout_id)
+    if Phase(rollout.phase) not in FINAL:
+        return abort_rollout(viewer, rollout_id, why=why)
+    refuse_way_back(rollout)
+    target = fetch_release(viewer, rollout.from_release_id or 0)
+    proposal = plan_rollout(
+        viewer,
+        rollout.service_id,
+        target.pk,
+        replicas=rollout.plan["numbers"]["old_replicas"] or None,
+        steps=(),
+        soak_seconds=0,
+    )
+    refuse_second(rollout.service_id)
+    plan = proposal.plans[0]
+    if plan.answer is Answer.NEVER or plan.answer is Answer.NOT_NOW:
+        # In place always goes: it takes the GPUs of the release that leaves.
+        plan = next(p for p in proposal.plans if p.kind is PlanKind.REPLACE)
+    back = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why, is_rollback=True)
+    record(viewer, "rollout.roll_back", back, after=facts(back), why=why)
+    note(back, viewer, f"Back from {proposal.from_label}" + (f": {why}" if why else ""))
+    nudge(DRIVE, back.pk)
+    return back
+
+
+def refuse_way_back(rollout: Rollout) -> None:
+    if rollout.phase != Phase.SUCCEEDED:
+        raise Conflict(f"{rollout} ended as {rollout.phase}: there is nothing to go back from")
+    service = rollout.service
+    if service.current_release_id != rollout.to_release_id:
+        raise Conflict(
+            f"{rollout} is not the last word on {service}: {service.current_release} serves now."
+            " Roll back the rollout that brought it"
+        )
+    if rollout.from_release_id is None:
+        raise Conflict(f"{rollout} brought the first release of {service}: nothing served before")
+
+
+def pause_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
+    """Hold everything as it is; what is on its way up goes on loading."""
+    return wish(viewer, rollout_id, Wish.PAUSE, why)
+
+
+def resume_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
+    return wish(viewer, rollout_id, Wish.RUN, why)
+
+
+def abort_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
+    """Accepted in every open phase, as often as you like."""
+    return wish(viewer, rollout_id, Wish.ABORT, why)
+
+
+@transaction.atomic
+def wish(viewer: Viewer, rollout_id: int, wanted: Wish, why: str) -> Rollout:
+    """Write the wish beside the phase; the next pass acts on it."""
+    viewer.require(Permission.PROPOSE)
+    rollout = fetch(rollout_id, lock=True)
+    refuse_wish(rollout, wanted)
+    before = facts(rollout)
+    rows = Rollout.objects.filter(pk=rollout_id)
+    rows.update(
+        wish=wanted.value,
+        wish_by=viewer.email,
+        wish_why=why.strip(),
+        wish_at=Now(),
+        look_again=Now(),
+    )
+    rollout.refresh_from_db()
+    verb = {Wish.PAUSE: "pause", Wish.RUN: "resume", Wish.ABORT: "abort"}[wanted]
+    record(viewer, f"rollout.{verb}", rollout, before=before, after=facts(rollout), why=why)
+    said = f": {why.strip()}" if why.strip() else ""
+    note(rollout, viewer, f"{verb.capitalize()} asked{said}")
+    if wanted is Wish.ABORT and Phase(rollout.phase) in BEFORE_WRITES:
+        withdraw(viewer, rollout, why or "The rollout was aborted")
+    nudge(DRIVE, rollout.pk)
+    return rollout
+
+
+def refuse_wish(rollout: Rollout, wanted: Wish) -> None:
+    phase = Phase(rollout.phase)
+    if phase in FINAL:
+        raise Conflict(f"{rollout} has ended as {phase}: nothing can be asked of it any more")
+    going_back = phase in GOING_BACK or rollout.wish == Wish.ABORT
+    if going_back and wanted is not Wish.ABORT:
+        raise Conflict(f"{rollout} is going back: that is neither paused nor undone")
+    if wanted is Wish.PAUSE and phase in BEFORE_WRITES:
+        raise Conflict(f"{rollout} is {phase}: nothing moves yet that could be paused")
+    resumable = rollout.wish == Wish.PAUSE or phase is Phase.PAUSED
+    if wanted is Wish.RUN and not resumable:
+        raise Conflict(f"{rollout} is not paused")
+
+
+@transaction.atomic
+def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollout:
+    """Answer oneself for the gate of this step (counted from 0). All other checks stay."""
+    viewer.require(Permission.PROPOSE)
+    rollout = fetch(rollout_id, lock=True)
+    if rollout.phase not in (Phase.ANALYZING, Phase.PAUSED) or rollout.step != step:
+        raise Conflict(
+            f"{rollout} is {rollout.phase} at step {rollout.step + 1}: no gate of step {step + 1}"
+            " is open"
+        )
+    if not why.strip():
+        raise Conflict("Say why the gate does not count: it is kept with the rollout")
+    rows = Rollout.objects.filter(pk=rollout_id)
+    rows.update(skip_step=step, skip_by=viewer.email, look_again=Now())
+    rollout.refresh_from_db()
+    record(viewer, "rollout.skip_gate", rollout, after={"step": step}, why=why)
+    note(rollout, viewer, f"Gate of step {step + 1} skipped: {why.strip()}")
+    nudge(DRIVE, rollout.pk)
+    return rollout
+
+
+def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:
+    """The named way, or the best one. A first placement knows one way only."""
+    named = [p for p in proposal.plans if p.kind is kind]
+    return named[0] if named else proposal.plans[0]
+
+
+def refuse_second(service_id: int) -> None:
+    other = Rollout.objects.filter(service=service_id, phase__in=OPEN).first()
+    if other:
+        raise Conflict(
+            f"{other} of this service is open ({other.phase}): abort it or let it end first",
+            rollout=other.pk,
+        )
+
+
+def freeze(
+    viewer: Viewer,
+    proposal: Proposal,
+    plan: Plan,
+    *,
+    patience: int,
+    reason: str,
+    is_rollback: bool = False,
+) -> Rollout:
+    """Store the rollout with everything that it depends on."""
+    new = fetch_release(viewer, proposal.to_id)
+    old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
+    spec, before = spec_of(new), spec_of(old) if old else None
+    numbers = numbers_of(plan, proposal.situation, spec, before, patience)
+    manifests = manifests_of(proposal, new)
+    frozen = {"plan": asdict(plan), "numbers": asdict(numbers)}
+    steps = [asdict(step) for step in proposal.steps]
+    rollout = Rollout(
+        service_id=proposal.service_id,
+        cluster_id=proposal.cluster_id,
+        from_release=old,
+        to_release=new,
+        plan_kind=plan.kind.value,
+        plan=frozen,
+        steps=steps,
+        replicas=proposal.replicas,
+        reason=reason.strip(),
+        requested_by_id=viewer.user_id,
+        manifests=manifests,
+        manifest_digest=digest_json({"manifests": manifests, "plan": frozen, "steps": steps}),
+        is_rollback=is_rollback,
+        phase=(Phase.PREPARING if is_rollback else Phase.VALIDATING).value,
+        phase_since=Now(),
+        look_again=Now(),
+        why="Rolls back" if is_rollback else "Proposed",
+    )
+    try:
+        with transaction.atomic():
+            rollout.save()
+    except IntegrityError as error:
+        raise Conflict("Somebody proposed a rollout of this service meanwhile") from error
+    rollout.refresh_from_db()
+    return rollout
+
+
+def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:
+    """As approved when this release was placed before, otherwise as rendered now."""
+    placed = Deployment.objects.filter(
+        service_id=proposal.service_id, release=release, cluster_id=proposal.cluster_id
+    ).first()
+    if placed and placed.manifest:
+        return [m for m in proposal.manifests if m["kind"] != "Deployment"] + [placed.manifest]
+    return list(proposal.manifests)
+
+
+def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, Any]:
+    """What the approver decides about; the digest of the manifests stands in it."""
+    return {
+        "rollout": rollout.pk,
+        "service": proposal.service,
+        "cluster": proposal.cluster,
+        "from": proposal.from_label,
+        "to": proposal.to_label,
+        "plan": plan.kind.value,
+        "why": plan.why,
+        "replicas": proposal.replicas,
+        "steps": rollout.steps,
+        "soak_seconds": proposal.soak_seconds,
+        "visible": list(proposal.visible),
+        "manifest_digest": rollout.manifest_digest,
+    }
+
+
+def fetch(rollout_id: int, *, lock: bool = False) -> Rollout:
+    rows = Rollout.objects.select_related("service", "from_release", "to_release")
+    rows = rows.select_for_update(of=("self",), no_key=True) if lock else rows
+    rollout = rows.filter(pk=rollout_id).first()
+    if rollout is None:
+        raise NotFound("There is no such rollout")
+    return rollout
+
+
+def withdraw(viewer: Viewer, rollout: Rollout, why: str) -> None:
+    """Nobody shall be asked about what was given up."""
+    if rollout.change_id is None:
+        return
+    try:
+        changes.withdraw(viewer, rollout.change_id, why=why)
+    except Conflict:
+        return  # decided meanwhile: the drive looks at the wish first
+
+
+def facts(rollout: Rollout) -> dict[str, Any]:
+    """What the audit keeps; the manifests are named by their digest."""
+    return {
+        "service": str(rollout.service),
+        "from": str(rollout.from_release) if rollout.from_release else "",
+        "to": str(rollout.to_release),
+        "plan": rollout.plan_kind,
+        "replicas": rollout.replicas,
+        "phase": rollout.phase,
+        "wish": rollout.wish,
+        "manifest_digest": rollout.manifest_digest,
+    }
+
+
+def note(rollout: Rollout, viewer: Viewer, why: str, detail: dict[str, Any] | None = None) -> None:
+    RolloutEvent.objects.create(
+        rollout=rollout,
+        phase=rollout.phase,
+        step=rollout.step,
+        actor=viewer.email,
+        why=why,
+        detail=detail or {},
+    )

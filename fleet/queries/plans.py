@@ -1,0 +1,246 @@
+"""Plans of a rollout before it is proposed: computed from what was observed, nothing is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleet.models import Cluster, Deployment, Node, Release, Rollout, Service, StartSample
+from fleet.queries.releases import MANY_STARTS, fetch_release, spec_of
+from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
+from fleet.rules.fit import Need, NodeRoom
+from fleet.rules.manifests import Manifest, render
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.pinning import warnings_of
+from fleet.rules.plan import Plan, Situation, Starts, StepPlan, plans_of
+from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
+from fleet.rules.release import GPU
+from fleet.rules.starts import measured
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.rules.access import Permission, Viewer
+
+NOT_STARTED = (Phase.VALIDATING, Phase.AWAITING_APPROVAL, Phase.PREPARING)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One line of the list of checks: good, warning or missing."""
+
+    name: str
+    verdict: str  # pass, warn, fail
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Everything a plan page needs, and what `propose` freezes."""
+
+    service_id: int
+    service: str
+    cluster: str
+    cluster_id: int
+    from_id: int | None
+    from_label: str
+    to_id: int
+    to_label: str
+    replicas: int
+    old_replicas: int
+    gpus: int  # a replica
+    gpu_product: str
+    plans: tuple[Plan, ...]  # best first
+    steps: tuple[StepPlan, ...]
+    soak_seconds: int
+    changes: tuple[Change, ...]
+    visible: tuple[str, ...]
+    kv_domain_changes: bool
+    warnings: tuple[str, ...]
+    checks: tuple[CheckRow, ...]
+    manifests: tuple[Manifest, ...]
+    old_manifests: tuple[Manifest, ...]  # of the release that serves now, for the diff
+    starts: Starts
+    observed_at: datetime | None
+    situation: Situation
+
+
+def plan_rollout(
+    viewer: Viewer,
+    service_id: int,
+    release_id: int,
+    *,
+    replicas: int | None = None,
+    steps: Sequence[StepPlan] | None = None,
+    soak_seconds: int | None = None,
+) -> Proposal:
+    """Compute all ways to move a service to a release; raise what makes it impossible."""
+    viewer.require(Permission.VIEW_FLEET)
+    release = fetch_release(viewer, release_id)
+    service = Service.objects.select_related("cluster").filter(pk=service_id).first()
+    if service is None:
+        raise NotFound("There is no such service")
+    cluster = refuse_pair(service, release)
+    old = _current(service)
+    wanted = replicas or service.replicas
+    first = old is None
+    situation = situation_of(
+        service,
+        cluster,
+        old,
+        release,
+        wanted,
+        () if first else tuple(DEFAULT_STEPS if steps is None else steps),
+        DEFAULT_SOAK if soak_seconds is None else soak_seconds,
+    )
+    return _proposal(service, cluster, old, release, situation)
+
+
+def refuse_pair(service: Service, release: Release) -> Cluster:
+    if release.service_id != service.pk:
+        raise Invalid(release=f"{release} is a release of {release.service}, not of {service}")
+    if service.cluster is None:
+        raise Conflict(f"{service} has no cluster yet: choose one in its settings")
+    if service.current_release_id == release.pk and _running(service, release):
+        raise Conflict(f"{release} serves {service} already")
+    return service.cluster
+
+
+def _running(service: Service, release: Release) -> bool:
+    placed = Deployment.objects.filter(service=service, release=release, weight=100)
+    return placed.filter(replicas=service.replicas).exists()
+
+
+def _current(service: Service) -> Release | None:
+    """The release to move away from: the last that succeeded."""
+    rows = Release.objects.select_related("service", "model_version")
+    return rows.filter(pk=service.current_release_id).first()
+
+
+def situation_of(
+    service: Service,
+    cluster: Cluster,
+    old: Release | None,
+    new: Release,
+    replicas: int,
+    steps: Sequence[StepPlan],
+    soak_seconds: int,
+) -> Situation:
+    spec, before = spec_of(new), spec_of(old) if old else None
+    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    return Situation(
+        product=spec.resources.gpu_product,
+        gpus_new=spec.resources.gpus,
+        gpus_old=before.resources.gpus if before else spec.resources.gpus,
+        replicas=replicas,
+        old_replicas=placed.replicas if placed else 0,
+        nodes=rooms_of(cluster),
+        claims=claims_of(cluster, service),
+        starts_new=starts_of(service, new),
+        starts_old=starts_of(service, old) if old else Starts(),
+        grace_seconds=(before or spec).probes.grace_seconds,
+        steps=steps,
+        soak_seconds=soak_seconds,
+    )
+
+
+def rooms_of(cluster: Cluster) -> list[NodeRoom]:
+    return [
+        NodeRoom(
+            name=node.name,
+            product=node.gpu_product,
+            allocatable=node.gpus_allocatable,
+            used=node.gpus_used,
+            usable=node.ready and not node.cordoned and not any(map(_repels, node.taints)),
+        )
+        for node in Node.objects.filter(cluster=cluster).order_by("name")
+    ]
+
+
+def _repels(taint: dict[str, str]) -> bool:
+    """Whether our pods do not tolerate it; a taint for GPUs they do."""
+    return taint.get("key") != GPU and taint.get("effect") in ("NoSchedule", "NoExecute")
+
+
+def claims_of(cluster: Cluster, service: Service) -> list[Need]:
+    """GPUs that other open rollouts were planned with and do not hold yet."""
+    rows = Rollout.objects.filter(cluster=cluster, phase__in=[p.value for p in NOT_STARTED])
+    plans = rows.exclude(service=service).order_by("id").values_list("plan", flat=True)
+    numbers = [p["numbers"] for p in plans if p.get("numbers", {}).get("surge")]
+    return [Need(n["product"], n["gpus_new"], n["surge"]) for n in numbers]
+
+
+def starts_of(service: Service, release: Release) -> Starts:
+    """Of this release; where it never started, of the service's other ones, and said so."""
+    rows = StartSample.objects.filter(service=service).order_by("-id")
+    own = rows.filter(release=release).values_list("seconds", flat=True)[:MANY_STARTS]
+    if own:
+        return measured(list(own), str(release))
+    last = rows.select_related("release").first()
+    if last is None:
+        return Starts(of=str(release))
+    others = rows.filter(release=last.release).values_list("seconds", flat=True)[:MANY_STARTS]
+    found = measured(list(others), str(last.release))
+    return Starts(found.samples, found.p50, found.p95, found.of, borrowed=True)
+
+
+def _proposal(
+    service: Service, cluster: Cluster, old: Release | None, new: Release, s: Situation
+) -> Proposal:
+    spec, before = spec_of(new), spec_of(old) if old else None
+    changes = compare(before, spec) if before else []
+    plans = plans_of(s)
+    warnings = warnings_of(spec, request_seconds=service.request_seconds)
+    return Proposal(
+        service_id=service.pk,
+        service=service.name,
+        cluster=cluster.slug,
+        cluster_id=cluster.pk,
+        from_id=old.pk if old else None,
+        from_label=str(old) if old else "",
+        to_id=new.pk,
+        to_label=str(new),
+        replicas=s.replicas,
+        old_replicas=s.old_replicas,
+        gpus=s.gpus_new,
+        gpu_product=s.product,
+        plans=tuple(plans),
+        steps=tuple(s.steps),
+        soak_seconds=s.soak_seconds,
+        changes=tuple(changes),
+        visible=tuple(visible_to_clients(changes)),
+        kv_domain_changes=changes_kv_domain(changes),
+        warnings=tuple(warnings),
+        checks=checks_of(service, old, s, plans[0], warnings),
+        manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
+        old_manifests=tuple(manifests_now(service, old, cluster)),
+        starts=s.starts_new,
+        observed_at=cluster.observed_at,
+        situation=s,
+    )
+
+
+def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
+    """As they were approved, not as a newer renderer would write them."""
+    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    return [placed.manifest] if old and placed and placed.manifest else []
+
+
+def checks_of(
+    service: Service, old: Release | None, s: Situation, best: Plan, warnings: Sequence[str]
+) -> tuple[CheckRow, ...]:
+    ended = [p.value for p in FINAL]
+    busy = Rollout.objects.filter(service=service).exclude(phase__in=ended).first()
+    back = f"{old} succeeded before" if old else "nothing serves: it is taken away again"
+    found = [
+        CheckRow("All artifacts pinned", "pass", "image digest, commits, arguments"),
+        CheckRow("Way back exists", "pass", back),
+        CheckRow(
+            "GPUs",
+            "pass" if best.gpus_missing == 0 and best.answer != "never" else "fail",
+            best.why,
+        ),
+        CheckRow(
+            "No other rollout open",
+            "fail" if busy else "pass",
+            f"{busy} is {busy.phase}" if busy else f"on {service}",
+        ),
+    ]
+    found += [CheckRow("Not measured", "warn", text) for text in best.unmeasured]
+    return (*found, *(CheckRow("Known before", "warn", text) for text in warnings))
