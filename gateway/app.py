@@ -14,6 +14,7 @@ from gateway.auth import Unusable, require_scope
 from gateway.client import JSON_TYPE, Client, Receive, Send
 from gateway.errors import Refusal
 from gateway.normalise import CHAT, TEXT
+from gateway.spool import SpoolError
 from gateway.worker import Worker
 
 Door = Callable[[Client, dict[bytes, bytes]], Awaitable[None]]
@@ -40,7 +41,11 @@ class Gateway:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._worker.start()
+        try:
+            await self._worker.start()
+        except SpoolError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._worker.stop()

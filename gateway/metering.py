@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -125,6 +126,14 @@ class Meter:
         self._counters.ended(event.outcome, Reason(event.reason))
         return event
 
+    def read(self, raw: bytes) -> UsageEvent | None:
+        """Read back an event of an earlier life of this worker; None: it is damaged."""
+        try:
+            return _decoder.decode(raw).data
+        except msgspec.MsgspecError as error:
+            log.error("an event in the spool cannot be read: %s", error)
+            return None
+
     def _encode(self, event: UsageEvent) -> bytes:
         at = datetime.fromtimestamp(event.started_at / 1e6, UTC)
         return _encoder.encode(
@@ -152,8 +161,7 @@ def build_event(
     now: float | None = None,
 ) -> UsageEvent:
     outcome, reason, status = ended
-    context, service, observed = exchange.context, exchange.service, exchange.observed
-    pool = exchange.seat.pool if exchange.seat else None
+    context, observed = exchange.context, exchange.observed
     modifiers = list(exchange.modifiers)
     if exchange.rerouted_from and outcome is not Outcome.REROUTED:
         modifiers.append("rerouted")
@@ -163,12 +171,7 @@ def build_event(
         application_id=context.key.application_id,
         credential_id=context.key.id,
         model=exchange.model,
-        service_id=service.id if service else None,
-        deployment_id=pool.deployment_id if pool else None,
-        release_id=pool.release_id if pool else None,
-        release=pool.release if pool else "",
-        cluster=pool.cluster if pool else "",
-        pod=exchange.seat.endpoint.pod if exchange.seat else "",
+        **_place(exchange),
         traffic_class=exchange.traffic_class,
         outcome=outcome,
         reason=reason.value,
@@ -183,11 +186,7 @@ def build_event(
         completion_tokens=observed.completion,
         started_at=exchange.started_us,
         finished_at=finished_us,
-        queue_ms=_queue_ms(exchange, now),
-        ttft_ms=_milliseconds(exchange.started, observed.first_at),
-        itl_ms=_mean_itl(exchange),
-        itl_p95_ms=_p95(observed.gaps),
-        gpu_ms=int(_milliseconds(exchange.dispatched_at, now) or 0),
+        **_timings(exchange, now),
         worker=worker,
         policy_version=context.policy.document.version,
         routing_version=exchange.routing_version,
@@ -196,6 +195,32 @@ def build_event(
         engine_id=observed.engine_id,
         demo=context.tenant.demo,
     )
+
+
+def _place(exchange: Exchange) -> dict[str, Any]:
+    """Where the request went, as far as it got."""
+    place: dict[str, Any] = {"service_id": exchange.service.id if exchange.service else None}
+    if exchange.seat is not None:
+        pool = exchange.seat.pool
+        place |= {
+            "deployment_id": pool.deployment_id,
+            "release_id": pool.release_id,
+            "release": pool.release,
+            "cluster": pool.cluster,
+            "pod": exchange.seat.endpoint.pod,
+        }
+    return place
+
+
+def _timings(exchange: Exchange, now: float | None) -> dict[str, Any]:
+    observed = exchange.observed
+    return {
+        "queue_ms": _queue_ms(exchange, now),
+        "ttft_ms": _milliseconds(exchange.started, observed.first_at),
+        "itl_ms": _mean_itl(exchange),
+        "itl_p95_ms": _p95(observed.gaps),
+        "gpu_ms": int(_milliseconds(exchange.dispatched_at, now) or 0),
+    }
 
 
 def _queue_ms(exchange: Exchange, now: float | None) -> float | None:

@@ -31,6 +31,7 @@ log = logging.getLogger("gateway.report")
 BEAT_SECONDS = 10.0
 REPORT_SECONDS = 2.0
 REAP_SECONDS = 15.0
+AT_ONCE = 200
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -79,19 +80,22 @@ class Heartbeat:
             raw = msgspec.json.encode(checkpoint) if checkpoint else None
             self._meter.report_lost(Lost(record, raw))
 
-    async def settle_lost(self, events: list[UsageEvent]) -> None:
+    async def settle_again(self, events: list[UsageEvent]) -> None:
+        """Settle what an earlier life of this worker may have left open."""
+        for start in range(0, len(events), AT_ONCE):
+            await asyncio.gather(*map(self._settle_again, events[start : start + AT_ONCE]))
+
+    async def _settle_again(self, event: UsageEvent) -> None:
         policy = self._snapshots.policy
-        for event in events:
-            price = policy.document.prices.get(event.model) if policy else None
-            micros = cost_micros(
-                price,
-                prompt=event.prompt_tokens,
-                cached=event.cached_tokens,
-                completion=event.completion_tokens,
-            )
-            tokens = event.prompt_tokens + event.completion_tokens
-            checkpoint = Checkpoint(tokens=tokens, micros=micros)
-            await self._limiter.settle_lost(event.tenant_id, event.request_id, checkpoint)
+        micros = cost_micros(
+            policy.document.prices.get(event.model) if policy else None,
+            prompt=event.prompt_tokens,
+            cached=event.cached_tokens,
+            completion=event.completion_tokens,
+        )
+        tokens = event.prompt_tokens + event.completion_tokens
+        checkpoint = Checkpoint(tokens=tokens, micros=micros)
+        await self._limiter.settle_lost(event.tenant_id, event.request_id, checkpoint)
 
 
 class Reporter:

@@ -33,7 +33,7 @@ class Settings:
     max_in_flight_bytes: int = 256 * 1024 * 1024
     spool_bytes: int = 1024 * 1024 * 1024
     max_snapshot_age: float = 900.0  # seconds without a word from the snapshot store
-    redis_timeout: float = 0.05
+    redis_timeout: float = 0.05  # seconds until emergency limits take over
     drain_seconds: float = 20.0
 
     def worker_name(self, slot: int) -> str:
@@ -59,6 +59,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         name=_text(env, "QM_GATEWAY_NAME", ""),
         max_body_bytes=_number(env, "QM_GATEWAY_MAX_BODY", 8 * 1024 * 1024),
         max_in_flight=_number(env, "QM_GATEWAY_MAX_IN_FLIGHT", 2048),
+        redis_timeout=_number(env, "QM_GATEWAY_STORE_MS", 50) / 1000,
         spool_bytes=_number(env, "QM_GATEWAY_SPOOL_BYTES", 1024 * 1024 * 1024),
     )
 

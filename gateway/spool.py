@@ -27,6 +27,7 @@ COMMIT_SECONDS = 0.005
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENT_SECONDS = 60.0
 ID_BYTES = 36
+LAST_ENDED = 4096  # more than a worker has in flight
 INTENT, CHECKPOINT, TERMINAL = b"I", b"C", b"T"
 
 
@@ -61,6 +62,14 @@ class Lost:
 
 
 @dataclass
+class Recovered:
+    """What the segments of an earlier life say."""
+
+    lost: list[Lost]
+    ended: list[bytes]  # the last terminal events: some may not have been settled
+
+
+@dataclass
 class _Open:
     intent: bytes
     checkpoint: bytes = b""
@@ -84,16 +93,16 @@ class Spool:
 
     # Opening and recovery
 
-    def open(self, orphans: list[Path]) -> list[Lost]:
-        """Take the folder, and folders of workers that are gone. Return requests they lost."""
+    def open(self, orphans: list[Path]) -> Recovered:
+        """Take the folder, and folders of workers that are gone."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._lock(self.folder):
             raise SpoolError(f"another gateway uses the spool {self.folder}")
         folders = [self.folder, *(orphan for orphan in orphans if self._lock(orphan))]
         found = sorted(path for folder in folders for path in folder.glob("*.seg"))
-        lost = self._recover(found)
+        recovered = self._recover(found)
         self._begin_segment()
-        return lost
+        return recovered
 
     def _lock(self, folder: Path) -> bool:
         fd = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -105,9 +114,9 @@ class Spool:
         self._locks.append(fd)
         return True
 
-    def _recover(self, paths: list[Path]) -> list[Lost]:
+    def _recover(self, paths: list[Path]) -> Recovered:
         intents: dict[str, Lost] = {}
-        ended: set[str] = set()
+        ended: dict[str, bytes] = {}
         for path in paths:
             raw = path.read_bytes()
             segment = Segment(path, size=len(raw), durable=len(raw), is_sealed=True)
@@ -115,16 +124,17 @@ class Spool:
             for line in raw.split(b"\n")[:-1]:
                 self._recover_line(line, segment, intents, ended)
             self._segments.append(segment)
-        return [lost for number, lost in intents.items() if number not in ended]
+        lost = [one for number, one in intents.items() if number not in ended]
+        return Recovered(lost, list(ended.values())[-LAST_ENDED:])
 
     def _recover_line(
-        self, line: bytes, segment: Segment, intents: dict[str, Lost], ended: set[str]
+        self, line: bytes, segment: Segment, intents: dict[str, Lost], ended: dict[str, bytes]
     ) -> None:
         kind = line[:1]
         number = _id_of(line)
         if kind == TERMINAL and line.endswith(b"}"):
             segment.events += 1
-            ended.add(number)
+            ended[number] = line[1 + ID_BYTES :]
         elif kind == INTENT and line.endswith(b"}"):
             intents.setdefault(number, Lost(line[1 + ID_BYTES :], None))
         elif kind == CHECKPOINT and number in intents and line.endswith(b"}"):

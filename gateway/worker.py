@@ -24,7 +24,7 @@ from gateway.report import Heartbeat, Reporter, resident_bytes
 from gateway.settings import Settings
 from gateway.shipper import Shipper
 from gateway.snapshots import Snapshots
-from gateway.spool import Lost, Spool
+from gateway.spool import Recovered, Spool
 
 log = logging.getLogger("gateway.worker")
 
@@ -44,7 +44,7 @@ class Worker:
     async def start(self) -> None:
         settings = self.settings
         self.spool = Spool(settings.spool_dir / f"slot-{self.slot}", settings.spool_bytes)
-        lost = self.spool.open(self._orphans())
+        recovered = self.spool.open(self._orphans())
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, skip_auto_headers=("user-agent",)
@@ -70,15 +70,15 @@ class Worker:
             proxy=Proxy(self._session, settings.salt_secret),
             counters=self.counters,
         )
-        await self._start_loops(lost)
+        await self._start_loops(recovered)
 
-    async def _start_loops(self, lost: list[Lost]) -> None:
+    async def _start_loops(self, recovered: Recovered) -> None:
         self._spawn("quota store", self.wire.keep_connected)
         self._spawn("snapshots", self.snapshots.follow)
         self._spawn("snapshot channel", self.snapshots.listen)
         heartbeat = Heartbeat(self.meter, self.limiter, self.snapshots)
         # Before anything ships: a lost request is in the old segment as an intent only.
-        events = [event for one in lost if (event := self.meter.report_lost(one)) is not None]
+        lost = [event for one in recovered.lost if (event := self.meter.report_lost(one))]
         self._spawn("heartbeat", heartbeat.run)
         self._spawn("janitor", heartbeat.reap)
         self.spool.arrived.set()
@@ -86,9 +86,11 @@ class Worker:
         self._reports = aioredis.Redis.from_url(self.settings.redis_url, socket_timeout=2.0)
         self._spawn("report", Reporter(self, self._reports).run)
         await self._first_snapshot()
-        if events:
-            log.warning("%d requests were lost with the last worker and are reported", len(events))
-            await heartbeat.settle_lost(events)
+        if lost:
+            log.warning("%d requests were lost with the last worker and are reported", len(lost))
+        # The last ones that ended may have died between their record and their settlement.
+        ended = [event for raw in recovered.ended if (event := self.meter.read(raw))]
+        self._tasks.append(asyncio.ensure_future(heartbeat.settle_again([*lost, *ended])))
 
     async def _first_snapshot(self) -> None:
         """Give the stores a moment; without them the worker starts and says it is not ready."""

@@ -2,7 +2,8 @@
 
 Rates and concurrency go on in this process, at this worker's share of the limit, so that a fleet
 of gateways admits together at most what the limit says. Money does not: a budget that nobody can
-verify is closed. Starting empty would refuse everybody, so the buckets start full.
+verify is closed. Starting empty would refuse everybody, so the buckets start full; what runs is
+counted all the time, so that a short silence of the store does not admit everything twice.
 """
 
 from __future__ import annotations
@@ -34,18 +35,23 @@ class EmergencyLimits:
         """Take all or nothing. `now`: seconds of a monotonic clock."""
         for hold in holds:
             self._check(hold, now)
+        self.begin(holds)
         for hold in holds:
-            if hold.kind == "c":
-                self._running[hold.name] = self._running.get(hold.name, 0) + 1
-            else:
+            if hold.kind != "c":
                 tat = max(self._arrivals.get(hold.name, now), now)
                 self._arrivals[hold.name] = tat + hold.cost * 60.0 / self._share(hold)
 
+    def begin(self, holds: Sequence[Hold]) -> None:
+        """Count a request as running, whoever admitted it."""
+        for hold in holds:
+            if hold.kind == "c":
+                self._running[hold.name] = self._running.get(hold.name, 0) + 1
+
     def release(self, holds: Sequence[Hold]) -> None:
         for hold in holds:
-            left = self._running.get(hold.name, 0) - 1
             if hold.kind != "c":
                 continue
+            left = self._running.get(hold.name, 0) - 1
             if left > 0:
                 self._running[hold.name] = left
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -104,13 +104,13 @@ class Limiter:
             reply = await self._reserve(reservation, record)
         except (UnavailableError, ReplyError) as error:
             log.warning("emergency limits: %s", error)
-            # The store may still do what it was asked; then it gives it back in the same order.
-            self.settle_soon(reservation, tokens=0, micros=0, release=True)
+            self._undo(reservation)
             return self._reserve_in_emergency(reservation)
         except asyncio.CancelledError:
-            self.settle_soon(reservation, tokens=0, micros=0, release=True)
+            self._undo(reservation)
             raise
         if reply[0] == 1:
+            self.emergency.begin(holds)
             return reservation
         raise _refusal(holds[reply[1] - 1], retry=reply[2], used=reply[3])
 
@@ -141,10 +141,16 @@ class Limiter:
         if reservation.is_settled:
             return
         reservation.is_settled = True
-        if reservation.is_emergency:
-            self.emergency.release(reservation.holds)
-            return
-        task = asyncio.ensure_future(self._settle(reservation, tokens, micros, release))
+        self.emergency.release(reservation.holds)
+        if not reservation.is_emergency:
+            self._in_background(self._settle(reservation, tokens, micros, release))
+
+    def _undo(self, reservation: Reservation) -> None:
+        """The store may still do what it was asked: it is told to give it back after that."""
+        self._in_background(self._settle(reservation, 0, 0, True))
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,6 +26,8 @@ STALL_SECONDS = 1.0  # a reply this late: the connection is given up
 BREAK_AFTER = 5  # timeouts in a row
 BREAK_SECONDS = 1.0
 RECONNECT_SECONDS = 0.25
+LATE_SECONDS = 0.005  # a timer this late: the process was busy, not the store
+MORE_SECONDS, MORE_TIMES = 0.01, 20
 
 
 class UnavailableError(Exception):
@@ -109,6 +112,44 @@ class _Protocol(asyncio.Protocol):
             self.lost.set_result(None)
 
 
+class _Patience:
+    """The timeout of one call.
+
+    When this process itself was busy for longer than the timeout, the reply may lie unread in the
+    socket: a timer that fires late waits a little more, so that the store is not blamed for it.
+    """
+
+    __slots__ = ("_future", "_give_up", "_left", "_timer", "_due")
+
+    def __init__(
+        self,
+        future: asyncio.Future[Any],
+        seconds: float,
+        give_up: Callable[[asyncio.Future[Any]], None],
+    ) -> None:
+        self._future, self._give_up = future, give_up
+        self._left = MORE_TIMES
+        self._wait(seconds)
+
+    def _wait(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        self._timer = loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        if self._future.done():
+            return
+        late = asyncio.get_running_loop().time() - self._due
+        if late > LATE_SECONDS and self._left:
+            self._left -= 1
+            self._wait(MORE_SECONDS)
+        else:
+            self._give_up(self._future)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
 class Wire:
     """Sends commands; every call ends within its timeout, with a reply or UnavailableError."""
 
@@ -179,18 +220,15 @@ class Wire:
         if len(protocol.waiting) >= MAX_WAITING:
             raise UnavailableError("too many commands wait for the quota store")
         future = protocol.send(hiredis.pack_command(command))
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(timeout or self._timeout, self._expire, future)
+        patience = _Patience(future, timeout or self._timeout, self._give_up)
         try:
             reply = await future
         finally:
-            timer.cancel()
+            patience.end()
         self._failures = 0
         return reply
 
-    def _expire(self, future: asyncio.Future[Any]) -> None:
-        if future.done():
-            return
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
         self._failures += 1
         if self._failures >= BREAK_AFTER:
             self._broken_until = time.monotonic() + BREAK_SECONDS

@@ -163,6 +163,13 @@ class Fleet:
                 self.store.publish(channel, self._version)
 
     async def start(self, *arguments: str) -> None:
+        self.spawn(*arguments)
+        if self.session is None:
+            connector = aiohttp.TCPConnector(limit=0)
+            self.session = aiohttp.ClientSession(connector=connector)
+        await self._until_ready()
+
+    def spawn(self, *arguments: str) -> None:
         environ = {
             "PATH": os.environ["PATH"],
             "QM_GATEWAY_PORT": str(self.port),
@@ -171,6 +178,8 @@ class Fleet:
             "QM_INGEST_URL": self.door.url,
             "QM_INGEST_TOKEN": self.door.token,
             "QM_SPOOL_DIR": str(self.folder / "spool"),
+            # A busy machine must not pass for a slow store.
+            "QM_GATEWAY_STORE_MS": "2000",
             "QM_SALT_SECRET": "a secret of at least thirty-two characters",
         }
         command = [sys.executable, "-m", "gateway", *arguments]
@@ -178,10 +187,6 @@ class Fleet:
             self.process = subprocess.Popen(
                 command, env=environ | self.environ, cwd=ROOT, stdout=log, stderr=log
             )
-        if self.session is None:
-            connector = aiohttp.TCPConnector(limit=0)
-            self.session = aiohttp.ClientSession(connector=connector)
-        await self._until_ready()
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + 20
