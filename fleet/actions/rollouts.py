@@ -89,7 +89,7 @@ def roll_back(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
     plan = proposal.plans[0]
     if plan.answer is Answer.NEVER or plan.answer is Answer.NOT_NOW:
         # In place always goes: it takes the GPUs of the release that leaves.
-        plan = next(p for p in proposal.plans if p.kind is PlanKind.REPLACE)
+        plan = next((p for p in proposal.plans if p.kind is PlanKind.REPLACE), plan)
     back = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why, is_rollback=True)
     record(viewer, "rollout.roll_back", back, after=facts(back), why=why)
     note(back, viewer, f"Back from {proposal.from_label}" + (f": {why}" if why else ""))

@@ -1,0 +1,108 @@
+"""Traffic of the two releases of a rollout over time: for charts and for who doubts a gate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Sum
+
+from fleet.models import Deployment, LatencySlot, TrafficSlot
+from fleet.queries.rollouts import rollouts
+from fleet.rules.gates import failures, judged
+from fleet.rules.histogram import Histogram
+from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS, ReleaseWindow
+from tenants.base.scope import fleet_scope
+from tenants.errors import NotFound
+from tenants.rules.access import Viewer
+
+FINE = timedelta(hours=1)  # longer ones are drawn from the coarse slots
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One slot. Ratios are 0 to 1, latencies milliseconds; None: no samples."""
+
+    at: datetime
+    share: float | None  # of the new release
+    requests_new: int
+    requests_old: int
+    errors_new: float | None
+    errors_old: float | None
+    ttft_new: float | None
+    ttft_old: float | None
+    itl_new: float | None
+    itl_old: float | None
+
+
+@dataclass(slots=True)
+class Slot:
+    outcomes: dict[str, int] = field(default_factory=dict)
+    ttft: dict[int, int] = field(default_factory=dict)
+    itl: dict[int, int] = field(default_factory=dict)
+
+    def window(self) -> ReleaseWindow:
+        return ReleaseWindow(
+            outcomes=self.outcomes, ttft=Histogram(self.ttft), itl=Histogram(self.itl)
+        )
+
+
+def traffic_of(viewer: Viewer, rollout_id: int, now: datetime) -> tuple[Point, ...]:
+    """From the first write until the end, or until now."""
+    rollout = rollouts(viewer).filter(pk=rollout_id).first()
+    if rollout is None:
+        raise NotFound("There is no such rollout")
+    start = rollout.started_at or rollout.created_at
+    end = rollout.ended_at or now
+    seconds = GATE_SECONDS if end - start <= FINE else DASHBOARD_SECONDS
+    pair = (rollout.to_release_id, rollout.from_release_id or 0)
+    slots = read_slots(rollout.service_id, pair, seconds, start - timedelta(seconds=seconds), end)
+    times = sorted({at for at, _ in slots})
+    return tuple(
+        point(at, slots.get((at, pair[0]), Slot()), slots.get((at, pair[1]), Slot()))
+        for at in times
+    )
+
+
+def read_slots(
+    service_id: int, pair: Sequence[int], seconds: int, start: datetime, end: datetime
+) -> dict[tuple[datetime, int], Slot]:
+    place = {
+        "seconds": seconds,
+        "service_id": service_id,
+        "release_id__in": pair,
+        "slot__gte": start,
+        "slot__lt": end,
+    }
+    slots: dict[tuple[datetime, int], Slot] = {}
+    with fleet_scope():
+        counts = TrafficSlot.objects.filter(**place).values_list("slot", "release_id", "outcome")
+        for at, release_id, outcome, n in counts.annotate(n=Sum("requests")):
+            slots.setdefault((at, release_id), Slot()).outcomes[outcome] = n
+        timed = LatencySlot.objects.filter(**place, metric__in=("ttft", "itl"))
+        rows = timed.values_list("slot", "release_id", "metric", "bucket")
+        for at, release_id, metric, bucket, n in rows.annotate(n=Sum("samples")):
+            getattr(slots.setdefault((at, release_id), Slot()), metric)[bucket] = n
+    return slots
+
+
+def point(at: datetime, new: Slot, old: Slot) -> Point:
+    n, o = new.window(), old.window()
+    total = judged(n) + judged(o)
+    return Point(
+        at=at,
+        share=judged(n) / total if total else None,
+        requests_new=judged(n),
+        requests_old=judged(o),
+        errors_new=failures(n) / judged(n) if judged(n) else None,
+        errors_old=failures(o) / judged(o) if judged(o) else None,
+        ttft_new=n.ttft.quantile(0.95),
+        ttft_old=o.ttft.quantile(0.95),
+        itl_new=n.itl.quantile(0.95),
+        itl_old=o.itl.quantile(0.95),
+    )
+
+
+def weights_of(service_id: int) -> dict[int, int]:
+    """Wanted percent of the service's traffic by release."""
+    rows = Deployment.objects.filter(service_id=service_id).values_list("release_id", "weight")
+    return dict(rows)

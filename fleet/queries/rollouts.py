@@ -1,0 +1,378 @@
+"""Rollouts as pages and the API show them: the plan, the steps, each gate, the timeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
+from fleet.queries.access import see_fleet
+from fleet.queries.services import PodRow, pod_row
+from fleet.rules.manifests import Manifest
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
+from tenants.errors import NotFound
+from tenants.queries.changes import get_change
+from tenants.rules.access import Viewer
+
+MOST_EVENTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    id: int
+    label: str  # RO-12
+    service_id: int
+    service: str
+    cluster: str
+    from_id: int | None
+    from_label: str
+    to_id: int
+    to_label: str
+    plan_kind: str
+    phase: str
+    step: int  # from 0
+    steps: int
+    percent: int  # wanted traffic on the new release
+    wish: str
+    why: str
+    cause: str
+    is_open: bool
+    is_rollback: bool
+    requested_by: str
+    created_at: datetime
+    phase_since: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    look_again: datetime | None
+    failures: int  # passes that raised, in a row
+    failure: str  # the traceback
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """`state`: passed, now, failed, skipped, next, not_reached."""
+
+    number: int  # from 1
+    percent: int
+    hold_seconds: int
+    min_samples: int
+    state: str
+    why: str
+    gate: "GateRow | None"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One kept look of a gate, or the latest one of a gate that still collects."""
+
+    step: int
+    at: datetime | None  # None: not final yet
+    start: datetime
+    end: datetime
+    verdict: str
+    why: str
+    checks: tuple[Mapping[str, Any], ...]  # metric, unit, canary, stable, limit, samples, needed
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    at: datetime
+    phase: str
+    step: int
+    actor: str  # empty: the machine
+    why: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEventRow:
+    at: datetime
+    kind: str
+    name: str
+    reason: str
+    message: str
+    warning: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSide:
+    """One of the two releases: wanted against seen."""
+
+    release_id: int
+    label: str
+    fingerprint: str
+    image_digest: str
+    wanted: int
+    weight: int
+    serving: int
+    gpus: int  # held now
+    pods: tuple[PodRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    change_id: int
+    state: str
+    digest: str
+    requester: str
+    decider: str
+    reason: str
+    decided_at: datetime | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What may be asked of the rollout in its present state; the viewer's rights come on top."""
+
+    pause: bool
+    resume: bool
+    abort: bool
+    skip_gate: bool
+    roll_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDetail:
+    rollout: RolloutRow
+    reason: str
+    wish_by: str
+    wish_why: str
+    wish_at: datetime | None
+    manifest_digest: str
+    replicas: int
+    plan: Mapping[str, Any]  # fleet.rules.plan.Plan as JSON
+    numbers: Mapping[str, Any]  # fleet.rules.proposal.Numbers as JSON
+    manifests: tuple[Manifest, ...]
+    approval: ApprovalRow | None
+    steps: tuple[StepRow, ...]
+    gates: tuple[GateRow, ...]  # kept ones, newest first
+    share: float | None  # observed traffic of the new release, 0 to 1
+    traffic_back_seconds: float | None  # measured, of a rollout that went back
+    old: ReleaseSide | None
+    new: ReleaseSide
+    timeline: tuple[EventRow, ...]  # oldest first
+    cluster_events: tuple[ClusterEventRow, ...]  # newest first
+    failing: PodRow | None  # whose container ended and left a log
+    observed_at: datetime | None
+    can: Abilities
+
+
+def rollouts(viewer: Viewer) -> QuerySet[Rollout]:
+    """Newest first."""
+    see_fleet(viewer)
+    related = ("service", "cluster", "from_release", "to_release", "requested_by")
+    return Rollout.objects.select_related(*related).order_by("-id")
+
+
+def list_rollouts(
+    viewer: Viewer, *, service_id: int | None = None, only_open: bool = False
+) -> tuple[RolloutRow, ...]:
+    rows = rollouts(viewer).defer("manifests")
+    if service_id is not None:
+        rows = rows.filter(service_id=service_id)
+    if only_open:
+        rows = rows.exclude(phase__in=[p.value for p in FINAL])
+    return tuple(rollout_row(r) for r in rows)
+
+
+def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
+    found = rollouts(viewer).filter(pk=rollout_id).first()
+    if found is None:
+        raise NotFound("There is no such rollout")
+    gates = [gate_row(g) for g in GateResult.objects.filter(rollout=found).order_by("-id")]
+    timeline = [event_row(e) for e in RolloutEvent.objects.filter(rollout=found).order_by("id")]
+    old, new = sides_of(found)
+    pods = (*new.pods, *(old.pods if old else ()))
+    memory = found.memory
+    return RolloutDetail(
+        rollout=rollout_row(found),
+        reason=found.reason,
+        wish_by=found.wish_by,
+        wish_why=found.wish_why,
+        wish_at=found.wish_at,
+        manifest_digest=found.manifest_digest,
+        replicas=found.replicas,
+        plan=found.plan.get("plan", {}),
+        numbers=found.plan.get("numbers", {}),
+        manifests=tuple(found.manifests),
+        approval=approval_of(viewer, found),
+        steps=steps_of(found, gates),
+        gates=tuple(gates),
+        share=memory.get("share"),
+        traffic_back_seconds=traffic_back(timeline),
+        old=old,
+        new=new,
+        timeline=tuple(timeline),
+        cluster_events=cluster_events(found, pods),
+        failing=next((p for p in pods if p.last_log), None),
+        observed_at=found.cluster.observed_at,
+        can=abilities_of(found),
+    )
+
+
+def rollout_row(r: Rollout) -> RolloutRow:
+    new = next((s for s in r.steps[r.step : r.step + 1]), None)
+    return RolloutRow(
+        id=r.pk,
+        label=str(r),
+        service_id=r.service_id,
+        service=r.service.name,
+        cluster=r.cluster.slug,
+        from_id=r.from_release_id,
+        from_label=str(r.from_release) if r.from_release else "",
+        to_id=r.to_release_id,
+        to_label=str(r.to_release),
+        plan_kind=r.plan_kind,
+        phase=r.phase,
+        step=r.step,
+        steps=len(r.steps),
+        percent=new["percent"] if new else 100,
+        wish=r.wish,
+        why=r.why,
+        cause=r.cause,
+        is_open=Phase(r.phase) not in FINAL,
+        is_rollback=r.is_rollback,
+        requested_by=r.requested_by.email if r.requested_by else "",
+        created_at=r.created_at,
+        phase_since=r.phase_since,
+        started_at=r.started_at,
+        ended_at=r.ended_at,
+        look_again=r.look_again,
+        failures=r.failures,
+        failure=r.failure,
+    )
+
+
+def gate_row(g: GateResult) -> GateRow:
+    return GateRow(g.step, g.at, g.window_start, g.window_end, g.verdict, g.why, tuple(g.checks))
+
+
+def event_row(e: RolloutEvent) -> EventRow:
+    return EventRow(e.at, e.phase, e.step, e.actor, e.why, e.detail)
+
+
+def approval_of(viewer: Viewer, rollout: Rollout) -> ApprovalRow | None:
+    if rollout.change_id is None:
+        return None
+    change = get_change(viewer, rollout.change_id)
+    return ApprovalRow(
+        change_id=change.pk,
+        state=change.state,
+        digest=change.digest,
+        requester=change.requester.email,
+        decider=change.decider.email if change.decider else "",
+        reason=change.decision_reason,
+        decided_at=change.decided_at,
+        expires_at=change.expires_at,
+    )
+
+
+def steps_of(r: Rollout, gates: Sequence[GateRow]) -> tuple[StepRow, ...]:
+    last = {g.step: g for g in reversed(gates)}
+    return tuple(
+        StepRow(
+            number=index + 1,
+            percent=step["percent"],
+            hold_seconds=step["hold_seconds"],
+            min_samples=step["min_samples"],
+            state=step_state(r, index, last.get(index)),
+            why=last[index].why if index in last else "",
+            gate=live_gate(r, index) or last.get(index),
+        )
+        for index, step in enumerate(r.steps)
+    )
+
+
+def step_state(r: Rollout, index: int, gate: GateRow | None) -> str:
+    phase = Phase(r.phase)
+    went_back = phase in GOING_BACK or phase is Phase.ROLLED_BACK
+    if gate and gate.verdict == "fail":
+        return "failed"
+    if index < r.step or phase is Phase.SUCCEEDED:
+        return "passed" if gate and gate.verdict == "pass" else "skipped"
+    if went_back or phase in FINAL:
+        return "not_reached"
+    moving = (Phase.SHIFTING, Phase.ANALYZING, Phase.PAUSED)
+    return "now" if index == r.step and phase in moving else "next"
+
+
+def live_gate(r: Rollout, index: int) -> GateRow | None:
+    """What the gate of the present step saw last, while it collects."""
+    found = r.memory.get("gate") or {}
+    if index != r.step or not found or Phase(r.phase) not in (Phase.ANALYZING, Phase.PAUSED):
+        return None
+    start, end = (datetime.fromisoformat(found[k]) for k in ("start", "end"))
+    return GateRow(index, None, start, end, found["verdict"], found["why"], tuple(found["checks"]))
+
+
+def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
+    placed = {
+        d.release_id: d
+        for d in Deployment.objects.filter(service=r.service_id, cluster=r.cluster_id)
+    }
+    pods: dict[str, list[PodRow]] = {}
+    for pod in ObservedPod.objects.filter(
+        cluster=r.cluster_id,
+        release__in=[x.fingerprint for x in (r.from_release, r.to_release) if x],
+    ).order_by("created_at"):
+        pods.setdefault(pod.release, []).append(pod_row(pod))
+
+    def side(release: Any) -> ReleaseSide:
+        row, seen = placed.get(release.pk), tuple(pods.get(release.fingerprint, ()))
+        return ReleaseSide(
+            release_id=release.pk,
+            label=str(release),
+            fingerprint=release.fingerprint,
+            image_digest=release.image_digest,
+            wanted=row.replicas if row else 0,
+            weight=row.weight if row else 0,
+            serving=sum(p.ready and p.admitted and not p.terminating for p in seen),
+            gpus=sum(p.gpus for p in seen),
+            pods=seen,
+        )
+
+    return (side(r.from_release) if r.from_release else None), side(r.to_release)
+
+
+def cluster_events(r: Rollout, pods: Sequence[PodRow]) -> tuple[ClusterEventRow, ...]:
+    """Kubernetes' own events about the pods and Deployments of both releases."""
+    names = [p.name for p in pods]
+    placed = Deployment.objects.filter(service=r.service_id).values_list("name", flat=True)
+    since = r.started_at or r.created_at
+    rows = ObservedEvent.objects.filter(cluster=r.cluster_id, at__gte=since).order_by("-at")
+    prefixes = tuple(placed)
+    found = [e for e in rows[:400] if e.name in names or e.name.startswith(prefixes)]
+    return tuple(
+        ClusterEventRow(e.at, e.kind, e.name, e.reason, e.message, e.warning, e.count)
+        for e in found[:MOST_EVENTS]
+    )
+
+
+def traffic_back(timeline: Sequence[EventRow]) -> float | None:
+    """Seconds from the start of the way back until all weight was on the old release."""
+    began = next((e.at for e in timeline if e.phase == Phase.ABORTING), None)
+    if began is None:
+        return None
+    done = next(
+        (e.at for e in timeline if e.at >= began and e.detail.get("weight_old") == 100), None
+    )
+    return (done - began).total_seconds() if done else None
+
+
+def abilities_of(r: Rollout) -> Abilities:
+    phase = Phase(r.phase)
+    is_open = phase not in FINAL
+    back = phase in GOING_BACK or r.wish == Wish.ABORT
+    paused = r.wish == Wish.PAUSE or phase is Phase.PAUSED
+    current = r.service.current_release_id == r.to_release_id
+    return Abilities(
+        pause=is_open and not back and not paused and phase not in BEFORE_WRITES,
+        resume=is_open and not back and paused,
+        abort=is_open and not back,
+        skip_gate=is_open and not back and phase in (Phase.ANALYZING, Phase.PAUSED),
+        roll_back=phase is Phase.SUCCEEDED and current and r.from_release_id is not None,
+    )
