@@ -231,6 +231,7 @@ def _sample(accepted: Accepted) -> TrafficSample:
         release_id=event.release_id or 0,
         traffic_class=event.traffic_class.value,
         outcome=event.outcome.value,
+        reason=event.reason[:24],
         ttft_ms=event.ttft_ms,
         itl_ms=event.itl_ms,
         queue_ms=event.queue_ms,

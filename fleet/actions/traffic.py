@@ -12,11 +12,11 @@ FINE_FOR = timedelta(hours=6)  # gates read nothing older; a loaded history need
 
 PLACE = "seconds, slot, tenant_id, service_id, release_id, traffic_class"
 UPSERT_COUNTS = f"""
-INSERT INTO traffic_slot ({PLACE}, outcome,
+INSERT INTO traffic_slot ({PLACE}, outcome, reason,
     requests, prompt_tokens, cached_tokens, completion_tokens)
 SELECT * FROM unnest(%s::smallint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
-ON CONFLICT ({PLACE}, outcome) DO UPDATE SET
+    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT ({PLACE}, outcome, reason) DO UPDATE SET
     requests = traffic_slot.requests + EXCLUDED.requests,
     prompt_tokens = traffic_slot.prompt_tokens + EXCLUDED.prompt_tokens,
     cached_tokens = traffic_slot.cached_tokens + EXCLUDED.cached_tokens,

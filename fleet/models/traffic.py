@@ -4,7 +4,7 @@ from fleet.models.service import Service
 
 
 class TrafficSlot(models.Model):
-    """Requests of one slot of time by tenant, service, release, class and outcome.
+    """Requests of one slot of time by tenant, service, release, class, outcome and reason.
 
     Two resolutions: 10 s for gates (kept for hours), 300 s for dashboards (kept for months).
     Added to in the transaction that stores the usage rows, once per row really stored.
@@ -17,6 +17,7 @@ class TrafficSlot(models.Model):
     release_id = models.BigIntegerField(default=0)  # 0: refused before a release was chosen
     traffic_class = models.CharField(max_length=12)
     outcome = models.CharField(max_length=10)
+    reason = models.CharField(max_length=24, blank=True)  # gateway.contract Reason
     requests = models.BigIntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
     cached_tokens = models.BigIntegerField(default=0)
@@ -34,6 +35,7 @@ class TrafficSlot(models.Model):
                     "release_id",
                     "traffic_class",
                     "outcome",
+                    "reason",
                 ],
                 name="traffic_slot_once",
             )

@@ -23,6 +23,7 @@ class TrafficSample:
     release_id: int  # 0: refused before a release was chosen
     traffic_class: str
     outcome: str
+    reason: str = ""  # why it did not end as served
     ttft_ms: float | None = None
     itl_ms: float | None = None
     queue_ms: float | None = None
@@ -52,9 +53,9 @@ class ReleaseWindow:
         return sum(count for outcome, count in self.outcomes.items() if outcome in ANSWERED)
 
 
-# seconds, slot, tenant, service, release, class; then outcome, or metric and bucket
+# seconds, slot, tenant, service, release, class; then outcome and reason, or metric and bucket
 Place = tuple[int, datetime, int, int, int, str]
-CountKey = tuple[int, datetime, int, int, int, str, str]
+CountKey = tuple[int, datetime, int, int, int, str, str, str]
 LatencyKey = tuple[int, datetime, int, int, int, str, str, int]
 Counts = tuple[int, int, int, int]  # requests, prompt, cached, completion tokens
 
@@ -72,7 +73,7 @@ def gather(
     latencies: dict[LatencyKey, int] = {}
     for sample in samples:
         for place in places(sample, fine_after):
-            key = (*place, sample.outcome)
+            key = (*place, sample.outcome, sample.reason)
             was = counts.get(key, (0, 0, 0, 0))
             counts[key] = (
                 was[0] + 1,
