@@ -115,7 +115,7 @@ class Meter:
         if checkpoint is not None:
             event = msgspec.structs.replace(
                 event,
-                finished_at=checkpoint.at,
+                finished_at=max(event.started_at, checkpoint.at),
                 prompt_tokens=checkpoint.prompt_tokens,
                 cached_tokens=checkpoint.cached_tokens,
                 completion_tokens=checkpoint.completion_tokens,

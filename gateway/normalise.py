@@ -41,6 +41,7 @@ DROPPED = (
     "prompt_embeds",
 )
 MAX_CHOICES = 16
+MAX_NAME = 128  # as long as the ingest door takes it
 MAX_PROMPT_LOGPROBS = 5
 
 
@@ -73,7 +74,7 @@ def read_model(raw: bytes) -> tuple[dict[str, Any], str]:
     if has_duplicate_keys(raw, body):
         raise errors.invalid("The body has the same key twice.")
     model = body.get("model")
-    if not isinstance(model, str) or not model:
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME or not model.isprintable():
         raise errors.invalid("'model' must be the name of a model.", "model")
     return body, model
 

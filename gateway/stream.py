@@ -16,6 +16,7 @@ from gateway.contract.outcomes import UsageQuality
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_GAPS = 4096
+MAX_REASON, MAX_ID = 32, 128  # as long as the ingest door takes them
 BAD_ENDS = frozenset({"abort", "error"})
 
 
@@ -88,7 +89,7 @@ class Observed:
     def end(self, reason: object) -> None:
         """Keep how it ended; a bad end of one choice outweighs the good ends of others."""
         if isinstance(reason, str) and self.finish_reason not in BAD_ENDS:
-            self.finish_reason = reason
+            self.finish_reason = reason[:MAX_REASON]
 
 
 class StreamReader:
@@ -140,7 +141,7 @@ class StreamReader:
                 return event + b"\n\n" if self._wants_usage else b""
             return event + b"\n\n"
         if not observed.engine_id:
-            observed.engine_id = str(chunk.get("id") or "")
+            observed.engine_id = _name(chunk.get("id"))
         for choice in choices:
             if isinstance(usage, dict):
                 observed.take_running(_whole(choice.get("index")), usage, now)
@@ -161,7 +162,7 @@ def read_whole(observed: Observed, raw: bytes) -> None:
         raise BrokenAnswerError("the engine's answer is not JSON") from error
     if not isinstance(body, dict):
         raise BrokenAnswerError("the engine's answer is not a JSON object")
-    observed.engine_id = str(body.get("id") or "")
+    observed.engine_id = _name(body.get("id"))
     if isinstance(body.get("usage"), dict):
         observed.take_final(body["usage"])
     for choice in body.get("choices") or ():
@@ -174,6 +175,10 @@ def _error_text(error: object) -> str:
     if isinstance(error, dict):
         return str(error.get("message") or "the engine reported an error")
     return str(error)
+
+
+def _name(value: object) -> str:
+    return value[:MAX_ID] if isinstance(value, str) else ""
 
 
 def _whole(value: object) -> int:

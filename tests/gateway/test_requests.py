@@ -1,11 +1,13 @@
 """A request from outside: what the client gets, what the engine sees, what is billed."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import msgspec
 import openai
 import pytest
 
+from billing.rules.events import Accepted, read_event
 from gateway.contract.policy import DataPolicy
 from tests.gateway.engines import CACHED_TOKENS, PROMPT_TOKENS
 from tests.gateway.fleet import (
@@ -145,6 +147,8 @@ BAD = {
     "no JSON": (b"{", 400),
     "not an object": (b"[1]", 400),
     "a model that is no text": (b'{"model":1}', 400),
+    "a model with a name too long": (b'{"model":"' + b"x" * 200 + b'"}', 400),
+    "a model with NUL in its name": (b'{"model":"tiny\\u0000"}', 400),
     "an unknown model": (b'{"model":"x","messages":[{"role":"user","content":"x"}]}', 404),
     "no messages": (b'{"model":"tiny"}', 400),
     "messages of the wrong type": (b'{"model":"tiny","messages":["x"]}', 400),
@@ -176,6 +180,10 @@ async def test_it_refuses_bad_input_with_one_event_each(fleet, engine):
     events = await fleet.events(len(BAD))
     assert {event["outcome"] for event in events} == {"rejected"}
     assert engine.requests == []
+    now = datetime.now(UTC)
+    for event in fleet.door.rows.values():  # the real door takes each
+        read = read_event(msgspec.json.encode(event), now)
+        assert isinstance(read, Accepted), read
 
 
 async def test_it_refuses_credentials_that_do_not_count(fleet, engine):
