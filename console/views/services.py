@@ -115,7 +115,7 @@ def initial(found: queries.ServiceDetail) -> dict[str, Any]:
         "cluster_id": row.cluster_id,
         "fallbacks": ", ".join(found.fallbacks),
         "version": row.version,
-        "replicas": row.replicas,
+        "replicas": found.wanted_replicas,
         "max_model_len": found.max_model_len,
         "default_max_tokens": found.default_max_tokens,
         "max_queue": found.max_queue,

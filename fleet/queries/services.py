@@ -104,6 +104,7 @@ class ServiceDetail:
     service: ServiceRow
     objectives: Mapping[str, Objective]
     own_objectives: Mapping[str, Mapping[str, int]]  # those that are not the defaults
+    wanted_replicas: int  # what the next rollout brings; the row has what is wanted now
     max_model_len: int
     default_max_tokens: int
     max_queue: int
@@ -129,6 +130,7 @@ def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
         service=_rows([found], now)[0],
         objectives={c.value: objective_of(found.objectives, c.value) for c in TrafficClass},
         own_objectives=found.objectives,
+        wanted_replicas=found.replicas,
         max_model_len=found.max_model_len,
         default_max_tokens=found.default_max_tokens,
         max_queue=found.max_queue,
