@@ -126,8 +126,8 @@ def cluster_lane(up: Up) -> Lane:
     said = cluster.said
     up.status.facts["kubeconfig"] = said["admin_kubeconfig"]
     up.end("cluster", DONE, f"{len(said.get('nodes', ()))} GPU nodes")
-    words = ["--kubeconfig", str(said["kubeconfig"]), "--engine", engine]
-    yield from run(up, "deploy", demo(up, "--deploy", "--url", up.options.console_url, *words))
+    words = ["--kubeconfig", said["kubeconfig"], "--images", said["images"], "--engine", engine]
+    yield from run(up, "deploy", demo(up, "--deploy", *words))
     start_traffic(up)
 
 
@@ -136,7 +136,7 @@ def given_cluster(up: Up, kubeconfig: Path) -> Lane:
     for stage in ("build", "engine", "cluster"):
         up.end(stage, SKIPPED, f"KUBECONFIG names {kubeconfig}")
     words = ["--kubeconfig", str(kubeconfig), "--register-only"]
-    yield from run(up, "deploy", demo(up, "--deploy", "--url", up.options.console_url, *words))
+    yield from run(up, "deploy", demo(up, "--deploy", *words))
     up.end("traffic", SKIPPED, "no demo services on a cluster that is not the sandbox's own")
 
 

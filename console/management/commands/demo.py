@@ -14,7 +14,12 @@ from django.utils import timezone
 from console.demo import credentials
 from console.demo.history import load
 from console.demo.people import prepare
+from console.demo.placement import place_services, register_cluster
+from console.demo.rollouts import bring_up
 from tenants.errors import ConsoleError
+
+SANDBOX = {"slug": "sandbox", "name": "This machine", "region": "local-1"}
+GIVEN = {"slug": "given", "name": "From KUBECONFIG", "region": ""}
 
 
 class Command(BaseCommand):
@@ -23,8 +28,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--prepare", action="store_true", help="people, tenants, keys, prices")
+        what.add_argument("--deploy", action="store_true", help="cluster, releases, rollouts")
         what.add_argument("--history", action="store_true", help="60 days of usage")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the console's address")
+        parser.add_argument("--kubeconfig", type=Path, help="of the cluster to register")
+        parser.add_argument("--register-only", action="store_true", help="roll nothing out")
+        parser.add_argument("--images", type=Path, help="image table of the sandbox's cluster")
+        parser.add_argument("--engine", choices=("vllm", "standin"), default="standin")
         parser.add_argument("--file", type=Path, required=True, help="where credentials are kept")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -32,6 +42,8 @@ class Command(BaseCommand):
         try:
             if options["prepare"]:
                 self._prepare(path)
+            if options["deploy"]:
+                self._deploy(path, options)
             if options["history"]:
                 self._history(path, options["url"])
         except ConsoleError as refusal:
@@ -41,6 +53,22 @@ class Command(BaseCommand):
     def _prepare(self, path: Path) -> None:
         credentials.write(path, prepare(credentials.read(path), timezone.now()))
         self._say(percent=100, text="People, tenants and keys are there")
+
+    def _deploy(self, path: Path, options: dict[str, Any]) -> None:
+        named = GIVEN if options["register_only"] else SANDBOX
+        made = register_cluster(credentials.read(path), options["kubeconfig"], **named)
+        credentials.write(path, made)
+        if options["register_only"]:
+            self._say(percent=100, text="The cluster is registered")
+            return
+        place_services(named["slug"])
+        bring_up(
+            named["slug"],
+            options["images"],
+            engine=options["engine"],
+            progress=lambda percent, text: self._say(percent=round(percent, 1), text=text),
+        )
+        self._say(percent=100, text="The demo's services answer")
 
     def _history(self, path: Path, url: str) -> None:
         def progress(made: credentials.Credentials, percent: float, text: str) -> None:
