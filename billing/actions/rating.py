@@ -10,7 +10,7 @@ All in one transaction: a worker that dies in the middle has written nothing.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,16 +22,15 @@ from billing.actions.prices import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_books
-from billing.rules.meters import Usage
+from billing.queries.hours import PAIRS, columns, read_charged, read_usage
 from billing.rules.rating import (
     RULES_VERSION,
     BookVersion,
     ChargeRow,
     Key,
-    PriceTag,
     Rated,
     differences,
-    rate,
+    rate_by_currency,
 )
 from tenants.base.scope import fleet_scope
 from tenants.queries.directory import tenant_refs
@@ -57,20 +56,6 @@ WHERE version <> rated_version
 ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
 """
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
-PAIRS = "unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)"
-USAGE = f"""
-SELECT u.hour, u.tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
-    sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
-    sum(gpu_ms)::bigint
-FROM {PAIRS} JOIN usage_hour u USING (hour, tenant_id)
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
-"""
-CHARGED = f"""
-SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter,
-    unit_price, currency, book_version_id, sum(quantity)
-FROM {PAIRS} JOIN charge c USING (hour, tenant_id)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(quantity) <> 0
-"""
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
     quantity, unit_price, amount, currency, book_version_id)
@@ -161,16 +146,12 @@ def _due(cursor: Any, now: datetime, *, early: bool) -> list[tuple[datetime, int
 
 
 def _rate(cursor: Any, due: Sequence[tuple[datetime, int, int]], now: datetime) -> Passed:
-    pairs = [[hour for hour, _, _ in due], [tenant for _, tenant, _ in due]]
-    cursor.execute(USAGE, pairs)
-    usage = [Usage(*row) for row in cursor.fetchall()]
-    cursor.execute(CHARGED, pairs)
-    charged = {(Key(*row[:6]), PriceTag(*row[6:9])): row[9] for row in cursor.fetchall()}
+    pairs = ([hour for hour, _, _ in due], [tenant for _, tenant, _ in due])
     currencies = {t.id: t.currency for t in tenant_refs({t for _, t, _ in due}).values()}
     books = read_books()
-    rated = _rate_by_currency(usage, currencies, books)
-    rows = differences(rated.owed, charged)
-    cursor.execute(FORGET_UNPRICED, pairs)
+    rated = rate_by_currency(read_usage(pairs), currencies, books)
+    rows = differences(rated.owed, read_charged(pairs))
+    cursor.execute(FORGET_UNPRICED, list(pairs))
     _list_unpriced(cursor, rated.unpriced)
     run_id = None
     if rows:
@@ -179,23 +160,6 @@ def _rate(cursor: Any, due: Sequence[tuple[datetime, int, int]], now: datetime) 
         _sum_days(cursor, rows)
     _finish(cursor, due, rated, currencies, now)
     return Passed(len(due), len(rows), run_id)
-
-
-def _rate_by_currency(
-    usage: Iterable[Usage],
-    currencies: Mapping[int, str],
-    books: Mapping[str, Sequence[BookVersion]],
-) -> Rated:
-    by_currency: dict[str, list[Usage]] = defaultdict(list)
-    for row in usage:
-        by_currency[currencies.get(row.tenant_id, "")].append(row)
-    owed: dict[tuple[Key, PriceTag], Decimal] = {}
-    unpriced: dict[Key, Decimal] = {}
-    for currency, rows in by_currency.items():
-        found = rate(rows, books.get(currency, ()))
-        owed |= found.owed
-        unpriced |= found.unpriced
-    return Rated(owed, unpriced)
 
 
 def _record(
@@ -237,7 +201,7 @@ def _write(cursor: Any, run_id: int, rows: Sequence[ChargeRow]) -> None:
         )
         for r in rows
     ]
-    cursor.execute(WRITE, [run_id, *_columns(values)])
+    cursor.execute(WRITE, [run_id, *columns(values)])
 
 
 def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
@@ -246,7 +210,7 @@ def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
             (k.hour, k.tenant_id, k.application_id, k.model, k.traffic_class, k.meter, unpriced[k])
             for k in sorted(unpriced)
         ]
-        cursor.execute(LIST_UNPRICED, _columns(values))
+        cursor.execute(LIST_UNPRICED, columns(values))
 
 
 def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
@@ -269,8 +233,4 @@ def _finish(
     values = [
         (hour, tenant, amounts[hour, tenant], currencies.get(tenant, "")) for hour, tenant, _ in due
     ]
-    cursor.execute(RATED, [now, *_columns(values)])
-
-
-def _columns(rows: Sequence[Sequence[object]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    cursor.execute(RATED, [now, *columns(values)])

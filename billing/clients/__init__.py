@@ -1,0 +1,1 @@
+"""The outside of billing: the gateways' counters of money, and the folder of exports."""

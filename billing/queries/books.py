@@ -1,6 +1,7 @@
 """Prices as the rating needs them."""
 
 from collections import defaultdict
+from decimal import Decimal
 
 from billing.models import Price, PriceBookVersion
 from billing.rules.rating import BookVersion
@@ -13,7 +14,7 @@ def read_books() -> dict[str, list[BookVersion]]:
         .select_related("book")
         .order_by("book_id", "number")
     )
-    prices: dict[int, dict[tuple[str, str, str], object]] = defaultdict(dict)
+    prices: dict[int, dict[tuple[str, str, str], Decimal]] = defaultdict(dict)
     rows = Price.objects.filter(book_version__in=versions)
     for version_id, model, meter, traffic_class, unit_price in rows.values_list(
         "book_version_id", "model", "meter", "traffic_class", "unit_price"

@@ -92,6 +92,24 @@ def rate(usage: Iterable[Usage], book: Iterable[BookVersion]) -> Rated:
     return Rated(dict(owed), dict(unpriced))
 
 
+def rate_by_currency(
+    usage: Iterable[Usage],
+    currencies: Mapping[int, str],
+    books: Mapping[str, Iterable[BookVersion]],
+) -> Rated:
+    """Price each tenant's usage by the book of its currency; no book, no price."""
+    by_currency: dict[str, list[Usage]] = defaultdict(list)
+    for row in usage:
+        by_currency[currencies.get(row.tenant_id, "")].append(row)
+    owed: dict[tuple[Key, PriceTag], Decimal] = {}
+    unpriced: dict[Key, Decimal] = {}
+    for currency, rows in by_currency.items():
+        found = rate(rows, books.get(currency, ()))
+        owed |= found.owed
+        unpriced |= found.unpriced
+    return Rated(owed, unpriced)
+
+
 def differences(
     owed: Mapping[tuple[Key, PriceTag], Decimal], charged: Mapping[tuple[Key, PriceTag], Decimal]
 ) -> list[ChargeRow]:

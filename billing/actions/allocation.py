@@ -1,0 +1,198 @@
+"""Attribute the fleet's cost, hour by hour.
+
+1. Take the lock of attribution, or leave.
+2. Find hours that were observed and have no run, or whose usage or GPU prices changed since.
+3. Cut each into pools, price them, split them; write run, pools and shares, and let the new run
+   take the place of the old one. The same inputs write nothing.
+4. Sum the touched days again.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing.actions.rating import LOCK as RATING_LOCK
+from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet, UsageHour
+from billing.rules.allocation import (
+    METHOD,
+    SERVING,
+    Consumer,
+    GpuPool,
+    allocate_pool,
+    pool_cost,
+    serving_ms,
+)
+from fleet.queries.inventory import gpu_hours, observed_hours
+from tenants.base.scope import fleet_scope
+
+LOCK = RATING_LOCK + 1
+LOOK_BACK = timedelta(days=62)
+MOST_HOURS = 48
+# The running hour is attributed so far, now and then; each time is a whole new run.
+EARLY = timedelta(minutes=10)
+
+CHANGED = """
+SELECT r.hour FROM allocation_run r WHERE r.is_current AND r.hour >= %s AND (
+    r.finished_at < r.hour + interval '1 hour 2 minutes'
+    OR EXISTS (SELECT 1 FROM usage_hour_head h WHERE h.hour = r.hour
+        AND h.rolled_at > r.finished_at)
+    OR NOT EXISTS (SELECT 1 FROM gpu_price_sheet s WHERE s.id = r.sheet_id
+        AND s.effective @> r.hour)
+)
+"""
+FORGET_DAYS = "DELETE FROM cost_day WHERE day = ANY(%s)"
+SUM_DAYS = """
+INSERT INTO cost_day (day, kind, tenant_id, application_id, model, product, state, currency,
+    weight, amount)
+SELECT d.day, a.kind, a.tenant_id, a.application_id, a.model, p.product, p.state, r.currency,
+    sum(a.weight), sum(a.amount)
+FROM unnest(%s::date[]) AS d (day)
+JOIN allocation_run r ON r.is_current AND r.hour >= d.day::timestamp AT TIME ZONE 'UTC'
+    AND r.hour < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+JOIN cost_pool p ON p.run_id = r.id
+JOIN allocation a ON a.pool_id = p.id
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+"""
+
+
+def allocate_due(now: datetime) -> int:
+    """Attribute what is due. Returns how many hours got a new run."""
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        done = [hour for hour in _due(cursor, now) if _allocate(hour, now)]
+        if done:
+            _sum_days(cursor, sorted({hour.date() for hour in done}))
+        return len(done)
+
+
+def _due(cursor: Any, now: datetime) -> list[datetime]:
+    since = now - LOOK_BACK
+    current = AllocationRun.objects.filter(is_current=True, hour__gte=since)
+    finished = dict(current.values_list("hour", "finished_at"))
+    cursor.execute(CHANGED, [since])
+    changed = {row[0] for row in cursor.fetchall()}
+    due = []
+    for hour in observed_hours(since, now):
+        is_running = now < hour + timedelta(hours=1, minutes=2)
+        last = finished.get(hour)
+        if last is None or (hour in changed and not (is_running and last > now - EARLY)):
+            due.append(hour)
+    # Newest first: what people look at comes soonest, the past is filled in pass by pass.
+    return sorted(due, reverse=True)[:MOST_HOURS]
+
+
+def _allocate(hour: datetime, now: datetime) -> bool:
+    sheet = GpuPriceSheet.objects.filter(effective__contains=hour).first()
+    if sheet is None:
+        return False  # listed as hours without a price, never as hours that cost nothing
+    pools = _pools(hour)
+    used = _used(hour)
+    digest = _digest(sheet, pools, used)
+    current = AllocationRun.objects.filter(hour=hour, is_current=True)
+    if current.filter(input_sha=digest).update(finished_at=now):
+        return False
+    current.update(is_current=False)
+    _write(hour, sheet, pools, used, digest, now)
+    return True
+
+
+def _pools(hour: datetime) -> list[GpuPool]:
+    return [
+        GpuPool(g.cluster, g.product, g.state, g.service_id or 0, g.service, g.gpu_ms)
+        for g in gpu_hours(hour)
+        if g.gpu_ms > 0
+    ]
+
+
+def _used(hour: datetime) -> dict[int, dict[Consumer, int]]:
+    """Engine time by service and consumer; what failed has used GPUs as well."""
+    found: dict[int, dict[Consumer, int]] = defaultdict(lambda: defaultdict(int))
+    rows = UsageHour.objects.filter(hour=hour, gpu_ms__gt=0)
+    for service, tenant, application, model, ms in rows.values_list(
+        "service_id", "tenant_id", "application_id", "model", "gpu_ms"
+    ):
+        found[service][Consumer(tenant, application, model)] += ms
+    return found
+
+
+def _digest(
+    sheet: GpuPriceSheet,
+    pools: Sequence[GpuPool],
+    used: Mapping[int, Mapping[Consumer, int]],
+) -> str:
+    inputs = [METHOD, str(sheet.pk), *sorted(map(str, pools))]
+    inputs += [f"{s} {c} {used[s][c]}" for s in sorted(used) for c in sorted(used[s])]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
+
+
+def _write(
+    hour: datetime,
+    sheet: GpuPriceSheet,
+    pools: Sequence[GpuPool],
+    used: Mapping[int, Mapping[Consumer, int]],
+    digest: str,
+    now: datetime,
+) -> None:
+    hourly = dict(sheet.prices.values_list("product", "hourly"))
+    costs = [pool_cost(p.gpu_ms, hourly[p.product]) if p.product in hourly else None for p in pools]
+    run = AllocationRun.objects.create(
+        hour=hour,
+        method=METHOD,
+        currency=sheet.currency,
+        sheet=sheet,
+        cost=sum((c for c in costs if c is not None), Decimal(0)),
+        gpu_ms=sum(p.gpu_ms for p in pools),
+        input_sha=digest,
+        finished_at=now,
+    )
+    rows = CostPool.objects.bulk_create(
+        CostPool(
+            run=run,
+            hour=hour,
+            cluster=p.cluster,
+            product=p.product,
+            state=p.state,
+            service_id=p.service_id,
+            gpu_ms=p.gpu_ms,
+            hourly=hourly.get(p.product),
+            cost=cost,
+        )
+        for p, cost in zip(pools, costs, strict=True)
+    )
+    totals = serving_ms(pools)
+    shares: list[Allocation] = []
+    for row, pool, cost in zip(rows, pools, costs, strict=True):
+        if cost is not None:
+            mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
+            shares += _shares(row, pool, cost, mine, totals.get(pool.service_id, 0))
+    Allocation.objects.bulk_create(shares, batch_size=2_000)
+
+
+def _shares(
+    row: CostPool, pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
+) -> list[Allocation]:
+    return [
+        Allocation(
+            pool=row,
+            hour=row.hour,
+            kind=share.kind,
+            tenant_id=share.consumer.tenant_id if share.consumer else None,
+            application_id=share.consumer.application_id if share.consumer else None,
+            model=share.model,
+            weight=share.weight,
+            amount=share.amount,
+        )
+        for share in allocate_pool(pool, cost, used, service_ms)
+    ]
+
+
+def _sum_days(cursor: Any, days: Sequence[date]) -> None:
+    cursor.execute(FORGET_DAYS, [list(days)])
+    cursor.execute(SUM_DAYS, [list(days)])

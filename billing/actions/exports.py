@@ -1,0 +1,129 @@
+"""Exports: ask for one, schedule one a day. Files are made by `billing.drive`."""
+
+from datetime import datetime, time, timedelta
+from zoneinfo import available_timezones
+
+from django.db import transaction
+
+from billing.models import ExportJob, ExportSchedule
+from billing.models.exports import FORMATS
+from billing.rules.schedules import next_run
+from tenants.actions.audit import picture, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.nudge import nudge
+from tenants.rules.access import Permission, Viewer
+
+KNOWN = tuple(name for name, _ in FORMATS)
+LONGEST = timedelta(days=400)
+TASK = "billing.tasks.run_exports"
+
+
+@transaction.atomic
+def request_export(
+    viewer: Viewer,
+    *,
+    format: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    now: datetime,
+    tenant_id: int | None = None,
+) -> ExportJob:
+    """Ask for a file of the charges of [starts_at, ends_at), of a tenant or of the fleet."""
+    viewer.require(Permission.VIEW_MONEY, tenant_id)
+    faults = {}
+    if format not in KNOWN:
+        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    if not starts_at < ends_at <= starts_at + LONGEST:
+        faults["ends_at"] = f"The range ends after it starts, and within {LONGEST.days} days"
+    if faults:
+        raise Invalid(**faults)
+    job = ExportJob.objects.create(
+        tenant_id=tenant_id,
+        format=format,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        requested_by=viewer.email,
+        look_again=now,
+    )
+    after = {"format": format, "starts_at": str(starts_at), "ends_at": str(ends_at)}
+    record(viewer, "export.request", job, after=after, tenant_id=tenant_id)
+    nudge(TASK)
+    return job
+
+
+@transaction.atomic
+def create_schedule(
+    viewer: Viewer,
+    *,
+    name: str,
+    format: str,
+    local_time: time,
+    time_zone: str,
+    now: datetime,
+    tenant_id: int | None = None,
+) -> ExportSchedule:
+    """Make a file every day at a zone's local time, of the month up to that day's midnight."""
+    viewer.require(Permission.MANAGE_MONEY, tenant_id if not viewer.is_fleet else None)
+    faults = {}
+    if format not in KNOWN:
+        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    if time_zone not in available_timezones():
+        faults["time_zone"] = f"{time_zone!r} is no IANA time zone"
+    if not name.strip():
+        faults["name"] = "Give the schedule a name"
+    if faults:
+        raise Invalid(**faults)
+    schedule = ExportSchedule.objects.create(
+        tenant_id=tenant_id,
+        name=name.strip(),
+        format=format,
+        local_time=local_time,
+        time_zone=time_zone,
+        next_at=next_run(now, at=local_time, time_zone=time_zone),
+        created_by=viewer.email,
+    )
+    record(viewer, "export_schedule.create", schedule, after=schedule, tenant_id=tenant_id)
+    return schedule
+
+
+@transaction.atomic
+def change_schedule(
+    viewer: Viewer,
+    schedule_id: int,
+    *,
+    expected: int,
+    now: datetime,
+    enabled: bool | None = None,
+    local_time: time | None = None,
+) -> ExportSchedule:
+    schedule = ExportSchedule.objects.filter(pk=schedule_id).first()
+    if schedule is None:
+        raise NotFound("There is no such schedule, or it is not yours to see")
+    viewer.require(Permission.MANAGE_MONEY)
+    before = picture(schedule)
+    at = local_time or schedule.local_time
+    schedule.change(
+        expected,
+        enabled=schedule.enabled if enabled is None else enabled,
+        local_time=at,
+        next_at=next_run(now, at=at, time_zone=schedule.time_zone),
+    )
+    record(viewer, "export_schedule.change", schedule, before=before, after=schedule)
+    return schedule
+
+
+@transaction.atomic
+def retry_export(viewer: Viewer, job_id: int, *, now: datetime) -> ExportJob:
+    job = ExportJob.objects.filter(pk=job_id).first()
+    if job is None:
+        raise NotFound("There is no such export, or it is not yours to see")
+    viewer.require(Permission.VIEW_MONEY, job.tenant_id)
+    if job.state != ExportJob.State.FAILED:
+        raise Conflict(f"The export is {job.state}; only a failed one is tried again")
+    ExportJob.objects.filter(pk=job_id).update(
+        state=ExportJob.State.WAITING, failures=0, look_again=now
+    )
+    record(viewer, "export.retry", job, tenant_id=job.tenant_id)
+    nudge(TASK)
+    job.refresh_from_db()
+    return job

@@ -1,0 +1,157 @@
+"""The passes over exports: open what schedules ask for, make the files that are due.
+
+A file is made in one pass: read one snapshot, write under a temporary name, count, sum and check
+every row, digest, give it its name, then record the evidence guarded by the claim. A worker that
+dies leaves a job that the next pass takes up; its half file never had a name.
+"""
+
+import traceback
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from billing.clients.store import Folder, Stored
+from billing.models import ExportArtifact, ExportJob, ExportSchedule
+from billing.queries.charged import ChargeFilter
+from billing.queries.lines import complete_until, read_lines
+from billing.rules.focus import COLUMNS, CSV_COLUMNS, Line, csv_row, focus_row, money, project
+from billing.rules.focus_checks import fault_of_row, faults_of_header
+from billing.rules.schedules import month_to_yesterday, next_run
+from tenants.base.scope import fleet_scope
+
+MOST_FAILURES = 5
+PAUSE = timedelta(seconds=30)
+HOLD = timedelta(minutes=10)
+MOST_JOBS = 20
+
+
+class BadRow(ValueError):
+    """A row breaks a rule of its format: the file must not get its name."""
+
+
+@dataclass
+class Evidence:
+    """Filled while the rows run through to the file."""
+
+    sums: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    watermark: int = 0
+
+
+def run_due(now: datetime) -> int:
+    """Make what is due: jobs of schedules first, then files. Returns how many files were made."""
+    with fleet_scope():
+        _open_scheduled(now)
+        waiting = ExportJob.objects.filter(state=ExportJob.State.WAITING, look_again__lte=now)
+        due = list(waiting.order_by("look_again", "id").values_list("id", flat=True)[:MOST_JOBS])
+    return sum(_run(job_id, now) for job_id in due)
+
+
+def _open_scheduled(now: datetime) -> None:
+    rows = ExportSchedule.objects.select_for_update(skip_locked=True, no_key=True)
+    for s in rows.filter(enabled=True, next_at__lte=now).order_by("id"):
+        month = month_to_yesterday(s.next_at, time_zone=s.time_zone)
+        job = ExportJob(
+            schedule=s,
+            due_at=s.next_at,
+            tenant_id=s.tenant_id,
+            format=s.format,
+            starts_at=month.starts_at,
+            ends_at=month.ends_at,
+            requested_by=f"schedule:{s.name}",
+            look_again=now,
+        )
+        ExportJob.objects.bulk_create([job], ignore_conflicts=True)
+        s.next_at = next_run(now, at=s.local_time, time_zone=s.time_zone)
+        s.save(update_fields=["next_at"])
+
+
+def _run(job_id: int, now: datetime) -> int:
+    with fleet_scope():
+        claim = ExportJob.take_claim(job_id, hold=HOLD)
+        job = ExportJob.objects.get(pk=job_id)
+    if claim is None or job.state != ExportJob.State.WAITING:
+        return 0
+    try:
+        with fleet_scope():
+            return _make(job, claim, now)
+    except (OSError, DatabaseError, BadRow) as error:
+        _fail(job, claim, error, now)
+        return 0
+
+
+def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
+    wanted = ChargeFilter(job.starts_at, job.ends_at, tenant_id=job.tenant_id)
+    complete = complete_until(wanted, now)
+    evidence = Evidence()
+    # Closed before the transaction ends: a cursor that outlives it breaks the next one.
+    with closing(read_lines(wanted)) as lines:
+        stored = _write(job, _counted(lines, evidence))
+    kept = ExportJob.record(
+        job.pk, claim, state=ExportJob.State.DONE, why="", finished_at=now, look_again=None
+    )
+    if not kept:
+        return 0  # somebody else has the job now, and writes its own file
+    ExportArtifact.objects.create(
+        job=job,
+        tenant_id=job.tenant_id,
+        filename=stored.path.rpartition("/")[2],
+        path=stored.path,
+        rows=stored.rows,
+        bytes=stored.bytes,
+        sums={currency: money(amount) for currency, amount in sorted(evidence.sums.items())},
+        sha256=stored.sha256,
+        watermark=evidence.watermark,
+        complete_until=complete,
+    )
+    return 1
+
+
+def _write(job: ExportJob, lines: Iterable[Line]) -> Stored:
+    whose = f"tenant-{job.tenant_id}" if job.tenant_id else "fleet"
+    # The fence keeps the file of a worker that was frozen and came back apart from the new one.
+    name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
+    path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.csv"
+    folder = Folder(settings.QM_EXPORTS_DIR)
+    if job.format == "csv":
+        return folder.write_csv(path, CSV_COLUMNS, map(csv_row, lines))
+    version = job.format.removeprefix("focus-")
+    if faults := faults_of_header(COLUMNS[version], version):
+        raise BadRow("; ".join(faults))
+    return folder.write_csv(path, COLUMNS[version], _focus_rows(lines, version))
+
+
+def _focus_rows(lines: Iterable[Line], version: str) -> Iterator[Sequence[str]]:
+    for number, line in enumerate(lines, start=2):
+        row = focus_row(line, settings.QM_ISSUER)
+        if fault := fault_of_row(row, version):
+            raise BadRow(f"Line {number} breaks FOCUS {version}: {fault}")
+        yield project(row, version)
+
+
+def _counted(lines: Iterable[tuple[Line, int]], evidence: Evidence) -> Iterator[Line]:
+    for line, newest in lines:
+        evidence.sums[line.currency] += line.amount
+        evidence.watermark = max(evidence.watermark, newest)
+        yield line
+
+
+def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:
+    failures = job.failures + 1
+    final = failures >= MOST_FAILURES or isinstance(error, BadRow)
+    with fleet_scope():
+        ExportJob.record(
+            job.pk,
+            claim,
+            state=ExportJob.State.FAILED if final else ExportJob.State.WAITING,
+            why=str(error)[:2000],
+            failure="".join(traceback.format_exception(error))[-20_000:],
+            failures=failures,
+            look_again=None if final else now + PAUSE * 2**failures,
+        )

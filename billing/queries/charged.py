@@ -1,0 +1,100 @@
+"""Sums of charges over any range of hours: whole UTC days from day sums, the edges from charges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+DAY = timedelta(days=1)
+FIELDS = ("tenant_id", "application_id", "model", "traffic_class", "meter", "currency")
+# The first and the last day of a range may be cut, by a tenant's midnight or by "now".
+SUMS = """
+SELECT {group} coalesce(sum(quantity), 0), coalesce(sum(amount), 0) FROM (
+    SELECT day, {fields}, quantity, amount FROM charge_day WHERE day >= %(first)s AND day < %(last)s
+        {where}
+    UNION ALL
+    SELECT (hour AT TIME ZONE 'UTC')::date, {fields}, quantity, amount FROM charge
+        WHERE (hour >= %(start)s AND hour < %(first_at)s
+            OR hour >= %(last_at)s AND hour < %(end)s) {where}
+) AS lines {by}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeFilter:
+    """Which charges: the same object narrows sums, rows, files. Empty means any."""
+
+    start: datetime
+    end: datetime
+    tenant_id: int | None = None
+    application_id: int | None = None
+    model: str = ""
+    traffic_class: str = ""
+    meter: str = ""
+    tenant_ids: tuple[int, ...] | None = None
+
+    def conditions(self) -> tuple[str, dict[str, Any]]:
+        names = ("tenant_id", "application_id", "model", "traffic_class", "meter")
+        given = {n: getattr(self, n) for n in names if getattr(self, n)}
+        clauses = [f"AND {n} = %({n})s" for n in given]
+        if self.tenant_ids is not None:
+            clauses.append("AND tenant_id = ANY(%(tenant_ids)s)")
+            given["tenant_ids"] = list(self.tenant_ids)
+        return " ".join(clauses), given
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    key: tuple[Any, ...]  # the values of the fields that were grouped by
+    quantity: Decimal
+    amount: Decimal
+
+
+def sum_charges(wanted: ChargeFilter, by: Sequence[str] = ()) -> list[Sum]:
+    """Sums of quantity and amount by any of `FIELDS` or "day" (UTC), in the scope that is open."""
+    unknown = set(by) - {*FIELDS, "day"}
+    if unknown:
+        raise ValueError(f"cannot group by {unknown}")
+    where, given = wanted.conditions()
+    group = "".join(f"{name}, " for name in by)
+    sql = SUMS.format(
+        group=group,
+        fields=", ".join(FIELDS),
+        where=where,
+        by=f"GROUP BY {', '.join(by)} ORDER BY {', '.join(by)}" if by else "",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, given | edges(wanted.start, wanted.end))
+        return [Sum(tuple(row[:-2]), row[-2], row[-1]) for row in cursor.fetchall()]
+
+
+def edges(start: datetime, end: datetime) -> dict[str, Any]:
+    """Whole days [first, last) inside [start, end), and the instants where they begin and end."""
+    start, end = start.astimezone(UTC), max(end, start).astimezone(UTC)
+    first = start.date() if start == midnight(start.date()) else start.date() + DAY
+    last = end.date()
+    if first > last:  # both within one day: no whole day, one edge
+        first = last = start.date()
+        return {
+            "start": start,
+            "end": end,
+            "first": first,
+            "last": last,
+            "first_at": end,
+            "last_at": end,
+        }
+    return {
+        "start": start,
+        "end": end,
+        "first": first,
+        "last": last,
+        "first_at": midnight(first),
+        "last_at": midnight(last),
+    }
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

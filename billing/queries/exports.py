@@ -1,0 +1,59 @@
+"""Exports and their files, as far as the viewer may see them."""
+
+from typing import BinaryIO
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from billing.clients.store import Folder
+from billing.models import ExportArtifact, ExportJob, ExportSchedule
+from tenants.errors import Forbidden, NotFound
+from tenants.rules.access import Permission, Viewer
+
+
+def require_money(viewer: Viewer) -> None:
+    """May see money at all; row level security and filters say whose."""
+    if not viewer.may_somewhere(Permission.VIEW_MONEY):
+        raise Forbidden(f"This needs the permission '{Permission.VIEW_MONEY}'")
+
+
+def list_exports(viewer: Viewer, *, tenant_id: int | None = None) -> QuerySet[ExportJob]:
+    """Newest first. A tenant's people see their own, never the fleet's."""
+    require_money(viewer)
+    rows = ExportJob.objects.select_related("artifact", "schedule").order_by("-id")
+    if tenant_id is not None:
+        viewer.require(Permission.VIEW_MONEY, tenant_id)
+        return rows.filter(tenant_id=tenant_id)
+    return rows if viewer.is_fleet else rows.filter(tenant_id__in=viewer.tenant_ids)
+
+
+def get_export(viewer: Viewer, job_id: int) -> ExportJob:
+    job = list_exports(viewer).filter(pk=job_id).first()
+    if job is None:
+        raise NotFound("There is no such export, or it is not yours to see")
+    return job
+
+
+def open_export(viewer: Viewer, job_id: int) -> tuple[ExportArtifact, BinaryIO]:
+    """The evidence and the file itself, which the caller closes."""
+    job = get_export(viewer, job_id)
+    artifact = ExportArtifact.objects.filter(job=job).first()
+    if artifact is None:
+        raise NotFound(f"Export {job_id} has no file: it is {job.state}")
+    try:
+        return artifact, Folder(settings.QM_EXPORTS_DIR).open(artifact.path)
+    except FileNotFoundError as error:
+        raise NotFound(f"The file of export {job_id} is not on this machine any more") from error
+
+
+def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:
+    require_money(viewer)
+    rows = ExportSchedule.objects.order_by("-id")
+    return rows if viewer.is_fleet else rows.filter(tenant_id__in=viewer.tenant_ids)
+
+
+def get_schedule(viewer: Viewer, schedule_id: int) -> ExportSchedule:
+    schedule = list_schedules(viewer).filter(pk=schedule_id).first()
+    if schedule is None:
+        raise NotFound("There is no such schedule, or it is not yours to see")
+    return schedule

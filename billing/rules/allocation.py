@@ -1,0 +1,104 @@
+"""Cost attribution: the GPU time of one hour, split into tenants, idle and overhead.
+
+Method `engine-time-1`: a pool is the time of GPUs of one product that did one thing in one hour.
+Serving GPUs of a service are shared by the engine time that each tenant's requests took there;
+time that nobody used is idle. Where requests overlap and their sum is more than the GPUs' time,
+they share all of it. Free GPUs are idle; loading, draining and out-of-service ones are overhead.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+
+METHOD = "engine-time-1"
+PICO = Decimal("0.000000000001")
+HOUR_MS = 3_600_000
+IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
+SERVING, FREE = "serving", "free"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPool:
+    """GPU-milliseconds of one hour by what they did. `service_id` 0: no service held them."""
+
+    cluster: str
+    product: str
+    state: str
+    service_id: int
+    service: str
+    gpu_ms: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Consumer:
+    tenant_id: int
+    application_id: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    kind: str
+    consumer: Consumer | None
+    model: str
+    weight: int
+    amount: Decimal
+
+
+def pool_cost(gpu_ms: int, hourly: Decimal) -> Decimal:
+    """Currency units, rounded once, half to even, at 12 decimals."""
+    exact = Fraction(gpu_ms) * Fraction(hourly) / HOUR_MS
+    scaled = exact * 10**12
+    return Decimal(round(scaled)).scaleb(-12).quantize(PICO, ROUND_HALF_EVEN)
+
+
+def split(amount: Decimal, weights: Sequence[int]) -> list[Decimal]:
+    """Shares at 12 decimals that add up to `amount` exactly, by largest remainder.
+
+    Ties go to the earlier weight, so the same input always gives the same shares. Weights that
+    are all zero are the caller's mistake: nobody could be given the amount.
+    """
+    total = sum(weights)
+    if total <= 0:
+        raise ValueError("no weight to split by")
+    units = int(amount.scaleb(12).to_integral_exact())
+    floors = [units * w // total for w in weights]
+    remainders = [units * w % total for w in weights]
+    order = sorted(range(len(weights)), key=lambda i: (-remainders[i], i))
+    for i in order[: units - sum(floors)]:
+        floors[i] += 1
+    return [Decimal(f).scaleb(-12) for f in floors]
+
+
+def allocate_pool(
+    pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
+) -> list[Share]:
+    """Split the cost of one pool. `used` is the engine time of the pool's service by consumer,
+    `service_ms` the serving time of all its pools: a pool stands for its part of both.
+    """
+    if pool.state != SERVING:
+        kind = IDLE if pool.state == FREE else OVERHEAD
+        return [Share(kind, None, pool.service, pool.gpu_ms, cost)]
+    mine = [(c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used)] if service_ms else []
+    mine = [(c, ms) for c, ms in mine if ms > 0]
+    idle = max(0, pool.gpu_ms - sum(ms for _, ms in mine))
+    weights = [*(ms for _, ms in mine), idle]
+    if not sum(weights):
+        return [Share(IDLE, None, pool.service, 0, cost)]
+    amounts = split(cost, weights)
+    shares = [
+        Share(TENANT, c, c.model, ms, amount)
+        for (c, ms), amount in zip(mine, amounts[:-1], strict=True)
+    ]
+    if idle:
+        shares.append(Share(IDLE, None, pool.service, idle, amounts[-1]))
+    return shares
+
+
+def serving_ms(pools: Iterable[GpuPool]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for pool in pools:
+        if pool.state == SERVING:
+            found[pool.service_id] = found.get(pool.service_id, 0) + pool.gpu_ms
+    return found

@@ -1,0 +1,201 @@
+"""FOCUS CostAndUsage: one mapping of our charges, projected to 1.4 and to 1.2.
+
+Columns whose feature does not exist here (capacity reservations, commitment discounts,
+contracts) are absent from 1.4 and empty in 1.2, where the official rules look for them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from billing.rules.meters import SALES, Meter
+
+PICO = Decimal("0.000000000001")
+MICRO = Decimal("0.000001")
+ALLOCATED = (
+    "AllocatedMethodDetails",
+    "AllocatedMethodId",
+    "AllocatedResourceId",
+    "AllocatedResourceName",
+    "AllocatedTags",
+)
+BOTH = (
+    *("AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName"),
+    *("BillingAccountType", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart"),
+    *("ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
+    *("ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit"),
+    *("ContractedCost", "ContractedUnitPrice", "EffectiveCost", "InvoiceId"),
+    *("InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory", "PricingCurrency"),
+    *("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost"),
+    *("PricingCurrencyListUnitPrice", "PricingQuantity", "PricingUnit", "RegionId"),
+    *("RegionName", "ResourceId", "ResourceName", "ResourceType", "ServiceCategory"),
+    *("ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails"),
+    *("SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags"),
+)
+ONLY_1_4 = (*ALLOCATED, "HostProviderName", "InvoiceDetailId", "ServiceProviderName")
+ONLY_1_2 = (
+    *("CapacityReservationId", "CapacityReservationStatus", "CommitmentDiscountCategory"),
+    *("CommitmentDiscountId", "CommitmentDiscountName", "CommitmentDiscountQuantity"),
+    *("CommitmentDiscountStatus", "CommitmentDiscountType", "CommitmentDiscountUnit"),
+    *("ProviderName", "PublisherName"),
+)
+OWN = ("x_Demo", "x_PriceBookVersion", "x_RatingRunId", "x_TrafficClass")
+COLUMNS = {
+    "1.4": (*sorted((*BOTH, *ONLY_1_4)), *OWN),
+    "1.2": (*sorted((*BOTH, *ONLY_1_2)), *OWN),
+}
+COSTS = (
+    "BilledCost",
+    "ContractedCost",
+    "EffectiveCost",
+    "ListCost",
+    "PricingCurrencyEffectiveCost",
+)
+UNIT_PRICES = (
+    "ContractedUnitPrice",
+    "ListUnitPrice",
+    "PricingCurrencyContractedUnitPrice",
+    "PricingCurrencyListUnitPrice",
+)
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is charged for one meter of one hour at one price, with the names of who pays."""
+
+    hour: datetime
+    tenant: str  # slug
+    tenant_name: str
+    application_id: int
+    application: str  # slug
+    application_name: str
+    cost_centre: str
+    model: str
+    traffic_class: str
+    meter: str
+    quantity: Decimal
+    unit_price: Decimal
+    amount: Decimal
+    currency: str
+    book: str
+    book_version: int
+    run_id: int
+    period_start: datetime
+    period_end: datetime
+    demo: bool
+
+
+def focus_row(line: Line, issuer: str) -> Row:
+    """All columns of every version; a file takes those of its own."""
+    sale = SALES[Meter(line.meter)]
+    row = dict.fromkeys((*BOTH, *ONLY_1_4, *ONLY_1_2, *OWN), "")
+    row |= dict.fromkeys(COSTS, money(line.amount))
+    row |= dict.fromkeys(UNIT_PRICES, money(line.unit_price))
+    row |= dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), count(line.quantity))
+    row |= dict.fromkeys(("ConsumedUnit", "PricingUnit"), sale.unit)
+    row |= dict.fromkeys(
+        ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName", "ProviderName")
+        + ("PublisherName",),
+        issuer,
+    )
+    row |= who(line)
+    row |= {
+        "BillingCurrency": line.currency,
+        "BillingPeriodEnd": stamp(line.period_end),
+        "BillingPeriodStart": stamp(line.period_start),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"{sale.label}, {line.model}",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodEnd": stamp(line.hour + timedelta(hours=1)),
+        "ChargePeriodStart": stamp(line.hour),
+        "PricingCategory": "Standard",
+        "PricingCurrency": line.currency,
+        "ResourceId": f"service/{line.model}",
+        "ResourceName": line.model,
+        "ResourceType": "Model Service",
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": "LLM Serving",
+        "ServiceSubcategory": "Generative AI",
+        "SkuId": f"{line.model}/{line.meter}",
+        "SkuMeter": sale.label,
+        "SkuPriceDetails": details(line),
+        "SkuPriceId": f"{line.book}-{line.book_version}/{line.model}/{line.meter}",
+        "x_Demo": "true" if line.demo else "false",
+        "x_PriceBookVersion": f"{line.book}-{line.book_version}",
+        "x_RatingRunId": f"run-{line.run_id}",
+        "x_TrafficClass": line.traffic_class,
+    }
+    return row
+
+
+def who(line: Line) -> Row:
+    """The tenant pays, the application is its cost centre. Ids carry letters: readers that guess
+    types must not take them for numbers."""
+    tags = {"cost_centre": line.cost_centre} if line.cost_centre else {}
+    return {
+        "BillingAccountId": f"tenant-{line.tenant}",
+        "BillingAccountName": plain(line.tenant_name),
+        "BillingAccountType": "Tenant",
+        "SubAccountId": f"application-{line.application_id}",
+        "SubAccountName": plain(line.application_name),
+        "SubAccountType": "Application",
+        "Tags": json.dumps(tags),
+    }
+
+
+def details(line: Line) -> str:
+    found = {"x_ModelName": line.model, "x_TrafficClass": line.traffic_class}
+    if SALES[Meter(line.meter)].unit == "Tokens":
+        found["x_TokenType"] = line.meter
+    return json.dumps(found)
+
+
+def project(row: Mapping[str, str], version: str) -> list[str]:
+    return [row[name] for name in COLUMNS[version]]
+
+
+CSV_COLUMNS = (
+    *("hour", "tenant", "application", "cost_centre", "model", "traffic_class", "meter"),
+    *("quantity", "unit", "unit_price", "amount", "currency", "price_book", "version", "demo"),
+)
+
+
+def csv_row(line: Line) -> list[str]:
+    return [
+        stamp(line.hour),
+        line.tenant,
+        line.application,
+        plain(line.cost_centre),
+        line.model,
+        line.traffic_class,
+        line.meter,
+        count(line.quantity),
+        SALES[Meter(line.meter)].unit,
+        money(line.unit_price),
+        money(line.amount),
+        line.currency,
+        line.book,
+        str(line.book_version),
+        "true" if line.demo else "false",
+    ]
+
+
+def plain(text: str) -> str:
+    """Text that a spreadsheet must not run: names are chosen by tenants."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def money(value: Decimal) -> str:
+    """12 decimals and always a point, which tells readers that guess types a decimal."""
+    return f"{value.quantize(PICO):f}"
+
+
+def count(value: Decimal) -> str:
+    return f"{value.quantize(MICRO):f}"
+
+
+def stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

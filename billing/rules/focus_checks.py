@@ -1,0 +1,133 @@
+"""Row rules of FOCUS that the official validator lets pass, and those it shares with us.
+
+It judges lists of allowed values on the whole column, never multiplies price by quantity, and
+accepts times without a zone: a file is checked here, row by row, before it gets its name.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+
+from billing.rules.focus import COLUMNS, COSTS, UNIT_PRICES
+
+NOT_NULL = {
+    "1.4": (
+        *("BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd"),
+        *("BillingPeriodStart", "ChargeCategory", "ChargePeriodEnd", "ChargePeriodStart"),
+        *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost"),
+        *("ServiceCategory", "ServiceName", "ServiceProviderName", "HostProviderName"),
+    ),
+    "1.2": (
+        *("BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd"),
+        *("BillingPeriodStart", "ChargeCategory", "ChargePeriodEnd", "ChargePeriodStart"),
+        *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost"),
+        *("ServiceCategory", "ServiceName", "ProviderName", "PublisherName"),
+    ),
+}
+ALLOWED = {
+    "ChargeCategory": {"Usage", "Purchase", "Tax", "Credit", "Adjustment"},
+    "ChargeClass": {"", "Correction"},
+    "ChargeFrequency": {"One-Time", "Recurring", "Usage-Based"},
+    "PricingCategory": {"", "Standard", "Dynamic", "Committed", "Other"},
+    "ServiceCategory": {"AI and Machine Learning"},
+    "ServiceSubcategory": {"Generative AI"},
+    "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
+    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
+}
+TIMES = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+NUMBER = re.compile(r"-?\d+\.\d+")
+NUMBERS = (*COSTS, *UNIT_PRICES, "ConsumedQuantity", "PricingQuantity")
+USAGE = ("PricingQuantity", "PricingUnit", "ConsumedQuantity", "ConsumedUnit")
+SKU = ("SkuId", "SkuMeter", "SkuPriceId")
+
+Row = Mapping[str, str]
+
+
+def faults_of_header(columns: Sequence[str], version: str) -> list[str]:
+    known = set(COLUMNS[version])
+    missing = [f"{name} is missing" for name in COLUMNS[version] if name not in columns]
+    strange = [
+        f"{name} is not of FOCUS {version} and does not begin with x_"
+        for name in columns
+        if name not in known and not name.startswith("x_")
+    ]
+    return missing + strange
+
+
+def fault_of_row(row: Row, version: str) -> str:
+    """The first rule that the row breaks, empty when none."""
+    for name in NOT_NULL[version]:
+        if not row[name]:
+            return f"{name} is empty"
+    for check in CHECKS:
+        if fault := check(row):
+            return fault
+    return ""
+
+
+def _enums(row: Row) -> str:
+    for name, allowed in ALLOWED.items():
+        if row[name] not in allowed:
+            return f"{name} {row[name]!r} is not allowed"
+    if not re.fullmatch("[A-Z]{3}", row["BillingCurrency"]):
+        return "BillingCurrency is not a code of three letters"
+    return ""
+
+
+def _numbers(row: Row) -> str:
+    for name in NUMBERS:
+        if row[name] and not NUMBER.fullmatch(row[name]):
+            return f"{name} {row[name]!r} is not a decimal with a point"
+    return ""
+
+
+def _times(row: Row) -> str:
+    for name in TIMES:
+        if not TIME.fullmatch(row[name]):
+            return f"{name} {row[name]!r} is not a time in UTC"
+    if row["ChargePeriodEnd"] <= row["ChargePeriodStart"]:
+        return "ChargePeriodEnd is not after ChargePeriodStart"
+    if row["BillingPeriodEnd"] <= row["BillingPeriodStart"]:
+        return "BillingPeriodEnd is not after BillingPeriodStart"
+    return ""
+
+
+def _usage(row: Row) -> str:
+    if row["ChargeCategory"] != "Usage":
+        return ""
+    for name in (*USAGE, *SKU, *UNIT_PRICES, "PricingCategory"):
+        if not row[name]:
+            return f"{name} is empty on usage"
+    return ""
+
+
+def _product(row: Row) -> str:
+    """Price x quantity = cost, to the last decimal."""
+    if not row["PricingQuantity"]:
+        return ""
+    try:
+        quantity = Decimal(row["PricingQuantity"])
+        for price, cost in (("ListUnitPrice", "ListCost"), ("ContractedUnitPrice", "BilledCost")):
+            if Decimal(row[price]) * quantity != Decimal(row[cost]):
+                return f"{price} x PricingQuantity is not {cost}"
+    except InvalidOperation:
+        return "a price, quantity or cost is not a number"
+    return ""
+
+
+def _objects(row: Row) -> str:
+    for name in ("Tags", "SkuPriceDetails"):
+        try:
+            found = json.loads(row[name] or "{}")
+        except ValueError:
+            return f"{name} is not JSON"
+        if not isinstance(found, dict):
+            return f"{name} is not an object"
+    if row["ResourceId"] and not row["ResourceType"]:
+        return "ResourceId without ResourceType"
+    return ""
+
+
+CHECKS: tuple[Callable[[Row], str], ...] = (_enums, _numbers, _times, _usage, _product, _objects)

@@ -1,0 +1,113 @@
+"""Budgets: gateways know what was spent, and learn it again when Redis forgot."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.conf import settings
+
+from billing.actions.budgets import keep_budgets
+from billing.actions.ingest import ingest
+from billing.actions.rollup import roll_up
+from billing.clients.counters import budget_counters
+from gateway.contract import keys
+from tenants.base.scope import fleet_scope
+from tenants.models import Quota
+from tests.billing.factories import NOW, batch, load, make_prices, usage
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def counters():
+    found = budget_counters(settings.REDIS_URL)
+    found._redis.flushdb()
+    return found
+
+
+def make_budget(tenant, amount="10", **fields):
+    with fleet_scope():
+        quota = Quota.objects.create(tenant=tenant, monthly_budget=Decimal(amount), **fields)
+        quota.series = quota.pk
+        quota.save()
+    return quota
+
+
+def spent(counters, quota, period="2026-11"):
+    return counters.read(quota.tenant_id, quota.series, period)
+
+
+def test_it_writes_what_was_charged_this_month(acme, gateway, counters):
+    make_prices()
+    quota = make_budget(acme)
+    load(
+        gateway,
+        usage(acme, completion_tokens=1_000_000, prompt_tokens=0, cached_tokens=0),
+        usage(acme, at=NOW - timedelta(days=30)),  # last month
+    )
+    assert keep_budgets(NOW) == 1
+    assert spent(counters, quota) == {"spent": "1500000", "gen": "1"}
+
+
+def test_it_counts_usage_that_is_not_rated_yet(acme, gateway, counters):
+    make_prices()
+    quota = make_budget(acme)
+    million = {"completion_tokens": 1_000_000, "prompt_tokens": 0, "cached_tokens": 0}
+    load(gateway, usage(acme, **million))
+    ingest(gateway, batch(usage(acme, **million)), now=NOW)
+    roll_up(NOW)
+    keep_budgets(NOW)
+    assert spent(counters, quota)["spent"] == "3000000"
+
+
+def test_it_never_lowers_what_a_gateway_counted(acme, gateway, counters):
+    make_prices()
+    quota = make_budget(acme)
+    load(gateway, usage(acme))
+    keep_budgets(NOW)
+    name = keys.budget(acme.pk, quota.series, "2026-11")
+    counters._redis.hset(name, "spent", "5000000")
+    keep_budgets(NOW)
+    assert spent(counters, quota)["spent"] == "5000000"
+
+
+def test_it_tells_again_what_redis_forgot(acme, gateway, counters):
+    make_prices()
+    quota = make_budget(acme)
+    load(gateway, usage(acme))
+    keep_budgets(NOW)
+    before = spent(counters, quota)
+    counters._redis.flushdb()
+    counters._redis.script_flush()
+    keep_budgets(NOW)
+    assert spent(counters, quota) == before != {}
+
+
+def test_it_counts_an_applications_and_a_models_budget_apart(acme, gateway, counters):
+    make_prices()
+    by_model = make_budget(acme, model="code")
+    by_app = make_budget(acme, application_id=acme.app.pk)
+    load(
+        gateway,
+        usage(acme, completion_tokens=1_000_000, prompt_tokens=0, cached_tokens=0, model="code"),
+        usage(acme, completion_tokens=1_000_000, prompt_tokens=0, cached_tokens=0),
+    )
+    keep_budgets(NOW)
+    assert spent(counters, by_model)["spent"] == "5000000"
+    assert spent(counters, by_app)["spent"] == "6500000"
+
+
+def test_it_uses_the_month_of_the_tenants_zone(acme, gateway, counters):
+    make_prices()
+    with fleet_scope():
+        type(acme).objects.filter(pk=acme.pk).update(time_zone="Pacific/Auckland")
+    quota = make_budget(acme)
+    late = NOW.replace(month=10, day=31, hour=12)  # 1 November in Auckland
+    load(gateway, usage(acme, at=late))
+    keep_budgets(NOW)
+    assert int(spent(counters, quota)["spent"]) > 0
+
+
+def test_it_leaves_superseded_budgets_alone(acme, counters):
+    make_budget(acme, superseded_at=NOW)
+    assert keep_budgets(NOW) == 0
