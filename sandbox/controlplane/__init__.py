@@ -2,7 +2,7 @@
 
 Owns: the Go module (go.mod, go.sum, cmd/etcd), finding a Go toolchain, the cache of binaries.
 Does not own: running them (sandbox.cluster).
-May import: sandbox.bootstrap and the standard library only.
+May import: sandbox.bootstrap, sandbox.locking and the standard library only.
 Start reading at: build.ensure.
 
 `go install k8s.io/kubernetes/...@version` cannot work, because that module has `replace` lines; so

@@ -6,8 +6,6 @@ last one has "bin".
 """
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.bootstrap import cache
 from sandbox.controlplane.toolchain import NoToolchain, find_go
+from sandbox.locking import exclusive
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = (
@@ -93,7 +92,12 @@ def ensure(progress: Progress = silent) -> Path:
     began = time.monotonic()
     ready = built()
     if ready is None:
-        with _only_builder(progress, began):
+
+        def waiting() -> None:
+            text = "another build is running; waiting for it"
+            progress("controlplane", 0.0, time.monotonic() - began, text)
+
+        with exclusive(cache() / "controlplane" / "lock", waiting):
             ready = built() or _build(progress, began)
     progress(
         "controlplane",
@@ -102,26 +106,6 @@ def ensure(progress: Progress = silent) -> Path:
         f"Kubernetes {kubernetes_version()} is built",
     )
     return ready
-
-
-@contextlib.contextmanager
-def _only_builder(progress: Progress, began: float) -> Iterator[None]:
-    folder = cache() / "controlplane"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                progress(
-                    "controlplane",
-                    0.0,
-                    time.monotonic() - began,
-                    "another build is running; waiting for it",
-                )
-                time.sleep(1)
-        yield
 
 
 def _build(progress: Progress, began: float) -> Path:

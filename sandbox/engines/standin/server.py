@@ -48,6 +48,24 @@ def dumps(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def _permission() -> dict[str, Any]:
+    """The same for every model and every caller, in vLLM too."""
+    return {
+        "id": f"modelperm-{os.urandom(8).hex()}",
+        "object": "model_permission",
+        "created": int(time.time()),
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+
+
 class StandIn:
     """The HTTP face of one engine."""
 
@@ -122,7 +140,7 @@ class StandIn:
             "root": self.args.model,
             "parent": None,
             "max_model_len": self.args.max_model_len,
-            "permission": [],  # vLLM lists one constant permission object here
+            "permission": [_permission()],
         }
 
     # -- generation -----------------------------------------------------------
@@ -142,7 +160,7 @@ class StandIn:
             if reply.stream:
                 await self._stream(jobs, reply, conn)
             else:
-                await asyncio.gather(*(self._collect(job) for job in jobs))
+                await self._collect_all(jobs)
                 conn.respond(200, dumps(reply.whole(jobs)))
         except ApiError as exc:
             conn.respond(exc.status, dumps(exc.body()))
@@ -166,6 +184,16 @@ class StandIn:
         return (
             value if mode == "custom" and value else f"vllm-{self.args.engine_version}-tp1-stand-in"
         )
+
+    async def _collect_all(self, jobs: list[Job]) -> None:
+        others = [asyncio.ensure_future(self._collect(job)) for job in jobs[1:]]
+        try:
+            # Without a task: it must take its place before another request is admitted.
+            await self._collect(jobs[0])
+            await asyncio.gather(*others)
+        finally:
+            for other in others:
+                other.cancel()
 
     async def _collect(self, job: Job) -> None:
         async with aclosing(self.engine.generate(job)) as steps:

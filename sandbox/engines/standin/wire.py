@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.engines.standin.core import WORDS, Job, count_tokens
 from sandbox.engines.standin.http import Request
 
+LONGEST_TOKEN = 5  # characters; the longest of a tokenizer, here "</s>" and a space
 DEFAULT_COMPLETION_TOKENS = 16  # /v1/completions without max_tokens; chat: the rest of the context
 
 
@@ -181,48 +182,84 @@ class Reply:
         return event
 
 
+def _problem(kind: str, field: str, text: str, given: object) -> ApiError:
+    """A validation error as pydantic words it."""
+    shown = f"<dict of {len(given)} items>" if isinstance(given, dict) else str(given)
+    if isinstance(given, list):
+        shown = f"<list of {len(given)} items>"
+    row = f"{{'type': '{kind}', 'loc': '{field}', 'msg': '{text}', 'input': '{shown}'}}"
+    return _invalid(row, field)
+
+
 def _load(request: Request) -> dict[str, Any]:
     if "json" not in request.headers.get("content-type", ""):
         raise _invalid("Unsupported Media Type: Only 'application/json' is allowed", None)
     try:
         body = json.loads(request.body)
     except ValueError as exc:
-        at = getattr(exc, "pos", 0)
-        raise _invalid(
-            f"{{'type': 'json_invalid', 'loc': 'body.{at}', 'msg': 'JSON decode error'}}",
-            f"body.{at}",
-        ) from None
+        at, why = getattr(exc, "pos", 0), getattr(exc, "msg", "not UTF-8")
+        row = f"{{'type': 'json_invalid', 'loc': 'body.{at}', 'msg': 'JSON decode error', "
+        row += f"'input': '<dict of 0 items>', 'ctx': {{'error': '{why}'}}}}"
+        raise _invalid(row, f"body.{at}") from None
     if not isinstance(body, dict):
-        raise _invalid("{'type': 'model_attributes_type', 'loc': 'body'}", "body")
+        text = "Input should be a valid dictionary or object to extract fields from"
+        raise _problem("model_attributes_type", "body", text, body)
+    _check_types(body)
     return body
+
+
+def _check_types(body: dict[str, Any]) -> None:
+    for name in ("max_tokens", "max_completion_tokens", "n"):
+        value = body.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | None):
+            text = "Input should be a valid integer, unable to parse string as an integer"
+            raise _problem("int_parsing", f"body.{name}", text, value)
+    if not isinstance(body.get("stream"), bool | None):
+        text = "Input should be a valid boolean, unable to interpret input"
+        raise _problem("bool_parsing", "body.stream", text, body["stream"])
+    if not isinstance(body.get("stream_options"), dict | None):
+        text = "Input should be a valid dictionary or instance of StreamOptions"
+        raise _problem("model_type", "body.stream_options", text, body["stream_options"])
 
 
 def _prompts(body: dict[str, Any], chat: bool) -> list[str | list[int]]:
     if chat:
-        messages = body.get("messages")
-        if not isinstance(messages, list):
-            raise _invalid(
-                "{'type': 'missing', 'loc': 'body.messages', 'msg': 'Field required'}",
-                "body.messages",
-            )
-        return [
-            "".join(f"{m.get('role')}: {_content(m.get('content'))}\n" for m in messages)
-            + "assistant:"
-        ]
+        return [_chat_prompt(body)]
     prompt = body.get("prompt")
     if prompt is None or prompt == "" or prompt == []:
         raise _bad("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     if isinstance(prompt, str):
         return [prompt]
-    if isinstance(prompt[0], int):
-        return [prompt]
-    return list(prompt)
+    if not isinstance(prompt, list):
+        text = "Input should be a valid list"
+        raise _problem("list_type", "body.prompt", text, prompt)
+    return [prompt] if isinstance(prompt[0], int) else list(prompt)
+
+
+def _chat_prompt(body: dict[str, Any]) -> str:
+    if "messages" not in body:
+        raise _problem("missing", "body.messages", "Field required", body)
+    messages = body["messages"]
+    if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+        raise _problem("list_type", "body.messages", "Input should be a valid list", messages)
+    lines = [f"{m.get('role')}: {_content(m.get('content'))}\n" for m in messages]
+    return "".join(lines) + "assistant:"
 
 
 def _content(content: object) -> str:
     if isinstance(content, list):  # content parts
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content)
+
+
+def _too_long(prompt: str | list[int], max_len: int) -> ApiError:
+    most = max_len * LONGEST_TOKEN
+    text = (
+        f"This model's maximum context length is {max_len} tokens. However, your prompt contains "
+        f"{len(prompt)} characters (more than {most} characters, which is the upper bound for "
+        f"{max_len} input tokens). Please reduce the length of the input prompt."
+    )
+    return _bad(text, "input_text", len(prompt))
 
 
 def parse_request(
@@ -252,11 +289,7 @@ def parse_request(
     for prompt in prompts:
         room = max_len - count_tokens(prompt)
         if room < 1:
-            text = (
-                f"This model's maximum context length is {max_len} tokens. "
-                "Please reduce the length of the input prompt."
-            )
-            raise _bad(text, "input_text", len(prompt))
+            raise _too_long(prompt, max_len)
         wanted = limit or (room if chat else DEFAULT_COMPLETION_TOKENS)
         salt = str(body.get("cache_salt") or "")
         for _ in range(int(body.get("n") or 1)):
