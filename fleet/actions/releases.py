@@ -92,7 +92,7 @@ def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
 
 def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
     product = spec.resources.gpu_product
-    nodes = Node.objects.filter(cluster_id=service.cluster_id, gpus_allocatable__gt=0)
+    nodes = Node.objects.filter(cluster_id=service.cluster_id or 0, gpus_allocatable__gt=0)
     nodes = nodes.filter(gpu_product=product) if product else nodes
     largest = nodes.aggregate(most=Max("gpus_allocatable"))["most"]
     limits = Limits(max_model_len=service.max_model_len, largest_node=largest)

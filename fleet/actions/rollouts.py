@@ -185,6 +185,13 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
     return rollout
 
 
+def wake_by_change(change_id: int) -> int | None:
+    """Make the rollout due that waits for this change; None: the change is of something else."""
+    rows = Rollout.objects.filter(change_id=change_id, phase__in=OPEN)
+    rows.update(look_again=Now())
+    return rows.values_list("id", flat=True).first()
+
+
 def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:
     """The named way, or the best one. A first placement knows one way only."""
     named = [p for p in proposal.plans if p.kind is kind]

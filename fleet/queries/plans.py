@@ -110,7 +110,7 @@ def _running(service: Service, release: Release) -> bool:
 def _current(service: Service) -> Release | None:
     """The release to move away from: the last that succeeded."""
     rows = Release.objects.select_related("service", "model_version")
-    return rows.filter(pk=service.current_release_id).first()
+    return rows.filter(pk=service.current_release_id or 0).first()
 
 
 def situation_of(

@@ -20,6 +20,8 @@ class Answers:
     fingerprints: tuple[str, ...] = ()
     tokens: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
+    prompt_tokens: int = 0  # of all completions: they are in the engine's counters
+    milliseconds: float = 0.0
     trouble: str = ""
 
 

@@ -1,5 +1,5 @@
 """Celery's doors into the fleet; importing this registers them all."""
 
-from fleet.tasks import observe
+from fleet.tasks import observe, rollouts
 
-__all__ = ["observe"]
+__all__ = ["observe", "rollouts"]

@@ -1,0 +1,60 @@
+"""Ask a replica who it is: version, models, and some short completions past the gateway."""
+
+import time
+from typing import Any
+
+import httpx
+
+from fleet.rules.verify import PASSES, TOKENS, Answers
+
+SECONDS = 8.0  # a cold engine may need longer for its first answer: the next pass asks again
+BODY = {"prompt": "ping", "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+
+
+def ask(address: str, service: str) -> Answers:
+    """`address`: host:port of one pod. Trouble is part of the answer, nothing is raised."""
+    started = time.monotonic()
+    said: dict[str, Any] = {}
+    completions: list[dict[str, Any]] = []
+    trouble = ""
+    try:
+        with httpx.Client(base_url=f"http://{address}", timeout=SECONDS, trust_env=False) as http:
+            said["version"] = str(read(http.get("/version"))["version"])
+            models = read(http.get("/v1/models"))["data"]
+            said["models"] = tuple(str(m["id"]) for m in models)
+            said["max_model_len"] = models[0].get("max_model_len") if models else None
+            for _ in range(PASSES):
+                body = BODY | {"model": service}
+                completions.append(read(http.post("/v1/completions", json=body)))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        trouble = told(error)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        trouble = f"an answer that is none of vLLM's: {error!r}"
+    milliseconds = (time.monotonic() - started) * 1000
+    return Answers(
+        **said, **read_completions(completions), milliseconds=milliseconds, trouble=trouble
+    )
+
+
+def read(response: httpx.Response) -> Any:
+    response.raise_for_status()
+    return response.json()
+
+
+def read_completions(completions: list[dict[str, Any]]) -> dict[str, Any]:
+    usages = [c.get("usage") or {} for c in completions]
+    choices = [(c.get("choices") or [{}])[0] for c in completions]
+    return {
+        "fingerprints": tuple(str(c.get("system_fingerprint") or "") for c in completions),
+        "tokens": tuple(int(u.get("completion_tokens") or 0) for u in usages),
+        "reasons": tuple(str(c.get("finish_reason") or "") for c in choices),
+        "prompt_tokens": sum(int(u.get("prompt_tokens") or 0) for u in usages),
+    }
+
+
+def told(error: Exception) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {SECONDS:.0f} s"
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"answered {error.response.status_code} to {error.request.url.path}"
+    return str(error) or type(error).__name__

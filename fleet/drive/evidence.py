@@ -1,0 +1,38 @@
+"""What is kept of probes and starts, whoever made them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from fleet.models import Cluster, EngineProbe, Release, Service, StartSample
+from fleet.rules.seen import Pod
+from fleet.rules.verify import Answers, Probe
+
+
+def store_starts(
+    service: Service, cluster: Cluster, release: Release, pods: Iterable[Pod], now: datetime
+) -> None:
+    """How long each admitted replica took: plans and deadlines learn from it."""
+    for pod in pods:
+        seconds = (now - pod.created_at).total_seconds()
+        fields = {"service": service, "release": release, "cluster": cluster, "seconds": seconds}
+        StartSample.objects.get_or_create(pod_uid=pod.uid, defaults=fields)
+
+
+def store_probes(
+    service: Service, probes: Mapping[str, Probe], answers: Mapping[str, Answers], now: datetime
+) -> None:
+    """Tokens of probes are in the engines' counters: without these rows sums would not agree."""
+    EngineProbe.objects.bulk_create(
+        EngineProbe(
+            pod_uid=uid,
+            service=service,
+            at=now,
+            passed=probes[uid].ok,
+            milliseconds=found.milliseconds,
+            prompt_tokens=found.prompt_tokens,
+            completion_tokens=sum(found.tokens),
+            told=probes[uid].text[:200],
+        )
+        for uid, found in answers.items()
+        if uid in probes
+    )

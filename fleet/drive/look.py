@@ -1,0 +1,216 @@
+"""Look: the stored rollout, the cluster itself, the engines, the traffic. Nothing is changed."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from fleet.clients.errors import ClientError, Permanent
+from fleet.clients.workloads import Workloads
+from fleet.drive.outside import Outside
+from fleet.models import Deployment, Release, Rollout
+from fleet.queries.releases import spec_of
+from fleet.queries.traffic import window as traffic
+from fleet.rules.gates import GateLimits, Window, bounds_of
+from fleet.rules.manifests import PORT, Manifest, placed, render, selector_of
+from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
+from fleet.rules.plan import StepPlan
+from fleet.rules.release import digest_json
+from fleet.rules.seen import Pod, Side, read_side
+from fleet.rules.state import Approval, Seen, State, memory_from, moment
+from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
+from tenants.queries.changes import get_change
+from tenants.rules.access import Permission, system_viewer
+
+WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING, Phase.PAUSED})
+
+
+@dataclass(slots=True)
+class View:
+    """One pass's view: what `decide` gets, and what acting needs besides."""
+
+    rollout: Rollout
+    state: State
+    seen: Seen = Seen()
+    workloads: Workloads | None = None
+    manifests: dict[str, Manifest] = field(default_factory=dict)  # Deployments: old, new
+    around: list[Manifest] = field(default_factory=list)  # the other objects
+    answers: dict[str, Answers] = field(default_factory=dict)  # by pod
+
+
+def load(rollout_id: int) -> Rollout:
+    related = ("service", "cluster", "requested_by")
+    pairs = ("from_release", "to_release")
+    rows = Rollout.objects.select_related(
+        *related, *(f"{p}__{r}" for p in pairs for r in ("service", "model_version"))
+    )
+    return rows.get(pk=rollout_id)
+
+
+def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
+    """Read the row, then the outside as far as the phase needs it."""
+    rows = {d.release_id: d for d in Deployment.objects.filter(service=rollout.service_id)}
+    old_row = rows.get(rollout.from_release_id or 0)
+    new_row = rows.get(rollout.to_release_id)
+    view = View(rollout, state_of(rollout, old_row, new_row))
+    if view.state.phase in FINAL:
+        return view
+    if view.state.phase is Phase.AWAITING_APPROVAL:
+        view.seen = Seen(moved=moved(rollout))
+        return view
+    view.manifests, view.around = manifests_of(rollout, old_row)
+    try:
+        view.workloads = outside.connect(rollout.cluster)
+        if view.state.phase is Phase.VALIDATING:
+            view.seen = Seen(dry_run=dry_run(view))
+        else:
+            view.seen = look_around(view, outside, now)
+    except ClientError as error:
+        view.seen = Seen(trouble=error.message)
+    return view
+
+
+def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> State:
+    n = r.plan["numbers"]
+    return State(
+        kind=PlanKind(r.plan_kind),
+        phase=Phase(r.phase),
+        phase_since=r.phase_since,
+        steps=tuple(StepPlan(**step) for step in r.steps),
+        step=r.step,
+        replicas=r.replicas,
+        old_replicas=n["old_replicas"],
+        has_old=r.from_release is not None,
+        min_replicas=n["min_replicas"],
+        surge=n["surge"],
+        gpus_new=n["gpus_new"],
+        gpus_old=n["gpus_old"],
+        wish=Wish(r.wish),
+        wish_at=r.wish_at,
+        wish_by=r.wish_by,
+        wish_why=r.wish_why,
+        skip_step=r.skip_step,
+        skip_by=r.skip_by,
+        resume_phase=Phase(r.resume_phase) if r.resume_phase else None,
+        cause=Cause(r.cause) if r.cause else None,
+        why=r.why,
+        approval=approval_of(r),
+        weight_old=old.weight if old else 0,
+        weight_new=new.weight if new else 0,
+        started=r.started_at is not None,
+        is_rollback=r.is_rollback,
+        start_deadline=timedelta(seconds=n["start_seconds"]),
+        back_deadline=timedelta(seconds=n["back_seconds"]),
+        patience=timedelta(seconds=n["patience_seconds"]),
+        drain=timedelta(seconds=n["drain_seconds"]),
+        soak=timedelta(seconds=n["soak_seconds"]),
+        limits=GateLimits(**n["limits"]),
+        memory=memory_from(r.memory),
+        old=str(r.from_release) if r.from_release else "nothing",
+        new=str(r.to_release),
+    )
+
+
+def approval_of(r: Rollout) -> Approval:
+    if r.change_id is None:
+        return Approval()
+    change = get_change(viewer(), r.change_id)
+    by = change.decider.email if change.decider else ""
+    return Approval(change.state, by, change.decision_reason)
+
+
+def viewer() -> Any:
+    return system_viewer("rollouts", (Permission.VIEW_FLEET, Permission.PROPOSE))
+
+
+def moved(r: Rollout) -> str:
+    """What was approved must be what is stored now, digest for digest."""
+    if r.change_id is None:
+        return ""
+    stored = {"manifests": r.manifests, "plan": r.plan, "steps": r.steps}
+    approved = get_change(viewer(), r.change_id).payload.get("manifest_digest")
+    if digest_json(stored) == r.manifest_digest == approved:
+        return ""
+    return "What was approved is not what would be applied: propose it again"
+
+
+def manifests_of(r: Rollout, old: Deployment | None) -> tuple[dict[str, Manifest], list[Manifest]]:
+    found = {"new": next(m for m in r.manifests if m["kind"] == "Deployment")}
+    if r.from_release:
+        found["old"] = (old.manifest if old else {}) or rendered(r, r.from_release)
+    return found, [m for m in r.manifests if m["kind"] != "Deployment"]
+
+
+def rendered(r: Rollout, release: Release) -> Manifest:
+    made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
+    return next(m for m in made if m["kind"] == "Deployment")
+
+
+def dry_run(view: View) -> str:
+    """Empty, or what the API server refuses for good."""
+    assert view.workloads is not None
+    deployment = placed(view.manifests["new"], replicas=0, fence=view.rollout.fence)
+    try:
+        for manifest in [*view.around, deployment]:
+            view.workloads.apply(manifest, dry_run=True)
+    except Permanent as error:
+        return error.message
+    return ""
+
+
+def look_around(view: View, outside: Outside, now: datetime) -> Seen:
+    r, state = view.rollout, view.state
+    assert view.workloads is not None
+    found = view.workloads.look(selector_of(r.service.name))
+    new = read_side(found, r.to_release.fingerprint)
+    old = read_side(found, r.from_release.fingerprint) if r.from_release else Side()
+    seen = Seen(old=old, new=new, window=window_of(r, state, now))
+    return replace(seen, probes=probe(view, seen, outside))
+
+
+def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
+    """What both releases answered since the present weight holds, or since the soak began."""
+    since = moment(state.memory.shifted_at)
+    if state.phase is Phase.SOAKING:
+        since = state.phase_since
+    elif state.phase not in WATCHED:
+        return None
+    if since is None:
+        return None
+    start, end = bounds_of(since, now)
+    return Window(
+        start=start,
+        end=end,
+        canary=traffic(r.service_id, r.to_release_id, start, end),
+        stable=traffic(r.service_id, r.from_release_id or -1, start, end),
+    )
+
+
+def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:
+    """Ask replicas that are loaded and not admitted; at the end of a way back the old ones too."""
+    r = view.rollout
+    proving = view.state.phase in GOING_BACK and seen.new.gone
+    asked: list[tuple[Pod, Release]] = [(p, r.to_release) for p in to_probe(seen.new)]
+    if r.from_release:
+        asked += [(p, r.from_release) for p in to_probe(seen.old, again=proving)]
+    view.answers = ask_all([p for p, _ in asked], r.service.name, outside)
+    return {pod.uid: judge(pod, view.answers[pod.uid], expected(release)) for pod, release in asked}
+
+
+def expected(release: Release) -> Expected:
+    return Expected(
+        fingerprint=release.fingerprint,
+        service=release.service.name,
+        max_model_len=0,
+        image=f"{release.image}@{release.image_digest}",
+    )
+
+
+def ask_all(pods: Iterable[Pod], service: str, outside: Outside) -> dict[str, Answers]:
+    found = list(pods)
+    if not found:
+        return {}
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        answers = pool.map(lambda p: outside.ask(f"{p.address}:{PORT}", service), found)
+        return {pod.uid: answer for pod, answer in zip(found, answers, strict=True)}

@@ -1,0 +1,27 @@
+"""What a pass reaches beyond the database, in one place, so that tests bring their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from fleet.clients import engine
+from fleet.clients.workloads import Workloads, open_workloads
+from fleet.models import Cluster
+from fleet.queries.clusters import access_of
+from fleet.rules.verify import Answers
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    connect: Callable[[Cluster], Workloads]
+    ask: Callable[[str, str], Answers]  # host:port, served model name
+    clock: Callable[[], datetime] = timezone.now
+
+
+def connect(cluster: Cluster) -> Workloads:
+    return open_workloads(access_of(cluster), cluster.namespace)
+
+
+REAL = Outside(connect=connect, ask=engine.ask)

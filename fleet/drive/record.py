@@ -1,0 +1,140 @@
+"""Record: the pass's result in one transaction, guarded by the claim. Lost claim: nothing."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from fleet.drive.act import writes
+from fleet.drive.evidence import store_probes, store_starts
+from fleet.drive.look import View, viewer
+from fleet.models import Deployment, GateResult, Release, Rollout, RolloutEvent, Service
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from fleet.rules.state import KEEP, Decision, Place
+from tenants.actions import audit, changes
+from tenants.errors import Conflict
+from tenants.nudge import nudge
+
+PUBLISH = "fleet.tasks.publish_routing"
+AUDITED = FINAL | {Phase.ABORTING, Phase.PREPARING, Phase.ROLLBACK_BLOCKED}
+
+
+def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> bool:
+    """Write phase, wanted state, timeline and samples. False: claim lost, all is dropped."""
+    with transaction.atomic():
+        if not Rollout.record(view.rollout.pk, claim, **columns(view, decision, now)):
+            transaction.set_rollback(True)
+            return False
+        changed = store_places(view, decision)
+        store_evidence(view, decision, changed, now)
+        if decision.phase in FINAL:
+            close(view, decision)
+        if changed or decision.admit:
+            nudge(PUBLISH)
+    return True
+
+
+def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:
+    r = view.rollout
+    moved = (d.phase, d.step) != (r.phase, r.step)
+    found: dict[str, Any] = {
+        "phase": d.phase.value,
+        "step": d.step,
+        "why": d.why,
+        "cause": d.cause.value if d.cause else "",
+        "resume_phase": d.resume_phase.value if d.resume_phase else "",
+        "memory": d.memory.as_json(),
+        "look_again": None if d.look_again is None else now + d.look_again,
+        "failures": 0,
+        "failure": "",
+    }
+    if moved:
+        found["phase_since"] = now
+    if r.started_at is None and writes(view, d):
+        found["started_at"] = now
+    if d.phase in FINAL:
+        found["ended_at"] = now
+    return found
+
+
+def store_places(view: View, d: Decision) -> dict[str, int]:
+    """The wanted state as rows; answers what changed, for the timeline."""
+    if d.want is None:
+        return {}
+    r = view.rollout
+    changed: dict[str, int] = {}
+    for which, release, place in (
+        ("old", r.from_release, d.want.old),
+        ("new", r.to_release, d.want.new),
+    ):
+        if release is not None:
+            changed |= store_place(view, which, release, place)
+    return changed
+
+
+def store_place(view: View, which: str, release: Release, place: Place) -> dict[str, int]:
+    r = view.rollout
+    manifest = view.manifests.get(which, {})
+    row, made = Deployment.objects.get_or_create(
+        service=r.service,
+        release=release,
+        cluster=r.cluster,
+        defaults={"name": manifest["metadata"]["name"], "manifest": manifest, "fence": r.fence},
+    )
+    replicas = row.replicas if place.replicas == KEEP else place.replicas or 0
+    changed: dict[str, int] = {}
+    if row.replicas != replicas:
+        changed[f"replicas_{which}"] = replicas
+    if row.weight != place.weight:
+        changed[f"weight_{which}"] = place.weight
+    if changed or made or not row.manifest:
+        row.replicas, row.weight, row.fence = replicas, place.weight, r.fence
+        row.manifest = row.manifest or manifest
+        row.save()
+    return changed
+
+
+def store_evidence(view: View, d: Decision, changed: dict[str, int], now: datetime) -> None:
+    r = view.rollout
+    moved = (d.phase, d.step) != (r.phase, r.step)
+    if moved or changed or d.admit:
+        detail: dict[str, Any] = dict(changed) | ({"cause": d.cause.value} if d.cause else {})
+        if d.admit:
+            detail["admitted"] = list(d.admit)
+        RolloutEvent.objects.create(
+            rollout=r, phase=d.phase.value, step=d.step, why=d.why, detail=detail
+        )
+    if moved and d.phase in AUDITED:
+        after = {"phase": d.phase.value, "step": d.step, "cause": d.cause.value if d.cause else ""}
+        before = {"phase": r.phase, "step": r.step, "manifest_digest": r.manifest_digest}
+        audit.record(viewer(), f"rollout.{d.phase}", r, before=before, after=after, why=d.why)
+    if d.reading:
+        kept = d.reading.as_json()
+        GateResult.objects.create(
+            rollout=r,
+            step=view.state.step,
+            window_start=d.reading.start,
+            window_end=d.reading.end,
+            verdict=kept["verdict"],
+            checks=kept["checks"],
+            why=d.reading.why,
+        )
+    store_probes(r.service, view.seen.probes, view.answers, now)
+    for side, release in ((view.seen.old, r.from_release), (view.seen.new, r.to_release)):
+        if release is not None:
+            admitted = [p for p in side.pods if p.uid in d.admit]
+            store_starts(r.service, r.cluster, release, admitted, now)
+
+
+def close(view: View, d: Decision) -> None:
+    """What only the end of a rollout writes."""
+    r = view.rollout
+    if d.phase is Phase.SUCCEEDED:
+        Service.objects.filter(pk=r.service_id).update(current_release=r.to_release)
+        nudge(PUBLISH)
+    if Phase(r.phase) in BEFORE_WRITES and r.change_id and view.state.approval.state == "waiting":
+        try:
+            changes.withdraw(viewer(), r.change_id, why=d.why)
+        except Conflict:
+            return  # decided in this moment: the rollout has ended all the same

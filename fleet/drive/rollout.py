@@ -1,0 +1,120 @@
+"""One pass over one rollout: claim, look, decide, act, record.
+
+The row is the truth. Effects come before the record, so each may happen twice: they are full
+applies. Whatever kills a worker in between, the next pass looks again and converges.
+"""
+
+import traceback
+import uuid
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from fleet.clients.errors import ClientError, Temporary
+from fleet.clients.workloads import Owned
+from fleet.drive.act import act
+from fleet.drive.look import View, load, look
+from fleet.drive.outside import REAL, Outside
+from fleet.drive.record import record
+from fleet.models import Rollout
+from fleet.rules.going_back import begin
+from fleet.rules.moves import stay
+from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase
+from fleet.rules.rollout import decide
+from fleet.rules.state import Decision
+
+log = structlog.get_logger(__name__)
+SHORTLY = timedelta(milliseconds=1)
+PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
+OPEN = [phase.value for phase in Phase if phase not in FINAL]
+
+
+def due_rollouts() -> list[int]:
+    """Open rollouts whose time has come and that nobody holds, those that wait longest first."""
+    free = Q(claim_until=None) | Q(claim_until__lt=Now())
+    rows = Rollout.objects.filter(free, phase__in=OPEN, look_again__lte=Now())
+    return list(rows.order_by("look_again").values_list("id", flat=True))
+
+
+def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
+    """Make one pass. Answers when to look again; None: final, or somebody else has the row."""
+    claim = Rollout.take_claim(rollout_id)
+    if claim is None:
+        return None
+    try:
+        return pass_over(rollout_id, claim, outside)
+    except Exception:  # the one supervisor: a poisoned row must not stop the others
+        park(rollout_id, claim)
+        raise
+
+
+def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta | None:
+    # No transaction is open from here on: the cluster may answer slowly.
+    now = outside.clock()
+    view = look(load(rollout_id), outside, now)
+    decision = decide(view.state, view.seen, now)
+    if not still_ours(rollout_id, claim):
+        log.info("claim lost, the pass is dropped", rollout=rollout_id)
+        return None
+    try:
+        act(view, decision, now)
+    except ClientError as error:
+        decision = hindered(view, decision, error, now)
+    if not record(view, decision, claim, now):
+        log.info("claim lost, the record is dropped", rollout=rollout_id)
+        return None
+    log.info("rollout", rollout=rollout_id, phase=decision.phase, step=decision.step)
+    return sooner(view) or decision.look_again
+
+
+def sooner(view: View) -> timedelta | None:
+    """A wish that came during the pass found the row taken: look again at once."""
+    r = view.rollout
+    newer = Rollout.objects.filter(pk=r.pk, phase__in=OPEN).exclude(
+        wish=r.wish, wish_by=r.wish_by, wish_why=r.wish_why, skip_by=r.skip_by
+    )
+    return SHORTLY if newer.update(look_again=Now()) else None
+
+
+def still_ours(rollout_id: int, claim: uuid.UUID) -> bool:
+    """A worker that was frozen must not write to the cluster any more."""
+    rows = Rollout.objects.filter(pk=rollout_id, claim=claim, claim_until__gt=Now())
+    return rows.exists()
+
+
+def hindered(view: View, decision: Decision, error: ClientError, now: datetime) -> Decision:
+    """The cluster did not do what was decided: wait, go back, or call a person."""
+    state = view.state
+    if isinstance(error, Temporary):
+        return stay(state, f"Tries again. {error.message}", memory=decision.memory)
+    if state.phase in GOING_BACK:
+        blocked = stay(state, f"Blocked, trying on. {error.message}", memory=decision.memory)
+        return _in_phase(blocked, Phase.ROLLBACK_BLOCKED)
+    cause = Cause.OWNERSHIP if isinstance(error, Owned) else Cause.INVALID
+    return begin(state, view.seen, now, cause, error.message)
+
+
+def _in_phase(decision: Decision, phase: Phase) -> Decision:
+    return Decision(
+        phase,
+        decision.step,
+        decision.why,
+        look_again=decision.look_again,
+        cause=decision.cause,
+        memory=decision.memory,
+    )
+
+
+def park(rollout_id: int, claim: uuid.UUID) -> None:
+    """Keep the traceback with the row, and wait longer each time; a wish wakes it at once."""
+    row = Rollout.objects.filter(pk=rollout_id).values_list("failures", flat=True).first() or 0
+    wait = PARKED[min(row, len(PARKED) - 1)]
+    Rollout.record(
+        rollout_id,
+        claim,
+        failures=F("failures") + 1,
+        failure=traceback.format_exc()[-8000:],
+        look_again=Now() + wait,
+    )
