@@ -58,8 +58,30 @@ class Reporter:
         print(json.dumps({"stage": "cluster", **fields, "elapsed": elapsed}), flush=True)
 
 
-def serve(sandbox: Sandbox, report: Reporter, stopping: list[int]) -> None:
+class Stopping(BaseException):
+    """A signal came before the cluster was ready. No Exception: nothing on the way may catch it."""
+
+
+class Signals:
+    """SIGTERM and SIGINT: end a start at once, or the service at its next look."""
+
+    def __init__(self) -> None:
+        self.received = self._serving = False
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, self._on_signal)
+
+    def serving(self) -> None:
+        self._serving = True
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        first, self.received = not self.received, True
+        if first and not self._serving:
+            raise Stopping
+
+
+def serve(sandbox: Sandbox, report: Reporter, signals: Signals) -> None:
     """Until a signal comes; keeps the console's token fresh."""
+    signals.serving()
     cluster = sandbox.cluster
     report.line(
         state="ready",
@@ -71,7 +93,7 @@ def serve(sandbox: Sandbox, report: Reporter, stopping: list[int]) -> None:
         nodes=[name for pool in sandbox.config.pools for name in pool.node_names()],
     )
     renewed = time.monotonic()
-    while not stopping:
+    while not signals.received:
         time.sleep(0.5)
         sandbox.check()
         if time.monotonic() - renewed > TOKEN_CHECK:
@@ -79,26 +101,29 @@ def serve(sandbox: Sandbox, report: Reporter, stopping: list[int]) -> None:
             renewed = time.monotonic()
 
 
-def main() -> int:
-    args, report, stopping = parse_args(), Reporter(), list[int]()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sig, lambda number, _frame: stopping.append(number))
+def run(args: argparse.Namespace, report: Reporter, signals: Signals) -> None:
+    config = SandboxConfig(
+        args.data,
+        args.bin or build.ensure(build.JsonLines()),
+        pools=chosen_pools(args),
+        namespaces=args.namespace or ["models"],
+        backoff=args.backoff,
+        backoff_max=args.backoff_max,
+    )
+    sandbox = Sandbox(config)
     try:
-        binaries = args.bin or build.ensure(build.JsonLines())
-        config = SandboxConfig(
-            args.data,
-            binaries,
-            pools=chosen_pools(args),
-            namespaces=args.namespace or ["models"],
-            backoff=args.backoff,
-            backoff_max=args.backoff_max,
-        )
-        sandbox = Sandbox(config)
-        try:
-            sandbox.start(report.step)
-            serve(sandbox, report, stopping)
-        finally:
-            sandbox.stop()
+        sandbox.start(report.step)
+        serve(sandbox, report, signals)
+    finally:
+        sandbox.stop()
+
+
+def main() -> int:
+    args, report, signals = parse_args(), Reporter(), Signals()
+    try:
+        run(args, report, signals)
+    except Stopping:
+        pass  # it was asked for
     except (build.BuildFailed, AlreadyRunning, RuntimeError, TimeoutError) as exc:
         report.line(state="failed", error=str(exc))
         return 1

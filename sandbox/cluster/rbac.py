@@ -35,6 +35,7 @@ CONSOLE_NAMESPACE_RULES = [
 ]
 # ...and in the cluster: read the inventory, nothing else.
 CONSOLE_CLUSTER_RULES = [
+    rule([""], ["pods"], ["list"]),  # whose are the GPUs that are taken
     rule([""], ["nodes", "namespaces"], READ),
     rule(["scheduling.k8s.io"], ["priorityclasses"], READ),
     rule(["resource.k8s.io"], ["resourceslices", "deviceclasses"], READ),

@@ -73,3 +73,15 @@ def test_it_goes_on_with_its_state_and_leaves_no_orphan(tmp_path: Path):
         process.terminate()
         assert process.wait(30) == 0
         assert not any(map(is_alive, ours))
+
+
+def test_it_stops_at_once_while_it_starts(tmp_path: Path):
+    argv = [sys.executable, "-m", "sandbox.cluster", "--data", str(tmp_path), "--nodes", "1"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        steps = (json.loads(line) for line in process.stdout)
+        assert next(s for s in steps if s.get("step") == "certificates")
+        ours = set(until("first child", lambda: descendants(process.pid)))
+        process.terminate()
+        assert process.wait(20) == 0
+        assert not any(map(is_alive, ours))

@@ -44,7 +44,7 @@ def test_it_has_priorities_that_put_production_first(cluster: RunningCluster):
     "path",
     [
         f"/api/v1/namespaces/{NAMESPACE}/secrets",
-        "/api/v1/namespaces/default/pods",
+        "/api/v1/namespaces/default/configmaps",
         "/apis/rbac.authorization.k8s.io/v1/clusterroles",
         "/api/v1/namespaces/sandbox-system/serviceaccounts",
     ],
