@@ -1,5 +1,9 @@
 """REST API of `billing`, below /api/v1/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from billing.api.ingest import IngestView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("usage/events", IngestView.as_view()),
+]

@@ -1,0 +1,99 @@
+"""The ingest door for gateways: a batch of CloudEvents in, a receipt out."""
+
+import zlib
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.actions.ingest import BatchTooLarge, ingest
+from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
+from tenants.api.base.views import ConsoleView
+
+LARGEST_BODY = 32 * 1024 * 1024
+MEDIA_TYPES = (CloudEventsBatchParser.media_type, StrictJSONParser.media_type)
+
+
+class QuarantinedOut(serializers.Serializer[Any]):
+    id = serializers.CharField(allow_blank=True, help_text="As given; empty when there was none")
+    reason = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ReceiptOut(serializers.Serializer[Any]):
+    accepted = serializers.IntegerField()
+    duplicates = serializers.IntegerField(help_text="Known ids with the same content")
+    quarantined = QuarantinedOut(many=True)
+
+
+class CloudEventIn(serializers.Serializer[Any]):
+    specversion = serializers.ChoiceField(["1.0"])
+    id = serializers.UUIDField(help_text="The request's id; unique within the credential")
+    source = serializers.CharField()
+    type = serializers.ChoiceField(["quartermaster.usage.v1"])
+    time = serializers.DateTimeField()
+    data = serializers.DictField(help_text="A usage event, schema 1")
+
+
+class IngestView(ConsoleView):
+    """The action opens its own scope: a usage source speaks for all tenants."""
+
+    parser_classes = [CloudEventsBatchParser, StrictJSONParser]
+
+    @extend_schema(
+        operation_id="usage_events_ingest",
+        request={MEDIA_TYPES[0]: CloudEventIn(many=True)},
+        responses={200: ReceiptOut},
+    )
+    def post(self, request: Request) -> Response:
+        """Store a batch of up to 10,000 usage events, each once. Bad ones do not stop the rest."""
+        receipt = ingest(self.viewer, body_of(request), now=timezone.now())
+        return Response(
+            {
+                "accepted": receipt.accepted,
+                "duplicates": receipt.duplicates,
+                "quarantined": [
+                    {"id": r.event_id, "reason": r.reason.value, "detail": r.detail[:500]}
+                    for r in receipt.quarantined
+                ],
+            }
+        )
+
+
+def body_of(request: Request) -> bytes:
+    """The raw body: reading it as DRF does would parse every event twice."""
+    if (request.content_type or "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
+        raise UnsupportedMediaType(request.content_type or "")
+    try:
+        body = request._request.body
+    except RequestDataTooBig as error:
+        raise too_large() from error
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return body
+    if encoding != "gzip":
+        raise ParseError(f"Content-Encoding {encoding[:40]!r} is not known here; send gzip or none")
+    return unzip(body)
+
+
+def unzip(body: bytes) -> bytes:
+    """Unpack no more than the largest body: a small file may hold a huge one."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, LARGEST_BODY + 1)
+    except zlib.error as error:
+        raise ParseError(f"The body is not gzip: {error}") from error
+    if len(plain) > LARGEST_BODY:
+        raise too_large()
+    if not unpacker.eof:
+        raise ParseError("The gzip body ends too early")
+    return plain
+
+
+def too_large() -> BatchTooLarge:
+    return BatchTooLarge(f"A body has at most {LARGEST_BODY} bytes; send fewer events at once")

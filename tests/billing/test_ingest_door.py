@@ -1,0 +1,94 @@
+"""The door over HTTP: credentials, bodies, encodings."""
+
+import gzip
+import json
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import UsageEvent
+from tenants.base.scope import fleet_scope
+from tenants.models import UsageSource
+from tenants.rules.secrets import Kind, compose, digest
+from tests.billing.factories import batch, usage
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/usage/events"
+TYPE = "application/cloudevents-batch+json"
+SECRET = compose(Kind.USAGE_SOURCE, "gateway1", "x" * 43)
+
+
+@pytest.fixture
+def source():
+    return UsageSource.objects.create(name="gw", public_id="gateway1", digest=digest(SECRET))
+
+
+@pytest.fixture
+def send(source):
+    def send(body, *, secret=SECRET, content_type=TYPE, **headers):
+        return Client().post(
+            URL,
+            body,
+            content_type=content_type,
+            headers={"Authorization": f"Bearer {secret}"} | headers,
+        )
+
+    return send
+
+
+def test_it_takes_a_batch(acme, send):
+    body = batch(usage(acme, at=timezone.now()))
+    answer = send(body)
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": 1, "duplicates": 0, "quarantined": []}
+    assert send(body).json()["duplicates"] == 1
+
+
+def test_it_takes_a_gzip_body(acme, send):
+    body = gzip.compress(batch(usage(acme, at=timezone.now())))
+    assert send(body, **{"Content-Encoding": "gzip"}).json()["accepted"] == 1
+
+
+def test_it_names_what_went_to_quarantine(acme, send):
+    data = usage(acme, at=timezone.now(), tenant_id=999_999)
+    (bad,) = send(batch(data)).json()["quarantined"]
+    assert (bad["id"], bad["reason"]) == (data["request_id"], "unknown_tenant")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"{", {}, 400),
+        (b"{}", {}, 400),
+        (b"\xff", {}, 400),
+        (b"[]", {"Content-Encoding": "br"}, 400),
+        (b"[]", {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"[]")[:-6], {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b" " * 40_000_000), {"Content-Encoding": "gzip"}, 413),
+        (json.dumps([1] * 10_001).encode(), {}, 413),
+        (b"[" + b" " * (33 * 1024 * 1024) + b"]", {}, 413),
+    ],
+)
+def test_it_refuses_what_it_cannot_read_as_a_problem(send, body, headers, status):
+    answer = send(body, **headers)
+    assert answer.status_code == status
+    assert answer["Content-Type"].startswith("application/problem+json")
+    assert answer.json()["status"] == status
+
+
+def test_it_refuses_another_media_type(send):
+    assert send(b"[]", content_type="text/plain").status_code == 415
+
+
+@pytest.mark.parametrize("secret", ["", "qms_gateway1_" + "y" * 43, "qmk_gateway1_" + "x" * 43])
+def test_it_opens_to_usage_sources_only(acme, send, secret):
+    answer = send(batch(usage(acme, at=timezone.now())), secret=secret)
+    assert answer.status_code == 401
+    with fleet_scope():
+        assert not UsageEvent.objects.exists()
+
+
+def test_it_refuses_a_revoked_source(acme, source, send):
+    UsageSource.objects.update(revoked_at=timezone.now())
+    assert send(batch(usage(acme, at=timezone.now()))).status_code == 401
