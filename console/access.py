@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from tenants.base.scope import scope_of
-from tenants.errors import ConsoleError
+from tenants.errors import ConsoleError, Invalid
 from tenants.queries.access import viewer_of_secret, viewer_of_user
 from tenants.rules.access import Viewer
 
@@ -60,11 +60,24 @@ class ViewerMiddleware:
         if viewer is None or getattr(view, "own_scope", False):
             return None
         structlog.contextvars.bind_contextvars(actor=viewer.email)
+        if has_nul(request):
+            return refused(request, Invalid("A NUL character is part of no name and no text"))
         try:
             with scope_of(viewer):
                 return view(request, *args, **kwargs)
         except ConsoleError as refusal:
             return refused(request, refusal)
+
+
+def has_nul(request: HttpRequest) -> bool:
+    """In the address or a form: PostgreSQL has no such text, so it would fail deep inside.
+
+    The API refuses it by itself, as a problem document.
+    """
+    if request.path.startswith("/api/"):
+        return False
+    given = [*request.GET.lists(), *request.POST.lists()]
+    return any("\x00" in value for _, values in given for value in values)
 
 
 def own_scope(view: V) -> V:

@@ -85,11 +85,29 @@ WORDS: dict[str, dict[str, Word]] = {
         "unknown": UNKNOWN,
     },
     "health": {
+        "empty": _over("Nothing yet"),
         "healthy": Word("ok", "circle-check", "Healthy"),
         "degraded": Word("bad", "alert-octagon", "Degraded"),
         "down": Word("bad", "circle-x", "Down"),
         "idle": _over("Idle"),
         "unknown": UNKNOWN,
+    },
+    "plan": {
+        "surge_canary": Word("info", "rocket", "Surge canary"),
+        "replace": Word("info", "rotate", "Replace in place"),
+    },
+    "answer": {
+        "possible": Word("ok", "circle-check", "Possible"),
+        "needs_consent": Word("warn", "alert-triangle", "Needs consent"),
+        "not_now": Word("bad", "ban", "Not now"),
+        "never": Word("bad", "ban", "Never fits"),
+    },
+    "fate": {
+        "serving": Word("ok", "circle-check", "Serving"),
+        "trying": _moving("Rolling out"),
+        "succeeded": _over("Served before"),
+        "rolled_back": Word("warn", "arrow-back-up", "Rolled back"),
+        "unused": Word("mute", "circle", "Never rolled out"),
     },
     "change": {
         "waiting": Word("warn", "user-check", "Waiting"),
@@ -132,6 +150,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "closed": _over("Closed"),
     },
     "key": {
+        "live": Word("ok", "circle-check", "Live"),
         "active": Word("ok", "circle-check", "Active"),
         "expiring": Word("warn", "alarm", "Expires soon"),
         "expired": _over("Expired"),

@@ -60,3 +60,16 @@ def state_of(key: ApiKey, now: datetime) -> str:
 
 def unused_first(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     return rows.order_by(F("last_used_at").asc(nulls_first=True), "id")
+
+
+def search(rows: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
+    """By the key's name or public id, its application or its tenant."""
+    if not text:
+        return rows
+    public_id = text.removeprefix("qmk_")[:8]
+    return rows.filter(
+        Q(name__icontains=text)
+        | Q(public_id=public_id)
+        | Q(application__slug__icontains=text)
+        | Q(tenant__slug__icontains=text)
+    )

@@ -51,3 +51,9 @@ def quota_changes(viewer: Viewer, tenant: Tenant, *, limit: int = 20) -> list[Qu
     viewer.require(Permission.VIEW, tenant.pk)
     rows = Quota.objects.filter(tenant=tenant).select_related("application")
     return list(rows.order_by("-valid_from")[:limit])
+
+
+def narrow(rows: QuerySet[Quota], *, tenant: str = "", model: str = "") -> QuerySet[Quota]:
+    if tenant:
+        rows = rows.filter(tenant__slug__icontains=tenant)
+    return rows.filter(model__icontains=model) if model else rows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, DecimalField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Length, Now
 
 from tenants.errors import Forbidden, NotFound
 from tenants.models import ApiKey, Application, ModelGrant, Quota, Tenant
@@ -149,3 +149,18 @@ def _narrow_by_policy(rows: QuerySet[Tenant], policy: str) -> QuerySet[Tenant]:
     if policy == "residency":
         return rows.exclude(residency=[])
     return rows
+
+
+def find_tenants(viewer: Viewer, text: str) -> QuerySet[Tenant]:
+    """For the palette: by short or long name, the best match first."""
+    named = Q(slug__icontains=text) | Q(name__icontains=text)
+    return visible_tenants(viewer).filter(named).order_by(Length("slug"), "slug")
+
+
+def find_applications(viewer: Viewer, text: str) -> QuerySet[Application]:
+    require_some_view(viewer)
+    rows = Application.objects.select_related("tenant")
+    if not viewer.is_fleet:
+        rows = rows.filter(tenant__in=viewer.tenant_ids)
+    named = Q(slug__icontains=text) | Q(name__icontains=text)
+    return rows.filter(named).order_by(Length("slug"), "slug", "tenant__slug")

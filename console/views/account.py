@@ -1,0 +1,78 @@
+"""One's own account: access tokens, and what one did."""
+
+from datetime import timedelta
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from console.access import ViewerRequest
+from console.forms import explain
+from console.forms.people import TokenForm
+from console.once import new_ticket, show_secret, use_ticket
+from tenants.actions import tokens as actions
+from tenants.base.scope import fleet_scope
+from tenants.errors import ConsoleError
+from tenants.queries import audit
+from tenants.queries import people as queries
+
+
+@require_GET
+def tokens(request: ViewerRequest) -> HttpResponse:
+    now = timezone.now()
+    rows = queries.list_tokens(request.viewer)
+    found = [{"token": t, "state": queries.token_state(t, now)} for t in rows[:200]]
+    return render(request, "account/tokens.html", {"found": found})
+
+
+@require_http_methods(["GET", "POST"])
+def new_token(request: ViewerRequest) -> HttpResponse:
+    viewer = request.viewer
+    allowed = actions.grantable(viewer)
+    form = TokenForm(request.POST or None, allowed=allowed, initial={"once": new_ticket()})
+    if request.method == "POST" and form.is_valid():
+        claim = use_ticket(request)
+        given = form.cleaned_data
+        try:
+            token, secret = actions.create_token(
+                viewer,
+                name=given["name"],
+                permissions=given["permissions"],
+                lifetime=timedelta(days=min(given["days"], 100_000)),
+            )
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            return show_secret(
+                request,
+                claim,
+                title=f"The token {token.name}",
+                secret=secret,
+                note=f"Send it as “Authorization: Bearer …” to {request.get_host()}/api/v1/.",
+                back=reverse("tokens"),
+            )
+    status = 422 if form.errors else 200
+    return render(request, "account/token_new.html", {"form": form}, status=status)
+
+
+@require_POST
+def revoke_token(request: ViewerRequest, token: str) -> HttpResponse:
+    revoked = actions.revoke_token(request.viewer, token, why=request.POST.get("why", ""))
+    messages.success(request, f"{revoked} is revoked and refused from now on")
+    if revoked.user_id != request.viewer.user_id:
+        return redirect("person", user_id=revoked.user_id)
+    return redirect("tokens")
+
+
+@require_GET
+def activity(request: ViewerRequest) -> HttpResponse:
+    """What the viewer did, also where he may not look any more."""
+    with fleet_scope():
+        rows = audit.own_events(request.viewer)
+        page = Paginator(rows, 50).get_page(request.GET.get("page"))
+        page.object_list = list(page.object_list)
+        return render(request, "account/activity.html", {"page": page})
