@@ -237,8 +237,9 @@
     // A signed-out session answers with the sign-in page: go there as a whole.
     if (!ev.detail.serverResponse.includes(`id="${el.id}"`)) { ev.detail.shouldSwap = false; if (ev.detail.xhr.status === 200) location.reload(); return; }
     const focus = el.contains(document.activeElement) && document.activeElement !== el ? pathOf(document.activeElement, el) : null;
+    const head = document.getElementById("page-head"); // may be swapped along
     kept = {
-      id: el.id, focus, tag: document.activeElement.tagName,
+      id: el.id, focus, head: head && head.contains(document.activeElement) && document.activeElement !== head ? pathOf(document.activeElement, head) : null, tag: document.activeElement.tagName,
       scrolls: [...el.querySelectorAll(".tw,.log,.h-scroll")].map((s) => [s.scrollLeft, s.scrollTop]),
       twins: [...el.querySelectorAll("[data-twin]")].map((t) => t.dataset.mode),
       open: [...el.querySelectorAll("details")].map((t) => t.open),
@@ -251,7 +252,7 @@
       el.querySelectorAll(".tw,.log,.h-scroll").forEach((s, i) => { if (kept.scrolls[i]) [s.scrollLeft, s.scrollTop] = kept.scrolls[i]; });
       el.querySelectorAll("details").forEach((t, i) => { if (kept.open[i] !== undefined) t.open = kept.open[i]; });
       el.querySelectorAll("[data-twin]").forEach((t, i) => { const b = kept.twins[i] && t.querySelector(`[data-view="${kept.twins[i]}"]`); if (b) show(b); });
-      const target = kept.focus && follow(kept.focus, el);
+      const target = kept.focus ? follow(kept.focus, el) : kept.head && document.activeElement === document.body && follow(kept.head, document.getElementById("page-head"));
       if (target && target.tagName === kept.tag) target.focus({ preventScroll: true });
       kept = null;
       prepare(el);

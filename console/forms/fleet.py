@@ -27,7 +27,7 @@ class ClusterForm(forms.Form):
         label="Kubeconfig",
         required=False,
         widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false", "autocomplete": "off"}),
-        help_text="With the token of the account below. Kept encrypted, never shown again."
+        help_text="With the token of that account. Kept encrypted, never shown again."
         " Commands (exec plugins) and switched-off TLS checks are refused.",
     )
     hosted = forms.BooleanField(label="Managed by somebody else (hosted)", required=False)

@@ -62,6 +62,12 @@ def pill(axis: str, value: object, text: str = "") -> SafeString:
 
 
 @register.simple_tag
+def status_word(axis: str, value: object) -> str:
+    """The word alone, where no picture fits: options of a select box."""
+    return word(axis, value).text
+
+
+@register.simple_tag
 def tone_pill(tone: str, name: str, text: str) -> SafeString:
     return _word(Word(tone, name, text), "pill", "")
 
@@ -244,8 +250,10 @@ def sort(context: template.Context, key: str, label: str, css: str = "") -> dict
 
 
 @register.simple_tag(takes_context=True)
-def live(context: template.Context, name: str, every: int = 5) -> SafeString:
+def live(context: template.Context, name: str, every: int = 5, also: str = "") -> SafeString:
     """Attributes that make an element refetch itself: `<div {% live "replicas" %}>`.
+
+    `also` names a second element that is taken from the same answer, such as "page-head".
 
     The element is cut out of the same page's next rendering. Focus, scroll positions and open
     twins survive; nothing is replaced while somebody types, selects or has a dialog open.
@@ -253,8 +261,9 @@ def live(context: template.Context, name: str, every: int = 5) -> SafeString:
     request: HttpRequest = context["request"]
     return format_html(
         'id="{0}" data-live hx-get="{1}" hx-trigger="every {2}s" hx-select="#{0}" '
-        'hx-swap="outerHTML" hx-target="this" hx-disinherit="*"',
+        'hx-swap="outerHTML" hx-target="this" hx-disinherit="*"{3}',
         name,
         request.get_full_path(),
         every,
+        format_html(' hx-select-oob="#{}"', also) if also else "",
     )

@@ -1,5 +1,7 @@
 """What waits for a person who did not ask for it, and what was decided."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -7,9 +9,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from console.confirm import require_typed
+from console.manifests import as_yaml, shown
+from fleet.queries import rollouts as rollout_queries
+from fleet.queries.releases import compare_releases
 from tenants.actions import changes as actions
 from tenants.queries import changes as queries
-from tenants.rules.access import Permission
+from tenants.rules.access import Permission, Viewer
 
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
 
@@ -28,18 +33,38 @@ def index(request: HttpRequest) -> HttpResponse:
 def show(request: HttpRequest, change_id: int) -> HttpResponse:
     change = queries.get_change(request.viewer, change_id)
     viewer = request.viewer
-    return render(
-        request,
-        "approvals/show.html",
-        {
-            "change": change,
-            "is_waiting": change.state == queries.WAITING,
-            "is_own": change.requester_id == viewer.user_id,
-            "may_decide": viewer.may(Permission.APPROVE) and change.requester_id != viewer.user_id,
-            "may_withdraw": viewer.may(Permission.PROPOSE),
-            "typed": change.title.split()[0],
-        },
-    )
+    is_own = change.requester_id == viewer.user_id
+    context = {
+        "change": change,
+        "is_waiting": change.state == queries.WAITING,
+        "is_own": is_own,
+        "may_decide": viewer.may(Permission.APPROVE) and not is_own,
+        "may_withdraw": viewer.may(Permission.PROPOSE),
+        "typed": name_of(change.title),
+        "payload": as_yaml(change.payload),
+    }
+    if change.kind == "rollout":
+        context |= rollout_context(viewer, change.target_id)
+    return render(request, "approvals/show.html", context)
+
+
+def rollout_context(viewer: Viewer, rollout_id: int) -> dict[str, Any]:
+    """What the change does: the plan as it was frozen, the difference, the manifests."""
+    detail = rollout_queries.get_rollout(viewer, rollout_id)
+    context: dict[str, Any] = {
+        "rollout": detail,
+        "manifests": shown(detail.manifests),
+        "steps": detail.steps,
+        "soak_seconds": detail.numbers.get("soak_seconds"),
+    }
+    if detail.old:
+        context["diff"] = compare_releases(viewer, detail.old.release_id, detail.new.release_id)
+    return context
+
+
+def name_of(title: str) -> str:
+    """The word to type before approving: the object's name, with which a title begins."""
+    return (title.split() or [""])[0].rstrip(":")
 
 
 @require_POST
@@ -48,7 +73,7 @@ def decide(request: HttpRequest, change_id: int) -> HttpResponse:
     change = queries.get_change(request.viewer, change_id)
     approve = request.POST.get("verdict") == "approve"
     if approve:
-        require_typed(request, change.title.split()[0])
+        require_typed(request, name_of(change.title))
     actions.decide(
         request.viewer,
         change_id,

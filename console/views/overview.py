@@ -15,6 +15,7 @@ from console.progress import read_progress
 from console.ranges import TimeRange, read_range
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import overview as queries
+from fleet.queries import rollouts as rollout_queries
 from fleet.queries.services import Health
 from tenants.rules.access import Permission, Viewer
 
@@ -72,6 +73,7 @@ def index(request: HttpRequest) -> HttpResponse:
     before = TimeRange(span.start - DAY, span.end - DAY, "", "", "")
     rows = outcome_rows(viewer, span, before)
     progress = read_progress(settings.QM_UP_FILE)
+    sees_fleet = viewer.may(Permission.VIEW_FLEET)
     gpus = total_gpus(found.clusters)
     context = {
         "range": span,
@@ -84,8 +86,9 @@ def index(request: HttpRequest) -> HttpResponse:
         "services": found.services,
         "healthy": sum(s.health is Health.HEALTHY for s in found.services),
         "clusters": found.clusters,
-        "sees_fleet": viewer.may(Permission.VIEW_FLEET),
+        "sees_fleet": sees_fleet,
         "may_propose": viewer.may(Permission.PROPOSE),
+        "rollouts": rollout_queries.list_rollouts(viewer, only_open=True) if sees_fleet else (),
         "progress": None if progress is None or progress.is_over else progress,
         "progress_is_stale": bool(progress and progress.is_stale(now)),
     }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.console.scene import PASSWORD, make_scene
-from tests.plugins.database import Seeds
+from tests.plugins.database import Seeds, superuser
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "artifacts" / "browser"
@@ -98,6 +99,12 @@ def chromium(console_url: str) -> Iterator[Browser]:
         browser.close()
 
 
+def observe_again() -> None:
+    """No observer runs here: keep the picture of one cluster fresh, the other one lost."""
+    with superuser() as server:
+        server.execute("UPDATE cluster SET observed_at = now() WHERE trouble = ''")
+
+
 Visitor = Callable[..., "Visit"]
 
 
@@ -120,9 +127,16 @@ class Visit:
             self.complaints.append(f"{response.status} from {response.url}")
 
 
+@pytest.fixture(scope="package")
+def sessions() -> dict[str, Any]:
+    """Cookies of people who signed in once; the sign-in page has tests of its own."""
+    return {}
+
+
 @pytest.fixture
-def visitor(chromium: Browser, console_url: str) -> Iterator[Visitor]:
+def visitor(chromium: Browser, console_url: str, sessions: dict[str, Any]) -> Iterator[Visitor]:
     """Make a page in its own session: `visitor(theme="dark", width=390, user="olga")`."""
+    observe_again()
     open_contexts: list[BrowserContext] = []
 
     def make(*, theme: str = "light", width: int = 1440, user: str | None = "olga") -> Visit:
@@ -131,6 +145,7 @@ def visitor(chromium: Browser, console_url: str) -> Iterator[Visitor]:
             color_scheme=theme,
             viewport={"width": width, "height": 1000},
             reduced_motion="reduce",
+            storage_state=sessions.get(user or ""),
         )
         context.add_init_script(
             "window.violations = [];"
@@ -139,8 +154,10 @@ def visitor(chromium: Browser, console_url: str) -> Iterator[Visitor]:
         )
         open_contexts.append(context)
         visit = Visit(context.new_page())
-        if user:
+        if user and user not in sessions:
             sign_in(visit.page, user)
+            sessions[user] = context.storage_state()
+            visit.complaints.clear()
         return visit
 
     yield make

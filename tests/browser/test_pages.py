@@ -11,31 +11,23 @@ from tests.browser.registry import PAGES
 
 pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+LOOKS = (("light", "light", 1440), ("dark", "dark", 1440), ("phone", "light", 390))
 SEVERE = ("serious", "critical")
 DRAWN = "[...document.querySelectorAll('[data-drawn]')].every(e => e.querySelector('.main-svg'))"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_it_shows_the_page_without_a_fault(
-    name: str, theme: str, visitor: Visitor, scene: SimpleNamespace
-):
-    visit = visitor(theme=theme)
-    open_page(visit, PAGES[name](scene))
-    picture(visit.page, f"{name}-{theme}")
-    assert visit.complaints == []
-    assert visit.page.evaluate("window.violations") == []
-    assert severe_findings(visit.page) == []
-    assert overhang(visit.page) == 0
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_it_fits_a_phone(name: str, visitor: Visitor, scene: SimpleNamespace):
-    visit = visitor(width=390)
-    open_page(visit, PAGES[name](scene))
-    picture(visit.page, f"{name}-phone")
-    assert overhang(visit.page) == 0
-    assert severe_findings(visit.page) == []
+def test_it_shows_the_page_without_a_fault(name: str, visitor: Visitor, scene: SimpleNamespace):
+    """Light and dark on a desk, light on a phone: no complaint, no axe finding, no overhang."""
+    visit = visitor()
+    for look, theme, width in LOOKS:
+        visit.page.emulate_media(color_scheme=theme)
+        visit.page.set_viewport_size({"width": width, "height": 1000})
+        open_page(visit, PAGES[name](scene))
+        picture(visit.page, f"{name}-{look}")
+        found = severe_findings(visit.page)
+        assert (look, visit.complaints, violations(visit.page), found) == (look, [], [], [])
+        assert (look, overhang(visit.page)) == (look, 0)
 
 
 def open_page(visit: Visit, address: str) -> None:
@@ -43,7 +35,10 @@ def open_page(visit: Visit, address: str) -> None:
     assert answer is not None and answer.status == 200, f"{address} answered {answer.status}"
     if visit.page.locator("[data-fig]").count():
         visit.page.wait_for_function(DRAWN)
-    visit.page.wait_for_load_state("networkidle")
+
+
+def violations(page: Page) -> list[str]:
+    return page.evaluate("window.violations")
 
 
 def severe_findings(page: Page) -> list[str]:

@@ -31,7 +31,7 @@ from tenants.models import ChangeRequest, RoleBinding, Tenant, User
 PASSWORD = "correct horse battery staple"
 GPUS = (("h200-sxm", 8), ("l40s", 4))
 CHECKS = [
-    {"metric": "error_ratio", "unit": "ratio", "canary": 0.0018, "stable": 0.0021, "limit": 0.005,
+    {"metric": "error_ratio", "unit": "share", "canary": 0.0018, "stable": 0.0021, "limit": 0.005,
      "samples": 1447, "needed": 1500, "verdict": "inconclusive"},
     {"metric": "ttft_p95", "unit": "ms", "canary": 830.0, "stable": 860.0, "limit": 946.0,
      "samples": 1412, "needed": 1500, "verdict": "inconclusive"},
@@ -67,6 +67,7 @@ class Scene:
         self.lost = self.make_cluster("fra-1", "eu-central", self.ago(12), "connection refused")
         self.services = [self.service(i) for i in range(services)]
         self.rollouts = self.make_rollouts()
+        self.spare = self.release(self.services[0], 3)
         self.traffic()
         self.finding()
         return SimpleNamespace(
@@ -74,6 +75,7 @@ class Scene:
             mallory=self.people["mallory"], tenants=self.tenants, cluster=self.cluster,
             lost=self.lost, services=self.services, rollouts=self.rollouts,
             releases=[s.current_release for s in self.services], change=self.change,
+            spare=self.spare,
         )  # fmt: skip
 
     def person(self, name: str, role: str, tenant: Tenant | None = None) -> User:
@@ -191,7 +193,7 @@ class Scene:
             ready_at=None, probe_passes=0,
         )  # fmt: skip
         self.change = ChangeRequest.objects.create(
-            kind="rollout", target_id=made["waiting"].pk, title="code-large r1 → r2",
+            kind="rollout", target_id=made["waiting"].pk, title="code-large: r1 to r2",
             payload={"rollout": made["waiting"].pk, "manifests": []}, digest="d" * 64,
             reason="Longer answers", requester=self.people["olga"],
             expires_at=self.now + timedelta(hours=4),
@@ -266,4 +268,18 @@ class Scene:
         )  # fmt: skip
 
 
-PLAN: dict[str, object] = {}
+PLAN = {
+    "plan": {
+        "kind": "surge_canary", "answer": "possible", "surge": 1, "gpus_on_top": 2,
+        "why": "2 h200-sxm on top, 12 free: 1 of 2 replicas at a time, never below 100 %",
+        "gpus_free": 12, "gpus_claimed": 0, "gpus_missing": 0, "min_replicas": 2,
+        "min_percent": 100.0, "finish_seconds": 5400.0, "traffic_back_seconds": 5.0,
+        "full_back_seconds": 5.0,
+        "unmeasured": ["cold start of the new release: 0 starts seen"],
+    },
+    "numbers": {
+        "old_replicas": 2, "min_replicas": 2, "surge": 1, "gpus_new": 2, "gpus_old": 2,
+        "product": "h200-sxm", "start_seconds": 600, "back_seconds": 600, "patience_seconds": 60,
+        "drain_seconds": 120, "soak_seconds": 1800, "limits": {},
+    },
+}  # fmt: skip

@@ -108,7 +108,7 @@ def test_it_keeps_prices_that_somebody_else_published(made):
         assert read_books() == first
     prices = first["USD"][0].prices
     assert prices["chat-small", "prompt", "batch"] * 2 == prices["chat-small", "prompt", ""]
-    assert prices["chat-small", "prompt", ""] == Decimal("0.000002")
+    assert prices["chat-small", "prompt", ""] == Decimal("0.0000005")
 
 
 def test_the_command_writes_the_file_for_its_user_only(tmp_path, capsys):

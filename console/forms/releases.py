@@ -1,0 +1,141 @@
+"""The form of a release. Its sentences come from the action: what is pinned is a rule."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from fleet.queries.releases import ReleaseDetail
+from fleet.rules.release import Probes, Resources
+
+MODEL_FIELDS = (
+    "label", "commit", "tokenizer_commit", "code_commit", "chat_template_digest", "licence",
+)  # fmt: skip
+LINES = {"rows": 5, "spellcheck": "false", "autocomplete": "off"}
+
+
+class ReleaseForm(forms.Form):
+    service_id = forms.TypedChoiceField(label="Service", coerce=int)
+    note = forms.CharField(
+        label="Note", max_length=300, required=False, help_text="Why this release exists."
+    )
+    model = forms.CharField(
+        label="Model", max_length=200, help_text="org/model, or a path inside the image."
+    )
+    commit = forms.CharField(
+        label="Commit of the weights",
+        max_length=71,
+        help_text="40 hexadecimal digits, or sha256:… of an artifact. A branch is refused.",
+    )
+    label = forms.CharField(
+        label="Branch or tag it was read from",
+        required=False,
+        help_text="Only to notice when the name has moved since.",
+    )
+    tokenizer_commit = forms.CharField(
+        label="Commit of the tokenizer", required=False, help_text="Empty: as the weights."
+    )
+    code_commit = forms.CharField(label="Commit of the model's code", required=False)
+    chat_template_digest = forms.CharField(label="Digest of the chat template", required=False)
+    licence = forms.CharField(label="Licence", required=False, max_length=64)
+    image = forms.CharField(
+        label="Image",
+        max_length=400,
+        help_text="repository[:tag]@sha256:… A tag alone is refused.",
+    )
+    arguments = forms.CharField(
+        label="Arguments of vLLM", required=False, widget=forms.Textarea(attrs=LINES),
+        help_text="One a line: --max-model-len=4096",
+    )  # fmt: skip
+    environment = forms.CharField(
+        label="Environment", required=False, widget=forms.Textarea(attrs=LINES),
+        help_text="One a line: NAME=value. No secrets: a release is shown to many.",
+    )  # fmt: skip
+    gpu_product = forms.CharField(
+        label="GPU product", required=False, help_text="Empty: any node with GPUs."
+    )
+    gpus = forms.IntegerField(label="GPUs of a replica", min_value=0, initial=1)
+    cpu = forms.CharField(label="CPU", initial=Resources().cpu)
+    memory = forms.CharField(label="Memory", initial=Resources().memory)
+    shared_memory = forms.CharField(label="Shared memory", initial=Resources().shared_memory)
+    startup_seconds = forms.IntegerField(
+        label="Longest start, seconds", min_value=1, initial=Probes().startup_seconds
+    )
+    pre_stop_seconds = forms.IntegerField(
+        label="Wait before draining, seconds", min_value=0, initial=Probes().pre_stop_seconds
+    )
+    drain_seconds = forms.IntegerField(
+        label="Longest drain, seconds", min_value=0, initial=Probes().drain_seconds
+    )
+    teardown_seconds = forms.IntegerField(
+        label="Teardown, seconds", min_value=0, initial=Probes().teardown_seconds
+    )
+
+    def __init__(self, *args: Any, services: Iterable[tuple[int, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["service_id"].choices = list(services)  # type: ignore[attr-defined]
+
+    def clean_environment(self) -> dict[str, str]:
+        found = {}
+        for line in self.cleaned_data["environment"].splitlines():
+            if not line.strip():
+                continue
+            name, equals, value = line.strip().partition("=")
+            if not equals or not name:
+                raise forms.ValidationError(f"'{line.strip()[:60]}' is not NAME=value")
+            found[name] = value
+        return found
+
+    def clean_arguments(self) -> list[str]:
+        lines = (line.strip() for line in self.cleaned_data["arguments"].splitlines())
+        return [line for line in lines if line]
+
+    def values(self) -> dict[str, Any]:
+        """The keyword arguments of `create_release`."""
+        given = self.cleaned_data
+        model = {"name": given["model"]} | {k: given[k] for k in MODEL_FIELDS if given[k]}
+        resources = {k: given[k] for k in RESOURCES}
+        return {
+            "model": model,
+            "image": given["image"],
+            "arguments": given["arguments"],
+            "environment": given["environment"],
+            "resources": resources,
+            "probes": {k: given[k] for k in PROBES},
+            "note": given["note"],
+        }
+
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [(title, [self[name] for name in names]) for title, names in GROUPS.items()]
+
+
+RESOURCES = ("gpu_product", "gpus", "cpu", "memory", "shared_memory")
+PROBES = ("startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds")
+GROUPS = {
+    "For which service": ("service_id", "note"),
+    "Model version": ("model", *MODEL_FIELDS),
+    "Engine": ("image", "arguments", "environment"),
+    "A replica needs": RESOURCES,
+    "Times": PROBES,
+}
+
+
+def copied(detail: ReleaseDetail) -> dict[str, Any]:
+    """Start from another release: most releases change one line."""
+    release = detail.release
+    tag = f":{release.image_tag}" if release.image_tag else ""
+    return {
+        "service_id": release.service_id,
+        "model": release.model,
+        "commit": release.commit,
+        "label": detail.model_label,
+        "tokenizer_commit": detail.tokenizer_commit,
+        "code_commit": detail.code_commit,
+        "chat_template_digest": detail.chat_template_digest,
+        "licence": detail.licence,
+        "image": f"{release.image}{tag}@{release.image_digest}",
+        "arguments": "\n".join(detail.arguments),
+        "environment": "\n".join(f"{k}={v}" for k, v in detail.environment.items()),
+        **{k: getattr(detail.resources, k) for k in RESOURCES},
+        **{k: getattr(detail.probes, k) for k in PROBES},
+    }

@@ -1,0 +1,63 @@
+"""The form of a rollout's plan."""
+
+import re
+
+from django import forms
+
+from fleet.rules.phases import PlanKind
+from fleet.rules.plan import StepPlan
+from fleet.rules.proposal import DEFAULT_SOAK, read_steps
+
+LINE = re.compile(r"(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})")
+
+
+class PlanForm(forms.Form):
+    """What one may choose before proposing. It is computed again at the proposal."""
+
+    replicas = forms.IntegerField(label="Replicas at the end", min_value=1, max_value=512)
+    soak_seconds = forms.IntegerField(
+        label="Soak, seconds",
+        min_value=0,
+        max_value=7 * 86400,
+        initial=DEFAULT_SOAK,
+        help_text="The old release stays warm that long after 100 %.",
+    )
+    steps = forms.CharField(
+        label="Steps before 100 %",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One a line: percent, seconds to hold, samples needed. Empty: straight to 100 %.",
+    )
+
+    def clean_steps(self) -> tuple[StepPlan, ...]:
+        rows = []
+        for line in self.cleaned_data["steps"].splitlines():
+            if not line.strip():
+                continue
+            match = LINE.fullmatch(line.strip())
+            if not match:
+                raise forms.ValidationError(f"'{line.strip()[:40]}' is not like: 25, 300, 100")
+            percent, hold, samples = map(int, match.groups())
+            rows.append({"percent": percent, "hold_seconds": hold, "min_samples": samples})
+        try:
+            return read_steps(rows)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class ProposeForm(PlanForm):
+    kind = forms.TypedChoiceField(
+        choices=[(k.value, k.value) for k in PlanKind], coerce=PlanKind, label="Way"
+    )
+    reason = forms.CharField(
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="The approver reads this; it is kept in the record.",
+    )
+    consent = forms.BooleanField(
+        label="I accept a time without any answering replica", required=False
+    )
+
+
+def steps_text(steps: tuple[StepPlan, ...]) -> str:
+    return "\n".join(f"{s.percent} %, {s.hold_seconds} s, {s.min_samples}" for s in steps)

@@ -1,0 +1,24 @@
+"""Kubernetes objects as people read them: YAML with a title. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    title: str
+    text: str
+
+
+def shown(manifests: Iterable[Mapping[str, Any]]) -> list[Shown]:
+    return [
+        Shown(f"{m.get('kind', 'Object')} {m.get('metadata', {}).get('name', '')}", as_yaml(m))
+        for m in manifests
+    ]
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(content), sort_keys=False, width=100)

@@ -1,0 +1,263 @@
+"""What the page of a rollout shows, made from its detail: steps, timeline, charts. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from console import figures
+from console.charts import Chart, Series, line_chart
+from console.words import word
+from fleet.queries.rollout_traffic import Point
+from fleet.queries.rollouts import EventRow, GateRow, ReleaseSide, RolloutDetail, StepRow
+from fleet.rules.phases import Phase
+
+METRICS = {
+    "error_ratio": "Error ratio",
+    "ttft_p95": "TTFT p95",
+    "itl_p95": "ITL p95",
+}
+STEP_LOOK = {
+    "passed": ("done", "circle-check", "passed"),
+    "skipped": ("done", "circle-check", "gate skipped"),
+    "failed": ("bad", "circle-x", "failed"),
+    "now": ("now", "progress", "now"),
+    "next": ("todo", "circle", "next"),
+    "not_reached": ("todo", "circle-minus", "not reached"),
+}
+BEFORE_STEPS = (
+    Phase.VALIDATING,
+    Phase.AWAITING_APPROVAL,
+    Phase.PREPARING,
+    Phase.CANARY_STARTING,
+    Phase.CANARY_VERIFYING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One dot of the line of steps."""
+
+    css: str
+    icon: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One check of a gate in words, with its chart."""
+
+    title: str
+    verdict: str
+    canary: str
+    stable: str
+    limit: str
+    samples: int
+    needed: int
+    chart: Chart
+
+    @property
+    def fill(self) -> str:
+        return "ok" if self.samples >= self.needed else "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of the timeline; without a time it lies ahead."""
+
+    at: datetime | None
+    css: str
+    icon: str
+    icon_css: str
+    title: str
+    text: str
+
+
+def dots(detail: RolloutDetail) -> list[Dot]:
+    """Canary, each step, 100 %, soak: where the rollout is in one line."""
+    phase = Phase(detail.rollout.phase)
+    first = canary_dot(detail, phase)
+    middle = [step_dot(step) for step in detail.steps]
+    return [first, *middle, last_dot(phase, Phase.PROMOTING, "100 %"),
+            last_dot(phase, Phase.SOAKING, "Soak")]  # fmt: skip
+
+
+def canary_dot(detail: RolloutDetail, phase: Phase) -> Dot:
+    text = f"{detail.new.serving} of {detail.new.wanted} ready"
+    if phase in BEFORE_STEPS:
+        moving = phase not in (Phase.VALIDATING, Phase.AWAITING_APPROVAL)
+        css, icon = ("now", "progress") if moving else ("todo", "circle")
+        return Dot(css, icon, "First replicas", word("phase", phase).text.lower())
+    if detail.steps and all(s.state == "not_reached" for s in detail.steps):
+        return Dot("bad", "circle-x", "First replicas", "never took traffic")
+    return Dot("done", "circle-check", "First replicas", text)
+
+
+def step_dot(step: StepRow) -> Dot:
+    css, icon, text = STEP_LOOK[step.state]
+    gate = step.gate
+    if step.state == "now" and gate and gate.checks:
+        share = min(c["samples"] / max(c["needed"], 1) for c in gate.checks)
+        text = f"samples {min(share, 1):.0%}"
+    elif gate and gate.at and step.state in ("passed", "failed"):
+        text = f"{text} {gate.at:%H:%M}"
+    return Dot(css, icon, f"{step.percent} %", text)
+
+
+def last_dot(phase: Phase, own: Phase, title: str) -> Dot:
+    order = [Phase.PROMOTING, Phase.SOAKING, Phase.SUCCEEDED]
+    if phase is own:
+        return Dot("now", "progress", title, "now")
+    if phase in order and order.index(phase) > order.index(own):
+        return Dot("done", "circle-check", title, "passed")
+    return Dot("todo", "circle", title, "")
+
+
+def gates(gate: GateRow | None, points: Sequence[Point]) -> list[Gate]:
+    """The checks of one look, each beside the history of its figure."""
+    if gate is None:
+        return []
+    return [gate_of(check, points) for check in gate.checks]
+
+
+def gate_of(check: Mapping[str, Any], points: Sequence[Point]) -> Gate:
+    metric, unit = check["metric"], check["unit"]
+    limit = check.get("limit")
+    return Gate(
+        title=METRICS.get(metric, metric),
+        verdict=check["verdict"],
+        canary=figure(check.get("canary"), unit),
+        stable=figure(check.get("stable"), unit),
+        limit="not known yet" if limit is None else f"≤ {figure(limit, unit)}",
+        samples=check["samples"],
+        needed=check["needed"],
+        chart=gate_chart(metric, points, limit),
+    )
+
+
+def gate_chart(metric: str, points: Sequence[Point], limit: float | None) -> Chart:
+    attribute = {"error_ratio": "errors", "ttft_p95": "ttft", "itl_p95": "itl"}.get(metric, "itl")
+    factor = 100 if attribute == "errors" else 1
+
+    def values(side: str) -> list[float | None]:
+        read = [getattr(p, f"{attribute}_{side}") for p in points]
+        return [None if v is None else v * factor for v in read]
+
+    return line_chart(
+        f"gate-{metric.replace('_', '-')}",
+        METRICS.get(metric, metric),
+        [p.at for p in points],
+        [Series("stable", values("old"), "c1", "dash"), Series("canary", values("new"), "c2")],
+        unit="%" if attribute == "errors" else "ms",
+        limit=None if limit is None else ("limit", limit * factor),
+    )
+
+
+def share_chart(
+    points: Sequence[Point], timeline: Sequence[EventRow], label: str, until: datetime | None
+) -> Chart:
+    """Observed share of the new release, counted from answers, beside the weight that was set."""
+    observed = [None if p.share is None else 100 * p.share for p in points]
+    wanted = [float(weight_at(timeline, p.at)) for p in points]
+    return line_chart(
+        "share",
+        f"Traffic to {label}",
+        [p.at for p in points],
+        [
+            Series("observed", observed, "c1", "solid", fill=True),
+            Series("wanted", wanted, "c7", "dash", step=True),
+        ],
+        unit="% of answers",
+        until=until,
+        digits=1,
+    )
+
+
+def weight_at(timeline: Iterable[EventRow], at: datetime) -> int:
+    weight = 0
+    for event in timeline:
+        if event.at <= at and "weight_old" in event.detail:
+            weight = 100 - int(event.detail["weight_old"])
+    return weight
+
+
+def figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return figures.MISSING
+    return figures.percent(value, 2) if unit in ("share", "ratio") else figures.milliseconds(value)
+
+
+def moments(detail: RolloutDetail) -> list[Moment]:
+    """What happened, what happens now, and what is still ahead."""
+    r = detail.rollout
+    past = [moment_of(e) for e in detail.timeline]
+    now = word("phase", r.phase)
+    if r.is_open:
+        title = f"{now.text}{step_title(detail)}"
+        past.append(Moment(r.phase_since, "now", now.icon, "i-now", title, r.why))
+        return past + ahead(detail)
+    css = "failed" if r.cause else ""
+    icon_css = {"ok": "", "warn": "i-warn", "bad": "i-bad"}.get(now.tone, "i-todo")
+    past.append(Moment(r.ended_at, css, now.icon, icon_css, now.text, r.why))
+    return past
+
+
+def moment_of(event: EventRow) -> Moment:
+    said = word("phase", event.phase)
+    if event.actor:
+        who = event.actor.split("@")[0]
+        return Moment(event.at, "", "user", "i-who", f"{who}, while {said.text.lower()}", event.why)
+    css = {"warn": "i-warn", "bad": "i-bad"}.get(said.tone, "")
+    return Moment(event.at, "", said.icon if css else "circle-check", css, said.text, event.why)
+
+
+def step_title(detail: RolloutDetail) -> str:
+    r = detail.rollout
+    if r.phase in (Phase.SHIFTING, Phase.ANALYZING) and r.steps:
+        return f", step {r.step + 1} of {r.steps}: {r.percent} %"
+    return ""
+
+
+def ahead(detail: RolloutDetail) -> list[Moment]:
+    phase = Phase(detail.rollout.phase)
+    if phase in (Phase.ABORTING, Phase.ROLLING_BACK, Phase.ROLLBACK_BLOCKED):
+        back = detail.old.label if detail.old else "nothing"
+        return [Moment(None, "todo", "flag", "i-todo", "Rolled back", f"All traffic on {back}")]
+    steps = [
+        Moment(
+            None, "todo", "circle", "i-todo", f"Step {s.number}: {s.percent} %",
+            f"Holds {figures.duration(s.hold_seconds)}, {s.min_samples:,} samples",
+        )
+        for s in detail.steps
+        if s.state == "next"
+    ]  # fmt: skip
+    rest = []
+    if phase is not Phase.SOAKING:
+        soak = figures.duration(detail.numbers.get("soak_seconds"))
+        rest = [Moment(None, "todo", "circle", "i-todo", f"100 %, then soak {soak}", "")]
+    end = f"{detail.new.label} serves; the way back stays a rollout"
+    return [*steps, *rest, Moment(None, "todo", "flag", "i-todo", "Succeeded", end)]
+
+
+def way_back(detail: RolloutDetail) -> tuple[str, str]:
+    """A short answer and its reason."""
+    phase, old = Phase(detail.rollout.phase), detail.old
+    if detail.traffic_back_seconds is not None:
+        took = figures.duration(detail.traffic_back_seconds)
+        return took, "measured: from the abort to all traffic on the old release"
+    if phase is Phase.SUCCEEDED:
+        return "a rollout", f"to {old.label}, without approval" if old else "nothing served before"
+    if old is None:
+        return "none", "nothing served before this release"
+    return back_of(old, detail)
+
+
+def back_of(old: ReleaseSide, detail: RolloutDetail) -> tuple[str, str]:
+    before = int(detail.numbers.get("old_replicas") or old.wanted or 1)
+    if old.serving >= before:
+        return "seconds", f"{old.label} was never stopped: {old.serving} of {before} ready"
+    if old.serving:
+        return "seconds, smaller", f"{old.serving} of {before} replicas of {old.label} are left"
+    full = detail.plan.get("full_back_seconds")
+    return figures.duration(full) if full else "not measured", f"{old.label} must start again"

@@ -1,0 +1,111 @@
+"""Plan a rollout: compare the ways, then propose one to somebody else."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from console.forms import explain
+from console.forms.rollouts import PlanForm, ProposeForm, steps_text
+from console.manifests import shown
+from fleet.actions import rollouts as actions
+from fleet.queries import plans as queries
+from fleet.queries import releases as release_queries
+from fleet.queries import services as service_queries
+from fleet.queries.plans import Proposal
+from fleet.queries.releases import ReleaseRow
+from fleet.rules.proposal import DEFAULT_STEPS
+from tenants.errors import ConsoleError, Invalid
+from tenants.rules.access import Permission
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    """`?release=<id>` shows the plan; without it one chooses, perhaps within `?service=<name>`."""
+    request.viewer.require(Permission.PROPOSE)
+    release_id = request.GET.get("release", "")
+    if not release_id:
+        return choose(request)
+    if not release_id.isdecimal():
+        raise Invalid(release=f"'{release_id[:20]}' is no release")
+    release = release_queries.get_release(request.viewer, int(release_id)).release
+    if request.method == "POST":
+        return propose(request, release)
+    return compare(request, release)
+
+
+def choose(request: HttpRequest) -> HttpResponse:
+    services = service_queries.list_services(request.viewer, timezone.now())
+    wanted = request.GET.get("service", "")
+    chosen = next((s for s in services if s.name == wanted), None)
+    rows = release_queries.list_releases(request.viewer, service_id=chosen.id) if chosen else ()
+    context = {
+        "services": services,
+        "chosen": chosen,
+        "releases": [r for r in rows if r.fate not in ("serving", "trying")],
+    }
+    return render(request, "rollouts/choose.html", context)
+
+
+def compare(request: HttpRequest, release: ReleaseRow) -> HttpResponse:
+    """The plan's own numbers are in the address, so that a plan can be shared as a link."""
+    now = service_queries.get_service(request.viewer, release.service_id, timezone.now())
+    first = not now.service.release_id
+    initial = {
+        "replicas": now.wanted_replicas,
+        "soak_seconds": PlanForm.base_fields["soak_seconds"].initial,
+        "steps": "" if first else steps_text(DEFAULT_STEPS),
+    }
+    given = {k: request.GET[k] for k in initial if k in request.GET}
+    form = PlanForm(initial | given if given else initial)
+    if not form.is_valid():
+        return render(request, "rollouts/plan.html", {"form": form, "release": release}, status=422)
+    proposal = planned(request, release, form)
+    context = page_of(proposal, release) | {"form": form, "propose": ProposeForm(prefix="")}
+    return render(request, "rollouts/plan.html", context)
+
+
+def planned(request: HttpRequest, release: ReleaseRow, form: forms.Form) -> Proposal:
+    return queries.plan_rollout(
+        request.viewer,
+        release.service_id,
+        release.id,
+        replicas=form.cleaned_data["replicas"],
+        steps=form.cleaned_data["steps"],
+        soak_seconds=form.cleaned_data["soak_seconds"],
+    )
+
+
+def propose(request: HttpRequest, release: ReleaseRow) -> HttpResponse:
+    form = ProposeForm(request.POST)
+    if form.is_valid():
+        try:
+            rollout = actions.propose_rollout(
+                request.viewer, release.service_id, release.id, **form.cleaned_data
+            )
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"Proposed RO-{rollout.pk}: somebody else decides now")
+            return redirect("rollout", rollout_id=rollout.pk)
+    context: dict[str, Any] = {"propose": form, "release": release, "form": form}
+    if not form.errors.keys() & {"replicas", "steps", "soak_seconds"}:
+        context |= page_of(planned(request, release, form), release)
+    return render(request, "rollouts/plan.html", context, status=422)
+
+
+def page_of(proposal: Proposal, release: ReleaseRow) -> dict[str, Any]:
+    return {
+        "proposal": proposal,
+        "release": release,
+        "plans": proposal.plans,
+        "best": proposal.plans[0],
+        "steps": proposal.steps,
+        "diff": proposal,
+        "manifests": shown(proposal.manifests),
+        "total_gpus": proposal.replicas * proposal.gpus,
+    }

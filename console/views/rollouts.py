@@ -1,0 +1,130 @@
+"""Rollouts: what moves, whether it is safe, how to go back."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from console import rollout_page as page_parts
+from console.manifests import shown
+from fleet.actions import rollouts as actions
+from fleet.queries import rollouts as queries
+from fleet.queries.rollout_traffic import traffic_of
+from fleet.queries.rollouts import RolloutDetail
+from tenants.errors import Invalid
+from tenants.rules.access import Permission, Viewer
+
+VIEWS = {"": "All", "open": "Open", "rolled_back": "Rolled back", "succeeded": "Succeeded"}
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """Filters: `show` (open or a phase), `service` (a name)."""
+    show, service = request.GET.get("show", ""), request.GET.get("service", "")
+    rows = queries.list_rollouts(request.viewer, only_open=show == "open")
+    services = sorted({r.service for r in rows})
+    shown_rows = [
+        r
+        for r in rows
+        if (show in ("", "open") or r.phase == show) and (not service or r.service == service)
+    ]
+    context = {
+        "page": Paginator(shown_rows, 50).get_page(request.GET.get("page")),
+        "all": len(rows),
+        "show": show,
+        "service": service,
+        "services": services,
+        "views": VIEWS.items(),
+        "may_propose": request.viewer.may(Permission.PROPOSE),
+    }
+    return render(request, "rollouts/index.html", context)
+
+
+@require_GET
+def show(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    viewer: Viewer = request.viewer
+    detail = queries.get_rollout(viewer, rollout_id)
+    points = traffic_of(viewer, rollout_id, timezone.now()) if detail.rollout.started_at else ()
+    context = {
+        "detail": detail,
+        "rollout": detail.rollout,
+        "can": detail.can if viewer.may(Permission.PROPOSE) else None,
+        "may_decide": viewer.may(Permission.APPROVE),
+        "sides": [side for side in (detail.new, detail.old) if side],
+        "dots": page_parts.dots(detail),
+        "moments": page_parts.moments(detail),
+        "back": page_parts.way_back(detail),
+        "manifests": shown(detail.manifests),
+        "last_point": next((p for p in reversed(points) if p.share is not None), None),
+        **gate_context(detail, points),
+    }
+    if points:
+        until = points[-1].at
+        chart = page_parts.share_chart(points, detail.timeline, detail.new.label, until)
+        context["share"] = chart
+    return render(request, "rollouts/show.html", context)
+
+
+def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:
+    """The gate of the present step, or the last one that said something."""
+    current = next((s for s in detail.steps if s.state == "now" and s.gate), None)
+    seen = current or next((s for s in reversed(detail.steps) if s.gate), None)
+    if seen is None:
+        return {"gates": []}
+    return {"gate_step": seen, "gate": seen.gate, "gates": page_parts.gates(seen.gate, points)}
+
+
+@require_GET
+def timeline(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    """The timeline as JSON, as it is kept."""
+    detail = queries.get_rollout(request.viewer, rollout_id)
+    events = [asdict(e) for e in detail.timeline]
+    answer = JsonResponse({"rollout": detail.rollout.label, "timeline": events})
+    answer["Content-Disposition"] = f'attachment; filename="{detail.rollout.label}.json"'
+    return answer
+
+
+Wish = Callable[..., Any]
+
+
+def wish(request: HttpRequest, rollout_id: int, act: Wish, said: str) -> HttpResponse:
+    rollout = act(request.viewer, rollout_id, why=request.POST.get("why", ""))
+    messages.success(request, f"RO-{rollout.pk}: {said}")
+    return redirect("rollout", rollout_id=rollout.pk)
+
+
+@require_POST
+def pause(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    return wish(request, rollout_id, actions.pause_rollout, "pause asked; it holds as it is")
+
+
+@require_POST
+def resume(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    return wish(request, rollout_id, actions.resume_rollout, "resume asked; it goes on")
+
+
+@require_POST
+def abort(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    return wish(request, rollout_id, actions.abort_rollout, "abort asked; traffic goes back first")
+
+
+@require_POST
+def roll_back(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    """Of a finished rollout: a new one, whose page opens."""
+    return wish(request, rollout_id, actions.roll_back, "the way back has begun")
+
+
+@require_POST
+def skip_gate(request: HttpRequest, rollout_id: int) -> HttpResponse:
+    step = request.POST.get("step", "")
+    if not step.isdecimal():
+        raise Invalid(step="Say which step's gate: its number, from 0")
+    actions.skip_gate(request.viewer, rollout_id, int(step), why=request.POST.get("why", ""))
+    messages.success(request, f"RO-{rollout_id}: the gate of step {int(step) + 1} is skipped")
+    return redirect("rollout", rollout_id=rollout_id)
