@@ -15,8 +15,8 @@ BOOK, CURRENCY = "list", "USD"
 WHY = "The demo's list prices, which hold for its history too"
 # US dollars for a million tokens; batch pays half.
 TOKENS = {
-    SMALL: {Meter.PROMPT: "2.00", Meter.CACHED: "0.40", Meter.COMPLETION: "8.00"},
-    LARGE: {Meter.PROMPT: "9.00", Meter.CACHED: "1.80", Meter.COMPLETION: "36.00"},
+    SMALL: {Meter.PROMPT: "0.50", Meter.CACHED: "0.10", Meter.COMPLETION: "2.00"},
+    LARGE: {Meter.PROMPT: "2.40", Meter.CACHED: "0.48", Meter.COMPLETION: "9.60"},
 }
 GPU_HOURS = {"NVIDIA-L40S": Decimal("0.80"), "NVIDIA-H100-80GB-HBM3": Decimal("2.40")}
 

@@ -35,6 +35,7 @@ class Up(Protocol):
     def end(self, stage: str, state: str = ..., text: str | None = ...) -> None: ...
     def child(self, name: str, argv: Sequence[str], extra: Mapping[str, str]) -> Child: ...
     def keep(self, name: str, argv: Sequence[str], extra: Mapping[str, str] = ...) -> Kept: ...
+    def say(self, text: str) -> None: ...
     def answers(self, path: str) -> bool: ...
     def publish_facts(self) -> dict[str, Any]: ...
 
@@ -147,7 +148,11 @@ def engines(up: Up) -> Generator[None, None, str]:
         up.status.notes["engine"] = "All services run on the stand-in engine: QM_ENGINE=standin."
         return "standin"
     try:
-        yield from run(up, "engine", [sys.executable, "-m", "sandbox.engines.vllm_env"])
+        install = [sys.executable, "-m", "sandbox.engines.vllm_env"]
+        said = yield from run(up, "engine", [*install, "--check"])
+        if not said.get("installed"):
+            up.say(f"  {said.get('text')}. QM_ENGINE=standin does without.")
+        yield from run(up, "engine", install)
     except StageFailed as failure:
         if up.options.engine == "vllm":
             # Asked for by name: a failure. The rest goes on with the stand-in all the same.

@@ -112,6 +112,9 @@ class Supervisor:
         kept.start()
         return kept
 
+    def say(self, text: str) -> None:
+        self.terminal.say(text)
+
     def answers(self, path: str) -> bool:
         """Tell whether the console answers a request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.options.port, timeout=5)
