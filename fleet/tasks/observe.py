@@ -2,8 +2,9 @@
 
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
-from fleet.actions import routing
+from fleet.actions import degradation, routing, trimming
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -15,3 +16,13 @@ def publish_routing() -> None:
         routing.publish_routing()
     except Unavailable as error:
         log.warning("routing not published, the next sweep tries again", error=error.message)
+
+
+@shared_task(name="fleet.tasks.find_degradation")
+def find_degradation() -> None:
+    degradation.find(timezone.now())
+
+
+@shared_task(name="fleet.tasks.trim_observations")
+def trim_observations() -> None:
+    log.info("observations trimmed", **trimming.trim(timezone.now()))

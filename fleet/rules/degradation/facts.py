@@ -135,7 +135,6 @@ class QuotaChange:
     by: str
     told: str  # "tokens a minute 400,000 → 200,000"
     lowered: bool
-    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,6 @@ class Facts:
     releases: tuple[ReleaseTraffic, ...] = ()  # of the service, all tenants, now
     service_now: Traffic = Traffic()  # all tenants
     engines: Engines = Engines()
-    engines_before: Engines = Engines()
     moves: tuple[Move, ...] = ()
     replicas: Replicas = Replicas()
     consumers: tuple[Consumer, ...] = ()

@@ -1,0 +1,31 @@
+"""Observations end: fine slots after hours, samples after days, dashboards after months."""
+
+from datetime import datetime, timedelta
+
+from fleet.models import EngineProbe, EngineSample, LatencySlot, ObservedEvent, TrafficSlot
+from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
+from tenants.base.scope import fleet_scope
+
+FINE = timedelta(hours=8)
+SAMPLES = timedelta(days=2)
+EVENTS = timedelta(days=7)
+DASHBOARDS = timedelta(days=120)
+
+
+def trim(now: datetime) -> dict[str, int]:
+    """Delete what nobody reads any more. Answers rows by table."""
+    with fleet_scope():
+        old = {
+            "fine_traffic": TrafficSlot.objects.filter(seconds=GATE_SECONDS, slot__lt=now - FINE),
+            "fine_latency": LatencySlot.objects.filter(seconds=GATE_SECONDS, slot__lt=now - FINE),
+            "traffic": TrafficSlot.objects.filter(
+                seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS
+            ),
+            "latency": LatencySlot.objects.filter(
+                seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS
+            ),
+            "samples": EngineSample.objects.filter(at__lt=now - SAMPLES),
+            "probes": EngineProbe.objects.filter(at__lt=now - SAMPLES),
+            "events": ObservedEvent.objects.filter(at__lt=now - EVENTS),
+        }
+        return {name: rows.delete()[0] for name, rows in old.items()}

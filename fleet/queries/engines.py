@@ -1,0 +1,113 @@
+"""Engines of services: pressure in a window, and the counters that billing is compared with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Sum
+
+from fleet.models import EngineProbe, EngineSample
+from fleet.rules.degradation.facts import Engines
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Tokens that a service's engines counted in a window, without our own probes."""
+
+    service_id: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    engines: int
+    probe_prompt_tokens: int
+    probe_completion_tokens: int
+
+
+def pressure(service_ids: Iterable[int], start: datetime, end: datetime) -> dict[int, Engines]:
+    rows = EngineSample.objects.filter(service__in=list(service_ids), at__gte=start, at__lt=end)
+    samples: dict[int, dict[str, list[EngineSample]]] = {}
+    for row in rows.order_by("pod_uid", "at"):
+        samples.setdefault(row.service_id, {}).setdefault(row.pod_uid, []).append(row)
+    return {service_id: _pressure(pods) for service_id, pods in samples.items()}
+
+
+def _pressure(pods: dict[str, list[EngineSample]]) -> Engines:
+    fullest = [s.kv_usage for rows in pods.values() for s in rows if s.kv_usage is not None]
+    return Engines(
+        engines=len(pods),
+        waiting=_sum_of_means(pods, "waiting"),
+        running=_sum_of_means(pods, "running"),
+        kv_usage=max(fullest) if fullest else None,
+        preemptions_per_minute=_preemptions(pods),
+    )
+
+
+def _sum_of_means(pods: dict[str, list[EngineSample]], field: str) -> float | None:
+    means = []
+    for rows in pods.values():
+        values = [v for row in rows if (v := getattr(row, field)) is not None]
+        if values:
+            means.append(sum(values) / len(values))
+    return sum(means) if means else None
+
+
+def _preemptions(pods: dict[str, list[EngineSample]]) -> float | None:
+    found = None
+    for rows in pods.values():
+        counted = [row for row in rows if row.preemptions is not None]
+        if len(counted) < 2:
+            continue
+        minutes = (counted[-1].at - counted[0].at).total_seconds() / 60
+        grown = increase([row.preemptions for row in counted if row.preemptions is not None])
+        found = (found or 0.0) + (grown / minutes if minutes else 0.0)
+    return found
+
+
+def increase(counts: list[int]) -> int:
+    """How much a counter grew; a fall means that it started anew at 0."""
+    grown = 0
+    for before, after in zip(counts, counts[1:], strict=False):
+        grown += after - before if after >= before else after
+    return grown
+
+
+def token_counters(start: datetime, end: datetime) -> list[TokenCount]:
+    """Growth of the engines' own counters in [start, end), by service.
+
+    An engine that was first seen inside the window counts from 0: it began there. Tokens of an
+    engine's last seconds before its end, after the last scrape, are not seen by anybody.
+    """
+    rows = EngineSample.objects.filter(at__gte=start, at__lt=end).order_by("pod_uid", "at")
+    pods: dict[tuple[int, str], list[EngineSample]] = {}
+    for row in rows:
+        pods.setdefault((row.service_id, row.pod_uid), []).append(row)
+    uids = {uid for _, uid in pods}
+    older = EngineSample.objects.filter(pod_uid__in=uids, at__lt=start)
+    earlier = {row.pod_uid: row for row in older.order_by("pod_uid", "-at").distinct("pod_uid")}
+    probed = _probed(start, end)
+    found: dict[int, list[int]] = {}
+    for (service_id, uid), samples in pods.items():
+        grown = found.setdefault(service_id, [0, 0, 0, 0])
+        for index, field in enumerate(("prompt_tokens", "generation_tokens", "cached_tokens")):
+            first = getattr(earlier[uid], field) if uid in earlier else 0
+            values = [first, *(getattr(s, field) for s in samples)]
+            grown[index] += increase([v for v in values if v is not None])
+        grown[3] += 1
+    return [
+        TokenCount(
+            service_id=service_id,
+            prompt_tokens=prompt - probed.get(service_id, (0, 0))[0],
+            completion_tokens=completion - probed.get(service_id, (0, 0))[1],
+            cached_tokens=cached,
+            engines=engines,
+            probe_prompt_tokens=probed.get(service_id, (0, 0))[0],
+            probe_completion_tokens=probed.get(service_id, (0, 0))[1],
+        )
+        for service_id, (prompt, completion, cached, engines) in sorted(found.items())
+    ]
+
+
+def _probed(start: datetime, end: datetime) -> dict[int, tuple[int, int]]:
+    rows = EngineProbe.objects.filter(at__gte=start, at__lt=end).values_list("service_id")
+    summed = rows.annotate(p=Sum("prompt_tokens"), c=Sum("completion_tokens"))
+    return {service_id: (prompt, completion) for service_id, prompt, completion in summed}
