@@ -72,7 +72,7 @@ def manage(*words: str) -> list[str]:
 
 
 def demo(up: Up, *words: str) -> list[str]:
-    return manage("demo", *words, "--file", str(up.options.data / "demo.json"))
+    return manage("demo", "--file", str(up.options.data / "demo.json"), *words)
 
 
 def console_lane(up: Up) -> Lane:
