@@ -6,6 +6,7 @@ From Python: `with Sandbox(SandboxConfig(...)) as s: ...`; on the command line:
 
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox.cluster import images
+from sandbox.cluster import images, network
 from sandbox.cluster.attempt import Attempt
 from sandbox.cluster.control import Cluster, Config, Step, silent
 from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
@@ -46,6 +47,7 @@ class Sandbox:
         )
         self.state = self.cluster.data / "agent"
         self.image_table = self.cluster.data / "images.json"
+        self.network: network.Network | None = None
         self.anchor: Process | None = None
         self.agent: Process | None = None
 
@@ -63,12 +65,19 @@ class Sandbox:
     def start(self, step: Step = silent) -> dict[str, float]:
         marks = self.cluster.start(step)
         self.write_images()
+        self._claim_network()
         idle = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
         self.anchor = Process("anchor", idle, self.cluster.data / "logs" / "anchor.log")
         self.anchor.start()
         self.start_agent()
         step("nodes", 100)
         return marks
+
+    def _claim_network(self) -> None:
+        self.network, same = network.claim(self.cluster.data)
+        if not same:
+            # Another sandbox has the addresses of the last start; nothing of it runs any more.
+            shutil.rmtree(self.state / "pods", ignore_errors=True)
 
     def write_images(self) -> None:
         """Bring the standard images up to date; the file's other entries and denials stay."""
@@ -79,12 +88,13 @@ class Sandbox:
 
     def start_agent(self) -> None:
         """Start the node agent and wait until its nodes are registered."""
-        if self.anchor is None:
+        if self.anchor is None or self.network is None:
             raise RuntimeError("the sandbox is not started")
         pools = [f"--pool={pool.text()}" for pool in self.config.pools]
         argv = [sys.executable, "-m", "sandbox.cluster.agent", *pools]
         argv += ["--kubeconfig", str(self.cluster.kubeconfig("node-agent"))]
         argv += ["--state", str(self.state), "--images", str(self.image_table)]
+        argv += ["--pod-network", self.network.pods, "--node-address", self.network.first_node]
         argv += ["--owner-pid", str(self.anchor.pid), "--backoff", str(self.config.backoff)]
         argv += ["--backoff-max", str(self.config.backoff_max)]
         env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
@@ -118,7 +128,9 @@ class Sandbox:
         if self.anchor is not None:
             self.anchor.stop()
             wait_until("end of the pods", lambda: not self.pod_processes(), 15)
-        self.agent = self.anchor = None
+        if self.network is not None:
+            self.network.release()
+        self.agent = self.anchor = self.network = None
         self.cluster.stop()
 
     def check(self) -> None:
