@@ -73,6 +73,11 @@ class UsageEvent(models.Model):
                 name="usage_event_trouble",
                 condition=~Q(outcome="served"),
             ),
+            models.Index(
+                fields=["-event_time", "-id"],
+                name="usage_event_trouble_time",
+                condition=~Q(outcome="served"),
+            ),
             models.Index(fields=["request_id"], name="usage_event_request"),
             BrinIndex(fields=["stored_at"], name="usage_event_stored"),
         ]

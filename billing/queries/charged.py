@@ -98,3 +98,20 @@ def edges(start: datetime, end: datetime) -> dict[str, Any]:
 
 def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
+
+
+BY_LOCAL_DAY = """
+SELECT (hour AT TIME ZONE %(zone)s)::date, sum(amount) FROM charge
+WHERE hour >= %(start)s AND hour < %(end)s {where} GROUP BY 1 ORDER BY 1
+"""
+
+
+def sum_days(wanted: ChargeFilter, time_zone: str = "UTC") -> dict[date, Decimal]:
+    """Amounts by the zone's calendar day; quiet days are absent."""
+    if time_zone == "UTC":
+        return {line.key[0]: line.amount for line in sum_charges(wanted, by=("day",))}
+    where, given = wanted.conditions()
+    given |= {"zone": time_zone, "start": wanted.start, "end": wanted.end}
+    with connection.cursor() as cursor:
+        cursor.execute(BY_LOCAL_DAY.format(where=where), given)
+        return dict(cursor.fetchall())

@@ -1,0 +1,248 @@
+"""The fleet's bill, who caused it, and what tenants pay for it.
+
+Cost is known for hours in which clusters were observed and GPUs had a price; revenue is compared
+for exactly these hours. What tenants were charged in other hours is shown beside it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+from django.db.models import QuerySet, Sum
+
+from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet
+from billing.queries.charged import ChargeFilter, sum_charges
+from tenants.queries.directory import TenantRef, tenant_refs
+from tenants.rules.access import Permission, Viewer
+
+ZERO = Decimal(0)
+WHOLE_DAY = 24
+COSTS = """
+SELECT day, kind, tenant_id, model, product, state, currency, sum(weight), sum(amount)
+FROM cost_day WHERE day >= %s AND day < %s GROUP BY 1, 2, 3, 4, 5, 6, 7
+"""
+REVENUE = """
+SELECT tenant_id, model, sum(amount) FROM (
+    SELECT tenant_id, model, amount FROM charge_day WHERE day = ANY(%s) AND currency = %s
+    UNION ALL
+    SELECT tenant_id, model, amount FROM charge WHERE hour = ANY(%s) AND currency = %s
+) AS lines GROUP BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Charged and caused by one tenant or one model, in attributed hours only."""
+
+    key: str
+    name: str
+    charged: Decimal
+    cost: Decimal  # direct: before idle and overhead
+    idle_share: Decimal  # by direct cost; shown, never added to the tenant's cost
+    overhead_share: Decimal
+    wanted: ChargeFilter
+
+    @property
+    def gross(self) -> Decimal:
+        return self.charged - self.cost
+
+    @property
+    def net(self) -> Decimal:
+        return self.gross - self.idle_share - self.overhead_share
+
+
+@dataclass(frozen=True, slots=True)
+class ProductTime:
+    """Time of one GPU product in one state; `cost` None: nobody gave the product a price."""
+
+    product: str
+    state: str
+    gpu_ms: int
+    cost: Decimal | None
+    hourly: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Economics:
+    """bill = attributed + idle + overhead, exactly."""
+
+    start: datetime
+    end: datetime
+    currency: str
+    bill: Decimal
+    attributed: Decimal
+    idle: Decimal
+    overhead: Decimal
+    charged: Decimal  # in attributed hours
+    charged_elsewhere: Decimal  # in hours whose cost is not known
+    hours_attributed: int
+    hours: int
+    tenants: tuple[Margin, ...]
+    models: tuple[Margin, ...]
+    products: tuple[ProductTime, ...]
+    unpriced_products: tuple[str, ...]
+    method: str
+    run_id: int | None
+
+    @property
+    def margin(self) -> Decimal:
+        return self.charged - self.bill
+
+    @property
+    def left_over(self) -> Decimal:
+        """Zero, or the attribution lost something."""
+        return self.bill - self.attributed - self.idle - self.overhead
+
+
+def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) -> Economics:
+    """The whole fleet's figures for whole UTC days that touch [start, end)."""
+    viewer.require(Permission.VIEW_MONEY)
+    first = start.date()
+    last = (end - timedelta(microseconds=1)).date() + timedelta(days=1)
+    begin, stop = midnight(first, start), midnight(last, start)
+    runs = AllocationRun.objects.filter(is_current=True, hour__gte=begin, hour__lt=stop)
+    newest = runs.order_by("-hour").first()
+    currency = newest.currency if newest else ""
+    hours = sorted(runs.filter(currency=currency).values_list("hour", flat=True))
+    costs = read_costs(first, last, currency)
+    revenue = read_revenue(hours, currency)
+    wanted = ChargeFilter(begin, stop)
+    kinds: dict[str, Decimal] = defaultdict(Decimal)
+    for (kind, _, _), amount in costs.items():
+        kinds[kind] += amount
+    charged = sum(revenue.values(), ZERO)
+    every = [s.amount for s in sum_charges(wanted, by=("currency",)) if s.key[0] == currency]
+    return Economics(
+        start=begin,
+        end=stop,
+        currency=currency,
+        bill=runs.filter(currency=currency).aggregate(s=Sum("cost"))["s"] or ZERO,
+        attributed=kinds["tenant"],
+        idle=kinds["idle"],
+        overhead=kinds["overhead"],
+        charged=charged,
+        charged_elsewhere=sum(every, ZERO) - charged,
+        hours_attributed=len(hours),
+        hours=max(0, int((min(stop, now) - begin) / timedelta(hours=1))),
+        tenants=margins(costs, revenue, wanted, tenant_refs()),
+        models=margins(costs, revenue, wanted, None),
+        products=product_times(begin, stop),
+        unpriced_products=unpriced_products(begin, stop),
+        method=newest.method if newest else "",
+        run_id=newest.pk if newest else None,
+    )
+
+
+Costs = dict[tuple[str, int | None, str], Decimal]  # kind, tenant, model
+
+
+def read_costs(first: date, last: date, currency: str) -> Costs:
+    found: Costs = defaultdict(Decimal)
+    with connection.cursor() as cursor:
+        cursor.execute(COSTS, [first, last])
+        for _, kind, tenant_id, model, _, _, of, _, amount in cursor.fetchall():
+            if of == currency:
+                found[kind, tenant_id, model] += amount
+    return found
+
+
+def read_revenue(hours: Sequence[datetime], currency: str) -> dict[tuple[int, str], Decimal]:
+    """Charges of the given hours by tenant and model; whole days come from day sums."""
+    by_day: dict[date, list[datetime]] = defaultdict(list)
+    for hour in hours:
+        by_day[hour.date()].append(hour)
+    whole = [day for day, found in by_day.items() if len(found) == WHOLE_DAY]
+    single = [hour for day, found in by_day.items() if len(found) < WHOLE_DAY for hour in found]
+    with connection.cursor() as cursor:
+        cursor.execute(REVENUE, [whole, currency, single, currency])
+        return {(tenant, model): amount for tenant, model, amount in cursor.fetchall()}
+
+
+def margins(
+    costs: Costs,
+    revenue: dict[tuple[int, str], Decimal],
+    wanted: ChargeFilter,
+    tenants: dict[int, TenantRef] | None,
+) -> tuple[Margin, ...]:
+    """By tenant, or by model when no tenants are given; the largest charge first."""
+    by_tenant = tenants is not None
+    charged: dict[int | str, Decimal] = defaultdict(Decimal)
+    direct: dict[int | str, Decimal] = defaultdict(Decimal)
+    shared = {"idle": ZERO, "overhead": ZERO}
+    for (tenant, model), amount in revenue.items():
+        charged[tenant if by_tenant else model] += amount
+    for (kind, tenant_id, model), amount in costs.items():
+        if kind == "tenant" and tenant_id is not None:
+            direct[tenant_id if by_tenant else model] += amount
+        else:
+            shared[kind] += amount
+    whole = sum(direct.values(), ZERO)
+    found = []
+    for key in charged.keys() | direct.keys():
+        part = direct[key] / whole if whole else ZERO
+        name = tenants[key].slug if tenants and isinstance(key, int) and key in tenants else key
+        narrowed = (
+            replace(wanted, tenant_id=key) if isinstance(key, int) else replace(wanted, model=key)
+        )
+        found.append(
+            Margin(
+                key=str(key),
+                name=str(name),
+                charged=charged[key],
+                cost=direct[key],
+                idle_share=shared["idle"] * part,
+                overhead_share=shared["overhead"] * part,
+                wanted=narrowed,
+            )
+        )
+    return tuple(sorted(found, key=lambda m: (-m.charged, m.name)))
+
+
+def product_times(start: datetime, end: datetime) -> tuple[ProductTime, ...]:
+    rows = (
+        CostPool.objects.filter(run__is_current=True, hour__gte=start, hour__lt=end)
+        .values_list("product", "state", "hourly")
+        .annotate(ms=Sum("gpu_ms"), of=Sum("cost"))
+        .order_by("product", "state", "hourly")
+    )
+    return tuple(ProductTime(p, s, ms, of, hourly) for p, s, hourly, ms, of in rows)
+
+
+def unpriced_products(start: datetime, end: datetime) -> tuple[str, ...]:
+    rows = CostPool.objects.filter(
+        run__is_current=True, hour__gte=start, hour__lt=end, cost__isnull=True
+    )
+    return tuple(rows.values_list("product", flat=True).distinct().order_by("product"))
+
+
+def list_allocations(
+    viewer: Viewer,
+    start: datetime,
+    end: datetime,
+    *,
+    tenant_id: int | None = None,
+    kind: str = "",
+) -> QuerySet[Allocation]:
+    """The rows behind cost figures, newest hour first; a tenant's people see their shares."""
+    if not (tenant_id is None and viewer.may_somewhere(Permission.VIEW_MONEY)):
+        viewer.require(Permission.VIEW_MONEY, tenant_id)
+    rows = Allocation.objects.filter(pool__run__is_current=True, hour__gte=start, hour__lt=end)
+    if tenant_id is not None:
+        rows = rows.filter(tenant_id=tenant_id)
+    if kind:
+        rows = rows.filter(kind=kind)
+    if not viewer.is_fleet:
+        rows = rows.filter(tenant_id__in=viewer.tenant_ids)
+    return rows.select_related("pool__run").order_by("-hour", "-id")
+
+
+def list_gpu_prices(viewer: Viewer) -> QuerySet[GpuPriceSheet]:
+    viewer.require(Permission.VIEW_MONEY)
+    return GpuPriceSheet.objects.prefetch_related("prices").order_by("-id")
+
+
+def midnight(day: date, like: datetime) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=like.tzinfo)

@@ -1,0 +1,249 @@
+"""What a tenant pays: month to date, forecast, parts of it, and the rows behind each figure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db.models import Max, Min, QuerySet, Sum
+
+from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
+from billing.queries.charged import ChargeFilter, sum_charges, sum_days
+from billing.queries.exports import require_money
+from billing.queries.waiting import waiting_rows
+from billing.rules.forecast import Forecast, forecast
+from billing.rules.meters import SALES, Meter
+from tenants.errors import Invalid, NotFound
+from tenants.queries.directory import (
+    TenantRef,
+    application_refs,
+    budget_refs,
+    tenant_refs,
+)
+from tenants.rules.access import Permission, Viewer
+from tenants.rules.quotas import Month, month_of
+
+ZERO = Decimal(0)
+BEFORE = timedelta(weeks=8)  # what the forecast learns the week's rhythm from
+PARTS = ("model", "application_id", "meter", "traffic_class", "tenant_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of a sum. `wanted` is the filter that leads to exactly its rows."""
+
+    key: str
+    name: str
+    quantity: Decimal
+    amount: Decimal
+    share: Decimal  # of the whole, 0 to 1
+    before: Decimal  # the same part in the span before, to compare with
+    wanted: ChargeFilter
+
+
+@dataclass(frozen=True, slots=True)
+class MonthToDate:
+    """A tenant's month. `charged` has rows; `waiting` is what the next rating will add."""
+
+    tenant: TenantRef
+    month: Month
+    until: datetime
+    charged: Decimal
+    waiting: Decimal
+    month_before: Decimal  # the whole one
+    month_before_same_span: Decimal
+    rated_until: datetime | None  # usage before this is charged; None: nothing waits
+    rated_at: datetime | None
+    unpriced_rows: int
+    budget: Decimal | None
+    forecast: Forecast | None
+    wanted: ChargeFilter
+
+    @property
+    def total(self) -> Decimal:
+        return self.charged + self.waiting
+
+    @property
+    def budget_used(self) -> Decimal | None:
+        """Part of the budget that is spent, 0 to 1 and above."""
+        return self.total / self.budget if self.budget else None
+
+
+def find_tenant(viewer: Viewer, slug: str) -> TenantRef:
+    """The tenant, to whom may see its money; a stranger learns nothing."""
+    found = next((t for t in tenant_refs().values() if t.slug == slug), None)
+    if found is None:
+        raise NotFound("There is nothing here, or it is not yours to see")
+    viewer.require(Permission.VIEW_MONEY, found.id)
+    return found
+
+
+def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") -> MonthToDate:
+    """The month to date, or the whole of another month named like "2026-10"."""
+    tenant = find_tenant(viewer, slug)
+    month = named_month(name, tenant.time_zone) if name else month_of(now, tenant.time_zone)
+    until = min(now, month.ends_at)
+    wanted = ChargeFilter(month.starts_at, month.ends_at, tenant_id=tenant.id)
+    last = month_of(month.starts_at - timedelta(hours=1), tenant.time_zone)
+    before = replace(wanted, start=last.starts_at, end=last.ends_at)
+    same = replace(before, end=min(last.ends_at, last.starts_at + (until - month.starts_at)))
+    heads = HourHead.objects.filter(
+        tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
+    )
+    unpriced = UnpricedUsage.objects.filter(
+        tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
+    )
+    waiting = waiting_rows(month.starts_at, month.ends_at, [tenant.id])
+    return MonthToDate(
+        tenant=tenant,
+        month=month,
+        until=until,
+        charged=total(wanted),
+        waiting=sum((row.amount for row in waiting), ZERO),
+        month_before=total(before),
+        month_before_same_span=total(same),
+        rated_until=min((row.key.hour for row in waiting), default=None),
+        rated_at=heads.aggregate(at=Max("rated_at"))["at"],
+        unpriced_rows=unpriced.count(),
+        budget=budget_of(tenant.id),
+        forecast=tenant_forecast(tenant, month, now) if until == now else None,
+        wanted=wanted,
+    )
+
+
+def named_month(name: str, time_zone: str) -> Month:
+    try:
+        first = datetime.strptime(name, "%Y-%m").replace(day=15, tzinfo=ZoneInfo(time_zone))
+    except ValueError as error:
+        raise Invalid(month=f"{name[:20]!r} is no month; write 2026-11") from error
+    return month_of(first, time_zone)
+
+
+def tenant_forecast(tenant: TenantRef, month: Month, now: datetime) -> Forecast | None:
+    zone = ZoneInfo(tenant.time_zone)
+    wanted = ChargeFilter(month.starts_at - BEFORE, now, tenant_id=tenant.id)
+    days = sum_days(wanted, tenant.time_zone)
+    today = now.astimezone(zone).date()
+    return forecast(
+        filled(days, until=today),
+        today=today,
+        today_so_far=days.get(today, ZERO),
+        month_end=month.ends_at.astimezone(zone).date(),
+    )
+
+
+def filled(days: dict[date, Decimal], *, until: date) -> dict[date, Decimal]:
+    """Quiet days between the first charge and `until` as zeros: they are days as well."""
+    if not days:
+        return {}
+    first = min(days)
+    span = (first + timedelta(days=n) for n in range((until - first).days))
+    return {day: days.get(day, ZERO) for day in span}
+
+
+def budget_of(tenant_id: int) -> Decimal | None:
+    """The tenant's own monthly budget, over all applications and models."""
+    for b in budget_refs():
+        if b.tenant_id == tenant_id and b.application_id is None and not b.model:
+            return Decimal(b.monthly_budget_micros) / 1_000_000
+    return None
+
+
+def total(wanted: ChargeFilter) -> Decimal:
+    return sum_charges(wanted)[0].amount
+
+
+def charged_days(
+    viewer: Viewer, wanted: ChargeFilter, *, time_zone: str = "UTC"
+) -> dict[date, Decimal]:
+    """Amounts by calendar day of the zone; quiet days are absent."""
+    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    return sum_days(wanted, time_zone)
+
+
+def parts(
+    viewer: Viewer, wanted: ChargeFilter, by: str, *, compared: ChargeFilter | None = None
+) -> list[Part]:
+    """The sum cut by one of `PARTS`, largest first. `compared` is the span to compare with."""
+    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    if by not in PARTS:
+        raise Invalid(by=f"There is no part {by!r}; there are {', '.join(PARTS)}")
+    lines = sum_charges(wanted, by=(by,))
+    old = {s.key[0]: s.amount for s in sum_charges(compared, by=(by,))} if compared else {}
+    whole = sum((line.amount for line in lines), ZERO)
+    names = names_of(by, (line.key[0] for line in lines))
+    found = [
+        Part(
+            key=str(line.key[0]),
+            name=names.get(line.key[0], str(line.key[0])),
+            quantity=line.quantity,
+            amount=line.amount,
+            share=line.amount / whole if whole else ZERO,
+            before=old.get(line.key[0], ZERO),
+            wanted=replace(wanted, **{by: line.key[0]}),
+        )
+        for line in lines
+    ]
+    return sorted(found, key=lambda p: (-p.amount, p.name))
+
+
+def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
+    if by == "application_id":
+        return {a.id: a.slug for a in application_refs().values()}
+    if by == "tenant_id":
+        return {t.id: t.slug for t in tenant_refs().values()}
+    if by == "meter":
+        return {m.value: SALES[m].label for m in Meter}
+    return {key: str(key) for key in keys}
+
+
+def list_charges(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[Charge]:
+    """The rows behind a figure, newest hour first; their sum is the figure."""
+    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    _, given = wanted.conditions()
+    tenants = given.pop("tenant_ids", None)
+    rows = Charge.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end, **given)
+    if tenants is not None:
+        rows = rows.filter(tenant_id__in=tenants)
+    return rows.select_related("book_version__book").order_by("-hour", "-id")
+
+
+def list_unpriced(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[UnpricedUsage]:
+    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    _, given = wanted.conditions()
+    given.pop("tenant_ids", None)
+    rows = UnpricedUsage.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end, **given)
+    return rows.order_by("-hour", "-id")
+
+
+def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
+    require_money(viewer)
+    return RatingRun.objects.order_by("-id")
+
+
+def month_amounts(viewer: Viewer, *, now: datetime) -> dict[int, Decimal]:
+    """This month's charges of every tenant that the viewer may see (UTC month): for lists."""
+    require_money(viewer)
+    month = month_of(now, "UTC")
+    wanted = ChargeFilter(month.starts_at, month.ends_at)
+    return {s.key[0]: s.amount for s in sum_charges(wanted, by=("tenant_id",))}
+
+
+def first_hour(viewer: Viewer, tenant_id: int | None = None) -> datetime | None:
+    """The oldest hour with usage: where the choice of months begins."""
+    viewer.require(Permission.VIEW_MONEY, tenant_id)
+    rows = HourHead.objects.all()
+    if tenant_id is not None:
+        rows = rows.filter(tenant_id=tenant_id)
+    found: datetime | None = rows.aggregate(at=Min("hour"))["at"]
+    return found
+
+
+def rated_sum(viewer: Viewer, wanted: ChargeFilter) -> Decimal:
+    """What hours say they were rated at: the same sum from another table."""
+    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    rows = HourHead.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end)
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    return rows.aggregate(s=Sum("amount"))["s"] or ZERO

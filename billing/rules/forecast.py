@@ -1,0 +1,79 @@
+"""What a month will cost, from whole days and the rhythm of the week.
+
+1. Every whole day known so far (this month and the weeks before) counts by its weekday's factor:
+   the mean of that weekday against the mean of all days; 1 where a weekday was seen less than
+   twice.
+2. The level is the mean of the last 14 whole days, each divided by its factor.
+3. The forecast is what was charged plus, for each day that is left, level x factor; today counts
+   for what is still missing of it.
+4. The band holds four of five outcomes if days went on straying from the level as they did.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+LEAST_DAYS = 3
+LEVEL_DAYS = 14
+LEAST_OF_WEEKDAY = 2
+BAND = Decimal("1.2816")  # four of five, if days stray like a normal distribution
+ZERO, ONE, CENT = Decimal(0), Decimal(1), Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    amount: Decimal
+    low: Decimal
+    high: Decimal
+    days: int  # whole days that it rests on
+    by_day: tuple[tuple[date, Decimal], ...]  # today and the days that are left
+
+
+def forecast(
+    whole_days: Mapping[date, Decimal], *, today: date, today_so_far: Decimal, month_end: date
+) -> Forecast | None:
+    """Forecast the month that `today` lies in; `month_end` is its first day after.
+
+    `whole_days` are days before today with their amounts, zero for quiet ones. None when there
+    are fewer than three: a guess from less would be noise.
+    """
+    known = {day: amount for day, amount in whole_days.items() if day < today}
+    if len(known) < LEAST_DAYS:
+        return None
+    factors = weekday_factors(known)
+    recent = sorted(known)[-LEVEL_DAYS:]
+    flat = [known[day] / factors[day.weekday()] for day in recent]
+    level = sum(flat, ZERO) / len(flat)
+    month_start = today.replace(day=1)
+    left = [today + timedelta(days=n) for n in range((month_end - today).days)]
+    expected = [(day, level * factors[day.weekday()]) for day in left]
+    if expected:
+        expected[0] = (today, max(expected[0][1], today_so_far))
+    done = sum((a for day, a in known.items() if day >= month_start), ZERO)
+    amount = done + sum((a for _, a in expected), ZERO)
+    stray = (sum(((f - level) ** 2 for f in flat), ZERO) / len(flat)).sqrt()
+    width = BAND * stray * Decimal(len(left)).sqrt()
+    floor = done + today_so_far
+    return Forecast(
+        amount=amount.quantize(CENT),
+        low=max(floor, amount - width).quantize(CENT),
+        high=(amount + width).quantize(CENT),
+        days=len(known),
+        by_day=tuple((day, a.quantize(CENT)) for day, a in expected),
+    )
+
+
+def weekday_factors(days: Mapping[date, Decimal]) -> dict[int, Decimal]:
+    """Factor by weekday, Monday is 0. Never zero: a day is divided by it."""
+    mean = sum(days.values(), ZERO) / len(days)
+    by_weekday: dict[int, list[Decimal]] = defaultdict(list)
+    for day, amount in days.items():
+        by_weekday[day.weekday()].append(amount)
+    factors = dict.fromkeys(range(7), ONE)
+    for weekday, amounts in by_weekday.items():
+        if len(amounts) >= LEAST_OF_WEEKDAY and mean:
+            own = sum(amounts, ZERO) / len(amounts)
+            factors[weekday] = max(own / mean, Decimal("0.01"))
+    return factors
