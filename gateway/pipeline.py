@@ -259,6 +259,10 @@ class Pipeline:
         other = None
         if saved >= 1.0:
             other = self.pools.take(wish, now, without=frozenset({seat.endpoint.address}))
+        if other is None and error.is_stale:
+            other = self.pools.take(wish, now)
+            if other is not None:
+                return other  # the same engine over a fresh connection: nothing was rerouted
         if other is None:
             raise error.refusal from error
         self._retries[wish.service.name] = saved - 1.0

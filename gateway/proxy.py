@@ -32,12 +32,16 @@ BROKEN = (aiohttp.ClientError, OSError)  # of the connection or of HTTP on it
 class AttemptError(Exception):
     """An attempt ended before the first byte: another endpoint may still answer.
 
-    `refusal` is what the client gets when no other attempt is made.
+    `refusal` is what the client gets when no other attempt is made. `is_stale`: the connection
+    broke, as idle ones do when an engine closes them, so even the same endpoint may answer.
     """
 
-    def __init__(self, refusal: Refusal, *, is_unreachable: bool = False) -> None:
+    def __init__(
+        self, refusal: Refusal, *, is_unreachable: bool = False, is_stale: bool = False
+    ) -> None:
         super().__init__(refusal.message)
-        self.refusal, self.is_unreachable = refusal, is_unreachable
+        self.refusal = refusal
+        self.is_unreachable, self.is_stale = is_unreachable, is_stale
 
 
 class Proxy:
@@ -71,11 +75,16 @@ class Proxy:
                 await self._answer(exchange, client, asked, response)
         except TimeoutError:
             text = f"The engine sent nothing for {silence:g} s, or not all in time."
-            raise self._ended(exchange, errors.upstream_timeout(text)) from None
+            refusal = errors.upstream_timeout(text)
+            raise refusal if exchange.has_bytes else AttemptError(refusal) from None
         except BROKEN as error:
             refusal = errors.upstream_failed("The connection to the engine broke.")
+            if exchange.has_bytes:
+                raise refusal from error
             unreachable = isinstance(error, aiohttp.ClientConnectorError)
-            raise self._ended(exchange, refusal, is_unreachable=unreachable) from error
+            raise AttemptError(
+                refusal, is_unreachable=unreachable, is_stale=not unreachable
+            ) from error
         except BrokenAnswerError as error:
             raise errors.upstream_failed(f"The engine's answer is broken: {error}.") from error
 
@@ -84,14 +93,6 @@ class Proxy:
         salt = cache_salt(self._secret, tenant.salt_epoch, tenant.id, asked.model)
         rank = CLASS_RANK[exchange.traffic_class] if seat.pool.priority_scheduling else None
         return encode(asked, salt=salt, priority=rank)
-
-    def _ended(
-        self, exchange: Exchange, refusal: Refusal, *, is_unreachable: bool = False
-    ) -> Exception:
-        """An attempt that showed nothing yet may be followed by another."""
-        if exchange.has_bytes:
-            return refusal
-        return AttemptError(refusal, is_unreachable=is_unreachable)
 
     async def _answer(
         self,

@@ -56,6 +56,7 @@ class Shipper:
         self._url, self._token = url, token
         self._failures = 0
         self._batch_size = MAX_EVENTS
+        self._alone = asyncio.Lock()  # the last shipment may meet the running one
         self.shipped = 0
         self.duplicates = 0
         self.quarantined = 0
@@ -73,6 +74,10 @@ class Shipper:
 
     async def ship_all(self) -> None:
         """Ship until the spool has nothing more; wait longer after each failure."""
+        async with self._alone:
+            await self._ship_all()
+
+    async def _ship_all(self) -> None:
         while self._url:
             batch = self._spool.next_batch(self._batch_size, MAX_BYTES)
             if batch is None:

@@ -101,6 +101,8 @@ class Spool:
         folders = [self.folder, *(orphan for orphan in orphans if self._lock(orphan))]
         found = sorted(path for folder in folders for path in folder.glob("*.seg"))
         recovered = self._recover(found)
+        mine = [path.stem for path in self.folder.glob("*.seg")]
+        self._sequence = max((int(stem) for stem in mine if stem.isdigit()), default=0)
         self._begin_segment()
         return recovered
 
@@ -263,8 +265,7 @@ class Spool:
 
     def _begin_segment(self) -> None:
         self._sequence += 1
-        name = f"{int(time.time() * 1000):014d}-{self._sequence:06d}.seg"
-        path = self.folder / name
+        path = self.folder / f"{self._sequence:012d}.seg"
         self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         self._opened_at = time.monotonic()
         self._segments.append(Segment(path))

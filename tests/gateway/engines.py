@@ -61,6 +61,10 @@ class Engine:
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(3600 if self.mode == "silent" else self.think)
+        if self.mode == "hangs up once":
+            self.mode = ""
+            request.transport.abort()
+            raise ConnectionResetError
         if self.mode == "full":
             return _error(503, "Service Unavailable", "too many requests are queued")
         if self.mode == "shut down":

@@ -1,10 +1,12 @@
 """Engines that fail, clients that leave, queues that fill: one honest outcome each."""
 
 import asyncio
+import signal
 
 import aiohttp
 import pytest
 
+from gateway.contract import keys
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.routing import Objective
 from tests.gateway.engines import PROMPT_TOKENS
@@ -83,6 +85,15 @@ async def test_it_reroutes_away_from_an_engine_that_is_gone(fleet):
     events = await fleet.events(20)
     # It rests after the first failure instead of costing each request an attempt.
     assert 1 <= sum(event["outcome"] == "rerouted" for event in events) <= 2
+
+
+async def test_it_asks_the_only_engine_again_when_an_idle_connection_breaks(fleet):
+    engine = await fleet.add_engine(mode="hangs up once")
+    await serve(fleet, engine)
+    status, _, _ = await fleet.post(chat())
+    assert status == 200 and len(engine.requests) == 2
+    (event,) = await fleet.events(1)
+    assert event["outcome"] == "served" and event["completion_tokens"] == 5
 
 
 async def test_it_sheds_when_every_engine_is_full(fleet):
@@ -283,3 +294,48 @@ async def test_it_does_not_let_a_slow_reader_hold_others_up(fleet):
         assert slow.status == 200
         assert (await fleet.post(chat(max_tokens=1)))[0] == 200
         slow.close()
+
+
+async def test_it_lets_requests_end_before_it_stops(fleet):
+    engine = await fleet.add_engine(tokens=100, pause=0.01)
+    await serve(fleet, engine)
+    running = asyncio.ensure_future(fleet.post(chat(stream=True, max_tokens=100)))
+    await until(lambda: engine.running == 1)
+    fleet.process.terminate()
+    status, _, body = await running
+    assert status == 200 and body.endswith(b"data: [DONE]\n\n")
+    (event,) = await fleet.events(1)
+    assert event["outcome"] == "served" and event["completion_tokens"] == 100
+    await until(lambda: fleet.process.poll() is not None)
+    assert fleet.process.returncode == -signal.SIGTERM
+
+
+async def test_it_refuses_nobody_wrongly_when_the_quota_store_forgets(fleet):
+    engine = await fleet.add_engine(pause=0.02)
+    limit = make_limit(
+        concurrency=50,
+        requests_per_minute=10_000,
+        tokens_per_minute=10**8,
+        budget_micros=10**9,
+        budget_period="p",
+    )
+    policy = make_policy(limits=(limit,))
+    fleet.publish(policy)
+    await serve(fleet, engine)
+
+    def fund():
+        fleet.store.eval(keys.PUBLISH_BUDGET, 1, keys.budget(1, 1, "p"), 0, 1, 3600)
+
+    fund()
+    before = [asyncio.ensure_future(fleet.post(chat())) for _ in range(20)]
+    await until(lambda: engine.running == 20)
+    fleet.store.flushall()
+    status, headers, _ = await fleet.post(chat())
+    assert status == 503 and headers["x-gw-reason"] == "budget_unverifiable"
+    fund()
+    after = [asyncio.ensure_future(fleet.post(chat())) for _ in range(20)]
+    assert {status for status, _, _ in await asyncio.gather(*before, *after)} == {200}
+    budget = fleet.store.hgetall(keys.budget(1, 1, "p"))
+    assert budget[b"held"] == b"0"  # no phantom holds, no negative ones
+    # What ran while the store forgot is not in it; the ledger brings it.
+    assert int(budget[b"spent"]) == 20 * 18
