@@ -150,6 +150,7 @@ class RolloutDetail:
     approval: ApprovalRow | None
     steps: tuple[StepRow, ...]
     gates: tuple[GateRow, ...]  # kept ones, newest first
+    back_because: str  # why it went back, in the first sentence
     share: float | None  # observed traffic of the new release, 0 to 1
     traffic_back_seconds: float | None  # measured, of a rollout that went back
     old: ReleaseSide | None
@@ -202,6 +203,7 @@ def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
         approval=approval_of(viewer, found),
         steps=steps_of(found, gates),
         gates=tuple(gates),
+        back_because=memory.get("reason", ""),
         share=memory.get("share"),
         traffic_back_seconds=traffic_back(timeline),
         old=old,

@@ -43,6 +43,13 @@ def at_any_price(state: State) -> bool:
 def going_back(state: State, seen: Seen, now: datetime) -> Decision:
     """One move back. Blocked means: a person is called, and the same moves go on."""
     state = replace(state, phase=phase_back(state, seen, now))
+    decision = next_move(state, seen, now)
+    if decision.phase is not Phase.ROLLBACK_BLOCKED:
+        return decision
+    return replace(decision, why=f"{blocked_because(state, seen, now)} {decision.why}")
+
+
+def next_move(state: State, seen: Seen, now: datetime) -> Decision:
     weights = weights_back(state, seen, at_any_price=at_any_price(state))
     if weights != (state.weight_old, state.weight_new):
         return shift(state, seen, weights, f"{weights[0]} % of the traffic on {state.old}", now)
@@ -52,7 +59,7 @@ def going_back(state: State, seen: Seen, now: datetime) -> Decision:
             return replace(stay(state, "Gateways take the new weights"), look_again=SOON)
         return scale(state, counts, back_text(state, seen, counts.old, counts.new))
     if state.has_old and seen.old.serving < state.old_replicas:
-        return stay(state, waiting(state, seen, now))
+        return stay(state, f"{state.old}: {tally(seen.old)} ({progress_of(seen.old)})")
     return removed(state, seen)
 
 
@@ -78,13 +85,10 @@ def settled(state: State, now: datetime) -> bool:
     return since is None or now - since >= SETTLE
 
 
-def waiting(state: State, seen: Seen, now: datetime) -> str:
+def blocked_because(state: State, seen: Seen, now: datetime) -> str:
     since = moment(state.memory.back_since) or state.phase_since
     fault = old_fault(state, seen, now)
-    blocked = f"Blocked, trying on. {fault}. " if fault else ""
-    if state.phase is Phase.ROLLBACK_BLOCKED and not fault:
-        blocked = f"Blocked for {seconds(now - since)}, trying on. "
-    return f"{blocked}{state.old}: {tally(seen.old)} ({progress_of(seen.old)})"
+    return f"Blocked, trying on: {fault or f'not back after {seconds(now - since)}'}."
 
 
 def removed(state: State, seen: Seen) -> Decision:

@@ -78,7 +78,9 @@ def abort_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
         return None
     by = f" by {state.wish_by}" if state.wish_by else ""
     why = f"Abort asked{by}" + (f": {state.wish_why}" if state.wish_why else "")
-    if not state.started:
+    # A worker that died between write and record leaves an object that nobody noted.
+    unwritten = not state.started and not seen.trouble and seen.new.gone
+    if state.phase in BEFORE_WRITES or unwritten:
         why += ". Nothing had been written to the cluster"
         return Decision(Phase.CANCELLED, state.step, why, look_again=None, memory=state.memory)
     return begin(state, seen, now, Cause.OPERATOR, why)

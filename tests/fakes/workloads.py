@@ -1,0 +1,235 @@
+"""A namespace in memory: Deployments make pods, pods take GPUs, load, drain and go.
+
+It has the methods of `fleet.clients.workloads.Workloads`. Time passes only by `tick`. What the
+pods of a release do is told by its image: `behave("rel-...", "crash")`.
+"""
+
+import copy
+from datetime import datetime, timedelta
+from itertools import count
+
+from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.workloads import Owned
+from fleet.rules.manifests import ADMITTED, RELEASE
+from fleet.rules.verify import PASSES, TOKENS, Answers
+
+BEHAVIOURS = (
+    "good",
+    "crash",
+    "oom",
+    "pull",
+    "never_ready",
+    "wrong_fingerprint",
+    "short_answers",
+    "quota",
+    "hangs",
+)
+
+
+class FakeWorkloads:
+    def __init__(self, now: datetime, gpus: int = 8, load_ticks: int = 2, drain_ticks: int = 2):
+        self.now = now
+        self.gpus = gpus
+        self.load_ticks, self.drain_ticks = load_ticks, drain_ticks
+        self.deployments: dict[str, dict] = {}
+        self.pods: dict[str, dict] = {}
+        self.behaviours: dict[str, str] = {}
+        self.numbers = count(1)
+        self.calls: list[tuple[str, ...]] = []
+        self.down = False
+        self.owned_by = ""  # another field manager
+        self.refuses = ""  # what a dry run says
+
+    # -- as the API server ---------------------------------------------------
+
+    def look(self, selector):
+        self._reach("look", selector)
+        return {
+            "deployments": copy.deepcopy(list(self.deployments.values())),
+            "replicasets": [self._replica_set(d) for d in self.deployments.values()],
+            "pods": copy.deepcopy(list(self.pods.values())),
+        }
+
+    def apply(self, manifest, *, dry_run=False):
+        name = manifest["metadata"]["name"]
+        self._reach("dry_run" if dry_run else "apply", name)
+        if dry_run and self.refuses:
+            raise Permanent(self.refuses, status=422)
+        if self.owned_by and not dry_run:
+            raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
+        if manifest["kind"] == "Deployment" and not dry_run:
+            uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
+            found = copy.deepcopy(manifest)
+            found["metadata"]["uid"] = uid or f"d{next(self.numbers)}"
+            self.deployments[name] = found
+        return manifest
+
+    def set_condition(self, pod, uid, condition):
+        self._reach("admit", pod)
+        found = self.pods.get(uid)
+        if found:
+            found["status"]["conditions"] = [
+                c for c in found["status"]["conditions"] if c["type"] != condition["type"]
+            ] + [condition]
+            self._ready(found)
+
+    def delete(self, kind, name, uid):
+        self._reach("delete", name)
+        found = self.deployments.get(name)
+        if found and found["metadata"]["uid"] == uid:
+            del self.deployments[name]
+            for pod in self._pods_of(found["metadata"]["labels"][RELEASE]):
+                self._terminate(pod)
+
+    # -- as an engine ----------------------------------------------------------
+
+    def ask(self, address, service):
+        pod = next(p for p in self.pods.values() if address.split(":")[0] == p["status"]["podIP"])
+        release = pod["metadata"]["labels"][RELEASE]
+        behaviour = self.behaviours.get(release, "good")
+        if behaviour == "hangs":
+            return Answers(trouble="no answer within 8 s")
+        said = "rel-ffffffffffff" if behaviour == "wrong_fingerprint" else release
+        tokens = 1 if behaviour == "short_answers" else TOKENS
+        return Answers(
+            models=(service,),
+            max_model_len=4096,
+            version="0.32.0",
+            fingerprints=(said,) * PASSES,
+            tokens=(tokens,) * PASSES,
+            reasons=("length" if tokens == TOKENS else "stop",) * PASSES,
+            prompt_tokens=PASSES,
+        )
+
+    # -- as controllers, scheduler and kubelet ---------------------------------
+
+    def behave(self, release: str, behaviour: str) -> None:
+        self.behaviours[release] = behaviour
+
+    def tick(self, seconds: float = 5) -> None:
+        self.now += timedelta(seconds=seconds)
+        for deployment in list(self.deployments.values()):
+            self._scale(deployment)
+        for uid, pod in list(self.pods.items()):
+            self._live(uid, pod)
+
+    def used(self) -> int:
+        return sum(p["gpus"] for p in self.pods.values() if p["spec"].get("nodeName"))
+
+    def serving(self, release: str) -> int:
+        return sum(
+            self._is(p, "Ready") and "deletionTimestamp" not in p["metadata"]
+            for p in self._pods_of(release)
+        )
+
+    def _scale(self, deployment) -> None:
+        release = deployment["metadata"]["labels"][RELEASE]
+        if self.behaviours.get(release) == "quota":
+            return
+        live = [p for p in self._pods_of(release) if "deletionTimestamp" not in p["metadata"]]
+        wanted = deployment["spec"].get("replicas", 0)
+        for _ in range(wanted - len(live)):
+            self._make(deployment, release)
+        # As Kubernetes does: those that are not ready go first.
+        for pod in sorted(live, key=lambda p: self._is(p, "Ready"))[: max(len(live) - wanted, 0)]:
+            self._terminate(pod)
+
+    def _make(self, deployment, release: str) -> None:
+        number = next(self.numbers)
+        template = deployment["spec"]["template"]
+        limits = template["spec"]["containers"][0]["resources"]["limits"]
+        uid = f"p{number}"
+        self.pods[uid] = {
+            "gpus": int(limits["nvidia.com/gpu"]),
+            "age": 0,
+            "metadata": {
+                "uid": uid,
+                "name": f"{deployment['metadata']['name']}-{number}",
+                "labels": dict(template["metadata"]["labels"]),
+                "creationTimestamp": self.now.isoformat(),
+            },
+            "spec": {},
+            "status": {"phase": "Pending", "conditions": [], "podIP": f"10.0.0.{number}"},
+        }
+
+    def _live(self, uid: str, pod) -> None:
+        if "deletionTimestamp" in pod["metadata"]:
+            pod["drain"] -= 1
+            if pod["drain"] <= 0:
+                del self.pods[uid]
+            return
+        if not pod["spec"].get("nodeName"):
+            self._schedule(pod)
+            return
+        pod["age"] += 1
+        self._run(pod, self.behaviours.get(pod["metadata"]["labels"][RELEASE], "good"))
+
+    def _schedule(self, pod) -> None:
+        if self.used() + pod["gpus"] <= self.gpus:
+            pod["spec"]["nodeName"] = "gpu-1"
+            self._set(pod, "PodScheduled", "True")
+        else:
+            self._set(pod, "PodScheduled", "False", "Unschedulable", "Insufficient nvidia.com/gpu")
+
+    def _run(self, pod, behaviour: str) -> None:
+        status = pod["status"]
+        ended = {
+            "terminated": {"reason": "Error", "exitCode": 1, "message": "boom\nRuntimeError: no"}
+        }
+        if behaviour in ("crash", "oom"):
+            killed = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+            status["containerStatuses"] = [
+                {
+                    "restartCount": pod["age"],
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": killed if behaviour == "oom" else ended,
+                }
+            ]
+        elif behaviour == "pull":
+            text = 'Back-off pulling image "x": not found'
+            waiting = {"reason": "ImagePullBackOff", "message": text}
+            status["containerStatuses"] = [{"state": {"waiting": waiting}}]
+        elif behaviour != "never_ready" and pod["age"] >= self.load_ticks:
+            status["containerStatuses"] = [{"state": {"running": {}}, "restartCount": 0}]
+            self._set(pod, "ContainersReady", "True")
+            self._ready(pod)
+
+    def _ready(self, pod) -> None:
+        loaded, admitted = self._is(pod, "ContainersReady"), self._is(pod, ADMITTED)
+        self._set(pod, "Ready", "True" if loaded and admitted else "False")
+
+    def _terminate(self, pod) -> None:
+        if "deletionTimestamp" not in pod["metadata"]:
+            pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
+            pod["drain"] = self.drain_ticks
+
+    def _replica_set(self, deployment):
+        release = deployment["metadata"]["labels"][RELEASE]
+        wanted = deployment["spec"].get("replicas", 0)
+        conditions = []
+        if self.behaviours.get(release) == "quota" and wanted:
+            text = 'pods "x" is forbidden: exceeded quota: gpus, requested: 1, used: 8, limited: 8'
+            conditions = [{"type": "ReplicaFailure", "status": "True", "message": text}]
+        return {
+            "metadata": {"labels": {RELEASE: release}},
+            "spec": {"replicas": wanted},
+            "status": {"conditions": conditions},
+        }
+
+    def _pods_of(self, release: str):
+        return [p for p in self.pods.values() if p["metadata"]["labels"][RELEASE] == release]
+
+    @staticmethod
+    def _is(pod, kind: str) -> bool:
+        return any(c["type"] == kind and c["status"] == "True" for c in pod["status"]["conditions"])
+
+    @staticmethod
+    def _set(pod, kind: str, status: str, reason: str = "", message: str = "") -> None:
+        rest = [c for c in pod["status"]["conditions"] if c["type"] != kind]
+        found = {"type": kind, "status": status, "reason": reason, "message": message}
+        pod["status"]["conditions"] = [*rest, found]
+
+    def _reach(self, *call: str) -> None:
+        if self.down:
+            raise Temporary("The cluster's API does not answer: connection refused")
+        self.calls.append(call)

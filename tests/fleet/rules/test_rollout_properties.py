@@ -1,0 +1,190 @@
+"""Whatever happens in whichever order: what a rollout promises holds at every pass."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
+from tests.fleet.rules.test_rollout_walks import PLANS
+from tests.fleet.rules.walk import Walk, make_state
+
+OPEN = sorted(set(Phase) - FINAL)
+
+
+class Checked(Walk):
+    """Checks the promises after every pass."""
+
+    def step(self, seconds=5):
+        before = self.serving()
+        was = self.state
+        decision = super().step(seconds=0)
+        self.check_order(was, decision)
+        self.check_capacity(before)
+        self.cluster.tick(seconds)
+        return decision
+
+    def serving(self):
+        return sum(self.cluster.serving(name) for name in self.names.values())
+
+    def check_capacity(self, before):
+        """Never below the minimum by our own act. Wrong answers are worse than none."""
+        left = {k: self.wanted(k) for k in self.names}
+        after = sum(min(self.cluster.serving(self.names[k]), left[k]) for k in self.names)
+        assert after >= min(before, self.state.min_replicas), self.state.why
+
+    def wanted(self, which):
+        found = self.cluster.deployments.get(self.manifests[which]["metadata"]["name"])
+        return found["spec"].get("replicas", 0) if found else 0
+
+    def check_order(self, was, decision):
+        assert self.state.weight_old + self.state.weight_new in (0, 100)
+        assert decision.why
+        assert (decision.look_again is None) == (decision.phase in FINAL)
+        if was.phase in GOING_BACK:
+            assert decision.phase in GOING_BACK | {Phase.ROLLED_BACK}
+        if was.wish is Wish.ABORT:
+            assert decision.phase in GOING_BACK | FINAL
+
+    def held(self):
+        return self.cluster.used()
+
+
+WISHES = {"abort": Wish.ABORT, "pause": Wish.PAUSE, "resume": Wish.RUN}
+
+
+def happen(walk, event):
+    if event in WISHES and walk.state.wish is not Wish.ABORT:
+        walk.state = replace(walk.state, wish=WISHES[event], wish_at=walk.now)
+    elif event in HAPPENINGS:
+        HAPPENINGS[event](walk)
+
+
+def heal_engines(walk):
+    walk.cluster.behave(walk.names["new"], "good")
+    for pod in walk.cluster.pods.values():
+        pod["status"].pop("containerStatuses", None)
+
+
+def lose_pod(walk):
+    for uid in list(walk.cluster.pods)[:1]:
+        del walk.cluster.pods[uid]
+
+
+HAPPENINGS = {
+    "crash": lambda walk: walk.cluster.behave(walk.names["new"], "crash"),
+    "heal": heal_engines,
+    "errors": lambda walk: (setattr(walk, "errors", 0.2), setattr(walk, "per_second", 20)),
+    "quiet": lambda walk: setattr(walk, "per_second", 0),
+    "cluster_down": lambda walk: setattr(walk.cluster, "down", True),
+    "cluster_up": lambda walk: setattr(walk.cluster, "down", False),
+    "pod_lost": lose_pod,
+    "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
+}
+EVENTS = ("nothing", *WISHES, *HAPPENINGS)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    plan=st.sampled_from(sorted(PLANS)),
+    events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
+)
+def test_it_keeps_its_promises_whatever_happens(plan, events):
+    walk = Checked(make_state(**PLANS[plan]), gpus=1 if plan == "the only one" else 6)
+    for passes, event in events:
+        for _ in range(passes):
+            if walk.state.phase not in FINAL:
+                walk.step()
+        happen(walk, event)
+    heal(walk)
+    walk.run(most=1500)
+    assert walk.state.phase in FINAL
+    assert_declared(walk)
+
+
+def heal(walk):
+    """The outside becomes well, and whoever paused it goes on."""
+    happen(walk, "cluster_up")
+    happen(walk, "heal")
+    walk.errors, walk.per_second = 0.0, 20
+    if walk.state.wish is Wish.PAUSE or walk.state.phase is Phase.PAUSED:
+        happen(walk, "resume")
+
+
+def assert_declared(walk):
+    """A final phase means: the cluster's spec is the recorded release, and nothing else."""
+    there = {k for k in walk.names if walk.wanted(k)}
+    if walk.state.phase is Phase.SUCCEEDED:
+        assert there == {"new"}
+        assert walk.wanted("new") == walk.state.replicas
+        assert walk.state.weight_new == 100
+    else:
+        assert there == ({"old"} if walk.state.has_old else set())
+        assert walk.wanted("old") == walk.state.old_replicas
+        assert walk.state.weight_new == 0
+    gone = "old" if walk.state.phase is Phase.SUCCEEDED else "new"
+    assert walk.manifests[gone]["metadata"]["name"] not in walk.cluster.deployments
+
+
+# Neither has steps: the first release has nothing to be compared with, the only replica is gone.
+STEPLESS = {"first", "the only one"}
+CASES = [
+    (plan, phase)
+    for plan in sorted(PLANS)
+    for phase in OPEN
+    if not (plan in STEPLESS and phase in (Phase.SHIFTING, Phase.ANALYZING))
+]
+
+
+@pytest.mark.parametrize(("plan", "phase"), CASES)
+def test_it_accepts_an_abort_in_every_phase(plan, phase):
+    walk = Checked(make_state(**PLANS[plan]), gpus=1 if plan == "the only one" else 8)
+    reach(walk, phase)
+    walk.state = replace(walk.state, wish=Wish.ABORT, wish_by="olga", wish_at=walk.now)
+    walk.run()
+    assert walk.state.phase is (Phase.CANCELLED if phase in BEFORE_WRITES else Phase.ROLLED_BACK)
+    assert_declared(walk)
+
+
+def reach(walk, phase):
+    if phase is Phase.PAUSED:
+        walk.run(until={Phase.CANARY_VERIFYING})
+        walk.state = replace(walk.state, wish=Wish.PAUSE)
+    if phase in GOING_BACK:
+        walk.run(until={Phase.CANARY_STARTING})
+        walk.step()
+        walk.state = replace(walk.state, wish=Wish.ABORT)
+        if phase is Phase.ROLLBACK_BLOCKED:
+            walk.state = replace(walk.state, phase=phase)
+            return
+    walk.run(until={phase})
+    if phase is Phase.PREPARING:
+        walk.step()
+
+
+def test_it_cancels_while_nothing_was_written():
+    walk = Checked(make_state()).run(until={Phase.PREPARING})
+    walk.state = replace(walk.state, wish=Wish.ABORT)
+    walk.run()
+    assert walk.state.phase is Phase.CANCELLED
+
+
+def test_it_takes_away_what_a_dead_worker_wrote_and_did_not_record():
+    walk = Checked(make_state()).run(until={Phase.PREPARING})
+    before = walk.state
+    walk.step()
+    walk.state = replace(before, wish=Wish.ABORT)
+    walk.run()
+    assert walk.state.phase is Phase.ROLLED_BACK
+    assert_declared(walk)
+
+
+def test_it_holds_no_more_gpus_than_planned():
+    walk = Checked(make_state(kind=PlanKind.SURGE_CANARY, surge=2, replicas=6, old_replicas=6,
+                              min_replicas=6), gpus=20)  # fmt: skip
+    most = 0
+    while walk.state.phase not in FINAL:
+        walk.step()
+        most = max(most, walk.held())
+    assert most <= 8

@@ -1,0 +1,178 @@
+"""A rollout played with rules alone: decide, apply to a cluster in memory, look again."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from fleet.rules.gates import Window, bounds_of
+from fleet.rules.histogram import Histogram
+from fleet.rules.manifests import placed, render
+from fleet.rules.phases import FINAL, Phase, PlanKind
+from fleet.rules.plan import StepPlan
+from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of, fingerprint_of
+from fleet.rules.rollout import decide
+from fleet.rules.seen import read_side
+from fleet.rules.state import KEEP, Approval, Seen, State, moment
+from fleet.rules.traffic import ReleaseWindow
+from fleet.rules.verify import Expected, judge, to_probe
+from tests.fakes.workloads import FakeWorkloads
+
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def make_spec(commit="a" * 40, **changes):
+    fields = {
+        "service": "chat",
+        "model": ModelPin("org/model", commit),
+        "image": "registry.local/vllm",
+        "image_digest": "sha256:" + "d" * 64,
+        "resources": Resources("NVIDIA-H100-80GB-HBM3", 1),
+        "probes": Probes(startup_seconds=120, pre_stop_seconds=1, drain_seconds=10),
+    }
+    return ReleaseSpec(**fields | changes)
+
+
+def make_state(**changes):
+    fields = {
+        "kind": PlanKind.SURGE_CANARY,
+        "phase": Phase.VALIDATING,
+        "phase_since": START,
+        "steps": (StepPlan(10, 10, 20), StepPlan(50, 10, 20)),
+        "replicas": 4,
+        "old_replicas": 4,
+        "has_old": True,
+        "min_replicas": 4,
+        "surge": 1,
+        "start_deadline": timedelta(seconds=120),
+        "back_deadline": timedelta(seconds=120),
+        "patience": timedelta(seconds=30),
+        "drain": timedelta(seconds=30),
+        "soak": timedelta(seconds=20),
+        "approval": Approval("approved", "vic@example.com"),
+        "old": "r1",
+        "new": "r2",
+    }
+    return State(**fields | changes)
+
+
+@dataclass
+class Walk:
+    state: State
+    gpus: int = 8
+    old: ReleaseSpec = field(default_factory=make_spec)
+    new: ReleaseSpec = field(default_factory=lambda: make_spec("b" * 40))
+    per_second: int = 20  # requests of the service
+    errors: float = 0.0  # share of failed ones of the new release
+    slow: float = 1.0  # its times against the old ones
+    history: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.cluster = FakeWorkloads(START, self.gpus)
+        self.names = {k: fingerprint_of(digest_of(s)) for k, s in self.both.items()}
+        self.manifests = {k: render(s, "models", 4096)[1] for k, s in self.both.items()}
+        if self.state.has_old:
+            self.cluster.apply(
+                placed(self.manifests["old"], replicas=self.state.old_replicas, fence=0)
+            )
+            for _ in range(4):
+                self.cluster.tick()
+                for pod in list(self.cluster.pods.values()):
+                    self.cluster.set_condition("", pod["metadata"]["uid"], admitted())
+        self.lowest = self.cluster.serving(self.names["old"])
+
+    @property
+    def both(self):
+        return {"old": self.old, "new": self.new}
+
+    @property
+    def now(self):
+        return self.cluster.now
+
+    def see(self):
+        if self.cluster.down:
+            return Seen(trouble="The cluster's API does not answer")
+        found = self.cluster.look("")
+        old, new = (read_side(found, self.names[k]) for k in ("old", "new"))
+        asked = [(p, "new") for p in to_probe(new)]
+        asked += [(p, "old") for p in to_probe(old, again=new.gone)]
+        probes = {
+            p.uid: judge(p, self.cluster.ask(p.address, "chat"), self.expect(k)) for p, k in asked
+        }
+        return Seen(old=old, new=new, probes=probes, window=self.window(), dry_run="")
+
+    def expect(self, which):
+        spec = self.both[which]
+        return Expected(self.names[which], "chat", 4096, f"{spec.image}@{spec.image_digest}")
+
+    def window(self):
+        since = moment(self.state.memory.shifted_at)
+        if since is None:
+            return None
+        start, end = bounds_of(since, self.now)
+        total = int((end - start).total_seconds() * self.per_second)
+        new = total * self.state.weight_new // 100
+        return Window(
+            start, end, self.answers(new, self.errors, self.slow), self.answers(total - new)
+        )
+
+    def answers(self, requests, errors=0.0, slow=1.0):
+        failed = int(requests * errors)
+        times = (
+            Histogram({int(40 + 25 * (slow > 1)): requests - failed}) if requests else Histogram()
+        )
+        return ReleaseWindow({"served": requests - failed, "failed": failed}, ttft=times, itl=times)
+
+    def step(self, seconds=5):
+        """One pass, then time. Answers the decision."""
+        seen = self.see()
+        decision = decide(self.state, seen, self.now)
+        self.apply(decision)
+        moved = (decision.phase, decision.step) != (self.state.phase, self.state.step)
+        want = decision.want
+        self.state = replace(
+            self.state,
+            phase=decision.phase,
+            step=decision.step,
+            phase_since=self.now if moved else self.state.phase_since,
+            why=decision.why,
+            cause=decision.cause,
+            resume_phase=decision.resume_phase,
+            memory=decision.memory,
+            started=self.state.started or want is not None,
+            weight_old=want.old.weight if want else self.state.weight_old,
+            weight_new=want.new.weight if want else self.state.weight_new,
+        )
+        if moved:
+            self.history.append((decision.phase, decision.why))
+        self.cluster.tick(seconds)
+        return decision
+
+    def apply(self, decision):
+        if self.cluster.down:
+            return
+        for uid in decision.admit:
+            self.cluster.set_condition("", uid, admitted())
+        if decision.want is None:
+            return
+        for which, place in (("old", decision.want.old), ("new", decision.want.new)):
+            name = self.manifests[which]["metadata"]["name"]
+            found = self.cluster.deployments.get(name)
+            if place.replicas is None:
+                if found:
+                    self.cluster.delete("Deployment", name, found["metadata"]["uid"])
+            elif place.replicas != KEEP and (found or place.replicas or which == "new"):
+                self.cluster.apply(placed(self.manifests[which], replicas=place.replicas, fence=1))
+
+    def run(self, until=FINAL, most=400):
+        for _ in range(most):
+            if self.state.phase in until:
+                return self
+            self.step()
+        raise AssertionError(f"still {self.state.phase} after {most} passes: {self.state.why}")
+
+    @property
+    def phases(self):
+        return [phase for phase, _ in self.history]
+
+
+def admitted():
+    return {"type": "quartermaster.dev/admitted", "status": "True"}
