@@ -7,103 +7,16 @@ and all that needs no cluster must work all the same. tests/e2e has the whole.
 import json
 import os
 import signal
-import socket
 import stat
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
 
-from sandbox.process import is_alive, wait_until
+from sandbox.process import wait_until
 from sandbox.stores.launcher import scratch_folder
-from sandbox.up.options import TREE
+from tests.fixtures.installation import COLD_SECONDS, Installation, free_port
 
-COLD_SECONDS, WARM_SECONDS = 90, 15
+WARM_SECONDS = 15
 STATES = {"starting", "building", "ready", "failed"}
-
-
-class Installation:
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.port, self.gateway_port = free_port(), free_port()
-        unreachable = data / "kubeconfig.yaml"
-        unreachable.parent.mkdir(exist_ok=True)
-        unreachable.write_text(kubeconfig(free_port()))
-        own = ("QM_", "DATABASE_", "REDIS_", "DJANGO_")
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {
-            "QM_DATA": str(data),
-            "QM_PORT": str(self.port),
-            "QM_GATEWAY_PORT": str(self.gateway_port),
-            "QM_VENV": os.environ.get("VIRTUAL_ENV") or str(TREE / ".venv"),
-            "QM_RESET": "yes",
-            "KUBECONFIG": str(unreachable),
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Return the seconds until the console answered."""
-        began = time.monotonic()
-        with (self.data / "terminal.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["make", "up"], cwd=TREE, env=self.environment, stdout=log, stderr=log
-            )
-        wait_until("the console", self.answers, COLD_SECONDS)
-        return time.monotonic() - began
-
-    def answers(self) -> bool:
-        assert self.process and self.process.poll() is None, self.terminal()
-        try:
-            url = f"http://127.0.0.1:{self.port}/livez"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.status == 200
-        except urllib.error.HTTPError:
-            return False
-        except OSError:
-            return False
-
-    def make(self, target: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["make", target],
-            cwd=TREE,
-            env=self.environment | changes,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def state(self) -> dict:
-        return json.loads((self.data / "up.json").read_text())
-
-    def terminal(self) -> str:
-        return (self.data / "terminal.log").read_text()[-4000:]
-
-    def processes(self) -> dict[int, str]:
-        """All that belong to this installation: they have its folder in their environment."""
-        found = {}
-        needle = f"QM_DATA={self.data}\0".encode()
-        stores = str(self.data / "stores")
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                ours = needle in (entry / "environ").read_bytes() or stores in command
-            except OSError:
-                continue
-            if ours and is_alive(int(entry.name)):
-                found[int(entry.name)] = command
-        return found
-
-    def pid_of(self, words: str) -> int:
-        return next((pid for pid, line in self.processes().items() if words in line), 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kubeconfig(port: int) -> str:
@@ -122,11 +35,12 @@ def kubeconfig(port: int) -> str:
 @pytest.fixture(scope="module")
 def up():
     with scratch_folder() as folder:
-        installation = Installation(folder / "data")
+        unreachable = folder / "kubeconfig.yaml"
+        unreachable.write_text(kubeconfig(free_port()))
+        installation = Installation(folder / "data", KUBECONFIG=str(unreachable))
         installation.cold_seconds = installation.start()
         yield installation
-        installation.make("down")
-        wait_until("the end of all", lambda: not installation.processes(), 20)
+        installation.stop()
 
 
 def test_it_answers_in_time_on_a_new_folder(up):
@@ -217,4 +131,4 @@ def test_it_forgets_all_when_asked_to(up):
     done = up.make("reset")
     assert done.returncode == 0, done.stderr
     assert not (up.data / "stores").exists()
-    assert (up.data / "kubeconfig.yaml").exists()
+    assert (up.data / "terminal.log").exists()
