@@ -4,8 +4,6 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
 from fleet.drive.act import writes
 from fleet.drive.evidence import store_probes, store_starts
 from fleet.drive.look import View, viewer
@@ -13,6 +11,7 @@ from fleet.models import Deployment, GateResult, Release, Rollout, RolloutEvent,
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.state import KEEP, Decision, Place
 from tenants.actions import audit, changes
+from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.nudge import nudge
 
@@ -22,9 +21,8 @@ AUDITED = FINAL | {Phase.ABORTING, Phase.PREPARING, Phase.ROLLBACK_BLOCKED}
 
 def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> bool:
     """Write phase, wanted state, timeline and samples. False: claim lost, all is dropped."""
-    with transaction.atomic():
+    with fleet_scope():
         if not Rollout.record(view.rollout.pk, claim, **columns(view, decision, now)):
-            transaction.set_rollback(True)
             return False
         changed = store_places(view, decision)
         store_evidence(view, decision, changed, now)
