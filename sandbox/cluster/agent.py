@@ -28,6 +28,8 @@ from sandbox.cluster.kube import Access, AsyncKube, Json
 from sandbox.cluster.node import NODES, Node
 from sandbox.cluster.pod import PodWorker
 
+KEPT_LOGS = 100  # pods that are gone and whose logs can still be read
+
 
 class Addresses:
     """One loopback address per pod, handed out in turn so that reuse comes late."""
@@ -114,6 +116,15 @@ class Agent:
 
     def forget(self, worker: PodWorker) -> None:
         self.workers.pop(worker.uid, None)
+        self._prune_logs()
+
+    def _prune_logs(self) -> None:
+        """Keep the logs of the pods that are there and of the latest others."""
+        folders = [p for p in (self.state / "logs").glob("*") if p.is_dir()]
+        gone = [p for p in folders if p.name.rpartition("_")[2] not in self.workers]
+        gone.sort(key=lambda p: p.stat().st_mtime, reverse=True)
+        for path in gone[KEPT_LOGS:]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _sweep(self, current: dict[str, Json]) -> None:
         """Kill what an earlier agent left for pods that are deleted by now."""

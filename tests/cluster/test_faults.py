@@ -134,6 +134,25 @@ def test_it_finds_fault_targets_by_label_and_by_name(releases: RunningCluster, r
         faults.find_pods(data, "release=none")
 
 
+def test_it_turns_knobs_from_the_command_line(
+    releases: RunningCluster, rel2, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    name, ip = rel2[0]["metadata"]["name"], rel2[0]["status"]["podIP"]
+    command = ["faults", "--data", str(releases.sandbox.cluster.data), "knobs", name]
+
+    def run(*changes: str) -> int:
+        monkeypatch.setattr("sys.argv", [*command, *changes])
+        return faults.main()
+
+    assert run("error_rate=1", "fingerprint=other") == 0
+    assert '"error_rate": 1' in capsys.readouterr().out
+    assert complete(ip)[0] == 500
+    assert run("error_rate=0", "fingerprint=null") == 0
+    assert complete(ip)[1]["system_fingerprint"] == "rel2"
+    assert run("warp=9") == 1
+    assert "unknown knob warp" in capsys.readouterr().err
+
+
 def test_it_refuses_a_fault_that_names_nothing(cluster: RunningCluster):
     with pytest.raises(RuntimeError, match="no node moon"):
         cluster.fault(op="node_down", node="moon")
