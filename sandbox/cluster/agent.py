@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.cluster.admin import Admin
@@ -25,6 +26,7 @@ from sandbox.cluster.events import Events
 from sandbox.cluster.images import ImageTable
 from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
 from sandbox.cluster.kube import Access, AsyncKube, Json
+from sandbox.cluster.logs import LogServer
 from sandbox.cluster.node import NODES, Node
 from sandbox.cluster.pod import PodWorker
 
@@ -118,6 +120,19 @@ class Agent:
         self.workers.pop(worker.uid, None)
         self._prune_logs()
 
+    def find_log(
+        self, pod: str, container: str, previous: bool
+    ) -> tuple[Path, Callable[[], bool]] | None:
+        """Of the current attempt or the one before, for the log listeners."""
+        found = [c for w in self.workers.values() if w.key == pod for c in w.containers]
+        one = next((c for c in found if c.name == container), None)
+        if one is None:
+            return None
+        attempt = max(0, one.restarts - 1) if previous else one.restarts
+        runs = one.attempt
+        path = one.pod.log_path(container, attempt)
+        return path, lambda: not previous and runs is not None and runs.running
+
     def _prune_logs(self) -> None:
         """Keep the logs of the pods that are there and of the latest others."""
         folders = [p for p in (self.state / "logs").glob("*") if p.is_dir()]
@@ -180,8 +195,10 @@ class Agent:
         stop = asyncio.Event()
         for sig in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-        admin = Admin(self)
+        admin, log_server = Admin(self), LogServer(self.find_log, self.args.certificate)
         await admin.start(self.state / "admin.sock")
+        for node in self.nodes.values():
+            await log_server.listen(node.ip)
         jobs = [
             asyncio.create_task(n.heartbeat(self.args.lease_renew)) for n in self.nodes.values()
         ]
@@ -198,6 +215,7 @@ class Agent:
         for worker in self.workers.values():
             worker.abandon()
         await admin.stop()
+        log_server.close()
         await self.kube.close()
         for task in done - {stopping}:
             task.result()  # a job that ended by itself failed: say why
@@ -210,6 +228,7 @@ def parse_args() -> argparse.Namespace:
     p.add_argument("--kubeconfig", type=Path, required=True)
     p.add_argument("--state", type=Path, required=True)
     p.add_argument("--images", type=Path, required=True, help="JSON, see images.py")
+    p.add_argument("--certificate", type=Path, required=True, help="of the nodes' port for logs")
     p.add_argument("--owner-pid", type=int, help="pods die with it (default: with the agent)")
     p.add_argument("--pool", type=GpuPool.parse, action="append", metavar="NODESxGPUSxPRODUCT")
     p.add_argument("--pod-network", required=True, help="part of 127.0.0.0/8")

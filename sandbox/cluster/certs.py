@@ -189,9 +189,17 @@ def make_pki(directory: Path, service_ip: str) -> None:
         service_ip,
     )
     authority.issue("apiserver", "kube-apiserver", sans=names)
+    authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client")
     for name, (common, organisation) in CLIENTS.items():
         authority.issue(name, common, organisation)
     make_service_account_keys(directory)
+
+
+def make_kubelet_certificate(directory: Path, addresses: tuple[str, ...]) -> Path:
+    """Of the nodes' log listeners; returns the certificate, whose key lies beside it."""
+    name = f"kubelet-{addresses[0]}-{len(addresses)}"
+    Authority(directory).issue(name, "sandbox-kubelet", sans=addresses)
+    return directory / f"{name}.crt"
 
 
 def write_client_kubeconfigs(data: Path, server: str) -> None:

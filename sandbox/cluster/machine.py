@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox.cluster import images, network
+from sandbox.cluster import certs, images
 from sandbox.cluster.attempt import Attempt
 from sandbox.cluster.control import Cluster, Config, Step, silent
 from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
 from sandbox.cluster.kube import Kube
+from sandbox.cluster.network import Network, claim
 from sandbox.engines.images import table_entries
 from sandbox.process import Process, wait_until
 
@@ -47,7 +48,7 @@ class Sandbox:
         )
         self.state = self.cluster.data / "agent"
         self.image_table = self.cluster.data / "images.json"
-        self.network: network.Network | None = None
+        self.network: Network | None = None
         self.anchor: Process | None = None
         self.agent: Process | None = None
 
@@ -74,7 +75,7 @@ class Sandbox:
         return marks
 
     def _claim_network(self) -> None:
-        self.network, same = network.claim(self.cluster.data)
+        self.network, same = claim(self.cluster.data)
         if not same:
             # Another sandbox has the addresses of the last start; nothing of it runs any more.
             shutil.rmtree(self.state / "pods", ignore_errors=True)
@@ -95,6 +96,7 @@ class Sandbox:
         argv += ["--kubeconfig", str(self.cluster.kubeconfig("node-agent"))]
         argv += ["--state", str(self.state), "--images", str(self.image_table)]
         argv += ["--pod-network", self.network.pods, "--node-address", self.network.first_node]
+        argv += ["--certificate", str(self._kubelet_certificate(self.network))]
         argv += ["--owner-pid", str(self.anchor.pid), "--backoff", str(self.config.backoff)]
         argv += ["--backoff-max", str(self.config.backoff_max)]
         env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
@@ -102,6 +104,11 @@ class Sandbox:
         self.agent = Process("node-agent", argv, log, env=env)
         self.agent.start()
         wait_until("node agent", self._agent_answers, 30)
+
+    def _kubelet_certificate(self, network: Network) -> Path:
+        nodes = sum(pool.nodes for pool in self.config.pools)
+        pki = self.cluster.data / "pki"
+        return certs.make_kubelet_certificate(pki, network.node_addresses(nodes))
 
     def _agent_answers(self) -> bool:
         if self.agent is not None and not self.agent.alive:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import ipaddress
 import json
 import socket
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ class Network:
     @property
     def first_node(self) -> str:
         return f"127.{self.number}.0.1"
+
+    def node_addresses(self, count: int) -> tuple[str, ...]:
+        first = ipaddress.ip_address(self.first_node)
+        return tuple(str(first + i) for i in range(count))
 
     def release(self) -> None:
         self.guard.close()

@@ -6,6 +6,7 @@ import time
 
 import httpx
 
+from sandbox.cluster import logs
 from sandbox.cluster.inventory import GpuPool, node_labels
 from sandbox.cluster.kube import MERGE, STRATEGIC, ApiStatusError, AsyncKube, Json
 from sandbox.cluster.podstatus import rfc3339
@@ -55,6 +56,7 @@ class Node:
             ],
             "conditions": self._conditions(rfc3339(time.time())),
             "nodeInfo": _node_info(self.name),
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": logs.PORT}},
         }
         await self._kube.call("PATCH", f"{NODES}/{self.name}/status", {"status": status}, STRATEGIC)
 
