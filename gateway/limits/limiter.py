@@ -21,6 +21,7 @@ from gateway.limits.wire import ReplyError, UnavailableError, Wire
 log = logging.getLogger("gateway.limits")
 
 LEASE_US = 30_000_000
+BUDGET_SECONDS = 0.5  # patience where a budget must be checked
 REAP_GRACE_US = 60_000_000  # after the lease: a worker whose store was away comes back first
 
 
@@ -125,7 +126,10 @@ class Limiter:
         for hold in reservation.holds:
             names.append(hold.name)
             values += (hold.kind, hold.limit, hold.cost)
-        reply: list[int] = await self.wire.run(RESERVE, names, values)
+        # Rates have emergency limits to fall back to; money has nothing but the store.
+        needs_store = any(hold.kind == "b" for hold in reservation.holds)
+        patience = BUDGET_SECONDS if needs_store else None
+        reply: list[int] = await self.wire.run(RESERVE, names, values, timeout=patience)
         return reply
 
     def _reserve_in_emergency(self, reservation: Reservation) -> Reservation:

@@ -102,6 +102,8 @@ def gateway_environment(up: Up, facts: Mapping[str, Any]) -> dict[str, str]:
         "QM_INGEST_URL": f"{up.options.console_url}/api/v1/usage/events",
         "QM_INGEST_TOKEN": str(facts.get("ingest_token", "")),
         "QM_SPOOL_DIR": str(up.options.data / "spool"),
+        # While the machine builds and starts a cluster, a busy store is not a broken one.
+        "QM_GATEWAY_STORE_MS": "500",
     }
 
 
