@@ -8,12 +8,10 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from billing.actions.ingest import BatchTooLarge, ingest
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
-from tenants.api.base.schema import operation
-from tenants.api.base.views import ConsoleView
+from tenants.rules.access import Viewer
 
 LARGEST_BODY = 32 * 1024 * 1024
 MEDIA_TYPES = (CloudEventsBatchParser.media_type, StrictJSONParser.media_type)
@@ -40,27 +38,16 @@ class CloudEventIn(serializers.Serializer[Any]):
     data = serializers.DictField(help_text="Schema 1")  # type: ignore[assignment]  # as above
 
 
-class IngestView(ConsoleView):
-    """The action opens its own scope: a usage source speaks for all tenants."""
-
-    parser_classes = [CloudEventsBatchParser, StrictJSONParser]
-
-    @operation(
-        "usage_events_ingest", takes={MEDIA_TYPES[0]: CloudEventIn(many=True)}, gives=ReceiptOut
-    )
-    def post(self, request: Request) -> Response:
-        """Store a batch of up to 10,000 usage events, each once. Bad ones do not stop the rest."""
-        receipt = ingest(self.viewer, body_of(request), now=timezone.now())
-        return Response(
-            {
-                "accepted": receipt.accepted,
-                "duplicates": receipt.duplicates,
-                "quarantined": [
-                    {"id": r.event_id, "reason": r.reason.value, "detail": r.detail[:500]}
-                    for r in receipt.quarantined
-                ],
-            }
-        )
+def take_batch(viewer: Viewer, request: Request) -> dict[str, Any]:
+    receipt = ingest(viewer, body_of(request), now=timezone.now())
+    return {
+        "accepted": receipt.accepted,
+        "duplicates": receipt.duplicates,
+        "quarantined": [
+            {"id": r.event_id, "reason": r.reason.value, "detail": r.detail[:500]}
+            for r in receipt.quarantined
+        ],
+    }
 
 
 def body_of(request: Request) -> bytes:

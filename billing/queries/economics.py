@@ -15,6 +15,7 @@ from django.db.models import QuerySet, Sum
 
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet
 from billing.queries.charged import ChargeFilter, sum_charges
+from billing.queries.visibility import visible_tenants
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
@@ -227,15 +228,12 @@ def list_allocations(
     kind: str = "",
 ) -> QuerySet[Allocation]:
     """The rows behind cost figures, newest hour first; a tenant's people see their shares."""
-    if not (tenant_id is None and viewer.may_somewhere(Permission.VIEW_MONEY)):
-        viewer.require(Permission.VIEW_MONEY, tenant_id)
+    tenants = visible_tenants(viewer, tenant_id)
     rows = Allocation.objects.filter(pool__run__is_current=True, hour__gte=start, hour__lt=end)
-    if tenant_id is not None:
-        rows = rows.filter(tenant_id=tenant_id)
+    if tenants is not None:
+        rows = rows.filter(tenant_id__in=tenants)
     if kind:
         rows = rows.filter(kind=kind)
-    if not viewer.is_fleet:
-        rows = rows.filter(tenant_id__in=viewer.tenant_ids)
     return rows.select_related("pool__run").order_by("-hour", "-id")
 
 

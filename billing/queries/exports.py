@@ -7,24 +7,16 @@ from django.db.models import QuerySet
 
 from billing.clients.store import Folder
 from billing.models import ExportArtifact, ExportJob, ExportSchedule
-from tenants.errors import Forbidden, NotFound
-from tenants.rules.access import Permission, Viewer
-
-
-def require_money(viewer: Viewer) -> None:
-    """May see money at all; row level security and filters say whose."""
-    if not viewer.may_somewhere(Permission.VIEW_MONEY):
-        raise Forbidden(f"This needs the permission '{Permission.VIEW_MONEY}'")
+from billing.queries.visibility import visible_tenants
+from tenants.errors import NotFound
+from tenants.rules.access import Viewer
 
 
 def list_exports(viewer: Viewer, *, tenant_id: int | None = None) -> QuerySet[ExportJob]:
     """Newest first. A tenant's people see their own, never the fleet's."""
-    require_money(viewer)
     rows = ExportJob.objects.select_related("artifact", "schedule").order_by("-id")
-    if tenant_id is not None:
-        viewer.require(Permission.VIEW_MONEY, tenant_id)
-        return rows.filter(tenant_id=tenant_id)
-    return rows if viewer.is_fleet else rows.filter(tenant_id__in=viewer.tenant_ids)
+    tenants = visible_tenants(viewer, tenant_id)
+    return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 
 
 def get_export(viewer: Viewer, job_id: int) -> ExportJob:
@@ -47,9 +39,9 @@ def open_export(viewer: Viewer, job_id: int) -> tuple[ExportArtifact, BinaryIO]:
 
 
 def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:
-    require_money(viewer)
     rows = ExportSchedule.objects.order_by("-id")
-    return rows if viewer.is_fleet else rows.filter(tenant_id__in=viewer.tenant_ids)
+    tenants = visible_tenants(viewer, None)
+    return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 
 
 def get_schedule(viewer: Viewer, schedule_id: int) -> ExportSchedule:

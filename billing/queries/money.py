@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Min, QuerySet, Sum
 
 from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
 from billing.queries.charged import ChargeFilter, sum_charges, sum_days
-from billing.queries.exports import require_money
+from billing.queries.visibility import narrowed, require_money, visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast, forecast
 from billing.rules.meters import SALES, Meter
@@ -143,11 +144,16 @@ def filled(days: dict[date, Decimal], *, until: date) -> dict[date, Decimal]:
 
 
 def budget_of(tenant_id: int) -> Decimal | None:
-    """The tenant's own monthly budget, over all applications and models."""
-    for b in budget_refs():
-        if b.tenant_id == tenant_id and b.application_id is None and not b.model:
-            return Decimal(b.monthly_budget_micros) / 1_000_000
-    return None
+    return budgets().get(tenant_id)
+
+
+def budgets() -> dict[int, Decimal]:
+    """Tenants' own monthly budgets, over all applications and models."""
+    return {
+        b.tenant_id: Decimal(b.monthly_budget_micros) / 1_000_000
+        for b in budget_refs()
+        if b.application_id is None and not b.model
+    }
 
 
 def total(wanted: ChargeFilter) -> Decimal:
@@ -158,15 +164,15 @@ def charged_days(
     viewer: Viewer, wanted: ChargeFilter, *, time_zone: str = "UTC"
 ) -> dict[date, Decimal]:
     """Amounts by calendar day of the zone; quiet days are absent."""
-    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
-    return sum_days(wanted, time_zone)
+    return sum_days(narrowed(viewer, wanted), time_zone)
 
 
 def parts(
     viewer: Viewer, wanted: ChargeFilter, by: str, *, compared: ChargeFilter | None = None
 ) -> list[Part]:
     """The sum cut by one of `PARTS`, largest first. `compared` is the span to compare with."""
-    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    wanted = narrowed(viewer, wanted)
+    compared = narrowed(viewer, compared) if compared else None
     if by not in PARTS:
         raise Invalid(by=f"There is no part {by!r}; there are {', '.join(PARTS)}")
     lines = sum_charges(wanted, by=(by,))
@@ -200,21 +206,22 @@ def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
 
 def list_charges(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[Charge]:
     """The rows behind a figure, newest hour first; their sum is the figure."""
-    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
-    _, given = wanted.conditions()
-    tenants = given.pop("tenant_ids", None)
-    rows = Charge.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end, **given)
-    if tenants is not None:
-        rows = rows.filter(tenant_id__in=tenants)
+    rows = Charge.objects.filter(**conditions(viewer, wanted))
     return rows.select_related("book_version__book").order_by("-hour", "-id")
 
 
 def list_unpriced(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[UnpricedUsage]:
-    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    return UnpricedUsage.objects.filter(**conditions(viewer, wanted)).order_by("-hour", "-id")
+
+
+def conditions(viewer: Viewer, wanted: ChargeFilter) -> dict[str, Any]:
+    """The filter as keywords of a query set, cut to what the viewer may see."""
+    wanted = narrowed(viewer, wanted)
     _, given = wanted.conditions()
-    given.pop("tenant_ids", None)
-    rows = UnpricedUsage.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end, **given)
-    return rows.order_by("-hour", "-id")
+    tenants = given.pop("tenant_ids", None)
+    if tenants is not None:
+        given["tenant_id__in"] = tenants
+    return given | {"hour__gte": wanted.start, "hour__lt": wanted.end}
 
 
 def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
@@ -224,26 +231,30 @@ def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
 
 def month_amounts(viewer: Viewer, *, now: datetime) -> dict[int, Decimal]:
     """This month's charges of every tenant that the viewer may see (UTC month): for lists."""
-    require_money(viewer)
     month = month_of(now, "UTC")
-    wanted = ChargeFilter(month.starts_at, month.ends_at)
+    return span_amounts(viewer, month.starts_at, month.ends_at)
+
+
+def span_amounts(viewer: Viewer, start: datetime, end: datetime) -> dict[int, Decimal]:
+    """Charges by tenant, of those that the viewer may see."""
+    wanted = narrowed(viewer, ChargeFilter(start, end))
     return {s.key[0]: s.amount for s in sum_charges(wanted, by=("tenant_id",))}
 
 
 def first_hour(viewer: Viewer, tenant_id: int | None = None) -> datetime | None:
     """The oldest hour with usage: where the choice of months begins."""
-    viewer.require(Permission.VIEW_MONEY, tenant_id)
+    tenants = visible_tenants(viewer, tenant_id)
     rows = HourHead.objects.all()
-    if tenant_id is not None:
-        rows = rows.filter(tenant_id=tenant_id)
+    if tenants is not None:
+        rows = rows.filter(tenant_id__in=tenants)
     found: datetime | None = rows.aggregate(at=Min("hour"))["at"]
     return found
 
 
 def rated_sum(viewer: Viewer, wanted: ChargeFilter) -> Decimal:
     """What hours say they were rated at: the same sum from another table."""
-    viewer.require(Permission.VIEW_MONEY, wanted.tenant_id)
+    tenants = visible_tenants(viewer, wanted.tenant_id)
     rows = HourHead.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end)
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
+    if tenants is not None:
+        rows = rows.filter(tenant_id__in=tenants)
     return rows.aggregate(s=Sum("amount"))["s"] or ZERO

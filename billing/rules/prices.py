@@ -11,6 +11,7 @@ from gateway.contract.outcomes import TrafficClass
 LARGEST = Decimal("1000000000")
 DECIMALS = {Meter.GPU_SECOND: 9}  # a quantity of milliseconds x 9 decimals is exact at 12
 MOST_DECIMALS = 12
+MOST_LINES = 5_000
 CURRENCIES = frozenset(
     {
         *("AED", "AUD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EUR", "GBP"),
@@ -45,8 +46,8 @@ def faults_of_prices(lines: Sequence[PriceLine]) -> dict[str, str]:
         seen.add(name)
         if fault := fault_of_price(line):
             faults[f"prices/{index}"] = fault
-    if not lines:
-        faults["prices"] = "Give at least one price"
+    if not 0 < len(lines) <= MOST_LINES:
+        faults["prices"] = f"Give at least one price and at most {MOST_LINES:,}"
     return faults or incomplete(lines)
 
 

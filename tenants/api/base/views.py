@@ -21,7 +21,7 @@ SECRETS = frozenset({"secret", "password"})
 class Pages(CursorPagination):
     """Cursor pages, newest first, over an ordering that is unique and never null."""
 
-    ordering = "-id"
+    ordering: str | tuple[str, ...] = "-id"
     page_size = 100
     page_size_query_param = "limit"
     max_page_size = 1000

@@ -1,0 +1,159 @@
+"""Charges, a tenant's summary, rating, and what has no price."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.actions.rating import rate_now
+from billing.api.filters import ChargeFilters, charge_filter
+from billing.queries import money
+from tenants.api.base.schema import operation
+from tenants.api.base.serializers import Strict
+from tenants.api.base.views import ConsoleView, Pages
+
+AMOUNT = (38, 12)
+
+
+class HourPages(Pages):
+    ordering = ("-hour", "-id")
+
+
+class ChargeOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    hour = serializers.DateTimeField()
+    tenant_id = serializers.IntegerField()
+    application_id = serializers.IntegerField()
+    model = serializers.CharField()
+    traffic_class = serializers.CharField()
+    meter = serializers.CharField()
+    quantity = serializers.DecimalField(38, 6, help_text="Negative in a reversal")
+    unit_price = serializers.DecimalField(24, 12)
+    amount = serializers.DecimalField(*AMOUNT, help_text="quantity x unit_price, exact")
+    currency = serializers.CharField()
+    run_id = serializers.IntegerField()
+    price_book = serializers.CharField(source="book_version.book.slug")
+    price_version = serializers.IntegerField(source="book_version.number")
+
+
+class UnpricedOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    hour = serializers.DateTimeField()
+    tenant_id = serializers.IntegerField()
+    application_id = serializers.IntegerField()
+    model = serializers.CharField()
+    traffic_class = serializers.CharField()
+    meter = serializers.CharField()
+    quantity = serializers.DecimalField(38, 6)
+
+
+class ChargePartOut(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    name = serializers.CharField()
+    quantity = serializers.DecimalField(38, 6)
+    amount = serializers.DecimalField(*AMOUNT)
+
+
+class ForecastOut(serializers.Serializer[Any]):
+    amount = serializers.DecimalField(38, 2)
+    low = serializers.DecimalField(38, 2, help_text="Four of five outcomes lie between")
+    high = serializers.DecimalField(38, 2)
+    days = serializers.IntegerField(help_text="Whole days that it rests on")
+
+
+class SummaryOut(serializers.Serializer[Any]):
+    tenant = serializers.SlugField(source="tenant.slug")
+    currency = serializers.CharField(source="tenant.currency")
+    month = serializers.CharField(source="month.name")
+    starts_at = serializers.DateTimeField(source="month.starts_at")
+    ends_at = serializers.DateTimeField(source="month.ends_at")
+    until = serializers.DateTimeField()
+    charged = serializers.DecimalField(*AMOUNT, help_text="Sum of the charges of the month")
+    waiting = serializers.DecimalField(*AMOUNT, help_text="What the next rating will add")
+    total = serializers.DecimalField(*AMOUNT)
+    month_before = serializers.DecimalField(*AMOUNT)
+    month_before_same_span = serializers.DecimalField(*AMOUNT)
+    unpriced_rows = serializers.IntegerField()
+    budget = serializers.DecimalField(24, 6, allow_null=True)
+    forecast = ForecastOut(allow_null=True)
+    by_model = ChargePartOut(many=True)
+    by_application = ChargePartOut(many=True)
+    by_meter = ChargePartOut(many=True)
+
+
+class SummaryFilters(serializers.Serializer[Any]):
+    month = serializers.RegexField(r"^\d{4}-\d\d$", required=False, help_text="2026-11")
+
+
+class RunOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    started_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField()
+    hours = serializers.IntegerField()
+    charges = serializers.IntegerField()
+    input_sha = serializers.CharField()
+    rules_version = serializers.CharField()
+
+
+class PassedOut(serializers.Serializer[Any]):
+    hours = serializers.IntegerField(help_text="Hours of tenants that were compared")
+    charges = serializers.IntegerField(help_text="Rows written; 0: nothing was new")
+    run_id = serializers.IntegerField(allow_null=True)
+
+
+class ChargesView(ConsoleView):
+    pagination_class = HourPages
+
+    @operation("charges_list", gives=ChargeOut(many=True), filters=ChargeFilters)
+    def get(self, request: Request) -> Response:
+        """Charges by the hour of usage, newest first. Their sum is what the range costs."""
+        wanted = charge_filter(self.filters(ChargeFilters))
+        return self.page(money.list_charges(self.viewer, wanted), ChargeOut)
+
+
+class UnpricedView(ConsoleView):
+    pagination_class = HourPages
+
+    @operation("unpriced_usage_list", gives=UnpricedOut(many=True), filters=ChargeFilters)
+    def get(self, request: Request) -> Response:
+        """Billable usage that no price covers."""
+        wanted = charge_filter(self.filters(ChargeFilters))
+        return self.page(money.list_unpriced(self.viewer, wanted), UnpricedOut)
+
+
+class SummaryView(ConsoleView):
+    @operation("tenant_billing_get", gives=SummaryOut, filters=SummaryFilters)
+    def get(self, request: Request, slug: str) -> Response:
+        """A tenant's month to date, in its own time zone."""
+        month = self.filters(SummaryFilters).get("month", "")
+        found = money.tenant_month(self.viewer, slug, now=timezone.now(), name=month)
+        parts = {
+            name: ChargePartOut(money.parts(self.viewer, found.wanted, by), many=True).data
+            for name, by in (
+                ("by_model", "model"),
+                ("by_application", "application_id"),
+                ("by_meter", "meter"),
+            )
+        }
+        fields = SummaryOut()
+        own = {
+            name: field.to_representation(value)
+            for name, field in fields.fields.items()
+            if name not in parts and (value := field.get_attribute(found)) is not None
+        }
+        return self.answer(dict.fromkeys(("budget", "forecast")) | own | parts)
+
+
+class RatingRunsView(ConsoleView):
+    @operation("rating_runs_list", gives=RunOut(many=True))
+    def get(self, request: Request) -> Response:
+        return self.page(money.list_runs(self.viewer), RunOut)
+
+    @operation("rating_runs_create", takes=Strict, gives=PassedOut)
+    def post(self, request: Request) -> Response:
+        """Rate what waits now, the running hour included, instead of within minutes."""
+        self.given(Strict)
+        passed = rate_now(self.viewer, now=timezone.now())
+        return self.answer(PassedOut(passed).data)

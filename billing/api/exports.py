@@ -1,0 +1,174 @@
+"""Exports: ask for a file, see its evidence, fetch it; and the daily ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import FileResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.actions import exports as actions
+from billing.api.filters import tenant_id_of
+from billing.queries import exports as queries
+from tenants.api.base.schema import operation
+from tenants.api.base.serializers import Strict, TextField
+from tenants.api.base.views import ConsoleView
+
+FORMATS = actions.KNOWN
+
+
+class ExportIn(Strict):
+    format = serializers.ChoiceField(FORMATS)
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(help_text="Not part of the range")
+    tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
+
+
+class ArtifactOut(serializers.Serializer[Any]):
+    filename = serializers.CharField()
+    rows = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    sums = serializers.DictField(child=serializers.CharField(), help_text="Currency: exact sum")
+    sha256 = serializers.CharField()
+    watermark = serializers.IntegerField(help_text="Newest charge in the snapshot")
+    complete_until = serializers.DateTimeField(help_text="Usage before this is in the file")
+    created_at = serializers.DateTimeField()
+
+
+class ExportOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    format = serializers.CharField()
+    tenant_id = serializers.IntegerField(allow_null=True, help_text="Null: the whole fleet")
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    state = serializers.CharField(help_text="waiting, done, failed")
+    why = serializers.CharField(allow_blank=True)
+    requested_by = serializers.CharField()
+    requested_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    schedule_id = serializers.IntegerField(allow_null=True)
+    artifact = ArtifactOut(default=None, allow_null=True)
+
+
+class ScheduleIn(Strict):
+    name = TextField(max_length=120)
+    format = serializers.ChoiceField(FORMATS)
+    local_time = serializers.TimeField()
+    time_zone = TextField(max_length=64, help_text="IANA name")
+    tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
+
+
+class ScheduleChange(Strict):
+    enabled = serializers.BooleanField(required=False)
+    local_time = serializers.TimeField(required=False)
+
+
+class ScheduleOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    version = serializers.IntegerField()
+    name = serializers.CharField()
+    format = serializers.CharField()
+    tenant_id = serializers.IntegerField(allow_null=True)
+    local_time = serializers.TimeField()
+    time_zone = serializers.CharField()
+    enabled = serializers.BooleanField()
+    next_at = serializers.DateTimeField()
+    created_by = serializers.CharField()
+
+
+class ExportsView(ConsoleView):
+    @operation("exports_list", gives=ExportOut(many=True))
+    def get(self, request: Request) -> Response:
+        return self.page(queries.list_exports(self.viewer), ExportOut)
+
+    @operation("exports_create", takes=ExportIn, gives=ExportOut, status=202)
+    def post(self, request: Request) -> Response:
+        """Ask for a file; it is there seconds later, see its `state`."""
+        given = self.given(ExportIn)
+        tenant = given.pop("tenant")
+        job = actions.request_export(
+            self.viewer,
+            tenant_id=tenant_id_of(tenant) if tenant else None,
+            now=timezone.now(),
+            **given,
+        )
+        job.refresh_from_db()
+        return self.answer(ExportOut(job).data, status=202)
+
+
+class ExportView(ConsoleView):
+    @operation("exports_get", gives=ExportOut)
+    def get(self, request: Request, export_id: int) -> Response:
+        return self.answer(ExportOut(queries.get_export(self.viewer, export_id)).data)
+
+
+described: Callable[[Any], Any] = extend_schema(
+    operation_id="exports_download", responses={(200, "text/csv"): OpenApiTypes.BINARY}
+)
+
+
+class AnyAnswer(BaseContentNegotiation):
+    """A file is what it is, whatever the client would rather have."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class DownloadView(ConsoleView):
+    content_negotiation_class = AnyAnswer
+
+    @described
+    def get(self, request: Request, export_id: int) -> FileResponse:
+        """The file, with its SHA-256 as ETag."""
+        artifact, data = queries.open_export(self.viewer, export_id)
+        answer = FileResponse(
+            data, as_attachment=True, filename=artifact.filename, content_type="text/csv"
+        )
+        answer["ETag"] = f'"{artifact.sha256}"'
+        return answer
+
+
+class SchedulesView(ConsoleView):
+    @operation("export_schedules_list", gives=ScheduleOut(many=True))
+    def get(self, request: Request) -> Response:
+        return self.page(queries.list_schedules(self.viewer), ScheduleOut)
+
+    @operation("export_schedules_create", takes=ScheduleIn, gives=ScheduleOut, status=201)
+    def post(self, request: Request) -> Response:
+        """Make a file every day, of the month up to that day's midnight."""
+        given = self.given(ScheduleIn)
+        tenant = given.pop("tenant")
+        schedule = actions.create_schedule(
+            self.viewer,
+            tenant_id=tenant_id_of(tenant) if tenant else None,
+            now=timezone.now(),
+            **given,
+        )
+        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag, status=201)
+
+
+class ScheduleView(ConsoleView):
+    @operation("export_schedules_get", gives=ScheduleOut)
+    def get(self, request: Request, schedule_id: int) -> Response:
+        schedule = queries.get_schedule(self.viewer, schedule_id)
+        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag)
+
+    @operation("export_schedules_patch", takes=ScheduleChange, gives=ScheduleOut, if_match=True)
+    def patch(self, request: Request, schedule_id: int) -> Response:
+        given = self.given(ScheduleChange)
+        schedule = actions.change_schedule(
+            self.viewer,
+            schedule_id,
+            expected=self.expected_version(),
+            now=timezone.now(),
+            **given,
+        )
+        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag)

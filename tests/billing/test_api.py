@@ -1,0 +1,351 @@
+"""The finance API: tokens with scopes, pages by cursor, strangers, bad input, the schema."""
+
+import csv
+import hashlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from billing.actions.allocation import allocate_due
+from billing.drive import run_due
+from tenants.base.scope import fleet_scope
+from tenants.models import AccessToken, RoleBinding, User
+from tenants.rules.secrets import Kind, compose, digest
+from tests.billing.factories import load, make_prices, usage
+
+pytestmark = pytest.mark.django_db
+MONEY = ["view", "view_money", "manage_money"]
+
+
+def make_token(name, role, tenant=None, permissions=MONEY):
+    user = User.objects.create(email=f"{name}@example.com")
+    secret = compose(Kind.ACCESS_TOKEN, f"{name:a<8}"[:8], name[0] * 43)
+    AccessToken.objects.create(
+        user=user,
+        name=name,
+        public_id=secret[4:12],
+        digest=digest(secret),
+        permissions=permissions,
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    with fleet_scope():
+        RoleBinding.objects.create(user=user, role=role, tenant=tenant)
+    return secret
+
+
+class Door:
+    """A client of the API with one token."""
+
+    def __init__(self, secret):
+        self.secret = secret
+
+    def __call__(self, method, path, body=None, **headers):
+        data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        more = {} if method == "get" else {"data": data, "content_type": "application/json"}
+        send = getattr(Client(), method)
+        auth = {"Authorization": f"Bearer {self.secret}"}
+        return send(f"/api/v1/{path}", headers=auth | headers, **more)
+
+    def get(self, path):
+        answer = self("get", path)
+        assert answer.status_code == 200, answer.content
+        return answer.json()
+
+
+@pytest.fixture
+def finance():
+    return Door(make_token("fiona", "finance"))
+
+
+@pytest.fixture
+def stranger(globex):
+    return Door(make_token("mallory", "operator", globex))
+
+
+@pytest.fixture
+def data(acme, gateway, settings, tmp_path):
+    settings.QM_EXPORTS_DIR = tmp_path
+    now = timezone.now()
+    make_prices(now=now)
+    made = [usage(acme, at=now - timedelta(minutes=m)) for m in range(5)]
+    load(gateway, *made, usage(acme, at=now, outcome="shed", service_id=None), now=now)
+    return made
+
+
+URLS = [
+    "usage",
+    "usage/events",
+    "usage/unpriced",
+    "charges",
+    "rating-runs",
+    "costs/allocations",
+    "price-books",
+    "exports",
+    "export-schedules",
+]
+FLEET_URLS = ["usage/quarantine", "costs/economics", "costs/gpu-prices"]
+
+
+@pytest.mark.parametrize("url", URLS + FLEET_URLS)
+@pytest.mark.usefixtures("data")
+def test_it_answers_finance(finance, url):
+    finance.get(url)
+
+
+@pytest.mark.parametrize("url", ["usage", "usage/events", "usage/unpriced", "charges", "exports"])
+@pytest.mark.usefixtures("data")
+def test_it_shows_a_stranger_nothing(stranger, url):
+    found = stranger.get(url)
+    assert found["results"] == []
+
+
+@pytest.mark.parametrize("url", FLEET_URLS)
+@pytest.mark.usefixtures("data")
+def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
+    assert stranger("get", url).status_code in (403, 404)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "usage?tenant=acme",
+        "charges?tenant=acme",
+        "usage/events?tenant=acme",
+        "costs/allocations?tenant=acme",
+        "tenants/acme/billing",
+        "exports/1",
+        "exports/1/download",
+        "export-schedules/1",
+        "price-books/nothing",
+    ],
+)
+def test_it_hides_what_is_not_theirs(data, stranger, url):
+    assert stranger("get", url).status_code == 404
+
+
+def test_it_hides_anothers_request(data, stranger, finance):
+    url = f"usage/events/{data[0]['request_id']}"
+    assert stranger("get", url).status_code == 404
+    found = finance.get(url)
+    assert found["event"]["request_id"] == data[0]["request_id"]
+    assert {line["meter"] for line in found["lines"]} == {"prompt", "cached", "completion"}
+    assert Decimal(found["amount"]) == Decimal("0.000077")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("url", URLS)
+def test_it_asks_everybody_for_a_credential(db, method, url):
+    assert Door("nothing")(method, url).status_code == 401
+
+
+@pytest.mark.usefixtures("data")
+def test_it_holds_a_token_to_its_scopes(acme):
+    narrow = Door(make_token("nora", "finance", permissions=["view"]))
+    assert narrow("get", "charges").status_code == 403
+    reader = Door(make_token("rita", "finance", permissions=["view", "view_money"]))
+    assert reader("post", "rating-runs").status_code == 403
+
+
+@pytest.mark.usefixtures("data")
+def test_it_sums_charges_to_the_summary(finance):
+    rows = finance.get("charges?tenant=acme")["results"]
+    summary = finance.get("tenants/acme/billing")
+    owed = sum(Decimal(r["amount"]) for r in rows)
+    month = timezone.now().strftime("%Y-%m")
+    in_month = sum(Decimal(r["amount"]) for r in rows if r["hour"].startswith(month))
+    assert Decimal(summary["charged"]) == in_month
+    assert owed == 5 * Decimal("0.000077")
+    for part in ("by_model", "by_application", "by_meter"):
+        assert sum(Decimal(p["amount"]) for p in summary[part]) == in_month
+    assert summary["budget"] is None
+
+
+@pytest.mark.usefixtures("data")
+def test_it_pages_by_cursor(finance):
+    seen, url = [], "usage/events?limit=2"
+    while url:
+        found = finance.get(url)
+        seen += [e["request_id"] for e in found["results"]]
+        url = found["next"] and found["next"].partition("/api/v1/")[2]
+    assert len(seen) == len(set(seen)) == 6
+
+
+@pytest.mark.usefixtures("data")
+def test_it_filters_by_outcome(finance):
+    assert len(finance.get("usage/events?outcome=trouble")["results"]) == 1
+    assert len(finance.get("usage/events?outcome=served")["results"]) == 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "usage?outcome=fine",
+        "usage?since=yesterday",
+        "usage?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "usage?since=2020-01-01T00:00:00Z",
+        "usage?misspelt=1",
+        "usage?application=app",
+        "charges?meter=words",
+        "usage/events?service_id=x",
+        "usage/events?request_id=7",
+        "tenants/acme/billing?month=soon",
+        "tenants/acme/billing?month=2026-13",
+    ],
+)
+def test_it_refuses_a_bad_filter(acme, finance, url):
+    answer = finance("get", url)
+    assert answer.status_code == 422, answer.content
+    assert answer["Content-Type"].startswith("application/problem+json")
+
+
+def book(finance):
+    finance("post", "price-books", {"slug": "eu", "name": "EU", "currency": "EUR"})
+    return finance("get", "price-books/eu")
+
+
+def prices(**changes):
+    return {
+        "prices": [
+            {"model": "chat", "meter": meter, "price": "0.15"} | changes
+            for meter in ("prompt", "cached", "completion")
+        ]
+    }
+
+
+def test_it_drafts_and_publishes_prices_by_etag(finance):
+    etag = book(finance)["ETag"]
+    made = finance("post", "price-books/eu/versions", prices(), **{"If-Match": etag})
+    assert made.status_code == 201, made.content
+    assert made.json()["versions"][0]["state"] == "draft"
+    stale = finance("post", "price-books/eu/versions", prices(), **{"If-Match": etag})
+    assert stale.status_code == 412
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    body = {"starts_at": hour.isoformat(), "why": "first prices"}
+    url = "price-books/eu/versions/1/publish"
+    assert finance("post", url, body).status_code == 428
+    done = finance("post", url, body, **{"If-Match": made["ETag"]})
+    assert done.status_code == 200, done.content
+    version = done.json()["versions"][0]
+    assert (version["state"], version["prices"][0]["price"]) == ("current", "0.150000000000")
+    again = finance("post", url, body, **{"If-Match": done["ETag"]})
+    assert again.status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        prices(price=0.15),
+        prices(price="-1"),
+        prices(price="NaN"),
+        prices(price="1e99"),
+        prices(price="0.0000001"),
+        prices(meter="words"),
+        prices(model=""),
+        prices(model=7),
+        prices(traffic_class="gold"),
+        {"prices": []},
+        {"prices": prices()["prices"][:2]},
+        {"prices": prices()["prices"] * 2},
+        {"prices": "cheap"},
+        {},
+        prices() | {"more": 1},
+    ],
+)
+def test_it_refuses_prices_that_cannot_be(finance, body):
+    etag = book(finance)["ETag"]
+    answer = finance("post", "price-books/eu/versions", body, **{"If-Match": etag})
+    assert answer.status_code == 422, answer.content
+
+
+@pytest.mark.parametrize("starts_at", ["2026-11-20T12:30:00Z", "2026-01-01T00:00:00Z", "x", 5])
+def test_it_refuses_a_start_off_the_hour_or_in_the_past_without_a_reason(finance, starts_at):
+    made = finance(
+        "post", "price-books/eu/versions", prices(), **{"If-Match": book(finance)["ETag"]}
+    )
+    answer = finance(
+        "post",
+        "price-books/eu/versions/1/publish",
+        {"starts_at": starts_at},
+        **{"If-Match": made["ETag"]},
+    )
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b'{"a": 1, "a": 2}', b"[]", b"\xff", b'{"format": NaN}', b"[" * 50_000, b'"text"'],
+)
+def test_it_refuses_a_body_that_is_not_an_object(finance, body):
+    assert finance("post", "exports", body).status_code in (400, 422)
+
+
+def test_it_exports_on_request_and_once_per_key(data, finance, stranger):
+    month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    body = {
+        "format": "focus-1.4",
+        "starts_at": month.isoformat(),
+        "ends_at": (month + timedelta(days=32)).isoformat(),
+        "tenant": "acme",
+    }
+    key = {"Idempotency-Key": "export-1"}
+    made = finance("post", "exports", body, **key)
+    assert made.status_code == 202, made.content
+    assert finance("post", "exports", body, **key).json()["id"] == made.json()["id"]
+    other = finance("post", "exports", body | {"format": "csv"}, **key)
+    assert other.status_code == 422
+    assert finance("get", f"exports/{made.json()['id']}/download").status_code == 404
+    assert run_due(timezone.now()) == 1
+    url = f"exports/{made.json()['id']}"
+    evidence = finance.get(url)["artifact"]
+    answer = finance("get", f"{url}/download")
+    content = b"".join(answer.streaming_content)
+    assert hashlib.sha256(content).hexdigest() == evidence["sha256"]
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    summary = finance.get("tenants/acme/billing")
+    assert sum(Decimal(r["BilledCost"]) for r in rows) == Decimal(summary["charged"])
+    assert stranger("get", url).status_code == 404
+    assert stranger("get", f"{url}/download").status_code == 404
+
+
+def test_it_keeps_a_daily_schedule(finance, acme):
+    body = {"name": "Daily", "format": "csv", "local_time": "02:00", "time_zone": "Europe/Berlin"}
+    made = finance("post", "export-schedules", body)
+    assert made.status_code == 201, made.content
+    url = f"export-schedules/{made.json()['id']}"
+    off = finance("patch", url, {"enabled": False}, **{"If-Match": made["ETag"]})
+    assert off.json()["enabled"] is False
+    stale = finance("patch", url, {"enabled": True}, **{"If-Match": made["ETag"]})
+    assert stale.status_code == 412
+    assert finance("post", "export-schedules", body | {"time_zone": "Mars"}).status_code == 422
+
+
+def test_it_rates_on_request(data, finance):
+    assert finance("post", "rating-runs").json() == {"hours": 0, "charges": 0, "run_id": None}
+
+
+def test_it_sets_gpu_prices_and_attributes_nothing_without_hours(finance):
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    body = {"currency": "USD", "hourly": {"H100": "2.60"}, "starts_at": hour.isoformat()}
+    made = finance("post", "costs/gpu-prices", body | {"why": "contract"})
+    assert made.status_code == 201, made.content
+    assert finance("post", "costs/gpu-prices", body | {"hourly": {}}).status_code == 422
+    assert allocate_due(timezone.now()) == 0
+    assert finance.get("costs/economics")["bill"] == "0.000000000000"
+
+
+def test_it_describes_itself_without_a_warning(capsys, tmp_path):
+    path = tmp_path / "schema.yml"
+    call_command("spectacular", "--file", str(path), "--validate")
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "billing" in line]
+    assert warnings == []
+    schema = yaml.safe_load(path.read_text())
+    assert schema["openapi"].startswith("3.1")
+    for url in URLS + FLEET_URLS:
+        assert f"/api/v1/{url}" in schema["paths"]
