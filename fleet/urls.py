@@ -2,4 +2,6 @@
 
 from django.urls import URLPattern, URLResolver
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from fleet.api import observation_urls
+
+urlpatterns: list[URLPattern | URLResolver] = [*observation_urls.urlpatterns]

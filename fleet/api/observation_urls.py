@@ -1,0 +1,26 @@
+"""Addresses of clusters, nodes, gateways, services and degradation."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.urls import URLPattern, path
+
+from fleet.api import clusters, degradation, services
+
+
+def own_scope(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a view that opens the viewer's scope itself, around its writes only."""
+    view.own_scope = True  # type: ignore[attr-defined]
+    return view
+
+
+urlpatterns: list[URLPattern] = [
+    path("clusters", own_scope(clusters.ClustersView.as_view())),
+    path("clusters/<int:cluster_id>", clusters.ClusterView.as_view()),
+    path("nodes", clusters.NodesView.as_view()),
+    path("gateways", clusters.GatewaysView.as_view()),
+    path("services", services.ServicesView.as_view()),
+    path("services/<int:service_id>", services.ServiceView.as_view()),
+    path("findings", degradation.FindingsView.as_view()),
+    path("tenants/<slug:slug>/degradation", degradation.DegradationView.as_view()),
+]
