@@ -64,6 +64,10 @@ def test_it_tells_a_stranger_no_log(releases: RunningCluster, rel1):
     pod = rel1[0]
     strangers = ssl.create_default_context(cadata=Access.load(releases.kubeconfig).ca)
     conn = HTTPSConnection(pod["status"]["hostIP"], PORT, context=strangers, timeout=5)
-    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+
+    def read() -> None:  # in TLS 1.3 the refusal comes at some time after the handshake
         conn.request("GET", f"/containerLogs/{NAMESPACE}/{pod['metadata']['name']}/engine")
         conn.getresponse()
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        read()
