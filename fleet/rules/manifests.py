@@ -128,7 +128,7 @@ def container(spec: ReleaseSpec, max_model_len: int) -> Manifest:
             "limits": {GPU: str(r.gpus), "memory": r.memory},
             "requests": {GPU: str(r.gpus), "cpu": r.cpu, "memory": r.memory},
         },
-        "startupProbe": probe("/health", period=5, failures=-(-p.startup_seconds // 5), timeout=3),
+        "startupProbe": probe("/health", period=2, failures=-(-p.startup_seconds // 2), timeout=2),
         # A drain is not seen by it: traffic leaves first.
         "readinessProbe": probe("/v1/models", period=1, failures=2, timeout=1),
         "livenessProbe": probe("/health", period=10, failures=10, timeout=5),

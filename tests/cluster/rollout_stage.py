@@ -1,0 +1,189 @@
+"""A service on the real API server, scheduler and engines; its traffic follows the weights."""
+
+import contextlib
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import httpx
+from django.utils import timezone
+
+from fleet.actions import clusters
+from fleet.actions.releases import create_release
+from fleet.actions.rollouts import propose_rollout
+from fleet.actions.traffic import record
+from fleet.drive.observation import Observer
+from fleet.drive.outside import REAL
+from fleet.drive.rollout import drive
+from fleet.models import Deployment, Node, Service
+from fleet.rules.manifests import PORT, RELEASE, SERVICE
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.plan import StepPlan
+from fleet.rules.traffic import TrafficSample
+from sandbox.cluster.kube import ApiStatusError
+from sandbox.engines.images import CATALOGUE
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope, scope_of
+from tenants.models import ChangeRequest
+from tests.fixtures.kubernetes import DEPLOYMENTS, PODS
+from tests.fleet.drive.stage import make_viewer
+
+PRODUCT = "NVIDIA-L40S"
+ONE_STEP = (StepPlan(50, 5, 20),)
+BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
+
+
+@dataclass
+class RealStage:
+    cluster: object  # the running sandbox
+    olga: object
+    vic: object
+    row: object
+    service: Service
+    observer: Observer = field(default_factory=Observer)
+    asked: int = 0
+    failed: list = field(default_factory=list)
+    number: int = 0
+
+    def act(self, action, *args, **more):
+        with scope_of(self.olga):
+            return action(self.olga, *args, **more)
+
+    def release(self, image="standin-0.32", reference="", **changed):
+        """A new content each time, by its commit."""
+        self.number += 1
+        fields = {
+            "model": {"name": "org/model", "commit": f"{self.number:040x}"},
+            "image": reference or CATALOGUE[image].reference,
+            "resources": {"gpu_product": PRODUCT, "gpus": 1, "cpu": "100m", "memory": "256Mi"},
+            "probes": {
+                "startup_seconds": 30,
+                "drain_seconds": 4,
+                "pre_stop_seconds": 2,
+                "teardown_seconds": 2,
+            },
+        }
+        return self.act(create_release, self.service.pk, **fields | changed)
+
+    def propose(self, release, **changed):
+        self.observe()
+        fields = {"steps": ONE_STEP, "soak_seconds": 3, "patience_seconds": 6}
+        return self.act(propose_rollout, self.service.pk, release.pk, **fields | changed)
+
+    def approve(self, rollout):
+        change = ChangeRequest.objects.get(pk=rollout.change_id)
+        with scope_of(self.vic):
+            changes.decide(self.vic, change.pk, digest=change.digest, approve=True)
+
+    def roll_out(self, release, **changed):
+        rollout = self.propose(release, **changed)
+        self.approve(rollout)
+        return self.run(rollout)
+
+    def observe(self):
+        self.observer.observe(self.row.pk, timezone.now())
+
+    def run(self, rollout, until=FINAL, seconds=120):
+        """Pass after pass, as worker and beat do, under steady traffic."""
+        rollout.refresh_from_db()
+        ends = time.monotonic() + seconds
+        while Phase(rollout.phase) not in until:
+            assert time.monotonic() < ends, f"still {rollout.phase}: {rollout.why}"
+            drive(rollout.pk, REAL)
+            rollout.refresh_from_db()
+            self.pump()
+            time.sleep(0.2)
+        return rollout
+
+    def pump(self, requests=24):
+        """Requests to admitted pods by weight; what the gateway would report goes to the slots."""
+        weights = {d.release.fingerprint: d for d in self.placed() if d.weight}
+        pods = self.addresses(weights)
+        able = [(d, pods[f]) for f, d in weights.items() if pods.get(f)]
+        if not able:
+            return
+        chosen = random.choices(able, [d.weight for d, _ in able], k=requests)
+        with ThreadPoolExecutor(8) as pool:
+            samples = list(pool.map(lambda c: self.ask(c[0], random.choice(c[1])), chosen))
+        self.asked += len(samples)
+        self.failed += [s for s in samples if s.outcome == "failed"]
+        with fleet_scope():
+            record(samples)
+
+    def placed(self):
+        return Deployment.objects.filter(service=self.service).select_related("release")
+
+    def addresses(self, weights):
+        found = {}
+        selector = f"{SERVICE}={self.service.name}"
+        for pod in self.cluster.console.get(PODS, labelSelector=selector)["items"]:
+            conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+            ready = conditions.get("Ready") == "True"
+            if ready and "deletionTimestamp" not in pod["metadata"]:
+                release = pod["metadata"]["labels"][RELEASE]
+                found.setdefault(release, []).append(pod["status"]["podIP"])
+        return found
+
+    def ask(self, row, address):
+        started, times, whole = time.monotonic(), [], False
+        try:
+            with httpx.stream(
+                "POST",
+                f"http://{address}:{PORT}/v1/completions",
+                json=BODY | {"model": self.service.name},
+                timeout=10,
+                trust_env=False,
+            ) as answer:
+                answer.raise_for_status()
+                for line in answer.iter_lines():
+                    if line.startswith("data: {"):
+                        times.append((time.monotonic() - started) * 1000)
+                    whole = whole or line == "data: [DONE]"
+        except httpx.HTTPError:
+            whole = False
+        gaps = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
+        return TrafficSample(
+            at=timezone.now(),
+            tenant_id=1,
+            service_id=self.service.pk,
+            release_id=row.release_id,
+            traffic_class="interactive",
+            outcome="served" if whole else "failed",
+            ttft_ms=times[0] if times else None,
+            itl_ms=gaps,
+        )
+
+    def fingerprints(self):
+        """What every admitted pod answers."""
+        found = []
+        for addresses in self.addresses({}).values():
+            for address in addresses:
+                body = BODY | {"model": self.service.name, "stream": False}
+                url = f"http://{address}:{PORT}/v1/completions"
+                answer = httpx.post(url, json=body, trust_env=False).json()
+                found.append(answer["system_fingerprint"])
+        return found
+
+    def clear(self):
+        """Nothing of this service is left in the cluster."""
+        for row in self.placed():
+            with contextlib.suppress(ApiStatusError):  # gone already
+                self.cluster.console.delete(f"{DEPLOYMENTS}/{row.name}")
+        selector = f"{SERVICE}={self.service.name}"
+        ends = time.monotonic() + 30
+        while self.cluster.console.get(PODS, labelSelector=selector)["items"]:
+            assert time.monotonic() < ends
+            time.sleep(0.2)
+
+
+def make_real_stage(cluster, name, replicas=2):
+    olga, vic = make_viewer("olga", "operator"), make_viewer("vic", "approver")
+    with fleet_scope():
+        examined = clusters.examine(olga, kubeconfig=cluster.kubeconfig.read_text())
+        row = clusters.register(olga, examined, slug="local", region="local-1")
+    service = Service.objects.create(name=name, cluster=row, replicas=replicas)
+    stage = RealStage(cluster, olga, vic, row, service)
+    stage.observe()
+    assert Node.objects.filter(gpu_product=PRODUCT).exists()
+    return stage

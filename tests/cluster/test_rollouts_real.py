@@ -1,0 +1,97 @@
+"""Rollouts on a real API server and scheduler, with engines that answer."""
+
+import pytest
+
+from fleet.actions import rollouts as actions
+from fleet.models import Deployment
+from fleet.rules.phases import Cause, Phase
+from sandbox.engines.images import UNKNOWN_REFERENCE
+from tests.cluster.rollout_stage import PRODUCT, make_real_stage
+from tests.fixtures.kubernetes import apply, deployment
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def stage(cluster):
+    """One release serves with two replicas on a node of four GPUs."""
+    found = make_real_stage(cluster, "chat")
+    first = found.roll_out(found.release(), steps=())
+    assert first.phase == Phase.SUCCEEDED, first.why
+    found.service.refresh_from_db()
+    yield found
+    found.clear()
+
+
+def test_it_ends_on_the_new_fingerprint_without_a_failed_request(stage):
+    old = stage.service.current_release
+    rollout = stage.roll_out(stage.release("standin-0.32.1"))
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
+    assert stage.asked > 100
+    assert stage.failed == []
+    back = stage.act(actions.roll_back, rollout.pk, why="the old one was better")
+    stage.run(back)
+    assert back.phase == Phase.SUCCEEDED, back.why
+    assert stage.fingerprints() == [old.fingerprint] * 2
+    assert stage.failed == []
+
+
+FAULTS = {
+    "faulty-crash": Cause.CRASH_LOOP,
+    "faulty-oom": Cause.OUT_OF_MEMORY,
+    "faulty-never-ready": Cause.NEVER_READY,
+    "faulty-wrong-answer": Cause.WRONG_ANSWER,
+    "faulty-wrong-fingerprint": Cause.WRONG_ANSWER,
+    "faulty-slow": Cause.GATE_FAILED,
+    "unknown": Cause.IMAGE_PULL,
+}
+
+
+def test_it_goes_back_from_every_bad_release_and_names_the_cause(stage):
+    good = stage.service.current_release.fingerprint
+    seen = {}
+    for image, cause in FAULTS.items():
+        reference = UNKNOWN_REFERENCE if image == "unknown" else ""
+        rollout = stage.roll_out(stage.release(image, reference))
+        seen[image] = (rollout.phase, rollout.cause)
+        assert seen[image] == (Phase.ROLLED_BACK, cause), rollout.why
+        assert stage.fingerprints() == [good] * 2
+        weights = dict(Deployment.objects.values_list("release_id", "weight"))
+        assert weights[rollout.from_release_id] == 100
+
+
+def test_it_goes_back_when_the_scheduler_finds_no_place(stage):
+    greedy = {"gpu_product": PRODUCT, "gpus": 2, "cpu": "100m", "memory": "256Mi"}
+    release = stage.release(resources=greedy, arguments=["--tensor-parallel-size=2"])
+    rollout = stage.propose(release)
+    # Somebody else takes the last GPU between the plan and the start.
+    other = make_thief(stage)
+    try:
+        stage.approve(rollout)
+        stage.run(rollout)
+    finally:
+        stage.cluster.remove(other)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.UNSCHEDULABLE)
+    assert "Insufficient nvidia.com/gpu" in rollout.why
+
+
+def make_thief(stage):
+    apply(stage.cluster.console, deployment("thief", gpus=1, product=PRODUCT))
+    stage.cluster.ready("thief", 1)
+    return "thief"
+
+
+def test_it_replaces_in_place_on_a_full_node(cluster):
+    stage = make_real_stage(cluster, "code", replicas=4)
+    try:
+        assert stage.roll_out(stage.release(), steps=()).phase == Phase.SUCCEEDED
+        rollout = stage.propose(stage.release("standin-0.32.1"))
+        assert rollout.plan_kind == "replace"
+        stage.approve(rollout)
+        stage.run(rollout, seconds=180)
+        assert rollout.phase == Phase.SUCCEEDED, rollout.why
+        assert stage.fingerprints() == [rollout.to_release.fingerprint] * 4
+        assert stage.failed == []
+    finally:
+        stage.clear()
