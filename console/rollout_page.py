@@ -99,7 +99,7 @@ def step_dot(step: StepRow) -> Dot:
     gate = step.gate
     if step.state == "now" and gate and gate.checks:
         share = min(c["samples"] / max(c["needed"], 1) for c in gate.checks)
-        text = f"samples {min(share, 1):.0%}"
+        text = f"samples {figures.percent(min(share, 1), 0)}"
     elif gate and gate.at and step.state in ("passed", "failed"):
         text = f"{text} {gate.at:%H:%M}"
     return Dot(css, icon, f"{step.percent} %", text)
@@ -177,8 +177,8 @@ def share_chart(
 def weight_at(timeline: Iterable[EventRow], at: datetime) -> int:
     weight = 0
     for event in timeline:
-        if event.at <= at and "weight_old" in event.detail:
-            weight = 100 - int(event.detail["weight_old"])
+        if event.at <= at and "weight_new" in event.detail:
+            weight = int(event.detail["weight_new"])
     return weight
 
 
@@ -191,7 +191,10 @@ def figure(value: float | None, unit: str) -> str:
 def moments(detail: RolloutDetail) -> list[Moment]:
     """What happened, what happens now, and what is still ahead."""
     r = detail.rollout
-    past = [moment_of(e) for e in detail.timeline]
+    events = list(detail.timeline)
+    if events and events[-1].phase == r.phase and not events[-1].actor:
+        events.pop()  # the last line says the same, as it is now
+    past = [moment_of(e) for e in events]
     now = word("phase", r.phase)
     if r.is_open:
         title = f"{now.text}{step_title(detail)}"

@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 
 from console.ranges import CHOICES
+from fleet.queries.overview import FleetCounts, fleet_counts
 from tenants.rules.access import Permission, Viewer
 
 
@@ -39,7 +40,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Operate",
         (
-            Entry("Overview", "layout-dashboard", "overview", Permission.VIEW, "attention"),
+            Entry("Overview", "layout-dashboard", "overview", Permission.VIEW),
             Entry("Services", "apps", "services", Permission.VIEW_FLEET),
             Entry("Rollouts", "rocket", "rollouts", Permission.VIEW_FLEET, "rollouts"),
             Entry("Releases", "package", "releases", Permission.VIEW_FLEET),
@@ -85,8 +86,13 @@ ACCOUNT = (
     ("What I did", "history", "my_activity"),
 )
 
-Counter = Callable[[Viewer], Count | None]
-COUNTERS: dict[str, Counter] = {}
+Counter = Callable[[FleetCounts], Count]
+COUNTERS: dict[str, Counter] = {
+    "rollouts": lambda c: Count(c.open_rollouts, "open"),
+    "nodes": lambda c: Count(c.nodes_out, "out of service", bad=True),
+    "findings": lambda c: Count(c.open_findings, "open findings", bad=True),
+    "approvals": lambda c: Count(c.waiting_changes, "waiting"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
     if viewer is None:
         return {"groups": [], "account": []}
+    counts = fleet_counts(viewer)
     return {
-        "groups": groups(request, viewer),
+        "groups": groups(request, viewer, counts),
         "account": [
             {"title": title, "icon": icon, "url": url}
             for title, icon, name in ACCOUNT
@@ -125,15 +132,17 @@ def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
             (k, v) for k, v in request.GET.lists() if k not in ("from", "to", "page", "cursor")
         ],
         "search": url_of("search"),
-        "freshness": [],
+        "freshness": freshness(counts) if viewer.may(Permission.VIEW_FLEET) else [],
     }
 
 
-def groups(request: HttpRequest, viewer: Viewer) -> list[dict[str, Any]]:
+def groups(
+    request: HttpRequest, viewer: Viewer, counts: FleetCounts | None
+) -> list[dict[str, Any]]:
     shown = []
     for title, entries in NAVIGATION:
         items = [
-            item(request, viewer, entry, url)
+            item(request, entry, url, counts)
             for entry in entries
             if sees(viewer, entry.permission) and (url := url_of(entry.name))
         ]
@@ -142,9 +151,11 @@ def groups(request: HttpRequest, viewer: Viewer) -> list[dict[str, Any]]:
     return shown
 
 
-def item(request: HttpRequest, viewer: Viewer, entry: Entry, url: str) -> dict[str, Any]:
+def item(
+    request: HttpRequest, entry: Entry, url: str, counts: FleetCounts | None
+) -> dict[str, Any]:
     counter = COUNTERS.get(entry.counter)
-    count = counter(viewer) if counter else None
+    count = counter(counts) if counter and counts else None
     here = request.path == url or (url != "/" and request.path.startswith(url))
     return {
         "title": entry.title,
@@ -160,6 +171,13 @@ def item(request: HttpRequest, viewer: Viewer, entry: Entry, url: str) -> dict[s
 def sees(viewer: Viewer, permission: Permission) -> bool:
     """On the fleet, or on the slice of any tenant of theirs."""
     return viewer.may(permission) or any(viewer.may(permission, t) for t in viewer.tenant_ids)
+
+
+def freshness(counts: FleetCounts) -> list[Freshness]:
+    """The age of the oldest picture: what is shown is never newer than that."""
+    if not counts.clusters:
+        return []
+    return [Freshness("Cluster data", counts.observed_at, "not observed yet")]
 
 
 def url_of(name: str) -> str:

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
 from fleet.queries import rollouts as rollout_queries
@@ -20,7 +21,7 @@ STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", 
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     state = request.GET.get("state", "waiting")
     rows = queries.list_changes(request.viewer, state=state if state in queries.STATES else "")
     page = Paginator(rows, 50).get_page(request.GET.get("page"))
@@ -30,7 +31,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def show(request: HttpRequest, change_id: int) -> HttpResponse:
+def show(request: ViewerRequest, change_id: int) -> HttpResponse:
     change = queries.get_change(request.viewer, change_id)
     viewer = request.viewer
     is_own = change.requester_id == viewer.user_id
@@ -68,7 +69,7 @@ def name_of(title: str) -> str:
 
 
 @require_POST
-def decide(request: HttpRequest, change_id: int) -> HttpResponse:
+def decide(request: ViewerRequest, change_id: int) -> HttpResponse:
     """`digest` is what the page showed: another one since then is refused."""
     change = queries.get_change(request.viewer, change_id)
     approve = request.POST.get("verdict") == "approve"
@@ -86,7 +87,7 @@ def decide(request: HttpRequest, change_id: int) -> HttpResponse:
 
 
 @require_POST
-def withdraw(request: HttpRequest, change_id: int) -> HttpResponse:
+def withdraw(request: ViewerRequest, change_id: int) -> HttpResponse:
     change = actions.withdraw(request.viewer, change_id, why=request.POST.get("why", ""))
     messages.success(request, f"Withdrawn: {change.title}")
     return redirect("approval", change_id=change_id)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from console.access import own_scope, refused
+from console.access import ViewerRequest, own_scope, refused
 from console.confirm import require_typed
 from console.forms import explain
 from console.forms.fleet import ClusterChangeForm, ClusterForm
@@ -22,7 +22,7 @@ NODE_STATES = {"": "All", "out": "Out of service", "free": "With free GPUs"}
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     clusters = queries.list_clusters(request.viewer, timezone.now())
     return render(
         request,
@@ -36,7 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def nodes(request: HttpRequest) -> HttpResponse:
+def nodes(request: ViewerRequest) -> HttpResponse:
     """Filters: `state` (out, free), `product`, `cluster`."""
     rows = queries.list_nodes(request.viewer)
     products = sorted({n.gpu_product for n in rows if n.gpu_product})
@@ -56,11 +56,11 @@ def matches(node: queries.NodeRow, *, state: str, product: str, cluster: str) ->
 
 
 @require_GET
-def show(request: HttpRequest, slug: str) -> HttpResponse:
+def show(request: ViewerRequest, slug: str) -> HttpResponse:
     return render(request, "clusters/show.html", detail(request, slug))
 
 
-def detail(request: HttpRequest, slug: str) -> dict[str, Any]:
+def detail(request: ViewerRequest, slug: str) -> dict[str, Any]:
     found = queries.get_cluster(request.viewer, slug, timezone.now())
     row = found.cluster
     form = ClusterChangeForm(
@@ -74,7 +74,7 @@ def detail(request: HttpRequest, slug: str) -> dict[str, Any]:
 
 
 @require_POST
-def change(request: HttpRequest, slug: str) -> HttpResponse:
+def change(request: ViewerRequest, slug: str) -> HttpResponse:
     context = detail(request, slug)
     form = context["form"] = ClusterChangeForm(request.POST)
     if form.is_valid():
@@ -91,7 +91,7 @@ def change(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def remove(request: HttpRequest, slug: str) -> HttpResponse:
+def remove(request: ViewerRequest, slug: str) -> HttpResponse:
     row = queries.get_cluster(request.viewer, slug, timezone.now()).cluster
     require_typed(request, slug)
     actions.remove(request.viewer, row.id, row.version, why=request.POST.get("why", ""))
@@ -101,7 +101,7 @@ def remove(request: HttpRequest, slug: str) -> HttpResponse:
 
 @own_scope
 @require_http_methods(["GET", "POST"])
-def register(request: HttpRequest) -> HttpResponse:
+def register(request: ViewerRequest) -> HttpResponse:
     """The cluster is asked before any transaction opens: it may take seconds to answer."""
     form = ClusterForm(request.POST or None)
     viewer = request.viewer
@@ -123,7 +123,7 @@ def register(request: HttpRequest) -> HttpResponse:
         )
 
 
-def registered(request: HttpRequest, fields: dict[str, Any]) -> HttpResponse:
+def registered(request: ViewerRequest, fields: dict[str, Any]) -> HttpResponse:
     kubeconfig, in_cluster = fields.pop("kubeconfig"), fields.pop("in_cluster")
     examined = actions.examine(
         request.viewer,

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from console.access import ViewerRequest
 from console.charts import OUTCOMES, outcome_name
 from console.progress import read_progress
 from console.ranges import TimeRange, read_range
@@ -65,7 +66,7 @@ class OutcomeRow:
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     now = timezone.now()
     viewer: Viewer = request.viewer
     span = read_range(request.GET, now)

@@ -4,11 +4,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.rollouts import PlanForm, ProposeForm, steps_text
 from console.manifests import shown
@@ -18,13 +19,12 @@ from fleet.queries import releases as release_queries
 from fleet.queries import services as service_queries
 from fleet.queries.plans import Proposal
 from fleet.queries.releases import ReleaseRow
-from fleet.rules.proposal import DEFAULT_STEPS
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: ViewerRequest) -> HttpResponse:
     """`?release=<id>` shows the plan; without it one chooses, perhaps within `?service=<name>`."""
     request.viewer.require(Permission.PROPOSE)
     release_id = request.GET.get("release", "")
@@ -32,13 +32,13 @@ def new(request: HttpRequest) -> HttpResponse:
         return choose(request)
     if not release_id.isdecimal():
         raise Invalid(release=f"'{release_id[:20]}' is no release")
-    release = release_queries.get_release(request.viewer, int(release_id)).release
+    release = release_queries.get_release_row(request.viewer, int(release_id))
     if request.method == "POST":
         return propose(request, release)
     return compare(request, release)
 
 
-def choose(request: HttpRequest) -> HttpResponse:
+def choose(request: ViewerRequest) -> HttpResponse:
     services = service_queries.list_services(request.viewer, timezone.now())
     wanted = request.GET.get("service", "")
     chosen = next((s for s in services if s.name == wanted), None)
@@ -51,36 +51,33 @@ def choose(request: HttpRequest) -> HttpResponse:
     return render(request, "rollouts/choose.html", context)
 
 
-def compare(request: HttpRequest, release: ReleaseRow) -> HttpResponse:
+def compare(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     """The plan's own numbers are in the address, so that a plan can be shared as a link."""
-    now = service_queries.get_service(request.viewer, release.service_id, timezone.now())
-    first = not now.service.release_id
-    initial = {
-        "replicas": now.wanted_replicas,
-        "soak_seconds": PlanForm.base_fields["soak_seconds"].initial,
-        "steps": "" if first else steps_text(DEFAULT_STEPS),
-    }
-    given = {k: request.GET[k] for k in initial if k in request.GET}
-    form = PlanForm(initial | given if given else initial)
-    if not form.is_valid():
+    given = {k: request.GET[k] for k in PlanForm.base_fields if k in request.GET}
+    form = PlanForm(given) if given else None
+    if form is not None and not form.is_valid():
         return render(request, "rollouts/plan.html", {"form": form, "release": release}, status=422)
     proposal = planned(request, release, form)
-    context = page_of(proposal, release) | {"form": form, "propose": ProposeForm(prefix="")}
+    context = page_of(proposal, release) | {"propose": ProposeForm()}
+    context["form"] = form or PlanForm(initial=chosen_in(proposal))
     return render(request, "rollouts/plan.html", context)
 
 
-def planned(request: HttpRequest, release: ReleaseRow, form: forms.Form) -> Proposal:
-    return queries.plan_rollout(
-        request.viewer,
-        release.service_id,
-        release.id,
-        replicas=form.cleaned_data["replicas"],
-        steps=form.cleaned_data["steps"],
-        soak_seconds=form.cleaned_data["soak_seconds"],
-    )
+def chosen_in(proposal: Proposal) -> dict[str, Any]:
+    return {
+        "replicas": proposal.replicas,
+        "soak_seconds": proposal.soak_seconds,
+        "steps": steps_text(proposal.steps),
+    }
 
 
-def propose(request: HttpRequest, release: ReleaseRow) -> HttpResponse:
+def planned(request: ViewerRequest, release: ReleaseRow, form: forms.Form | None) -> Proposal:
+    """Without a form: the replicas that the service wants and the usual steps."""
+    choice = {k: form.cleaned_data[k] for k in PlanForm.base_fields} if form else {}
+    return queries.plan_rollout(request.viewer, release.service_id, release.id, **choice)
+
+
+def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     form = ProposeForm(request.POST)
     if form.is_valid():
         try:

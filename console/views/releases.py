@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.releases import ReleaseForm, copied
 from fleet.actions import releases as actions
@@ -18,7 +19,7 @@ from tenants.rules.access import Permission
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     """Filters: `service` (a name), `fate`."""
     names = service_names(request.viewer)
     wanted, fate = request.GET.get("service", ""), request.GET.get("fate", "")
@@ -38,7 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def show(request: HttpRequest, release_id: int) -> HttpResponse:
+def show(request: ViewerRequest, release_id: int) -> HttpResponse:
     found = queries.get_release(request.viewer, release_id)
     rows = queries.list_releases(request.viewer, service_id=found.release.service_id)
     others = [r for r in rows if r.id != release_id]
@@ -54,7 +55,7 @@ def show(request: HttpRequest, release_id: int) -> HttpResponse:
 
 
 @require_GET
-def choose(request: HttpRequest, release_id: int) -> HttpResponse:
+def choose(request: ViewerRequest, release_id: int) -> HttpResponse:
     """The form without script: `?with=<id>` leads to the comparison."""
     other = request.GET.get("with", "")
     if not other.isdecimal():
@@ -63,13 +64,13 @@ def choose(request: HttpRequest, release_id: int) -> HttpResponse:
 
 
 @require_GET
-def diff(request: HttpRequest, old_id: int, new_id: int) -> HttpResponse:
+def diff(request: ViewerRequest, old_id: int, new_id: int) -> HttpResponse:
     compared = queries.compare_releases(request.viewer, old_id, new_id)
     return render(request, "releases/diff.html", {"diff": compared})
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: ViewerRequest) -> HttpResponse:
     """`?service=<name>` or `?copy=<release id>` fills the form."""
     request.viewer.require(Permission.PROPOSE)
     names = service_names(request.viewer)
@@ -90,7 +91,7 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, "releases/form.html", {"form": form, "services": names}, status=status)
 
 
-def start(request: HttpRequest, names: dict[int, str]) -> dict[str, Any]:
+def start(request: ViewerRequest, names: dict[int, str]) -> dict[str, Any]:
     copy = request.GET.get("copy", "")
     if copy.isdecimal():
         return copied(queries.get_release(request.viewer, int(copy)))

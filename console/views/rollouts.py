@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from console import rollout_page as page_parts
+from console.access import ViewerRequest
 from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
@@ -24,7 +25,7 @@ VIEWS = {"": "All", "open": "Open", "rolled_back": "Rolled back", "succeeded": "
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     """Filters: `show` (open or a phase), `service` (a name)."""
     show, service = request.GET.get("show", ""), request.GET.get("service", "")
     rows = queries.list_rollouts(request.viewer, only_open=show == "open")
@@ -47,7 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-def show(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     viewer: Viewer = request.viewer
     detail = queries.get_rollout(viewer, rollout_id)
     points = traffic_of(viewer, rollout_id, timezone.now()) if detail.rollout.started_at else ()
@@ -81,7 +82,7 @@ def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:
 
 
 @require_GET
-def timeline(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def timeline(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     """The timeline as JSON, as it is kept."""
     detail = queries.get_rollout(request.viewer, rollout_id)
     events = [asdict(e) for e in detail.timeline]
@@ -93,35 +94,35 @@ def timeline(request: HttpRequest, rollout_id: int) -> HttpResponse:
 Wish = Callable[..., Any]
 
 
-def wish(request: HttpRequest, rollout_id: int, act: Wish, said: str) -> HttpResponse:
+def wish(request: ViewerRequest, rollout_id: int, act: Wish, said: str) -> HttpResponse:
     rollout = act(request.viewer, rollout_id, why=request.POST.get("why", ""))
     messages.success(request, f"RO-{rollout.pk}: {said}")
     return redirect("rollout", rollout_id=rollout.pk)
 
 
 @require_POST
-def pause(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def pause(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return wish(request, rollout_id, actions.pause_rollout, "pause asked; it holds as it is")
 
 
 @require_POST
-def resume(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def resume(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return wish(request, rollout_id, actions.resume_rollout, "resume asked; it goes on")
 
 
 @require_POST
-def abort(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def abort(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return wish(request, rollout_id, actions.abort_rollout, "abort asked; traffic goes back first")
 
 
 @require_POST
-def roll_back(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def roll_back(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     """Of a finished rollout: a new one, whose page opens."""
     return wish(request, rollout_id, actions.roll_back, "the way back has begun")
 
 
 @require_POST
-def skip_gate(request: HttpRequest, rollout_id: int) -> HttpResponse:
+def skip_gate(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     step = request.POST.get("step", "")
     if not step.isdecimal():
         raise Invalid(step="Say which step's gate: its number, from 0")

@@ -3,11 +3,12 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
+from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.fleet import NEW_SERVICE, ServiceForm, objective_values
 from fleet.actions import services as actions
@@ -20,7 +21,7 @@ VIEWS = {"": "All", "degraded": "Degraded or down", "drifted": "Drifted", "movin
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: ViewerRequest) -> HttpResponse:
     """Filters: `show` (degraded, drifted, moving), `q` (part of the name)."""
     rows = queries.list_services(request.viewer, timezone.now())
     show, text = request.GET.get("show", ""), request.GET.get("q", "").strip().lower()
@@ -42,7 +43,7 @@ def fits(service: queries.ServiceRow, show: str) -> bool:
 
 
 @require_GET
-def show(request: HttpRequest, name: str) -> HttpResponse:
+def show(request: ViewerRequest, name: str) -> HttpResponse:
     found = queries.get_service(request.viewer, name, timezone.now())
     context = {
         "detail": found,
@@ -55,7 +56,7 @@ def show(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: ViewerRequest) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_FLEET)
     form = ServiceForm(request.POST or None, clusters=clusters(request), initial=NEW_SERVICE)
     if request.method == "POST" and form.is_valid():
@@ -72,7 +73,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def edit(request: HttpRequest, name: str) -> HttpResponse:
+def edit(request: ViewerRequest, name: str) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_FLEET)
     found = queries.get_service(request.viewer, name, timezone.now())
     form = ServiceForm(
@@ -93,7 +94,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-def clusters(request: HttpRequest) -> list[tuple[int, str]]:
+def clusters(request: ViewerRequest) -> list[tuple[int, str]]:
     rows = cluster_queries.list_clusters(request.viewer, timezone.now())
     return [(c.id, f"{c.slug} ({c.region})") for c in rows]
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Q, Sum
+from django.db.models import Count, Min, Q, Sum
 
-from fleet.models import Finding, Rollout, TrafficSlot
+from fleet.models import Cluster, Finding, Node, Rollout, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, list_nodes
 from fleet.queries.services import Health, ServiceRow, list_services
 from fleet.rules.drift import Sync
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
-from tenants.queries.changes import list_changes
+from tenants.queries.changes import count_waiting, list_changes
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
@@ -49,6 +49,35 @@ class Overview:
     attention: tuple[Attention, ...]
     clusters: tuple[ClusterRow, ...] = ()
     services: tuple[ServiceRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetCounts:
+    """Numbers beside the navigation. Findings are those that the scope shows."""
+
+    open_findings: int
+    open_rollouts: int = 0
+    nodes_out: int = 0
+    waiting_changes: int = 0
+    clusters: int = 0
+    observed_at: datetime | None = None  # the oldest picture of a cluster
+
+
+def fleet_counts(viewer: Viewer) -> FleetCounts:
+    findings = Finding.objects.filter(ended_at=None).count()
+    if not viewer.may(Permission.VIEW_FLEET):
+        return FleetCounts(findings)
+    ended = [p.value for p in FINAL]
+    seen = Cluster.objects.filter(removed_at=None).aggregate(n=Count("id"), at=Min("observed_at"))
+    out = Node.objects.filter(cluster__removed_at=None, gpus_allocatable__gt=0)
+    return FleetCounts(
+        open_findings=findings,
+        open_rollouts=Rollout.objects.exclude(phase__in=ended).count(),
+        nodes_out=out.filter(Q(ready=False) | Q(cordoned=True)).count(),
+        waiting_changes=count_waiting(viewer),
+        clusters=seen["n"],
+        observed_at=seen["at"],
+    )
 
 
 def get_overview(viewer: Viewer, now: datetime) -> Overview:

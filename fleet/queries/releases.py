@@ -113,6 +113,10 @@ def list_releases(viewer: Viewer, *, service_id: int | None = None) -> tuple[Rel
     return release_rows(list(rows))
 
 
+def get_release_row(viewer: Viewer, release_id: int) -> ReleaseRow:
+    return release_rows([fetch_release(viewer, release_id)])[0]
+
+
 def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
     release = fetch_release(viewer, release_id)
     pin, spec = release.model_version, spec_of(release)

@@ -26,7 +26,18 @@ from fleet.models import (
     TrafficSlot,
 )
 from tenants.base.scope import fleet_scope
-from tenants.models import ChangeRequest, RoleBinding, Tenant, User
+from tenants.models import (
+    ApiKey,
+    Application,
+    AuditEvent,
+    ChangeRequest,
+    ModelGrant,
+    Quota,
+    RoleBinding,
+    Tenant,
+    UsageSource,
+    User,
+)
 
 PASSWORD = "correct horse battery staple"
 GPUS = (("h200-sxm", 8), ("l40s", 4))
@@ -38,9 +49,7 @@ CHECKS = [
     {"metric": "itl_p95", "unit": "ms", "canary": 31.0, "stable": 33.0, "limit": 40.0,
      "samples": 1412, "needed": 1000, "verdict": "pass"},
 ]  # fmt: skip
-STEPS = [
-    {"percent": percent, "hold_seconds": 60, "min_samples": 100} for percent in (5, 25, 50, 100)
-]
+STEPS = [{"percent": percent, "hold_seconds": 60, "min_samples": 100} for percent in (5, 25, 50)]
 
 
 def make_scene(now: datetime, *, services: int = 4, tenants: int = 3) -> SimpleNamespace:
@@ -70,12 +79,19 @@ class Scene:
         self.spare = self.release(self.services[0], 3)
         self.traffic()
         self.finding()
+        UsageSource.objects.create(name="gateway", public_id="s0000000", digest="f" * 64)
+        self.audit = AuditEvent.objects.create(
+            actor_id=self.people["olga"].pk, actor="olga@example.test", via="session",
+            verb="tenant.create", target_kind="tenant", target_id=str(self.tenants[0].pk),
+            target_name="acme", tenant_id=self.tenants[0].pk, after={"slug": "acme"},
+        )  # fmt: skip
         return SimpleNamespace(
             olga=self.people["olga"], vic=self.people["vic"], fin=self.people["fin"],
             mallory=self.people["mallory"], tenants=self.tenants, cluster=self.cluster,
             lost=self.lost, services=self.services, rollouts=self.rollouts,
             releases=[s.current_release for s in self.services], change=self.change,
-            spare=self.spare,
+            spare=self.spare, quota=Quota.objects.get(tenant=self.tenants[0]), key="k0000000",
+            audit=self.audit,
         )  # fmt: skip
 
     def person(self, name: str, role: str, tenant: Tenant | None = None) -> User:
@@ -85,7 +101,20 @@ class Scene:
 
     def tenant(self, i: int) -> Tenant:
         slug = ("acme", "globex", "initech")[i] if i < 3 else f"tenant-{i}"
-        return Tenant.objects.create(slug=slug, name=slug.capitalize())
+        tenant = Tenant.objects.create(slug=slug, name=slug.capitalize())
+        app = Application.objects.create(tenant=tenant, slug="assistant", name="Assistant")
+        ApiKey.objects.create(
+            tenant=tenant, application=app, name="ci", public_id=f"k{i:07}", digest=f"{i:064}",
+            scopes=["inference"], traffic_class="interactive",
+        )  # fmt: skip
+        quota = Quota.objects.create(
+            tenant=tenant, series=0, requests_per_minute=600, tokens_per_minute=100_000,
+            concurrency=20, monthly_budget=2000,
+        )  # fmt: skip
+        quota.series = quota.pk
+        quota.save(update_fields=["series"])
+        ModelGrant.objects.create(tenant=tenant, model="chat-small")
+        return tenant
 
     def make_cluster(self, slug: str, region: str, seen: datetime, trouble: str = "") -> Cluster:
         cluster = Cluster.objects.create(
@@ -217,7 +246,9 @@ class Scene:
             started_at=self.ago(40), ended_at=self.ago(5) if ended else None,
         )  # fmt: skip
         for at, why in (("validating", "7 objects pass a dry run"), (phase, rollout.why)):
-            RolloutEvent.objects.create(rollout=rollout, phase=at, step=step, why=why)
+            RolloutEvent.objects.create(
+                rollout=rollout, phase=at, step=step, why=why, detail={"weight_new": 25}
+            )
         return rollout
 
     def traffic(self) -> None:
