@@ -3,11 +3,16 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from console.views.account import ask_operator
 from console.views.health import livez, readyz
 
 urlpatterns = [
     path("livez", livez),
     path("readyz", readyz),
+    # Passwords come from operators, addresses stay: these doors of allauth lead to a sentence.
+    path("account/password/reset/", ask_operator, name="account_reset_password"),
+    path("account/signup/", ask_operator, name="account_signup"),
+    path("account/email/", ask_operator, name="account_email"),
     path("account/", include("allauth.account.urls")),
     path("account/2fa/", include("allauth.mfa.urls")),
     path("account/sessions/", include("allauth.usersessions.urls")),

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -76,3 +76,9 @@ def activity(request: ViewerRequest) -> HttpResponse:
         page = Paginator(rows, 50).get_page(request.GET.get("page"))
         page.object_list = list(page.object_list)
         return render(request, "account/activity.html", {"page": page})
+
+
+@require_GET
+def ask_operator(request: HttpRequest) -> HttpResponse:
+    """What one cannot do alone here, signed in or not: there is no mail that could be stolen."""
+    return render(request, "account/ask.html")
