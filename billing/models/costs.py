@@ -111,6 +111,10 @@ class Allocation(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"
 
+    @property
+    def gpu_hours(self) -> float:
+        return self.weight / 3_600_000
+
 
 class CostDay(models.Model):
     """Sums of the current allocations by UTC day, replaced as a whole: what pages read."""

@@ -21,6 +21,7 @@ from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
 WHOLE_DAY = 24
+MS_PER_HOUR = 3_600_000
 COSTS = """
 SELECT day, kind, tenant_id, model, product, state, currency, sum(weight), sum(amount)
 FROM cost_day WHERE day >= %s AND day < %s GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -64,6 +65,10 @@ class ProductTime:
     gpu_ms: int
     cost: Decimal | None
     hourly: Decimal | None
+
+    @property
+    def gpu_hours(self) -> Decimal:
+        return Decimal(self.gpu_ms) / MS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
