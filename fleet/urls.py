@@ -2,6 +2,9 @@
 
 from django.urls import URLPattern, URLResolver
 
-from fleet.api import observation_urls
+from fleet.api import observation_urls, rollout_urls
 
-urlpatterns: list[URLPattern | URLResolver] = [*observation_urls.urlpatterns]
+urlpatterns: list[URLPattern | URLResolver] = [
+    *observation_urls.urlpatterns,
+    *rollout_urls.urlpatterns,
+]

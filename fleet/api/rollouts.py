@@ -1,0 +1,253 @@
+"""Rollouts: plan, propose, follow, steer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from fleet.actions import rollouts as actions
+from fleet.queries import plans
+from fleet.queries import rollouts as queries
+from fleet.rules.phases import PlanKind
+from fleet.rules.plan import StepPlan
+from fleet.rules.proposal import read_steps
+from tenants.api.base.schema import operation
+from tenants.api.base.serializers import CountField, Strict, TextField, Why
+from tenants.api.base.views import ConsoleView
+from tenants.errors import Invalid
+
+
+class StepIn(Strict):
+    percent = CountField()
+    hold_seconds = CountField()
+    min_samples = CountField()
+
+
+class PlanIn(Strict):
+    service_id = CountField(min_value=1)
+    release_id = CountField(min_value=1)
+    replicas = CountField(required=False, min_value=1, max_value=1000)
+    steps = StepIn(many=True, required=False)
+    soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
+
+
+class RolloutIn(PlanIn):
+    kind = serializers.ChoiceField(required=False, choices=[(k.value, k.value) for k in PlanKind])
+    patience_seconds = CountField(required=False, min_value=1, max_value=86_400)
+    reason = TextField(required=False, allow_blank=True, max_length=2000)
+    consent = serializers.BooleanField(required=False, default=False)
+
+
+class SkipIn(Strict):
+    step = CountField(min_value=0, help_text="Of the open gate, counted from 0")
+    why = TextField(max_length=2000)
+
+
+class OnePlanOut(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    answer = serializers.CharField(help_text="possible, needs_consent, not_now, never")
+    why = serializers.CharField()
+    surge = serializers.IntegerField()
+    gpus_on_top = serializers.IntegerField()
+    gpus_free = serializers.IntegerField()
+    gpus_missing = serializers.IntegerField()
+    min_replicas = serializers.IntegerField()
+    min_percent = serializers.FloatField()
+    finish_seconds = serializers.FloatField(allow_null=True)
+    traffic_back_seconds = serializers.FloatField(allow_null=True)
+    full_back_seconds = serializers.FloatField(allow_null=True)
+    unmeasured = serializers.ListField(child=serializers.CharField())
+
+
+class PlanCheckOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    verdict = serializers.CharField()
+    text = serializers.CharField()
+
+
+class PlansOut(serializers.Serializer[Any]):
+    service = serializers.CharField()
+    cluster = serializers.CharField()
+    from_label = serializers.CharField()
+    to_label = serializers.CharField()
+    replicas = serializers.IntegerField()
+    old_replicas = serializers.IntegerField()
+    plans = OnePlanOut(many=True)
+    checks = PlanCheckOut(many=True)
+    visible = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(child=serializers.CharField())
+    manifests = serializers.ListField(child=serializers.DictField())
+    observed_at = serializers.DateTimeField(allow_null=True)
+
+
+class RolloutOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF takes fields off the class
+    service_id = serializers.IntegerField()
+    service = serializers.CharField()
+    cluster = serializers.CharField()
+    from_id = serializers.IntegerField(allow_null=True)
+    from_label = serializers.CharField()
+    to_id = serializers.IntegerField()
+    to_label = serializers.CharField()
+    plan_kind = serializers.CharField()
+    phase = serializers.CharField()
+    step = serializers.IntegerField()
+    percent = serializers.IntegerField()
+    wish = serializers.CharField()
+    why = serializers.CharField()
+    cause = serializers.CharField()
+    is_open = serializers.BooleanField()
+    is_rollback = serializers.BooleanField()
+    requested_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    phase_since = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class GateOut(serializers.Serializer[Any]):
+    step = serializers.IntegerField()
+    at = serializers.DateTimeField(allow_null=True)
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    verdict = serializers.CharField()
+    why = serializers.CharField()
+    checks = serializers.ListField(child=serializers.DictField())
+
+
+class TimelineOut(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    phase = serializers.CharField()
+    step = serializers.IntegerField()
+    actor = serializers.CharField(help_text="Empty: the machine")
+    why = serializers.CharField()
+    detail = serializers.DictField()
+
+
+class SideOut(serializers.Serializer[Any]):
+    release_id = serializers.IntegerField()
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF takes fields off the class
+    fingerprint = serializers.CharField()
+    wanted = serializers.IntegerField()
+    weight = serializers.IntegerField()
+    serving = serializers.IntegerField()
+    gpus = serializers.IntegerField()
+
+
+class ApprovalOut(serializers.Serializer[Any]):
+    change_id = serializers.IntegerField()
+    state = serializers.CharField()
+    digest = serializers.CharField()
+    requester = serializers.CharField()
+    decider = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class RolloutDetailOut(serializers.Serializer[Any]):
+    rollout = RolloutOut()
+    reason = serializers.CharField()
+    wish_by = serializers.CharField()
+    wish_why = serializers.CharField()
+    manifest_digest = serializers.CharField()
+    replicas = serializers.IntegerField()
+    plan = serializers.DictField()
+    numbers = serializers.DictField()
+    back_because = serializers.CharField()
+    share = serializers.FloatField(allow_null=True)
+    approval = ApprovalOut(allow_null=True)
+    gates = GateOut(many=True)
+    old = SideOut(allow_null=True)
+    new = SideOut()
+    timeline = TimelineOut(many=True)
+
+
+class RolloutFilter(serializers.Serializer[Any]):
+    service_id = serializers.IntegerField(required=False, min_value=1)
+    only_open = serializers.BooleanField(required=False, default=False)
+
+
+class PlansView(ConsoleView):
+    @operation("plans_compute", takes=PlanIn, gives=PlansOut)
+    def post(self, request: Request) -> Response:
+        """All ways to move a service to a release. Nothing is stored."""
+        given = self.given(PlanIn)
+        found = plans.plan_rollout(
+            self.viewer, given.pop("service_id"), given.pop("release_id"), **with_steps(given)
+        )
+        return self.answer(PlansOut(found).data)
+
+
+class RolloutsView(ConsoleView):
+    @operation("rollouts_list", gives=RolloutOut(many=True), filters=RolloutFilter)
+    def get(self, request: Request) -> Response:
+        """Newest first."""
+        rows = queries.list_rollouts(self.viewer, **self.filters(RolloutFilter))
+        return self.answer(RolloutOut(rows, many=True).data)
+
+    @operation("rollouts_propose", takes=RolloutIn, gives=RolloutDetailOut, status=201)
+    def post(self, request: Request) -> Response:
+        """Freeze a plan and ask somebody else for an approval of exactly that."""
+        given = with_steps(self.given(RolloutIn))
+        kind = given.pop("kind", None)
+        rollout = actions.propose_rollout(
+            self.viewer,
+            given.pop("service_id"),
+            given.pop("release_id"),
+            kind=PlanKind(kind) if kind else None,
+            **given,
+        )
+        return answered(self, rollout.pk, 201)
+
+
+class RolloutView(ConsoleView):
+    @operation("rollouts_get", gives=RolloutDetailOut)
+    def get(self, request: Request, rollout_id: int) -> Response:
+        return answered(self, rollout_id)
+
+
+def wish_view(name: str, action: Callable[..., Any], says: str) -> type[ConsoleView]:
+    """A door for one wish; the answer is the rollout as it is now, the wish in it."""
+
+    class WishView(ConsoleView):
+        @operation(f"rollouts_{name}", takes=Why, gives=RolloutDetailOut)
+        def post(self, request: Request, rollout_id: int) -> Response:
+            rollout = action(self.viewer, rollout_id, **self.given(Why))
+            return answered(self, rollout.pk)
+
+    WishView.post.__doc__ = says
+    WishView.__name__ = f"{name.title().replace('_', '')}View"
+    return WishView
+
+
+PauseView = wish_view("pause", actions.pause_rollout, "Hold everything as it is.")
+ResumeView = wish_view("resume", actions.resume_rollout, "Go on.")
+AbortView = wish_view("abort", actions.abort_rollout, "Go back, from every open phase.")
+RollBackView = wish_view(
+    "roll_back", actions.roll_back, "Abort an open rollout, or undo a finished one by a new one."
+)
+
+
+class SkipGateView(ConsoleView):
+    @operation("rollouts_skip_gate", takes=SkipIn, gives=RolloutDetailOut)
+    def post(self, request: Request, rollout_id: int) -> Response:
+        """Answer oneself for the gate of a step."""
+        actions.skip_gate(self.viewer, rollout_id, **self.given(SkipIn))
+        return answered(self, rollout_id)
+
+
+def with_steps(given: dict[str, Any]) -> dict[str, Any]:
+    if "steps" not in given:
+        return given
+    try:
+        steps: tuple[StepPlan, ...] = read_steps(given["steps"])
+    except ValueError as error:
+        raise Invalid(steps=str(error)) from error
+    return given | {"steps": steps}
+
+
+def answered(view: ConsoleView, rollout_id: int, status: int = 200) -> Response:
+    found = queries.get_rollout(view.viewer, rollout_id)
+    return view.answer(RolloutDetailOut(found).data, status=status)
