@@ -1,0 +1,365 @@
+"""Billing: a tenant's month, its forecast and budget, and the way down from each figure."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from billing.queries import money as queries
+from billing.queries import requests as usage_queries
+from billing.queries.charged import ChargeFilter
+from billing.queries.completeness import completeness
+from billing.queries.money import MonthToDate, Part
+from billing.queries.requests import UsageFilter
+from billing.rules.meters import SALES, Meter
+from console.access import ViewerRequest
+from console.charts import Chart, Marker, Series, bar_chart, line_chart
+from console.downloads import download, wants_file
+from console.filters import charges_query, number, requests_query
+from console.ranges import read_range
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission
+from tenants.rules.quotas import month_of
+
+CUTS = {
+    "model": "By service",
+    "application_id": "By application",
+    "meter": "By token type",
+    "traffic_class": "By class",
+}
+PART_COLUMNS = ("cut", "key", "name", "quantity", "amount", "share", "before", "currency")
+CHARGE_COLUMNS = (
+    "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",
+    "amount", "currency", "book_version_id", "run_id",
+)  # fmt: skip
+MONTHS = 12
+ZERO = Decimal(0)
+F = TypeVar("F", ChargeFilter, UsageFilter)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A tenant in the list of all."""
+
+    slug: str
+    name: str
+    currency: str
+    amount: Decimal
+    before: Decimal
+    budget: Decimal | None
+    demo: bool
+
+    @property
+    def used(self) -> Decimal | None:
+        return self.amount / self.budget if self.budget else None
+
+    @property
+    def change(self) -> Decimal | None:
+        return change(self.amount, self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One table of parts, with what it is compared with."""
+
+    key: str
+    title: str
+    parts: Sequence[Part]
+
+    @property
+    def amount(self) -> Decimal:
+        return sum((p.amount for p in self.parts), ZERO)
+
+    @property
+    def rows(self) -> list[tuple[Part, str, Decimal | None]]:
+        return [(p, charges_query(p.wanted), change(p.amount, p.before)) for p in self.parts]
+
+
+def change(amount: Decimal, before: Decimal) -> Decimal | None:
+    return (amount - before) / before if before else None
+
+
+@require_GET
+def index(request: ViewerRequest) -> HttpResponse:
+    """All tenants of the viewer, this UTC month against the same span of the month before."""
+    now = timezone.now()
+    rows = tenant_lines(request, now)
+    text = request.GET.get("q", "").strip().lower()
+    shown = [r for r in rows if text in r.slug or text in r.name.lower()]
+    if wants_file(request):
+        names = tuple(f.name for f in fields(Line))
+        return download(request, "billing", names, (astuple(r) for r in shown))
+    month = month_of(now, "UTC")
+    fleet = request.viewer.may(Permission.VIEW_MONEY)
+    days = queries.charged_days(request.viewer, month_filter(now)) if fleet else {}
+    context = {
+        "page": Paginator(shown, 50).get_page(request.GET.get("page")),
+        "text": text,
+        "count": len(rows),
+        "month": month,
+        "currencies": {r.currency for r in rows},
+        "total": sum((r.amount for r in shown), ZERO),
+        "before": sum((r.before for r in shown), ZERO),
+        "chart": days_chart(days, now) if fleet else None,
+        "state": completeness(request.viewer, month.starts_at, now) if fleet else None,
+    }
+    return render(request, "billing/index.html", context)
+
+
+def month_filter(now: datetime) -> ChargeFilter:
+    month = month_of(now, "UTC")
+    return ChargeFilter(month.starts_at, month.ends_at)
+
+
+def tenant_lines(request: ViewerRequest, now: datetime) -> list[Line]:
+    month = month_of(now, "UTC")
+    last = month_of(month.starts_at - timedelta(hours=1), "UTC")
+    amounts = queries.month_amounts(request.viewer, now=now)
+    same = min(last.ends_at, last.starts_at + (now - month.starts_at))
+    before = queries.span_amounts(request.viewer, last.starts_at, same)
+    budgets = queries.budgets()
+    rows = [
+        Line(
+            t.slug, t.name, t.currency, amounts.get(t.id, ZERO), before.get(t.id, ZERO),
+            budgets.get(t.id), t.demo,
+        )
+        for t in tenant_refs().values()
+        if request.viewer.may(Permission.VIEW_MONEY, t.id)
+    ]  # fmt: skip
+    return sorted(rows, key=lambda r: (-r.amount, r.slug))
+
+
+def days_chart(days: dict[date, Decimal], now: datetime) -> Chart:
+    at = [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in sorted(days)]
+    values = [days[d] for d in sorted(days)]
+    return bar_chart("days", "Charges by day", at, [Series("charged", values)], until=now, digits=2)
+
+
+@require_GET
+def show(request: ViewerRequest, slug: str) -> HttpResponse:
+    """A tenant's month. `month=2026-10` shows another one."""
+    now = timezone.now()
+    found = queries.tenant_month(request.viewer, slug, now=now, name=request.GET.get("month", ""))
+    before = same_span_before(found)
+    cuts = [
+        Cut(key, title, queries.parts(request.viewer, found.wanted, key, compared=before))
+        for key, title in CUTS.items()
+    ]
+    if wants_file(request):
+        return download(request, f"billing-{slug}", PART_COLUMNS, part_rows(found, cuts))
+    context: dict[str, Any] = {
+        "found": found,
+        "tenant": found.tenant,
+        "currency": found.tenant.currency,
+        "change": change(found.total, found.month_before_same_span),
+        "cuts": cuts,
+        "meters": meter_rows(cuts[2].parts),
+        "chart": month_chart(request, found, now),
+        "all": charges_query(found.wanted),
+        "months": months(request, found, now),
+        "runs_out": runs_out(found),
+        "left": found.budget - found.total if found.budget is not None else None,
+        "is_open": found.until == now,
+        "hours": hours_of(found),
+    }
+    return render(request, "billing/show.html", context)
+
+
+def part_rows(found: MonthToDate, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
+    currency = found.tenant.currency
+    return [
+        (cut.key, p.key, p.name, p.quantity, p.amount, p.share, p.before, currency)
+        for cut in cuts
+        for p in cut.parts
+    ]
+
+
+def same_span_before(found: MonthToDate) -> ChargeFilter:
+    start = found.month.starts_at
+    last = month_of(start - timedelta(hours=1), found.tenant.time_zone)
+    end = min(last.ends_at, last.starts_at + (found.until - start))
+    return replace(found.wanted, start=last.starts_at, end=end)
+
+
+def meter_rows(parts: Sequence[Part]) -> list[tuple[Part, str, Decimal | None, str]]:
+    """Meters with their mean price in the unit that people speak of."""
+    rows = []
+    for part in parts:
+        sale = SALES[Meter(part.key)]
+        mean = part.amount / part.quantity * sale.per if part.quantity else None
+        rows.append((part, charges_query(part.wanted), mean, sale.per_label))
+    return rows
+
+
+def hours_of(found: MonthToDate) -> tuple[int, int]:
+    """Whole hours that passed and that the month has: how complete it is."""
+    hour = timedelta(hours=1)
+    start = found.month.starts_at
+    return int((found.until - start) / hour), int((found.month.ends_at - start) / hour)
+
+
+def runs_out(found: MonthToDate) -> date | None:
+    """The day on which the forecast passes the budget, if this month's does."""
+    if found.budget is None or found.forecast is None or found.total >= found.budget:
+        return None
+    spent = found.total
+    for place, (day, amount) in enumerate(found.forecast.by_day):
+        spent = max(spent, found.total) + (amount if place else ZERO)
+        if spent > found.budget:
+            return day
+    return None
+
+
+def months(request: ViewerRequest, found: MonthToDate, now: datetime) -> list[tuple[str, str]]:
+    """The last months that have usage, newest first: address and name."""
+    first = queries.first_hour(request.viewer, found.tenant.id) or now
+    month, names = month_of(now, found.tenant.time_zone), []
+    while len(names) < MONTHS and month.ends_at > first:
+        middle = month.starts_at + timedelta(days=15)
+        names.append((f"{middle:%Y-%m}", f"{middle:%B %Y}"))
+        month = month_of(month.starts_at - timedelta(hours=1), found.tenant.time_zone)
+    return names
+
+
+def month_chart(request: ViewerRequest, found: MonthToDate, now: datetime) -> Chart:
+    """Charges of the month, summed up day by day, against the month before and the forecast."""
+    zone = found.tenant.time_zone
+    days = queries.charged_days(request.viewer, found.wanted, time_zone=zone)
+    last = month_of(found.month.starts_at - timedelta(hours=1), zone)
+    old_filter = replace(found.wanted, start=last.starts_at, end=last.ends_at)
+    old = queries.charged_days(request.viewer, old_filter, time_zone=zone)
+    middle = found.month.starts_at + timedelta(days=15)
+    first = middle.date().replace(day=1)
+    count = round((found.month.ends_at - found.month.starts_at) / timedelta(days=1))
+    dates = [first + timedelta(days=n) for n in range(count)]
+    today = found.until.date()
+    old_first = (last.starts_at + timedelta(days=15)).date().replace(day=1)
+    old_dates = [old_first + timedelta(days=n) for n in range(count)]
+    series = [
+        Series(f"{middle:%B}", running(days, dates, until=today), colour="c1"),
+        Series(f"{old_first:%B}", running(old, old_dates), colour="c7", dash="dash"),
+    ]
+    if found.forecast:
+        series.insert(1, Series("forecast", expected(found, dates), colour="c1", dash="dot"))
+    at = [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in dates]
+    limit = ("budget", float(found.budget)) if found.budget else None
+    markers = [Marker(at[dates.index(day)], "budget ends")] if (day := runs_out(found)) else []
+    return line_chart(
+        "month", "Charges, cumulative", at, series,
+        unit=found.tenant.currency, until=found.until, limit=limit, markers=markers,
+    )  # fmt: skip
+
+
+def running(
+    days: dict[date, Decimal], dates: Sequence[date], until: date | None = None
+) -> list[Decimal | None]:
+    """Sums up to each date; None after `until`."""
+    sums = accumulate(days.get(d, ZERO) for d in dates)
+    return [s if until is None or d <= until else None for d, s in zip(dates, sums, strict=True)]
+
+
+def expected(found: MonthToDate, dates: Sequence[date]) -> list[Decimal | None]:
+    """The forecast's own line: from what is charged now to its amount."""
+    assert found.forecast is not None
+    by_day = dict(found.forecast.by_day)
+    left = sum(by_day.values(), ZERO)
+    line, spent = [], found.forecast.amount - left
+    for day in dates:
+        spent += by_day.get(day, ZERO)
+        line.append(spent if day in by_day else None)
+    return line
+
+
+@require_GET
+def charges(request: ViewerRequest, slug: str) -> HttpResponse:
+    """The ledger's rows behind a figure. Their sum is the figure."""
+    tenant = queries.find_tenant(request.viewer, slug)
+    wanted = charge_filter(request, tenant.id)
+    rows = queries.list_charges(request.viewer, wanted)
+    if wants_file(request):
+        values = rows.values_list(*CHARGE_COLUMNS).iterator()
+        return download(request, f"charges-{slug}", CHARGE_COLUMNS, values)
+    page = Paginator(rows, 100).get_page(request.GET.get("page"))
+    names, meters = queries.names_of("application_id", ()), queries.names_of("meter", ())
+    lines = [
+        (c, names[c.application_id], meters[c.meter], charges_query(within(wanted, c, meter="")))
+        for c in page.object_list
+    ]
+    context = {
+        "tenant": tenant, "wanted": wanted, "page": page, "lines": lines,
+        "total": queries.total(wanted), "hours": charges_query(replace(wanted, meter="")),
+        "application": names.get(wanted.application_id), "meter": meters.get(wanted.meter),
+    }  # fmt: skip
+    return render(request, "billing/charges.html", context)
+
+
+def within(wanted: F, row: Any, **changes: Any) -> F:
+    """The same filter, narrowed to one row of an hour: what the row was made from."""
+    return replace(
+        wanted,
+        start=row.hour,
+        end=row.hour + timedelta(hours=1),
+        application_id=row.application_id,
+        model=row.model,
+        traffic_class=row.traffic_class,
+        **changes,
+    )
+
+
+def charge_filter(request: ViewerRequest, tenant_id: int) -> ChargeFilter:
+    span = read_range(request.GET, timezone.now(), "now-30d")
+    return ChargeFilter(
+        span.start,
+        span.end,
+        tenant_id=tenant_id,
+        application_id=number(request.GET, "application"),
+        model=request.GET.get("model", ""),
+        traffic_class=request.GET.get("traffic_class", ""),
+        meter=request.GET.get("meter", ""),
+    )
+
+
+@require_GET
+def hours(request: ViewerRequest, slug: str) -> HttpResponse:
+    """Usage by the hour: what charges were rated from, and what the requests add up to."""
+    tenant = queries.find_tenant(request.viewer, slug)
+    span = read_range(request.GET, timezone.now(), "now-24h")
+    wanted = UsageFilter(
+        span.start,
+        span.end,
+        tenant_id=tenant.id,
+        application_id=number(request.GET, "application"),
+        model=request.GET.get("model", ""),
+        traffic_class=request.GET.get("traffic_class", ""),
+        outcome=request.GET.get("outcome", ""),
+    )
+    rows = usage_queries.list_hours(request.viewer, wanted)
+    columns = (
+        "hour", "application_id", "model", "traffic_class", "outcome", "requests",
+        "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
+    )  # fmt: skip
+    if wants_file(request):
+        return download(request, f"hours-{slug}", columns, rows.values_list(*columns).iterator())
+    page = Paginator(rows, 100).get_page(request.GET.get("page"))
+    names = queries.names_of("application_id", ())
+    lines = [
+        (
+            h,
+            names.get(h.application_id, ""),
+            requests_query(within(wanted, h, outcome=h.outcome), slug),
+        )
+        for h in page.object_list
+    ]
+    context = {
+        "tenant": tenant, "page": page, "lines": lines, "range": span, "wanted": wanted,
+        "application": names.get(wanted.application_id or 0),
+    }  # fmt: skip
+    return render(request, "billing/hours.html", context)

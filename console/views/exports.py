@@ -1,0 +1,132 @@
+"""Exports: files of charges with their evidence, made on demand and every day."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from billing.actions import exports as actions
+from billing.queries import exports as queries
+from console.access import ViewerRequest
+from console.forms import explain
+from console.forms.money import ExportForm, ScheduleForm
+from tenants.errors import ConsoleError, NotFound
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission
+
+
+@require_http_methods(["GET", "POST"])
+def index(request: ViewerRequest) -> HttpResponse:
+    """The files, newest first, and a form that asks for one. `tenant` chooses a tenant."""
+    form = ExportForm(
+        request.POST or None, tenants=tenant_choices(request), initial=this_month(request)
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            job = actions.request_export(
+                request.viewer, format=form.cleaned_data["format"], now=timezone.now(),
+                tenant_id=tenant_id(request, form.cleaned_data["tenant"]), **form.span(),
+            )  # fmt: skip
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"Export {job.pk} is being made; it appears below")
+            return redirect("exports")
+    rows = queries.list_exports(request.viewer)
+    names = tenant_ids(request)
+    page = Paginator(rows, 25).get_page(request.GET.get("page"))
+    context: dict[str, Any] = {
+        "form": form,
+        "page": page,
+        "jobs": [(j, names.get(j.tenant_id or 0, "the fleet")) for j in page.object_list],
+        "schedules": [
+            (s, names.get(s.tenant_id or 0, "the fleet"))
+            for s in queries.list_schedules(request.viewer)
+        ],
+        "may_schedule": request.viewer.may(Permission.MANAGE_MONEY),
+    }
+    return render(request, "exports/index.html", context, status=422 if form.errors else 200)
+
+
+def this_month(request: ViewerRequest) -> dict[str, Any]:
+    today = timezone.now().date()
+    first = today.replace(day=1)
+    if first == today:  # nothing of this month is whole yet: offer the one before
+        first = (first - timedelta(days=1)).replace(day=1)
+    return {"first": first, "last": today, "tenant": request.GET.get("tenant", "")}
+
+
+def tenant_ids(request: ViewerRequest) -> dict[int, str]:
+    """Tenants whose money the viewer may see."""
+    see = Permission.VIEW_MONEY
+    return {t.id: t.slug for t in tenant_refs().values() if request.viewer.may(see, t.id)}
+
+
+def tenant_choices(request: ViewerRequest) -> list[tuple[str, str]]:
+    slugs = [(slug, slug) for slug in sorted(tenant_ids(request).values())]
+    fleet = [("", "The whole fleet")] if request.viewer.may(Permission.VIEW_MONEY) else []
+    return fleet + slugs
+
+
+def tenant_id(request: ViewerRequest, slug: str) -> int | None:
+    if not slug:
+        return None
+    found = next((pk for pk, name in tenant_ids(request).items() if name == slug), None)
+    if found is None:
+        raise NotFound("No such tenant")
+    return found
+
+
+@require_http_methods(["GET", "POST"])
+def schedule(request: ViewerRequest) -> HttpResponse:
+    request.viewer.require(Permission.MANAGE_MONEY)
+    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request))
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            actions.create_schedule(
+                request.viewer, name=given["name"], format=given["format"],
+                local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
+                tenant_id=tenant_id(request, given["tenant"]),
+            )  # fmt: skip
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"{given['name']} is made every day from now on")
+            return redirect("exports")
+    status = 422 if form.errors else 200
+    return render(request, "exports/schedule.html", {"form": form}, status=status)
+
+
+@require_POST
+def switch(request: ViewerRequest, schedule_id: int) -> HttpResponse:
+    """Switch a schedule on or off."""
+    found = queries.get_schedule(request.viewer, schedule_id)
+    actions.change_schedule(
+        request.viewer, schedule_id, expected=found.version, now=timezone.now(),
+        enabled=not found.enabled,
+    )  # fmt: skip
+    messages.success(request, f"{found.name} is {'off' if found.enabled else 'on'}")
+    return redirect("exports")
+
+
+@require_POST
+def retry(request: ViewerRequest, job_id: int) -> HttpResponse:
+    actions.retry_export(request.viewer, job_id, now=timezone.now())
+    messages.success(request, f"Export {job_id} is tried again")
+    return redirect("exports")
+
+
+@require_GET
+def file(request: ViewerRequest, job_id: int) -> HttpResponseBase:
+    artifact, opened = queries.open_export(request.viewer, job_id)
+    answer = FileResponse(opened, as_attachment=True, filename=artifact.filename)
+    answer["Content-Type"] = "text/csv; charset=utf-8"
+    answer["X-Content-SHA256"] = artifact.sha256
+    return answer

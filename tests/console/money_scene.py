@@ -1,0 +1,116 @@
+"""Money on a scene: five weeks of usage, priced and charged, costs, an export, a bad event."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+from billing.actions.allocation import allocate_due
+from billing.actions.exports import create_schedule, request_export
+from billing.actions.ingest import ingest
+from billing.actions.prices import draft_version, set_gpu_prices
+from billing.drive import run_due
+from billing.models import PriceBook, UsageEvent
+from billing.rules.prices import PriceLine
+from fleet.models import GpuTime
+from tenants.base.scope import fleet_scope
+from tenants.models import Application, RoleBinding, User
+from tests.billing import factories
+from tests.billing.factories import SYSTEM, make_prices, make_source
+
+WEEKS = 5
+MODELS = ("chat-small", "chat-large")
+PRICES = {
+    model: {"prompt": Decimal("0.5"), "cached": Decimal("0.05"), "completion": Decimal("1.5")}
+    for model in MODELS
+}
+
+
+def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
+    """Add money to `scene`, for the tenants that it has. `scene.request` is one billed request."""
+    starts_at = (now - timedelta(days=70)).replace(minute=0, second=0, microsecond=0)
+    make_prices(PRICES, starts_at=starts_at, now=now)
+    source = make_source("gateway-money")
+    events = list(usage(scene, now))
+    receipt = ingest(source, factories.batch(*events), now=now)
+    assert receipt.accepted == len(events), receipt
+    bad = events[0] | {"request_id": "not-a-uuid"}
+    ingest(source, json.dumps([factories.cloud(bad)]).encode(), now=now)
+    factories.settle(now)
+    with fleet_scope():
+        costs(scene, now)
+        RoleBinding.objects.create(user=scene.olga, role="finance")  # she does the books as well
+        scene.watcher = User.objects.create_user(
+            "watcher@example.test", "a long password", name="w"
+        )
+        RoleBinding.objects.create(user=scene.watcher, role="viewer")
+        book = PriceBook.objects.get(slug="list")
+        dearer = [
+            PriceLine(m, meter, p * 2)
+            for m, prices in PRICES.items()
+            for meter, p in prices.items()
+        ]
+        scene.draft = draft_version(
+            SYSTEM, "list", prices=dearer, why="GPU rent went up", expected=book.version
+        )
+        first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        scene.export = request_export(
+            SYSTEM, format="focus-1.4", starts_at=first - timedelta(days=30),
+            ends_at=first + timedelta(days=1), now=now - timedelta(minutes=1),
+        )  # fmt: skip
+        scene.schedule = create_schedule(
+            SYSTEM, name="finance, daily", format="csv", now=now, time_zone="Europe/Amsterdam",
+            local_time=datetime(2026, 1, 1, 2).time(),
+        )  # fmt: skip
+    run_due(now)
+    with fleet_scope():
+        scene.request = UsageEvent.objects.filter(outcome="served").order_by("-event_time").first()
+    return scene
+
+
+def usage(scene: SimpleNamespace, now: datetime):
+    """Two requests a tenant each half day; each tenth of them was refused."""
+    for place, tenant in enumerate(scene.tenants[:2]):
+        with fleet_scope():
+            tenant.app = Application.objects.filter(tenant=tenant).order_by("id").first()
+        for half_day in range(WEEKS * 14):
+            for turn, model in enumerate(MODELS):
+                number = half_day * 2 + turn
+                refused = {"outcome": "rejected", "reason": "tpm", "http_status": 429,
+                           "usage_quality": "none", "prompt_tokens": 0, "cached_tokens": 0,
+                           "completion_tokens": 0}  # fmt: skip
+                yield factories.usage(
+                    tenant,
+                    at=now - timedelta(hours=12 * half_day, minutes=2 + turn),
+                    model=model,
+                    service_id=scene.services[turn].pk,
+                    **(
+                        refused
+                        if number % 10 == 9
+                        else {
+                            "prompt_tokens": 900_000 + 40_000 * (number % 7),
+                            "cached_tokens": 200_000,
+                            "completion_tokens": 300_000 + 10_000 * place,
+                        }
+                    ),
+                )
+
+
+def costs(scene: SimpleNamespace, now: datetime) -> None:
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for back in range(1, 4):
+        for state, service, gpu_ms in (
+            ("serving", scene.services[0], 7_200_000),
+            ("loading", scene.services[0], 600_000),
+            ("free", None, 3_600_000),
+        ):
+            GpuTime.objects.create(
+                hour=hour - timedelta(hours=back), cluster=scene.cluster, gpu_product="h200-sxm",
+                state=state, service=service, gpu_ms=gpu_ms,
+            )  # fmt: skip
+    set_gpu_prices(
+        SYSTEM, currency="USD", hourly={"h200-sxm": Decimal("3.40")},
+        starts_at=hour - timedelta(days=30), now=now, why="rent",
+    )  # fmt: skip
+    while allocate_due(now):
+        pass

@@ -1,0 +1,158 @@
+"""Money pages: sums that lead to their rows, files of what is shown, and who may see them."""
+
+import csv
+import hashlib
+import io
+import re
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Charge, PriceBookVersion
+from tenants.base.scope import fleet_scope
+from tests.browser.registry_money import PAGES
+from tests.console.money_scene import furnish_money
+from tests.console.scene import make_scene
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scene(settings, tmp_path):
+    settings.QM_EXPORTS_DIR = tmp_path / "exports"
+    now = timezone.now()
+    return furnish_money(make_scene(now), now)
+
+
+def browser(user) -> Client:
+    client = Client(headers={"host": "127.0.0.1"})
+    client.force_login(user)
+    return client
+
+
+def rows(answer) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(answer.content.decode())))
+
+
+def test_it_shows_every_money_page_to_the_operator(scene):
+    olga = browser(scene.olga)
+    assert {n: olga.get(a(scene)).status_code for n, a in PAGES.items()} == dict.fromkeys(
+        PAGES, 200
+    )
+
+
+def test_it_leads_from_a_figure_to_charges_that_add_up_to_it(scene):
+    olga = browser(scene.olga)
+    page = olga.get("/billing/acme/")
+    cut = page.context["cuts"][0]
+    assert cut.parts
+    for part, address, _ in cut.rows:
+        found = rows(olga.get(f"/billing/acme/charges/?{address}&format=csv"))
+        assert sum(Decimal(r["amount"]) for r in found) == part.amount
+    assert sum(p.amount for p in cut.parts) == page.context["found"].charged
+
+
+def test_it_leads_from_a_charge_to_its_hour_and_its_requests(scene):
+    olga = browser(scene.olga)
+    charges = olga.get("/billing/acme/charges/?from=now-7d&meter=completion")
+    charge, _, _, address = charges.context["lines"][0]
+    hours = olga.get(f"/billing/acme/hours/?{address}")
+    tokens = sum(h.completion_tokens for h, _, _ in hours.context["lines"])
+    assert tokens == charge.quantity
+    _, _, requests = hours.context["lines"][0]
+    found = olga.get(f"/requests/?{requests}").context["page"].rows
+    assert sum(r.completion_tokens for r in found) == tokens
+
+
+def test_it_writes_files_of_exactly_what_is_shown(scene):
+    olga = browser(scene.olga)
+    shown = olga.get("/requests/?from=now-7d&outcome=rejected").context["page"].rows
+    found = rows(olga.get("/requests/?from=now-7d&outcome=rejected&format=csv"))
+    assert [r["request_id"] for r in found] == [str(r.request_id) for r in shown]
+    assert {r["outcome"] for r in found} == {"rejected"}
+
+
+def test_it_shows_a_bill_that_adds_up(scene):
+    found = browser(scene.olga).get("/economics/?from=now-24h").context["found"]
+    assert found.bill > 0
+    assert found.left_over == 0
+
+
+def test_it_hides_money_from_those_without_the_role(scene):
+    watcher = browser(scene.watcher)
+    money = [n for n in PAGES if "request" not in n]
+    found = {n: watcher.get(PAGES[n](scene)).status_code for n in money}
+    assert found == dict.fromkeys(money, 403)
+
+
+def test_it_hides_other_tenants_from_a_stranger(scene):
+    mallory = browser(scene.mallory)
+    for address in ("/billing/acme/", "/billing/acme/charges/", "/billing/acme/hours/"):
+        assert mallory.get(address).status_code == 404, address
+    assert mallory.get(f"/requests/{scene.request.request_id}/").status_code == 404
+    assert mallory.get("/requests/?tenant=acme").status_code == 404
+    assert mallory.get("/requests/?from=now-30d").context["page"].rows == []
+    assert mallory.get(f"/exports/{scene.export.pk}/file/").status_code == 404
+    assert mallory.get("/economics/").status_code in (403, 404)
+
+
+def test_it_gives_finance_the_file_with_the_sum_that_is_shown(scene):
+    fin = browser(scene.fin)
+    job = next(j for j, _ in fin.get("/exports/").context["jobs"] if j.pk == scene.export.pk)
+    answer = fin.get(f"/exports/{job.pk}/file/")
+    body = b"".join(answer.streaming_content)
+    assert hashlib.sha256(body).hexdigest() == job.artifact.sha256
+    found = list(csv.DictReader(io.StringIO(body.decode())))
+    assert len(found) == job.artifact.rows
+    assert sum(Decimal(r["BilledCost"]) for r in found) == Decimal(job.artifact.sums["USD"])
+
+
+def test_it_drafts_and_publishes_prices(scene):
+    fin = browser(scene.fin)
+    form = fin.get("/prices/list/new/").context["form"]
+    lines = "chat-small, prompt, 1\nchat-small, cached, 0.1\nchat-small, completion, 3"
+    kept = fin.post("/prices/list/new/", {"lines": lines, "version": form.initial["version"]})
+    assert kept.status_code == 302
+    number = int(re.search(r"/(\d+)/$", kept["Location"])[1])
+    page = fin.get(kept["Location"])
+    given = page.context["form"].initial
+    answer = fin.post(f"/prices/list/{number}/publish/", given)
+    assert answer.status_code == 302
+    with fleet_scope():
+        assert PriceBookVersion.objects.get(number=number).published_at
+
+
+def test_it_keeps_what_was_typed_when_prices_are_refused(scene):
+    fin = browser(scene.fin)
+    for lines, says in {
+        "chat-small, prompt": "has 2 parts",
+        "chat-small, prompt, dear": "is no price",
+        "chat-small, prompt, 1": "has no price for every class",
+        "chat-small, smell, 1": "There is no meter",
+    }.items():
+        answer = fin.post("/prices/list/new/", {"lines": lines, "version": 1})
+        text = answer.content.decode()
+        assert answer.status_code == 422
+        assert says in text
+        assert lines in text
+
+
+def test_it_makes_an_export_once_asked(scene):
+    fin = browser(scene.fin)
+    before = len(fin.get("/exports/").context["jobs"])
+    form = {"format": "csv", "tenant": "", "first": "2026-11-01", "last": "2026-11-02"}
+    assert fin.post("/exports/", form).status_code == 302
+    assert len(fin.get("/exports/").context["jobs"]) == before + 1
+    refused = fin.post("/exports/", form | {"last": "2026-10-01"})
+    assert refused.status_code == 422
+    assert "2026-10-01" in refused.content.decode()
+
+
+def test_it_refuses_a_range_that_is_none(scene):
+    assert browser(scene.olga).get("/requests/?from=yesterday").status_code == 422
+    assert browser(scene.olga).get("/billing/acme/?month=soon").status_code == 422
+    assert browser(scene.olga).get("/requests/?before=x").status_code == 422
+    with fleet_scope():
+        assert Charge.objects.exists()
