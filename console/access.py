@@ -5,8 +5,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
+from allauth.account.middleware import AccountMiddleware
+from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.response import SimpleTemplateResponse
 
 from tenants.base.scope import scope_of
 from tenants.errors import ConsoleError, Invalid
@@ -14,6 +17,7 @@ from tenants.queries.access import viewer_of_secret, viewer_of_user
 from tenants.rules.access import Viewer
 
 Handler = Callable[[HttpRequest], HttpResponse]
+SIGN_IN = AccountMiddleware(lambda request: HttpResponse())  # for its `process_exception`
 V = TypeVar("V", bound=Callable[..., Any])
 
 
@@ -64,9 +68,19 @@ class ViewerMiddleware:
             return refused(request, Invalid("A NUL character is part of no name and no text"))
         try:
             with scope_of(viewer):
-                return view(request, *args, **kwargs)
+                return rendered(view(request, *args, **kwargs))
         except ConsoleError as refusal:
             return refused(request, refusal)
+        except (ImmediateHttpResponse, ReauthenticationRequired) as detour:
+            # Views that run here are past the point where Django would ask other middlewares.
+            return SIGN_IN.process_exception(request, detour)  # type: ignore[no-any-return]
+
+
+def rendered(response: HttpResponse) -> HttpResponse:
+    """Render what would be rendered later, outside of the viewer's scope: with empty counts."""
+    if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
+        response.render()
+    return response
 
 
 def has_nul(request: HttpRequest) -> bool:

@@ -51,6 +51,7 @@ urlpatterns: list[URLPattern] = [
     page("tokens/", account.tokens, "tokens"),
     page("new/token/", account.new_token, "token_new"),
     page("tokens/<slug:token>/revoke/", account.revoke_token, "token_revoke"),
+    page("me/sessions/<int:session_id>/end/", account.end_session, "session_end"),
     page("me/activity/", account.activity, "my_activity"),
     page("audit/", audit.index, "audit"),
     page("audit/<int:event_id>/", audit.show, "audit_event"),

@@ -14,6 +14,7 @@ from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.people import TokenForm
 from console.once import new_ticket, show_secret, use_ticket
+from tenants.actions import people
 from tenants.actions import tokens as actions
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError
@@ -66,6 +67,13 @@ def revoke_token(request: ViewerRequest, token: str) -> HttpResponse:
     if revoked.user_id != request.viewer.user_id:
         return redirect("person", user_id=revoked.user_id)
     return redirect("tokens")
+
+
+@require_POST
+def end_session(request: ViewerRequest, session_id: int) -> HttpResponse:
+    people.end_session(request.viewer, session_id)
+    messages.success(request, "That session is ended")
+    return redirect("usersessions_list")
 
 
 @require_GET

@@ -1,6 +1,7 @@
 """People: invite, give and take roles, deactivate, help those who lost their password."""
 
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -96,6 +97,17 @@ def reset_password(viewer: Viewer, user_id: int, *, why: str = "") -> tuple[User
     after = {"second_factors_removed": factors}
     record(viewer, "person.reset_password", user, after=after, why=why)
     return user, password
+
+
+@transaction.atomic
+def end_session(viewer: Viewer, session_id: int) -> None:
+    """End one of one's own sessions, say on a machine that was left open."""
+    session = UserSession.objects.filter(pk=session_id, user_id=viewer.user_id).first()
+    if session is None or viewer.user_id is None:
+        raise NotFound("No such session of yours")
+    where = {"ip": session.ip, "user_agent": session.user_agent}
+    record(viewer, "session.end", session, before=where)
+    session.end()
 
 
 def _other(viewer: Viewer, user_id: int) -> User:

@@ -1,10 +1,10 @@
 """The policy that gateways get is what the rows say, and is told once."""
 
+import os
 import time
 
 import pytest
 import redis
-from django.conf import settings
 from msgspec import json
 
 from gateway.contract import keys as names
@@ -25,15 +25,20 @@ pytestmark = pytest.mark.django_db
 WISH = Wish("ci", ("inference",), None, "batch", None)
 
 
+# Workers of a parallel run share one server: each has a database of its own there.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 @pytest.fixture
-def server():
+def server(settings):
+    settings.REDIS_URL = settings.REDIS_URL.replace("db=0", f"db={WORKER % 14 + 1}")
     client = redis.Redis.from_url(settings.REDIS_URL)
     client.flushdb()
     return client
 
 
 @pytest.fixture
-def store(server):
+def store(server, settings):
     return PolicyStore(settings.REDIS_URL)
 
 

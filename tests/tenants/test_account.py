@@ -1,0 +1,157 @@
+"""One's own account: sign-in with a second step, sessions, passwords."""
+
+import re
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import (
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
+from django.test import Client
+
+from tenants.base.scope import fleet_scope
+from tenants.models import AuditEvent
+from tests.tenants.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = "/account/login/"
+
+
+@pytest.fixture(autouse=True)
+def _no_limits(settings):
+    settings.ACCOUNT_RATE_LIMITS = False
+
+
+def sign_in(person, password=PASSWORD):
+    client = Client()
+    answer = client.post(LOGIN, {"login": person.user.email, "password": password})
+    return client, answer
+
+
+def code_of(secret, shift=0):
+    counter = next(yield_hotp_counters_from_time()) + shift
+    return format_hotp_value(hotp_value(secret, counter))
+
+
+def switch_on(client):
+    """Walk through the set-up page as a person does; answer the app's secret."""
+    again = client.get("/account/2fa/totp/activate/")
+    assert again["Location"].startswith("/account/reauthenticate/")
+    assert client.get(again["Location"]).status_code == 200
+    assert client.post(again["Location"], {"password": PASSWORD}).status_code == 302
+    page = client.get("/account/2fa/totp/activate/").content.decode()
+    secret = re.search(r'<code class="mono wrap-any">([A-Z2-7=]+)</code>', page)[1]
+    assert client.post("/account/2fa/totp/activate/", {"code": code_of(secret)}).status_code == 302
+    return secret
+
+
+def test_it_signs_in_by_password(olga):
+    client, answer = sign_in(olga)
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.get("/tenants/").status_code == 200
+
+
+def test_it_refuses_a_wrong_password(olga):
+    client, answer = sign_in(olga, "not the password at all")
+    assert answer.status_code == 200
+    assert client.get("/tenants/").status_code == 302
+
+
+def test_it_signs_nobody_in_who_was_deactivated(olga):
+    olga.user.is_active = False
+    olga.user.save()
+    client, _ = sign_in(olga)
+    assert client.get("/tenants/").status_code == 302
+
+
+def test_it_asks_for_the_second_step_once_it_is_on(olga):
+    client, _ = sign_in(olga)
+    secret = switch_on(client)
+    other, answer = sign_in(olga)
+    assert answer["Location"] == "/account/2fa/authenticate/"
+    assert other.get("/tenants/").status_code == 302
+    wrong = other.post("/account/2fa/authenticate/", {"code": "000000"})
+    assert wrong.status_code == 200
+    used = other.post("/account/2fa/authenticate/", {"code": code_of(secret)})
+    assert used.status_code == 200  # the set-up used this code: each works once
+    assert other.get("/tenants/").status_code == 302
+    totp = Authenticator.objects.get(user=olga.user, type="totp").wrap()
+    cache.delete(totp._get_used_cache_key(code_of(secret)))  # as if the next 30 s had begun
+    assert other.post("/account/2fa/authenticate/", {"code": code_of(secret)}).status_code == 302
+    assert other.get("/tenants/").status_code == 200
+
+
+def test_it_keeps_the_secret_of_the_app_encrypted(olga):
+    client, _ = sign_in(olga)
+    secret = switch_on(client)
+    kept = Authenticator.objects.get(user=olga.user, type="totp")
+    assert secret not in str(kept.data)
+    assert kept.wrap().validate_code(code_of(secret))
+
+
+def test_it_signs_in_by_a_recovery_code_once(olga):
+    client, _ = sign_in(olga)
+    switch_on(client)
+    client.post("/account/2fa/recovery-codes/generate/")
+    page = client.get("/account/2fa/recovery-codes/").content.decode()
+    code = re.search(r'Unused codes">([0-9a-z]+)', page)[1]
+    for want in (302, 200):
+        other, _ = sign_in(olga)
+        answer = other.post("/account/2fa/authenticate/", {"code": code})
+        assert answer.status_code == want
+
+
+def test_it_ends_one_session_and_leaves_the_other(olga):
+    here, _ = sign_in(olga)
+    there, _ = sign_in(olga)
+    far = UserSession.objects.get(session_key=there.session.session_key)
+    assert here.post(f"/me/sessions/{far.pk}/end/").status_code == 302
+    assert there.get("/tenants/").status_code == 302
+    assert here.get("/tenants/").status_code == 200
+    with fleet_scope():
+        assert AuditEvent.objects.filter(verb="session.end").exists()
+
+
+def test_it_ends_no_session_of_others(olga, mallory):
+    sign_in(olga)
+    theirs = UserSession.objects.get(user=olga.user)
+    assert mallory.client.post(f"/me/sessions/{theirs.pk}/end/").status_code == 404
+
+
+def test_it_ends_all_others_at_once(olga):
+    here, _ = sign_in(olga)
+    there, _ = sign_in(olga)
+    here.post("/account/sessions/")
+    assert there.get("/tenants/").status_code == 302
+
+
+def test_it_changes_the_password(olga):
+    client, _ = sign_in(olga)
+    fields = {"oldpassword": PASSWORD, "password1": "short", "password2": "short"}
+    assert client.post("/account/password/change/", fields).status_code == 200
+    new = "another quite long password"
+    fields |= {"password1": new, "password2": new}
+    assert client.post("/account/password/change/", fields).status_code == 302
+    _, answer = sign_in(olga, new)
+    assert answer.status_code == 302
+
+
+@pytest.mark.parametrize("door", ["signup/", "password/reset/", "email/"])
+def test_it_sends_to_an_operator_where_mail_would_be_needed(olga, door):
+    client, _ = sign_in(olga)
+    for visitor in (Client(), client):
+        answer = visitor.get(f"/account/{door}")
+        assert (answer.status_code, "Ask an operator" in answer.content.decode()) == (200, True)
+
+
+@pytest.mark.parametrize("page", ["sessions/", "2fa/", "password/change/", "reauthenticate/"])
+def test_it_shows_the_pages_of_the_account(olga, page):
+    client, _ = sign_in(olga)
+    answer = client.get(f"/account/{page}")
+    assert answer.status_code == 200
+    assert "<style" not in answer.content.decode()
