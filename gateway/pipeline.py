@@ -239,6 +239,8 @@ class Pipeline:
             await self.proxy.attempt(exchange, client, asked, service, seat)
             self.pools.answered(seat)
         except AttemptError as error:
+            if exchange.wish is not None:
+                self.pools.correct(exchange.wish, 0.0, loop.time())  # nothing was computed
             if error.is_unreachable:
                 self.pools.failed(seat, loop.time())
             raise

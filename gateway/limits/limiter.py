@@ -16,7 +16,7 @@ from gateway.contract.outcomes import Reason
 from gateway.contract.policy import Limit, Price
 from gateway.limits.emergency import EmergencyLimits, Hold
 from gateway.limits.scripts import REAP, RENEW, RESERVE, SETTLE
-from gateway.limits.wire import ReplyError, UnavailableError, Wire
+from gateway.limits.wire import NotSentError, ReplyError, UnavailableError, Wire
 
 log = logging.getLogger("gateway.limits")
 
@@ -103,9 +103,13 @@ class Limiter:
         reservation = Reservation(reservation_id, tenant_id, holds)
         try:
             reply = await self._reserve(reservation, record)
-        except (UnavailableError, ReplyError) as error:
-            log.warning("emergency limits: %s", error)
+        except NotSentError:
+            return self._reserve_in_emergency(reservation)
+        except UnavailableError:
             self._undo(reservation)
+            return self._reserve_in_emergency(reservation)
+        except ReplyError as error:  # a full store, or one that is only read
+            log.error("the quota store refuses: %s", error)
             return self._reserve_in_emergency(reservation)
         except asyncio.CancelledError:
             self._undo(reservation)

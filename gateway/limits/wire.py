@@ -34,6 +34,10 @@ class UnavailableError(Exception):
     """The store did not answer in time; whether it did the work is unknown."""
 
 
+class NotSentError(UnavailableError):
+    """The store was not asked, so there is nothing to take back."""
+
+
 class ReplyError(Exception):
     """The store answered that the command is wrong."""
 
@@ -216,9 +220,9 @@ class Wire:
     async def call(self, *command: str | bytes | int, timeout: float | None = None) -> Any:  # noqa: ANN401 - Redis replies have no one type
         protocol = self._protocol
         if protocol is None or not self.is_open:
-            raise UnavailableError("the quota store is not reachable")
+            raise NotSentError("the quota store is not reachable")
         if len(protocol.waiting) >= MAX_WAITING:
-            raise UnavailableError("too many commands wait for the quota store")
+            raise NotSentError("too many commands wait for the quota store")
         future = protocol.send(hiredis.pack_command(command))
         patience = _Patience(future, timeout or self._timeout, self._give_up)
         try:
@@ -231,6 +235,8 @@ class Wire:
     def _give_up(self, future: asyncio.Future[Any]) -> None:
         self._failures += 1
         if self._failures >= BREAK_AFTER:
+            if self.is_open:
+                log.warning("the quota store is too slow: emergency limits")
             self._broken_until = time.monotonic() + BREAK_SECONDS
         future.set_exception(UnavailableError("the quota store is too slow"))
 
