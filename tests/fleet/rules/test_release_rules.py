@@ -1,0 +1,226 @@
+"""What a release pins: its digest, its refusals, its differences, its manifests."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.rules.differences import changes_kv_domain, compare, visible_to_clients
+from fleet.rules.manifests import name_of, placed, render
+from fleet.rules.pinning import Limits, read_image, refuse_moved, refuse_release, warnings_of
+from fleet.rules.release import ModelPin, Probes, Resources, digest_of, fingerprint_of
+from fleet.rules.vllm_args import normalise, refusals
+from tests.fleet.rules.walk import make_spec
+
+GOLDEN = Path(__file__).with_name("golden_release.json")
+D = "sha256:" + "d" * 64
+LIMITS = Limits(max_model_len=4096, largest_node=8)
+
+
+def test_its_digest_does_not_depend_on_the_order_of_the_environment():
+    one = make_spec(environment={"A": "1", "B": "2"})
+    other = make_spec(environment={"B": "2", "A": "1"})
+    assert digest_of(one) == digest_of(other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"service": "code"},
+        {"image_digest": "sha256:" + "e" * 64},
+        {"arguments": ("--max-num-seqs=8",)},
+        {"environment": {"A": "1"}},
+        {"resources": Resources("NVIDIA-L40S", 1)},
+        {"probes": Probes(drain_seconds=11)},
+        {"model": ModelPin("org/model", "a" * 40, tokenizer_commit="b" * 40)},
+    ],
+    ids=str,
+)
+def test_its_digest_covers_every_part(changes):
+    assert digest_of(make_spec(**changes)) != digest_of(make_spec())
+
+
+IMAGES = {
+    "a tag": ("repo/vllm:0.32", "the tag '0.32'"),
+    "nothing": ("repo/vllm", "no digest"),
+    "a short digest": ("repo/vllm@sha256:dd", "is not a digest"),
+    "a space": ("repo vllm@" + D, "is not an image reference"),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_it_refuses_an_image_that_can_move(case):
+    given, want = IMAGES[case]
+    with pytest.raises(ValueError, match=want.replace("(", r"\(")):
+        read_image(given)
+
+
+def test_it_keeps_a_tag_only_as_a_label():
+    found = read_image(f"reg.local:5000/vllm:0.32@{D}")
+    assert (found.repository, found.tag, found.digest) == ("reg.local:5000/vllm", "0.32", D)
+
+
+REFUSED = {
+    "a branch": ({"model": ModelPin("org/m", "main")}, "commit", "branch"),
+    "a path alone": ({"model": ModelPin("/models/m", "a" * 40)}, "commit", "is a path"),
+    "no name": ({"model": ModelPin("", "a" * 40)}, "model", "Name the model"),
+    "a short tokenizer commit": (
+        {"model": ModelPin("org/m", "a" * 40, tokenizer_commit="abc")}, "tokenizer", "short"),
+    "a wrong template digest": (
+        {"model": ModelPin("org/m", "a" * 40, chat_template_digest="x")}, "chat_template", "64"),
+    "idle GPUs": ({"resources": Resources(gpus=2)}, "resources", "1 would stay idle"),
+    "missing GPUs": ({"arguments": ("--pipeline-parallel-size=2",)}, "resources", "1 missing"),
+    "no GPU": ({"resources": Resources(gpus=0)}, "resources", "at least one"),
+    "a large replica": (
+        {"resources": Resources(gpus=16), "arguments": ("--tensor-parallel-size=16",)},
+        "resources", "the largest has 8"),
+    "a quantity": ({"resources": Resources(memory="lots")}, "resources", "not a quantity"),
+    "a short context": ({"arguments": ("--max-model-len=1024",)}, "arguments", "4,096 tokens"),
+    "dev mode": ({"environment": {"VLLM_SERVER_DEV_MODE": "1"}}, "environment", "endpoints"),
+    "a secret": ({"environment": {"MY_PASSWORD": "1"}}, "environment", "secret"),
+    "no variable": ({"environment": {"1A": "1"}}, "environment", "not a name"),
+    "a long drain": ({"probes": Probes(drain_seconds=9999)}, "probes", "3,600"),
+    "no drain": ({"probes": Probes(drain_seconds=0)}, "probes", "between 1"),
+    "a short start": ({"probes": Probes(startup_seconds=1)}, "probes", "between 10"),
+    "a long pre-stop": ({"probes": Probes(pre_stop_seconds=500)}, "probes", "120"),
+    "no teardown": ({"probes": Probes(teardown_seconds=0)}, "probes", "300"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_refuses_with_a_sentence(case):
+    changes, field, words = REFUSED[case]
+    found = list(refuse_release(make_spec(**changes), LIMITS))
+    assert [(f, s) for f, s in found if f.startswith(field) and words in s], found
+
+
+def test_it_takes_a_release_that_pins_everything():
+    good = make_spec(arguments=("--max-model-len=8192", "--enable-prefix-caching"))
+    assert list(refuse_release(good, LIMITS)) == []
+
+
+FLAGS = {
+    "unknown": (["--max-modle-len=3"], "did you mean --max-model-len?"),
+    "reserved": (["--served-model-name=x"], "set by the console"),
+    "forbidden": (["--api-key=x"], "no place for a secret"),
+    "a value for a switch": (["--enforce-eager=1"], "takes no value"),
+    "no value": (["--max-num-seqs"], "needs a value"),
+    "not a number": (["--max-num-seqs=many"], "whole number"),
+    "not a share": (["--gpu-memory-utilization=1.5"], "at most 1"),
+    "not a decimal": (["--gpu-memory-utilization=x"], "needs a number"),
+    "not JSON": (["--hf-overrides={"], "needs JSON"),
+    "not an object": (["--kv-transfer-config=[]"], "JSON object"),
+    "any code": (['--kv-transfer-config={"kv_connector_module_path":"x"}'], "any Python file"),
+    "mixed KV": (
+        ['--kv-transfer-config={"kv_connector_extra_config":{"enforce_handshake_compat":false}}'],
+        "mix KV"),
+    "no such connector": (['--kv-transfer-config={"kv_connector":"Magic"}'], "no connector Magic"),
+    "no role": (['--kv-transfer-config={"kv_connector":"NixlConnector"}'], "needs kv_role"),
+    "both": (["--enable-prefix-caching", "--no-enable-prefix-caching"], "exclude each other"),
+    "no lora": (["--max-loras=2"], "does nothing without"),
+    "no parser": (["--enable-auto-tool-choice"], "needs --tool-call-parser"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FLAGS)
+def test_it_refuses_arguments_that_cannot_be(case):
+    given, words = FLAGS[case]
+    assert any(words in sentence for sentence in refusals(given))
+
+
+def test_it_writes_arguments_in_one_form():
+    given = ["--max-model-len 4096", "-tp", "2", "", "# a note", "--enforce-eager", "--dtype=half"]
+    want = ("--max-model-len=4096", "--tensor-parallel-size=2", "--enforce-eager", "--dtype=half")
+    assert normalise(given) == want
+
+
+def test_it_refuses_a_value_that_stands_alone():
+    with pytest.raises(ValueError, match="stands alone"):
+        normalise(["4096"])
+
+
+def test_it_catches_a_label_that_moved():
+    assert "moved" in refuse_moved("v1", "b" * 40, [("a" * 40, "chat r3")])
+    assert refuse_moved("v1", "a" * 40, [("a" * 40, "chat r3")]) == ""
+    assert refuse_moved("", "b" * 40, [("a" * 40, "chat r3")]) == ""
+
+
+def test_it_warns_of_what_is_allowed():
+    spec = make_spec(arguments=("--trust-remote-code",), resources=Resources(gpus=1))
+    found = " ".join(warnings_of(spec, request_seconds=300))
+    assert "cut" in found
+    assert "trust-remote-code" in found
+    assert "No GPU product" in found
+
+
+def test_it_says_what_a_change_means():
+    old = make_spec(arguments=("--max-model-len=8192",), environment={"A": "1"})
+    new = make_spec("b" * 40, arguments=("--max-model-len=4096", "--enforce-eager"))
+    changes = {c.name: c for c in compare(old, new)}
+    assert changes["--max-model-len"].means.startswith("Clients see")
+    assert (changes["--enforce-eager"].before, changes["--enforce-eager"].after) == ("", "on")
+    assert changes["A"].after == ""
+    assert any("Other weights" in text for text in visible_to_clients(list(changes.values())))
+    assert changes_kv_domain(list(changes.values()))
+
+
+def test_it_sees_no_difference_where_there_is_none():
+    assert compare(make_spec(), make_spec()) == []
+    assert not changes_kv_domain([])
+
+
+def test_it_renders_the_golden_manifests():
+    """Write the file anew with what `render` gives, when a change of it is meant."""
+    spec = make_spec(arguments=("--max-num-seqs=64",), environment={"OMP_NUM_THREADS": "1"})
+    assert render(spec, "models", 4096) == json.loads(GOLDEN.read_text())
+
+
+def test_it_pins_weights_tokenizer_and_code_of_a_hub_model_only():
+    hub = render(make_spec(), "models", 4096)[1]
+    path = render(make_spec(model=ModelPin("/models/tiny", D)), "models", 4096)[1]
+    args = [m["spec"]["template"]["spec"]["containers"][0]["args"] for m in (hub, path)]
+    assert f"--revision={'a' * 40}" in args[0]
+    assert f"--code-revision={'a' * 40}" in args[0]
+    assert not [a for a in args[1] if "revision" in a]
+    assert args[1][0] == "/models/tiny"
+
+
+def test_it_carries_its_fingerprint_everywhere():
+    spec = make_spec()
+    fingerprint = fingerprint_of(digest_of(spec))
+    manifest = render(spec, "models", 4096)[1]
+    pod = manifest["spec"]["template"]
+    assert f"--fingerprint-value={fingerprint}" in pod["spec"]["containers"][0]["args"]
+    for labels in (
+        manifest["metadata"]["labels"],
+        manifest["spec"]["selector"]["matchLabels"],
+        pod["metadata"]["labels"],
+    ):
+        assert labels["quartermaster.dev/release"] == fingerprint
+
+
+def test_it_changes_nothing_but_scale_and_fence():
+    manifest = render(make_spec(), "models", 4096)[1]
+    found = placed(manifest, replicas=3, fence=7)
+    assert found["spec"].pop("replicas") == 3
+    assert found["metadata"]["annotations"].pop("quartermaster.dev/fence") == "7"
+    assert found == manifest
+
+
+def test_it_gives_the_kill_more_time_than_the_drain():
+    spec = make_spec(probes=Probes(pre_stop_seconds=15, drain_seconds=90, teardown_seconds=15))
+    pod = render(spec, "models", 4096)[1]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 120
+    assert "--shutdown-timeout=90" in pod["containers"][0]["args"]
+
+
+def test_it_renders_no_pre_stop_of_zero_seconds():
+    spec = make_spec(probes=replace(Probes(), pre_stop_seconds=0))
+    pod = render(spec, "models", 4096)[1]["spec"]["template"]["spec"]
+    assert "lifecycle" not in pod["containers"][0]
+
+
+def test_it_keeps_names_short_enough():
+    assert len(name_of("x" * 63, "a" * 64)) <= 63
+    assert name_of("chat", "0123456789") == "chat-01234567"
