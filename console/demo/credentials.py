@@ -18,7 +18,7 @@ def read(path: Path) -> Credentials:
 
 def write(path: Path, document: Credentials) -> None:
     """For this user only, and whole."""
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(document, file, indent=1)

@@ -9,7 +9,6 @@ import httpx
 import msgspec
 
 from console.demo.cast import HISTORY_SOURCE, TENANTS
-from console.demo.credentials import Credentials
 from console.demo.rhythm import Caller, days_before, events_of_day
 from console.demo.services import MACHINE, service_ids
 from gateway.contract.usage import EVENT_TYPE, UsageEvent
@@ -21,26 +20,23 @@ from tenants.queries.tenants import get_tenant, list_applications
 BATCH = 2_000
 ATTEMPTS = 8
 OLDEST = timedelta(days=61)  # the door takes 62
-Progress = Callable[[Credentials, float, str], None]
+Progress = dict[str, Any]  # end: of the history; days: delivered, counted back from the end
+Tell = Callable[[Progress, float, str], None]
 
 
-def load(kept: Credentials, url: str, now: datetime, progress: Progress) -> Credentials:
+def load(token: str, kept: Progress, url: str, now: datetime, tell: Tell) -> None:
     """Load day after day; a run that was cut short goes on with the day that it was at.
 
     Days delivered twice change nothing: ids are the same again, and the door knows them.
     """
-    made = dict(kept)
-    if "history_end" not in made:
-        made["history_end"] = now.replace(minute=0, second=0, microsecond=0).isoformat()
-    end = datetime.fromisoformat(made["history_end"])
+    latest = now.replace(minute=0, second=0, microsecond=0).isoformat()
+    end = datetime.fromisoformat(kept.setdefault("end", latest))
     callers, days = list(_callers()), days_before(end)
-    done = int(made.get("history_days", 0))
-    for number in range(done, len(days)):
+    for number in range(kept.setdefault("days", 0), len(days)):
         if days[number] > now - OLDEST:
-            _deliver(url, made["history_token"], _day(callers, days[number], end))
-        made["history_days"] = number + 1
-        progress(made, 100 * (number + 1) / len(days), f"{days[number]:%Y-%m-%d}")
-    return made
+            _deliver(url, token, _day(callers, days[number], end))
+        kept["days"] = number + 1
+        tell(kept, 100 * (number + 1) / len(days), f"{days[number]:%Y-%m-%d}")
 
 
 def _callers() -> Iterator[Caller]:

@@ -15,7 +15,7 @@ LOCK, STATE, SECRETS, DEMO = "up.lock", "up.json", "secrets.json", "demo.json"
 TRAFFIC_OFF = "traffic.off"  # while this file exists the demo's clients are silent
 # All that this folder ever holds; `make reset` deletes these and nothing else.
 CONTENTS = (
-    *(LOCK, STATE, SECRETS, DEMO, TRAFFIC_OFF),
+    *(LOCK, STATE, SECRETS, DEMO, "history.json", TRAFFIC_OFF),
     *("stores", "logs", "cluster", "clusters", "spool", "exports", "static", "images.json"),
 )
 

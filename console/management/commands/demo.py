@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from console.demo import credentials
-from console.demo.history import load
+from console.demo.history import Progress, load
 from console.demo.people import prepare
 from console.demo.placement import place_services, register_cluster
 from console.demo.rollouts import bring_up
@@ -71,11 +71,15 @@ class Command(BaseCommand):
         self._say(percent=100, text="The demo's services answer")
 
     def _history(self, path: Path, url: str) -> None:
-        def progress(made: credentials.Credentials, percent: float, text: str) -> None:
-            credentials.write(path, made)
+        """Its progress has a file of its own: cluster and history are worked on at once."""
+        beside = path.with_name("history.json")
+
+        def tell(kept: Progress, percent: float, text: str) -> None:
+            credentials.write(beside, kept)
             self._say(percent=round(percent, 1), text=text)
 
-        load(credentials.read(path), url.rstrip("/"), timezone.now(), progress)
+        token = credentials.read(path)["history_token"]
+        load(token, credentials.read(beside), url.rstrip("/"), timezone.now(), tell)
 
     def _say(self, **values: object) -> None:
         self.stdout.write(json.dumps(values))
