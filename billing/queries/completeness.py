@@ -7,6 +7,7 @@ from django.db.models import Count, Min, Sum
 
 from billing.models import HourHead, HourMark, UnpricedUsage, UsageHour, UsageQuarantine
 from billing.queries.hours import unrated_hours
+from fleet.queries.engines import token_counters
 from tenants.rules.access import Permission, Viewer
 
 
@@ -55,3 +56,56 @@ def completeness(
         prompt_tokens=tokens["prompt"] or 0,
         completion_tokens=tokens["completion"] or 0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenComparison:
+    """Tokens as gateways metered them against the engines' own counters, for whole hours."""
+
+    service_id: int
+    metered_prompt: int
+    metered_completion: int
+    counted_prompt: int
+    counted_completion: int
+    engines: int
+
+    @property
+    def drift(self) -> float | None:
+        """Difference as a part of what engines counted; None when they counted nothing."""
+        counted = self.counted_prompt + self.counted_completion
+        metered = self.metered_prompt + self.metered_completion
+        return abs(metered - counted) / counted if counted else None
+
+    @property
+    def is_alarming(self) -> bool:
+        return self.drift is not None and self.drift > TOLERATED_DRIFT
+
+
+# Requests that run over the edge of the range are counted on one side only; an engine's last
+# seconds are not seen by anybody.
+TOLERATED_DRIFT = 0.005
+
+
+def compare_tokens(viewer: Viewer, start: datetime, end: datetime) -> list[TokenComparison]:
+    """By service, for the whole hours in [start, end). Only services whose engines were read."""
+    viewer.require(Permission.VIEW_FLEET)
+    begin = start.replace(minute=0, second=0, microsecond=0)
+    stop = end.replace(minute=0, second=0, microsecond=0)
+    rows = UsageHour.objects.filter(hour__gte=begin, hour__lt=stop, service_id__gt=0)
+    metered = {
+        service: (prompt, completion)
+        for service, prompt, completion in rows.values_list("service_id")
+        .annotate(p=Sum("prompt_tokens"), c=Sum("completion_tokens"))
+        .order_by("service_id")
+    }
+    return [
+        TokenComparison(
+            service_id=count.service_id,
+            metered_prompt=metered.get(count.service_id, (0, 0))[0],
+            metered_completion=metered.get(count.service_id, (0, 0))[1],
+            counted_prompt=count.prompt_tokens,
+            counted_completion=count.completion_tokens,
+            engines=count.engines,
+        )
+        for count in token_counters(begin, stop)
+    ]

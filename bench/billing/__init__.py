@@ -1,0 +1,1 @@
+"""How fast usage becomes money: events a second, hours and charges a second."""
