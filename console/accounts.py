@@ -2,12 +2,33 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
+from datetime import timedelta
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.usersessions.models import UserSession
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+SEEN_EVERY = timedelta(minutes=1)  # pages that refresh by themselves would write all the time
+
+
+class SeenMiddleware:
+    """Keep when a session was last seen, as a rough figure: not a write for each request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        key = request.session.session_key
+        if key and request.user.is_authenticated:
+            fresh = timezone.now() - SEEN_EVERY
+            if not UserSession.objects.filter(session_key=key, last_seen_at__gt=fresh).exists():
+                UserSession.objects.create_from_request(request)
+        return self.get_response(request)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types

@@ -121,7 +121,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "console.accounts.SeenMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "console.access.ViewerMiddleware",  # last: opens the viewer's scope around the view
 ]

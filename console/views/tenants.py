@@ -7,6 +7,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from console.access import ViewerRequest
@@ -14,19 +15,23 @@ from console.confirm import require_typed
 from console.downloads import download, wants_file
 from console.forms import explain
 from console.forms.tenants import TenantForm
+from console.tenant_figures import Figures, figures_by_tenant
+from fleet.queries import services
 from tenants.actions import tenants as actions
 from tenants.errors import ConsoleError
 from tenants.queries import audit, keys, people, quotas
 from tenants.queries import tenants as queries
 from tenants.rules.access import Permission
 
+NOTHING = Figures()
 SORTS = {"slug", "name", "traffic_class", "key_count", "quota_count", "monthly_budget"}
 POLICIES = {"confidential": "Confidential only", "hosted": "Hosted fallback", "residency": "Bound to regions"}  # fmt: skip  # noqa: E501
 FILTERS = ("search", "traffic_class", "state", "policy", "model")
 COLUMNS = (
     "slug", "name", "state", "traffic_class", "currency", "time_zone", "residency",
     "hosted_fallback", "confidential_only", "applications", "live_keys", "models", "quotas",
-    "monthly_budget", "last_request_at", "demo",
+    "monthly_budget", "charged_this_month", "requests_24h", "answered_24h", "open_findings",
+    "last_request_at", "demo",
 )  # fmt: skip
 
 
@@ -35,11 +40,15 @@ def index(request: ViewerRequest) -> HttpResponse:
     viewer = request.viewer
     wanted = {name: request.GET.get(name, "").strip() for name in FILTERS}
     rows = sorted_rows(queries.list_tenants(viewer, queries.TenantFilter(**wanted)), request)
+    figures = figures_by_tenant(viewer, timezone.now())
     if wants_file(request):
-        return download(request, "tenants", COLUMNS, (line(t) for t in rows))
+        lines = (line(t, figures.get(t.pk, NOTHING)) for t in rows)
+        return download(request, "tenants", COLUMNS, lines)
     page = Paginator(rows, 50).get_page(request.GET.get("page"))
     context = {
         "page": page,
+        "found": [{"t": t, "f": figures.get(t.pk, NOTHING)} for t in page],
+        "money": viewer.may_somewhere(Permission.VIEW_MONEY),
         "wanted": wanted,
         "narrowed": any(wanted.values()),
         "drops": drops(request, wanted) if not page.paginator.count else [],
@@ -70,12 +79,13 @@ def drops(request: ViewerRequest, wanted: dict[str, str]) -> list[dict[str, Any]
     return sorted(found, key=lambda d: -d["count"])
 
 
-def line(t: Any) -> tuple[Any, ...]:
+def line(t: Any, f: Figures) -> tuple[Any, ...]:
     state = "suspended" if t.suspended_at else "active"
     return (
         t.slug, t.name, state, t.traffic_class, t.currency, t.time_zone, t.residency,
         t.hosted_fallback, t.confidential_only, t.application_count, t.key_count, t.model_count,
-        t.quota_count, t.monthly_budget, t.last_request_at, t.demo,
+        t.quota_count, t.monthly_budget, f.charged, f.requests, f.answered, f.findings,
+        t.last_request_at, t.demo,
     )  # fmt: skip
 
 
@@ -152,14 +162,17 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
     context = frame(request, slug, "overview")
     viewer, tenant = request.viewer, context["tenant"]
     current = list(quotas.list_quotas(viewer, tenant=tenant))
+    live, expiring = keys.count_live(viewer, tenant)
     context |= {
         "applications": queries.list_applications(viewer, tenant),
         "models": queries.granted_models(viewer, tenant),
         "quotas": current,
         "budget": next((q for q in current if not q.application_id and not q.model), None),
-        "live_keys": keys.in_state(keys.list_keys(viewer, tenant=tenant), "live").count(),
-        "expiring": keys.in_state(keys.list_keys(viewer, tenant=tenant), "expiring").count(),
+        "live_keys": live,
+        "expiring": expiring,
         "events": audit.events_of_tenant(viewer, tenant)[:8],
+        "figures": figures_by_tenant(viewer, timezone.now()).get(tenant.pk, NOTHING),
+        "money": viewer.may(Permission.VIEW_MONEY, tenant.pk),
     }
     return render(request, "tenants/show.html", context)
 
@@ -170,8 +183,8 @@ def models(request: ViewerRequest, slug: str) -> HttpResponse:
     viewer, tenant = request.viewer, context["tenant"]
     grants = list(queries.list_grants(viewer, tenant))
     granted = {g.model for g in grants}
-    known = queries.known_models(viewer)
-    context |= {"grants": grants, "others": [m for m in known if m not in granted]}
+    known = {*services.service_names(viewer).values(), *queries.known_models(viewer)}
+    context |= {"grants": grants, "others": sorted(known - granted)}
     return render(request, "tenants/models.html", context)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from tenants.errors import NotFound
@@ -39,6 +39,14 @@ def in_state(rows: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
     if state == "revoked":
         return rows.filter(revoked_at__isnull=False)
     return rows
+
+
+def count_live(viewer: Viewer, tenant: Tenant) -> tuple[int, int]:
+    """How many keys live, and how many of those end soon."""
+    live = in_state(list_keys(viewer, tenant=tenant), "live").order_by()
+    soon = Count("id", filter=Q(expires_at__lt=Now() + SOON))
+    found = live.aggregate(live=Count("id"), soon=soon)
+    return found["live"], found["soon"]
 
 
 def get_key(viewer: Viewer, tenant: Tenant, public_id: str) -> ApiKey:

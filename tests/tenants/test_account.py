@@ -1,6 +1,7 @@
 """One's own account: sign-in with a second step, sessions, passwords."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -113,6 +114,16 @@ def test_it_ends_one_session_and_leaves_the_other(olga):
     assert here.get("/tenants/").status_code == 200
     with fleet_scope():
         assert AuditEvent.objects.filter(verb="session.end").exists()
+
+
+def test_it_writes_down_when_a_session_was_seen_but_not_each_time(olga):
+    client, _ = sign_in(olga)
+    session = UserSession.objects.get(user=olga.user)
+    client.get("/tokens/")
+    assert UserSession.objects.get(pk=session.pk).last_seen_at == session.last_seen_at
+    UserSession.objects.update(last_seen_at=session.last_seen_at - timedelta(minutes=2))
+    client.get("/tokens/")
+    assert UserSession.objects.get(pk=session.pk).last_seen_at > session.last_seen_at
 
 
 def test_it_ends_no_session_of_others(olga, mallory):
