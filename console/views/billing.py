@@ -221,7 +221,8 @@ def runs_out(found: MonthToDate) -> date | None:
 def months(request: ViewerRequest, found: MonthToDate, now: datetime) -> list[tuple[str, str]]:
     """The last months that have usage, newest first: address and name."""
     first = queries.first_hour(request.viewer, found.tenant.id) or now
-    month, names = month_of(now, found.tenant.time_zone), []
+    month = month_of(now, found.tenant.time_zone)
+    names: list[tuple[str, str]] = []
     while len(names) < MONTHS and month.ends_at > first:
         middle = month.starts_at + timedelta(days=15)
         names.append((f"{middle:%Y-%m}", f"{middle:%B %Y}"))

@@ -37,10 +37,10 @@ def licence(package: Distribution) -> str:
     meta = package.metadata
     if known := KNOWN.get(meta["Name"]):
         return known
-    if expression := meta.get("License-Expression"):
-        return str(expression)
+    if expression := meta["License-Expression"]:
+        return expression
     marks = [c.rpartition(" :: ")[2] for c in meta.get_all("Classifier", []) if "License ::" in c]
-    words = marks or [(meta.get("License") or "not declared").strip().splitlines()[0]]
+    words = marks or [(meta["License"] or "not declared").strip().splitlines()[0]]
     return ", ".join(words)[:80]
 
 
