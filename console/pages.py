@@ -2,10 +2,11 @@
 
 from django.urls import URLPattern, URLResolver
 
-from console.routes import fleet, money, tenants
+from console.routes import degradation, fleet, money, tenants
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *fleet.urlpatterns,
+    *degradation.urlpatterns,
     *tenants.urlpatterns,
     *money.urlpatterns,
 ]

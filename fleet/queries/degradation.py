@@ -153,6 +153,10 @@ class TenantRow:
     def answered(self) -> int:
         return sum(n for outcome, n in self.outcomes.items() if outcome in ANSWERED)
 
+    @property
+    def answered_share(self) -> float | None:
+        return self.answered / self.requests if self.requests else None
+
 
 def get_degradation(
     viewer: Viewer,

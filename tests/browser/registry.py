@@ -41,6 +41,11 @@ PAGES: dict[str, Address] = {
     "tenant_models": lambda _: "/tenants/acme/models/",
     "tenant_people": lambda _: "/tenants/acme/people/",
     "tenant_activity": lambda _: "/tenants/acme/activity/",
+    "degradation": lambda _: "/degradation/",
+    "tenant_degradation": lambda s: (
+        f"/tenants/{s.tenants[1].slug}/degradation/?service={s.services[0].name}"
+        "&class=interactive&from=now-6h&to=now"
+    ),
     "quotas": lambda _: "/quotas/",
     "quota": lambda s: f"/quotas/{s.quota.series}/",
     "people": lambda _: "/people/",

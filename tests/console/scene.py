@@ -294,7 +294,19 @@ class Scene:
             tenant_id=self.tenants[1].pk, service=self.services[0], traffic_class="interactive",
             symptom="shed", started_at=self.ago(51), seen_at=self.ago(0.2), cause="saturation",
             sentence="KV cache is full on 2 of 2 replicas: 2,131 of 38,420 requests shed (5.5 %).",
-            evidence=[{"label": "KV cache", "value": "99 %", "href": ""}],
+            evidence=[
+                {
+                    "cause": "saturation", "score": 0.55, "because": "its engines are full",
+                    "evidence": [
+                        {"label": "KV cache", "value": "99 %", "kind": "service",
+                         "key": self.services[0].name, "fleet_only": False},
+                    ],
+                },
+                {
+                    "cause": "rollout", "score": 0.15, "because": "RO-1 moves to r2",
+                    "evidence": [],
+                },
+            ],
             requests=38420, affected=2131,
         )  # fmt: skip
 
