@@ -251,7 +251,9 @@ def month_chart(request: ViewerRequest, found: MonthToDate, now: datetime) -> Ch
     if found.forecast:
         series.insert(1, Series("forecast", expected(found, dates), colour="c1", dash="dot"))
     at = [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in dates]
-    limit = ("budget", float(found.budget)) if found.budget else None
+    # Far away from the charges, the line of the budget would press them flat.
+    near = found.budget and max(found.total, found.month_before) * 4 > found.budget
+    limit = ("budget", float(found.budget)) if found.budget and near else None
     markers = [Marker(at[dates.index(day)], "budget ends")] if (day := runs_out(found)) else []
     return line_chart(
         "month", "Charges, cumulative", at, series,

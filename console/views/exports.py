@@ -1,6 +1,7 @@
 """Exports: files of charges with their evidence, made on demand and every day."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -44,7 +45,9 @@ def index(request: ViewerRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form,
         "page": page,
-        "jobs": [(j, names.get(j.tenant_id or 0, "the fleet")) for j in page.object_list],
+        "jobs": [
+            (j, names.get(j.tenant_id or 0, "the fleet"), sums_of(j)) for j in page.object_list
+        ],
         "schedules": [
             (s, names.get(s.tenant_id or 0, "the fleet"))
             for s in queries.list_schedules(request.viewer)
@@ -52,6 +55,12 @@ def index(request: ViewerRequest) -> HttpResponse:
         "may_schedule": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "exports/index.html", context, status=422 if form.errors else 200)
+
+
+def sums_of(job: Any) -> list[tuple[str, Decimal]]:
+    """Exact sums by currency; none while there is no file."""
+    artifact = getattr(job, "artifact", None)
+    return [(c, Decimal(s)) for c, s in artifact.sums.items()] if artifact else []
 
 
 def this_month(request: ViewerRequest) -> dict[str, Any]:

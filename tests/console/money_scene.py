@@ -97,8 +97,9 @@ def usage(scene: SimpleNamespace, now: datetime):
 
 
 def costs(scene: SimpleNamespace, now: datetime) -> None:
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    for back in range(1, 4):
+    """Three hours of GPU time in which tenants had work."""
+    hour = (now - timedelta(minutes=2)).replace(minute=0, second=0, microsecond=0)
+    for back in (12, 24, 36):
         for state, service, gpu_ms in (
             ("serving", scene.services[0], 7_200_000),
             ("loading", scene.services[0], 600_000),
