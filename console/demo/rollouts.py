@@ -157,7 +157,8 @@ def follow() -> Iterator[tuple[float, str]]:
             return
         for row in waiting:
             rollout = last[row.id]
-            if rollout and not rollout.is_open:
+            # It may have succeeded between the two looks.
+            if rollout and not rollout.is_open and rollout.phase != "succeeded":
                 raise Unavailable(f"{row.name} ended as {rollout.phase}: {rollout.why}")
         done = sum(min(1.0, row.serving / max(1, row.replicas)) for row in rows)
         texts = [f"{row.name}: {told(last[row.id])}" for row in waiting]
