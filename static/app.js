@@ -202,7 +202,8 @@
     const hits = document.getElementById("pal-hits");
     const url = hits && hits.dataset.search;
     const turn = ++asked;
-    if (!url || q.length < 2) { if (hits) hits.replaceChildren(); return; }
+    if (hits) hits.replaceChildren(); // Enter must never open a hit of an older question
+    if (!url || q.length < 2) return;
     setTimeout(async () => {
       if (turn !== asked) return; // more was typed meanwhile
       const answer = await fetch(`${url}?q=${encodeURIComponent(q)}`, { headers: { Accept: "application/json" } });

@@ -196,7 +196,9 @@ def field(bound: BoundField, css: str = "") -> dict[str, Any]:
     described = [f"{bound.id_for_label}-help"] if bound.help_text else []
     if bound.errors:
         described.append(f"{bound.id_for_label}-err")
-    attrs = {"aria-describedby": " ".join(described)} if described else {}
+    attrs: dict[str, str | bool] = {}
+    if described:
+        attrs["aria-describedby"] = " ".join(described)
     if bound.errors:
         attrs["aria-invalid"] = "true"
     return {
