@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from tests.browser import registry_money
+
 Address = Callable[[SimpleNamespace], str]
 
 PAGES: dict[str, Address] = {
@@ -63,10 +65,12 @@ PAGES: dict[str, Address] = {
     "account_password": lambda _: "/account/password/change/",
     "approvals": lambda _: "/approvals/",
     "approval": lambda s: f"/approvals/{s.change.pk}/",
+    **registry_money.PAGES,
 }
 # GET routes that are no pages: files, JSON, redirects. Each with its reason.
 NO_PAGES: dict[str, str] = {
     "release_choose": "leads to release_diff",
     "rollout_timeline": "JSON",
     "search": "JSON",
+    **registry_money.NO_PAGES,
 }

@@ -38,6 +38,7 @@ from tenants.models import (
     UsageSource,
     User,
 )
+from tests.console.money_scene import furnish_money
 
 PASSWORD = "correct horse battery staple"
 GPUS = (("h200-sxm", 8), ("l40s", 4))
@@ -54,7 +55,8 @@ STEPS = [{"percent": percent, "hold_seconds": 60, "min_samples": 100} for percen
 
 def make_scene(now: datetime, *, services: int = 4, tenants: int = 3) -> SimpleNamespace:
     with fleet_scope():
-        return Scene(now).build(services, tenants)
+        scene = Scene(now).build(services, tenants)
+    return furnish_money(scene, now)
 
 
 class Scene:

@@ -13,7 +13,6 @@ from django.utils import timezone
 from billing.models import Charge, PriceBookVersion
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
-from tests.console.money_scene import furnish_money
 from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
@@ -22,8 +21,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def scene(settings, tmp_path):
     settings.QM_EXPORTS_DIR = tmp_path / "exports"
-    now = timezone.now()
-    return furnish_money(make_scene(now), now)
+    return make_scene(timezone.now())
 
 
 def browser(user) -> Client:
