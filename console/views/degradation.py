@@ -106,12 +106,16 @@ def read_class(request: ViewerRequest) -> str:
 
 
 def charts(found: Degradation) -> dict[str, Chart]:
-    shown = [Marker(m.at, m.short) for m in found.markers[-MARKED:]]
-    common: dict[str, Any] = {"until": found.data_until, "markers": shown}
+    """Only the large chart has room for the markers' names; the others show where they are."""
+    named = [Marker(m.at, m.short) for m in found.markers[-MARKED:]]
+    common: dict[str, Any] = {
+        "until": found.data_until,
+        "markers": [Marker(m.at, "") for m in named],
+    }
     drawn = {
         "outcomes": outcome_chart(
             "outcomes", f"Requests {every(found.step_seconds)} by outcome", found.moments,
-            found.outcomes, **common,
+            found.outcomes, until=found.data_until, markers=named,
         ),
         "ttft": latency_chart("ttft", "Time to first token", found.ttft, found, common),
         "itl": latency_chart("itl", "Inter-token latency", found.itl, found, common),
