@@ -28,7 +28,7 @@ from tenants.base.scope import fleet_scope
 
 MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
-HOLD = timedelta(minutes=10)
+HOLD = timedelta(minutes=30)  # longer than a task may run
 MOST_JOBS = 20
 
 

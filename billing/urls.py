@@ -9,6 +9,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/events", usage.UsageEventsView.as_view()),
     path("usage/events/<str:request_id>", usage.UsageEventView.as_view()),
     path("usage/quarantine", usage.QuarantineView.as_view()),
+    path("usage/quarantine/<int:row_id>/take", usage.TakeView.as_view()),
+    path("usage/quarantine/<int:row_id>/drop", usage.DropView.as_view()),
     path("usage/unpriced", charges.UnpricedView.as_view()),
     path("charges", charges.ChargesView.as_view()),
     path("rating-runs", charges.RatingRunsView.as_view()),

@@ -21,6 +21,7 @@ from django.core.management import call_command
 from sandbox.stores.launcher import launch, scratch_folder
 
 HOURS = 24 * 14
+LIVE = timedelta(seconds=30)  # what a spool delivers: many requests in few slots of statistics
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -43,8 +44,9 @@ def database(folder: Path) -> Iterator[None]:
         yield
 
 
-def event(tenant, number, events):
-    at = NOW - timedelta(hours=HOURS) + timedelta(hours=HOURS) * number / events
+def event(tenant, number, part, span):
+    """An event in [NOW - span, NOW), at `part` of it."""
+    at = NOW - span + span * part
     ended = round(at.timestamp() * 1_000_000)
     name = str(uuid.uuid4())
     data = {
@@ -84,10 +86,13 @@ def event(tenant, number, events):
     }
 
 
-def bodies(tenants, events, size):
+def bodies(tenants, events, size, span):
     for start in range(0, events, size):
         yield json.dumps(
-            [event(tenants[n % len(tenants)], n, events) for n in range(start, start + size)]
+            [
+                event(tenants[n % len(tenants)], n, n / events, span)
+                for n in range(start, min(events, start + size))
+            ]
         ).encode()
 
 
@@ -103,10 +108,10 @@ def run(options):
     publish(Decimal("0.5"), NOW)
     for size in (500, 2_000, 10_000):
         events = max(size, options.events // 10)
-        seconds = send(source, bodies(tenants, events, size))
-        timed(f"ingest, batches of {size:,}", "events", events, seconds)
-    sent = list(bodies(tenants, options.events, 5_000))
-    timed("ingest, batches of 5,000", "events", options.events, send(source, sent))
+        seconds = send(source, bodies(tenants, events, size, LIVE))
+        timed(f"ingest live, batches of {size:,}", "events", events, seconds)
+    sent = list(bodies(tenants, options.events, 5_000, timedelta(hours=HOURS)))
+    timed("ingest history, batches of 5,000", "events", options.events, send(source, sent))
     timed("the same batches again", "events", options.events, send(source, sent))
     hours, seconds = roll_all()
     timed("roll up", "hours of tenants", hours, seconds)

@@ -132,7 +132,11 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
         )
     accepted, refused = judge(raws, now)
     with fleet_scope():
-        return _store(viewer.source_id, accepted, refused, now, total=len(raws))
+        receipt = store(viewer.source_id, accepted, now=now)
+        bad = [*refused, *receipt.quarantined]
+        _keep_bad(viewer.source_id, bad)
+        doubles = len(raws) - receipt.accepted - len(bad)
+        return Receipt(receipt.accepted, doubles, tuple(bad))
 
 
 def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Refused]]:
@@ -150,17 +154,15 @@ def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Re
     return list(accepted.values()), refused
 
 
-def _store(
-    source_id: int, accepted: list[Accepted], refused: list[Refused], now: datetime, *, total: int
-) -> Receipt:
-    accepted, strangers = _known_owners(accepted)
+def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
+    """Store good events in the open scope; say which of them cannot be after all."""
+    accepted, strangers = _known_owners(judged)
     fresh, conflicts = _insert(source_id, accepted)
-    bad = [*refused, *strangers, *conflicts]
+    bad = [*strangers, *conflicts]
     stored = [a for a in accepted if a.event_id in fresh]
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
-    _keep_bad(source_id, bad)
-    return Receipt(len(stored), total - len(stored) - len(bad), tuple(bad))
+    return Receipt(len(stored), len(judged) - len(stored) - len(bad), tuple(bad))
 
 
 def _known_owners(accepted: list[Accepted]) -> tuple[list[Accepted], list[Refused]]:

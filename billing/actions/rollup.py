@@ -37,15 +37,17 @@ JOIN usage_event e ON e.tenant_id = m.tenant_id
 GROUP BY m.hour, m.tenant_id, e.application_id, named, service, e.traffic_class, e.outcome
 """
 HEAD = """
-INSERT INTO usage_hour_head (hour, tenant_id, version, events, rolled_at, rated_version, amount,
-    currency)
-SELECT m.hour, m.tenant_id, 1, (
-    SELECT coalesce(sum(requests), 0) FROM usage_hour u
-    WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
-), %s, 0, 0, ''
-FROM unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)
+INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens,
+    rolled_at, rated_version, amount, currency)
+SELECT m.hour, m.tenant_id, 1, s.events, s.prompt, s.completion, %s, 0, 0, ''
+FROM unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id), LATERAL (
+    SELECT coalesce(sum(requests), 0) AS events, coalesce(sum(prompt_tokens), 0) AS prompt,
+        coalesce(sum(completion_tokens), 0) AS completion
+    FROM usage_hour u WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
+) AS s ORDER BY m.hour, m.tenant_id
 ON CONFLICT (hour, tenant_id) DO UPDATE SET version = usage_hour_head.version + 1,
-    events = EXCLUDED.events, rolled_at = EXCLUDED.rolled_at
+    events = EXCLUDED.events, prompt_tokens = EXCLUDED.prompt_tokens,
+    completion_tokens = EXCLUDED.completion_tokens, rolled_at = EXCLUDED.rolled_at
 """
 CLEAR = "DELETE FROM usage_hour_mark WHERE id = ANY(%s)"
 

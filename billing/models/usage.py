@@ -183,13 +183,15 @@ class UsageHour(models.Model):
 class HourHead(models.Model):
     """State of one hour of one tenant: how often it was rolled up, and which version was rated.
 
-    The roll-up writes `version`, `events`, `rolled_at`; the rating writes the rest.
+    The roll-up writes `version`, the sums and `rolled_at`; the rating writes the rest.
     """
 
     hour = models.DateTimeField()
     tenant_id = models.BigIntegerField()
     version = models.IntegerField(default=1)
     events = models.BigIntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(db_default=0)
+    completion_tokens = models.BigIntegerField(db_default=0)
     rolled_at = models.DateTimeField()
     rated_version = models.IntegerField(default=0)
     rated_at = models.DateTimeField(null=True)

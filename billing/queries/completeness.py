@@ -37,14 +37,15 @@ def completeness(
     viewer.require(Permission.VIEW_MONEY, tenant_id)
     narrow = {} if tenant_id is None else {"tenant_id": tenant_id}
     heads = HourHead.objects.filter(hour__gte=start, hour__lt=end, **narrow)
-    hours = UsageHour.objects.filter(hour__gte=start, hour__lt=end, **narrow)
     unpriced = UnpricedUsage.objects.filter(hour__gte=start, hour__lt=end, **narrow)
     bad = UsageQuarantine.objects.filter(**narrow).values_list("reason")
-    tokens = hours.aggregate(prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens"))
+    sums = heads.aggregate(
+        events=Sum("events"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens")
+    )
     waiting = unrated_hours(start, end, None if tenant_id is None else [tenant_id])
     oldest = unpriced.aggregate(hour=Min("hour"))["hour"]
     return Completeness(
-        events=heads.aggregate(n=Sum("events"))["n"] or 0,
+        events=sums["events"] or 0,
         quarantined=dict(bad.annotate(n=Count("id")).order_by("reason")),
         hours_to_roll_up=HourMark.objects.filter(**narrow).count(),
         hours_to_rate=len(waiting),
@@ -53,8 +54,8 @@ def completeness(
         unpriced_models=tuple(
             unpriced.values_list("model", flat=True).distinct().order_by("model")
         ),
-        prompt_tokens=tokens["prompt"] or 0,
-        completion_tokens=tokens["completion"] or 0,
+        prompt_tokens=sums["prompt"] or 0,
+        completion_tokens=sums["completion"] or 0,
     )
 
 

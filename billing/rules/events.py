@@ -19,6 +19,7 @@ FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
 MAX_LATE = timedelta(days=62)
 LARGEST = 2**53  # far above any request, far below the end of bigint
 LARGEST_MS = 1e9
+LATEST = 4_102_444_800_000_000  # the year 2100: what follows is no time of a request
 LENGTHS = {
     "model": 128,
     "release": 32,
@@ -183,7 +184,7 @@ def _cached(found: CloudEvent, raw: bytes) -> str:
 
 def _times(found: CloudEvent, raw: bytes) -> str:
     data = found.data
-    if not 0 <= data.started_at <= data.finished_at <= 4_102_444_800_000_000:
+    if not 0 <= data.started_at <= data.finished_at <= LATEST:
         return "data.started_at and data.finished_at are not in order"
     for name in TIMES_MS:
         value = getattr(data, name)
@@ -235,6 +236,15 @@ CHECKS: tuple[Callable[[CloudEvent, bytes], str], ...] = (
     _texts,
     _duplicate_keys,
 )
+
+
+def peek_end(raw: bytes) -> int | None:
+    """When the event says that it ended, in microseconds; None when it cannot be read."""
+    try:
+        end = _decode_event(raw).data.finished_at
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return end if 0 <= end <= LATEST else None
 
 
 def name_of(raw: bytes) -> str:
