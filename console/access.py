@@ -100,10 +100,13 @@ def own_scope(view: V) -> V:
 
 
 def identify(request: HttpRequest) -> Viewer | None:
-    """A bearer secret wins over the session: a token never gains a person's wider roles."""
+    """A person's session; at the API a bearer secret wins, so a token never gains wider roles.
+
+    Pages are for sessions only: they take no notice of a bearer secret.
+    """
     request_id = getattr(request, "request_id", "")
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() == "bearer" and request.path.startswith("/api/"):
         return viewer_of_secret(secret.strip(), request_id=request_id)
     if request.user.is_authenticated and request.user.is_active:
         return viewer_of_user(request.user, request_id=request_id)

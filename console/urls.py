@@ -24,4 +24,5 @@ urlpatterns = [
     path("", include("console.pages")),
 ]
 
+handler404 = "console.views.errors.missing"
 handler500 = "console.views.errors.broken"
