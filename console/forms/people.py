@@ -31,16 +31,13 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(
         label="Role", choices=[(r.value, text) for r, text in ROLE_WORDS.items()], initial="viewer"
     )
-    tenant = forms.ChoiceField(
-        label="Where",
+    tenant = forms.CharField(
+        label="Only in this tenant",
         required=False,
-        help_text="In one tenant, a role reaches that tenant's own slice only.",
+        max_length=63,
+        widget=forms.TextInput(attrs={"list": "known-tenants", "autocomplete": "off"}),
+        help_text="Empty: the whole fleet. In one tenant, a role reaches that tenant's slice only.",
     )
-
-    def __init__(self, *args: Any, tenants: Iterable[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [("", "The whole fleet"), *((t, f"Only {t}") for t in tenants)]
-        self.fields["tenant"].choices = choices  # type: ignore[attr-defined]
 
 
 class InviteForm(RoleForm):

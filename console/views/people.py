@@ -59,7 +59,7 @@ def new(request: ViewerRequest) -> HttpResponse:
     viewer = request.viewer
     viewer.require(Permission.MANAGE_PEOPLE)
     initial = {"once": new_ticket(), "tenant": request.GET.get("tenant", "")}
-    form = InviteForm(request.POST or None, tenants=slugs(request), initial=initial)
+    form = InviteForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         claim = use_ticket(request)
         given = form.cleaned_data
@@ -76,7 +76,7 @@ def new(request: ViewerRequest) -> HttpResponse:
             explain(form, refusal)
         else:
             return shown(request, claim, person, password)
-    context = {"form": form, "matrix": matrix()}
+    context = {"form": form, "matrix": matrix(), "tenants": slugs(request)}
     return render(request, "people/new.html", context, status=422 if form.errors else 200)
 
 
@@ -93,7 +93,8 @@ def shown(request: ViewerRequest, claim: Any, person: Any, password: str) -> Htt
 
 
 def slugs(request: ViewerRequest) -> list[str]:
-    return list(tenants.list_tenants(request.viewer).values_list("slug", flat=True))
+    rows = tenants.visible_tenants(request.viewer).order_by("slug")
+    return list(rows.values_list("slug", flat=True))
 
 
 def matrix() -> list[dict[str, Any]]:
@@ -117,7 +118,8 @@ def show(request: ViewerRequest, user_id: int) -> HttpResponse:
     context = {
         "person": person,
         "tokens": tokens,
-        "form": RoleForm(tenants=slugs(request)),
+        "form": RoleForm(),
+        "tenants": slugs(request) if may else [],
         "once": new_ticket(),
         "may_manage": may and person.pk != viewer.user_id,
         "is_self": person.pk == viewer.user_id,

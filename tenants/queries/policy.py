@@ -12,6 +12,12 @@ from tenants.rules.quotas import micros, month_of
 
 # An expired key is told for a while, so that its owner reads "expired" and not "unknown".
 TELL_EXPIRED = timedelta(days=30)
+CLASSES = {c.value: c for c in TrafficClass}
+# Plain columns: the sweep reads every live key every few seconds.
+KEY_COLUMNS = (
+    "digest", "id", "tenant_id", "application_id", "application__slug", "traffic_class", "scopes",
+    "served_models", "expires_at",
+)  # fmt: skip
 
 
 def build_policy(now: datetime) -> contract.PolicySnapshot:
@@ -23,13 +29,13 @@ def build_policy(now: datetime) -> contract.PolicySnapshot:
         zones[row.pk] = row.time_zone
         tenants[row.pk] = _tenant(row, tuple(granted.get(row.pk, ())))
     unexpired = Q(expires_at=None) | Q(expires_at__gt=now - TELL_EXPIRED)
-    keys = ApiKey.objects.filter(unexpired, revoked_at=None).select_related("application")
+    keys = ApiKey.objects.filter(unexpired, revoked_at=None).order_by("id")
     quotas = Quota.objects.filter(superseded_at=None).order_by("series")
     return contract.PolicySnapshot(
         version=0,
         issued_at=0.0,
         tenants=tenants,
-        keys={key.digest: _key(key) for key in keys.order_by("id")},
+        keys={row[0]: _key(*row[1:]) for row in keys.values_list(*KEY_COLUMNS)},
         limits=tuple(_limit(q, now, zones[q.tenant_id]) for q in quotas),
         prices={p.model: _price(p) for p in PublishedPrice.objects.order_by("model")},
     )
@@ -65,16 +71,25 @@ def _tenant(row: Tenant, models: tuple[str, ...]) -> contract.Tenant:
     )
 
 
-def _key(row: ApiKey) -> contract.ApiKey:
+def _key(
+    pk: int,
+    tenant_id: int,
+    application_id: int,
+    application: str,
+    traffic_class: str,
+    scopes: list[str],
+    models: list[str] | None,
+    expires_at: datetime | None,
+) -> contract.ApiKey:
     return contract.ApiKey(
-        id=row.pk,
-        tenant_id=row.tenant_id,
-        application_id=row.application_id,
-        application=row.application.slug,
-        traffic_class=TrafficClass(row.traffic_class),
-        scopes=tuple(row.scopes),
-        models=None if row.served_models is None else tuple(row.served_models),
-        expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        id=pk,
+        tenant_id=tenant_id,
+        application_id=application_id,
+        application=application,
+        traffic_class=CLASSES[traffic_class],
+        scopes=tuple(scopes),
+        models=None if models is None else tuple(models),
+        expires_at=expires_at.timestamp() if expires_at else None,
     )
 
 
