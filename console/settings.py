@@ -264,6 +264,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_interval": 5,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    # A bell that cannot be rung is given up at once: the sweep finds the row, nobody waits.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+    "socket_connect_timeout": 2,
 }
 CELERY_TIMEZONE = "UTC"
 

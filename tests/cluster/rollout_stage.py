@@ -58,7 +58,7 @@ class RealStage:
             "image": reference or CATALOGUE[image].reference,
             "resources": {"gpu_product": PRODUCT, "gpus": 1, "cpu": "100m", "memory": "256Mi"},
             "probes": {
-                "startup_seconds": 30,
+                "startup_seconds": 20,
                 "drain_seconds": 4,
                 "pre_stop_seconds": 2,
                 "teardown_seconds": 2,
@@ -93,10 +93,9 @@ class RealStage:
             drive(rollout.pk, REAL)
             rollout.refresh_from_db()
             self.pump()
-            time.sleep(0.2)
         return rollout
 
-    def pump(self, requests=24):
+    def pump(self, requests=20):
         """Requests to admitted pods by weight; what the gateway would report goes to the slots."""
         weights = {d.release.fingerprint: d for d in self.placed() if d.weight}
         pods = self.addresses(weights)

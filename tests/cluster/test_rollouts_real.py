@@ -1,12 +1,15 @@
 """Rollouts on a real API server and scheduler, with engines that answer."""
 
+import time
+
 import pytest
 
 from fleet.actions import rollouts as actions
+from fleet.drive.rollout import drive
 from fleet.models import Deployment
 from fleet.rules.phases import Cause, Phase
 from sandbox.engines.images import UNKNOWN_REFERENCE
-from tests.cluster.rollout_stage import PRODUCT, make_real_stage
+from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage
 from tests.fixtures.kubernetes import apply, deployment
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
@@ -61,6 +64,30 @@ def test_it_goes_back_from_every_bad_release_and_names_the_cause(stage):
         assert weights[rollout.from_release_id] == 100
 
 
+ABORTED_IN = (Phase.CANARY_STARTING, Phase.ANALYZING, Phase.PROMOTING, Phase.SOAKING)
+
+
+def test_it_goes_back_from_an_abort_and_loses_no_request(stage):
+    good = stage.service.current_release.fingerprint
+    for phase in ABORTED_IN:
+        steps = ONE_STEP if phase is Phase.ANALYZING else ()
+        release = stage.release("standin-0.32.1")
+        rollout = stage.propose(release, steps=steps, soak_seconds=60)
+        stage.approve(rollout)
+        stage.run(rollout, until={phase})
+        asked = time.monotonic()
+        stage.act(actions.abort_rollout, rollout.pk, why=f"drill in {phase}")
+        drive(rollout.pk)
+        weights = dict(Deployment.objects.values_list("release_id", "weight"))
+        if phase in (Phase.CANARY_STARTING, Phase.ANALYZING):
+            assert weights[rollout.from_release_id] == 100
+            assert time.monotonic() - asked < 5
+        stage.run(rollout)
+        assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OPERATOR), rollout.why
+        assert stage.fingerprints() == [good] * 2
+    assert stage.failed == []
+
+
 def test_it_goes_back_when_the_scheduler_finds_no_place(stage):
     greedy = {"gpu_product": PRODUCT, "gpus": 2, "cpu": "100m", "memory": "256Mi"}
     release = stage.release(resources=greedy, arguments=["--tensor-parallel-size=2"])
@@ -86,7 +113,7 @@ def test_it_replaces_in_place_on_a_full_node(cluster):
     stage = make_real_stage(cluster, "code", replicas=4)
     try:
         assert stage.roll_out(stage.release(), steps=()).phase == Phase.SUCCEEDED
-        rollout = stage.propose(stage.release("standin-0.32.1"))
+        rollout = stage.propose(stage.release("standin-0.32.1"), steps=())
         assert rollout.plan_kind == "replace"
         stage.approve(rollout)
         stage.run(rollout, seconds=180)

@@ -1,0 +1,81 @@
+"""Between rollouts: replicas made anew are admitted, a changed Deployment becomes as declared."""
+
+import pytest
+
+from fleet.drive.keep import due_deployments, keep
+from fleet.models import Deployment, EngineProbe, ObservedPod, StartSample
+from fleet.rules.phases import Phase
+from tests.fleet.drive.stage import make_stage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stage():
+    return make_stage()
+
+
+@pytest.fixture
+def row(stage):
+    return Deployment.objects.get()
+
+
+def observe(stage, row):
+    """As the observer writes it down."""
+    ObservedPod.objects.all().delete()
+    for uid, pod in stage.fake.pods.items():
+        conditions = {c["type"]: c["status"] for c in pod["status"]["conditions"]}
+        ObservedPod.objects.create(
+            cluster=stage.cluster, deployment=row, uid=uid, name=pod["metadata"]["name"],
+            release=row.release.fingerprint, created_at=stage.fake.now, observed_at=stage.fake.now,
+            ready=conditions.get("ContainersReady") == "True",
+            admitted=conditions.get("quartermaster.dev/admitted") == "True",
+        )  # fmt: skip
+
+
+def test_it_has_nothing_to_do_where_all_is_as_declared(stage, row):
+    observe(stage, row)
+    assert due_deployments() == []
+
+
+def test_it_admits_a_replica_that_kubernetes_made_anew(stage, row):
+    del stage.fake.pods[next(iter(stage.fake.pods))]
+    for _ in range(4):
+        stage.fake.tick()
+    observe(stage, row)
+    assert due_deployments() == [row.pk]
+    assert stage.fake.serving(row.release.fingerprint) == 3
+    keep(row.pk, stage.outside)
+    assert stage.fake.serving(row.release.fingerprint) == 4
+    assert StartSample.objects.count() == 1
+    assert EngineProbe.objects.get().completion_tokens == 24
+
+
+def test_it_does_not_admit_what_answers_wrongly(stage, row):
+    del stage.fake.pods[next(iter(stage.fake.pods))]
+    stage.fake.behave(row.release.fingerprint, "wrong_fingerprint")
+    for _ in range(4):
+        stage.fake.tick()
+    keep(row.pk, stage.outside)
+    assert stage.fake.serving(row.release.fingerprint) == 3
+
+
+def test_it_restores_a_deployment_that_somebody_scaled_or_deleted(stage, row):
+    stage.fake.deployments[row.name]["spec"]["replicas"] = 1
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+    del stage.fake.deployments[row.name]
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+
+
+def test_it_leaves_a_service_with_an_open_rollout_to_that(stage, row):
+    rollout = stage.propose(stage.release("b"))
+    assert rollout.phase == Phase.VALIDATING
+    assert due_deployments() == []
+
+
+def test_it_waits_while_the_cluster_cannot_be_asked(stage, row):
+    stage.fake.down = True
+    keep(row.pk, stage.outside)
+    assert stage.fake.calls[-1][0] != "apply"
