@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     page("billing/<slug:slug>/charges/", billing.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", billing.hours, "billing_hours"),
     page("quarantine/", economics.quarantine, "quarantine"),
+    page("quarantine/<int:row_id>/decide/", economics.decide, "quarantine_decide"),
     page("prices/", prices.index, "prices"),
     page("prices/<slug:slug>/new/", prices.draft, "price_draft"),
     page("prices/<slug:slug>/<int:number>/", prices.version, "price_version"),

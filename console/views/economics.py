@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
+from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
 from billing.queries import requests as usage_queries
 from billing.queries.economics import Economics
@@ -16,12 +18,14 @@ from console.charts import Chart, Series, rank_chart
 from console.downloads import download, wants_file
 from console.filters import charges_query
 from console.ranges import read_range
+from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
 COLUMNS = (
     "tenant", "charged", "cost", "idle_share", "overhead_share", "gross", "net", "currency",
 )  # fmt: skip
+DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
 KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead"}
 
 
@@ -101,4 +105,21 @@ def quarantine(request: ViewerRequest) -> HttpResponse:
     if wants_file(request):
         return download(request, "quarantine", columns, rows.values_list(*columns).iterator())
     page = Paginator(rows, 50).get_page(request.GET.get("page"))
-    return render(request, "economics/quarantine.html", {"page": page})
+    context = {
+        "page": page,
+        "may_decide": request.viewer.may(Permission.MANAGE_MONEY),
+        "as_take": {"decision": "take"},
+        "as_drop": {"decision": "drop"},
+    }
+    return render(request, "economics/quarantine.html", context)
+
+
+@require_POST
+def decide(request: ViewerRequest, row_id: int) -> HttpResponse:
+    """Take or drop one event: `decision`, and `why`."""
+    act = DECISIONS.get(request.POST.get("decision", ""))
+    if act is None:
+        raise Invalid(decision="Take it or drop it; nothing else is possible")
+    act(request.viewer, row_id, why=request.POST.get("why", ""))
+    messages.success(request, f"Event {row_id} does not wait any more")
+    return redirect("quarantine")

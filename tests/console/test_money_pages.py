@@ -148,6 +148,17 @@ def test_it_makes_an_export_once_asked(scene):
     assert "2026-10-01" in refused.content.decode()
 
 
+def test_it_drops_an_event_from_quarantine_with_a_reason_only(scene):
+    fin = browser(scene.fin)
+    row = fin.get("/quarantine/").context["page"].object_list[0]
+    address = f"/quarantine/{row.pk}/decide/"
+    assert fin.post(address, {"decision": "drop", "why": ""}).status_code == 422
+    assert fin.post(address, {"decision": "burn", "why": "x"}).status_code == 422
+    assert browser(scene.vic).post(address, {"decision": "drop", "why": "x"}).status_code == 403
+    assert fin.post(address, {"decision": "drop", "why": "sent by a test"}).status_code == 302
+    assert list(fin.get("/quarantine/").context["page"].object_list) == []
+
+
 def test_it_refuses_a_range_that_is_none(scene):
     assert browser(scene.olga).get("/requests/?from=yesterday").status_code == 422
     assert browser(scene.olga).get("/billing/acme/?month=soon").status_code == 422
