@@ -8,6 +8,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.UsageView.as_view()),
     path("usage/events", usage.UsageEventsView.as_view()),
     path("usage/events/<str:request_id>", usage.UsageEventView.as_view()),
+    path("usage/confidence", usage.ConfidenceView.as_view()),
     path("usage/quarantine", usage.QuarantineView.as_view()),
     path("usage/quarantine/<int:row_id>/take", usage.TakeView.as_view()),
     path("usage/quarantine/<int:row_id>/drop", usage.DropView.as_view()),

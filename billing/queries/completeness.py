@@ -89,7 +89,7 @@ TOLERATED_DRIFT = 0.005
 
 def compare_tokens(viewer: Viewer, start: datetime, end: datetime) -> list[TokenComparison]:
     """By service, for the whole hours in [start, end). Only services whose engines were read."""
-    viewer.require(Permission.VIEW_FLEET)
+    viewer.require(Permission.VIEW_MONEY)
     begin = start.replace(minute=0, second=0, microsecond=0)
     stop = end.replace(minute=0, second=0, microsecond=0)
     rows = UsageHour.objects.filter(hour__gte=begin, hour__lt=stop, service_id__gt=0)

@@ -90,7 +90,7 @@ URLS = [
     "exports",
     "export-schedules",
 ]
-FLEET_URLS = ["usage/quarantine", "costs/economics", "costs/gpu-prices"]
+FLEET_URLS = ["usage/quarantine", "usage/confidence", "costs/economics", "costs/gpu-prices"]
 
 
 @pytest.mark.parametrize("url", URLS + FLEET_URLS)
