@@ -1,0 +1,91 @@
+"""A throw-away database with a large fleet in it."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import django
+import psycopg
+from django.core.management import call_command
+
+from sandbox.stores.launcher import launch, scratch_folder
+from sandbox.stores.postgres import connect_as_superuser
+
+SEED = Path(__file__).with_name("seed.sql")
+# Filled without their indexes, which are made afterwards: several times faster.
+LARGE = (
+    "usage_event",
+    "usage_hour",
+    "usage_hour_head",
+    "traffic_slot",
+    "latency_slot",
+    "charge",
+    "charge_day",
+    "cost_day",
+    "allocation",
+    "engine_sample",
+    "audit_event",
+)
+CONSTRAINTS = """
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = %s::regclass AND contype IN ('u', 'c')
+"""
+INDEXES = """
+SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
+WHERE i.indrelid = %s::regclass AND NOT i.indisprimary
+    AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+"""
+
+
+@contextmanager
+def database() -> Iterator[Path]:
+    """Yield the folder of the server's socket."""
+    with scratch_folder() as folder, launch(folder / "stores", throwaway=True) as running:
+        os.environ |= running.urls | {
+            "DJANGO_SETTINGS_MODULE": "console.settings",
+            "QM_SECRET_KEY": "a-key-for-benchmarks-only-that-protects-nothing",
+            "QM_DATA": str(folder / "data"),
+        }
+        assert running.sockets is not None
+        yield running.sockets
+
+
+def migrate() -> None:
+    """As the owner of the tables; the pages are then asked for as the application."""
+    django.setup()
+    connection = django.db.connections["default"]
+    application = connection.settings_dict["USER"]
+    connection.settings_dict["USER"] = "console_owner"
+    call_command("migrate", verbosity=0)
+    connection.close()
+    connection.close_pool()
+    connection.settings_dict["USER"] = application
+
+
+def fill(sockets: Path, events: int) -> float:
+    """Seconds that it took."""
+    began = time.perf_counter()
+    with connect_as_superuser(sockets, "console") as server:
+        again = [statement for table in LARGE for statement in bare(server, table)]
+        for statement in SEED.read_text().replace(":events", str(events)).split(";\n"):
+            if statement.strip():
+                server.execute(statement)
+        for statement in again:
+            server.execute(statement)
+        server.execute("VACUUM ANALYZE")
+    return time.perf_counter() - began
+
+
+def bare(server: psycopg.Connection, table: str) -> list[str]:
+    """Drop what slows filling down; return the statements that make it again."""
+    again = []
+    for name, definition in server.execute(CONSTRAINTS, (table,)).fetchall():
+        server.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        again.append(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for name, definition in server.execute(INDEXES, (table,)).fetchall():
+        server.execute(f"DROP INDEX {name}")
+        again.append(definition)
+    server.execute(f"ALTER TABLE {table} SET UNLOGGED")  # no second copy of it in the log
+    return again
