@@ -1,0 +1,98 @@
+"""The observer on a real API server, with engines that answer, hang and lose their node."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from fleet.actions.clusters import examine
+from fleet.clients.signals import Engines
+from fleet.drive.signals import probe, scrape
+from fleet.models import Cluster, EngineSample, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.queries.clusters import get_cluster
+from fleet.queries.engines import token_counters
+from fleet.queries.routing import build_routing
+from fleet.queries.services import Health, get_service
+from fleet.rules.phases import Phase
+from tests.cluster.rollout_stage import PRODUCT, make_real_stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def stage(cluster):
+    """One release serves with two replicas."""
+    found = make_real_stage(cluster, "seen")
+    rollout = found.roll_out(found.release(), steps=())
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    found.observe()
+    yield found
+    found.clear()
+
+
+@pytest.fixture
+def outside():
+    with ThreadPoolExecutor(4) as pool:
+        engines = Engines()
+        yield engines, pool
+        engines.close()
+
+
+def test_it_has_every_permission_that_it_needs_and_no_more_than_it_asks_for(cluster, stage):
+    examined = examine(stage.olga, kubeconfig=cluster.kubeconfig.read_text())
+    denied = [p for p in examined.permissions if p["needed"] and not p["allowed"]]
+    assert (denied, examined.version[:2]) == ([], "v1")
+
+
+def test_it_sees_nodes_pods_events_and_where_to_send_requests(stage, outside):
+    engines, pool = outside
+    row = get_cluster(stage.olga, stage.row.pk, timezone.now()).cluster
+    (l40s,) = (g for g in row.gpus if g.product == PRODUCT)
+    assert (row.stale, row.denied, l40s.allocatable, l40s.used) == ("", 0, 4, 2)
+    assert ObservedEvent.objects.filter(kind="Pod").exists()
+    service = get_service(stage.olga, "seen", timezone.now()).service
+    assert (service.health, service.why, service.serving) == (Health.HEALTHY, (), 2)
+    (pool_of,) = build_routing(timezone.now()).services["seen"].pools
+    assert len(pool_of.endpoints) == 2
+
+    started = timezone.now()
+    assert scrape(engines, pool, started) == 2
+    stage.pump(20)
+    assert probe(engines, pool, timezone.now()) == 2
+    assert scrape(engines, pool, timezone.now()) == 2
+    stage.observe()
+    assert all(p.probe_passes == 1 for p in ObservedPod.objects.all())
+    assert all(s.running is not None for s in EngineSample.objects.all())
+    (counted,) = token_counters(started + timedelta(microseconds=1), timezone.now())
+    assert counted.completion_tokens == 20 * 6  # what was asked, without the probes' two
+    assert counted.probe_completion_tokens == 2
+    states = set(GpuTime.objects.filter(gpu_product=PRODUCT).values_list("state", flat=True))
+    assert {"serving", "free"} <= states
+
+
+def test_it_takes_an_engine_that_hangs_out_of_routing(cluster, stage, outside):
+    engines, pool = outside
+    pod = ObservedPod.objects.order_by("name")[0]
+    cluster.fault(op="freeze", pod=f"models/{pod.name}")
+    try:
+        for minutes in (1, 2):
+            probe(engines, pool, timezone.now() + timedelta(minutes=minutes))
+    finally:
+        cluster.fault(op="thaw", pod=f"models/{pod.name}")
+    (pool_of,) = build_routing(timezone.now()).services["seen"].pools
+    assert pod.name not in [e.pod for e in pool_of.endpoints]
+    assert len(pool_of.endpoints) == 1
+
+
+def test_it_keeps_the_last_picture_while_the_api_is_away(cluster, stage):
+    sealed = bytes(stage.row.credential)
+    before = Cluster.objects.get().observed_at
+    Cluster.objects.update(credential=b"broken")
+    stage.observe()
+    away = Cluster.objects.get()
+    assert (away.observed_at, away.trouble != "") == (before, True)
+    assert Node.objects.exists() and ObservedPod.objects.count() == 2
+    Cluster.objects.update(credential=sealed, look_again=None)
+    stage.observe()
+    assert Cluster.objects.get().trouble == ""
