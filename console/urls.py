@@ -1,7 +1,7 @@
 """Root of all URLs. Pages are in console.views, the API in each app's `urls`."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 
 from console.views.account import ask_operator
 from console.views.health import livez, readyz
@@ -20,7 +20,6 @@ urlpatterns = [
     path("api/v1/", include("fleet.urls")),
     path("api/v1/", include("billing.urls")),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api_docs"),
     path("", include("console.pages")),
 ]
 

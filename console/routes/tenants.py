@@ -6,7 +6,17 @@ Forms that make something live below `new/`, so that no short name can collide w
 from django.urls import URLPattern
 
 from console.routes import page
-from console.views import account, applications, audit, keys, people, quotas, search, tenants
+from console.views import (
+    account,
+    applications,
+    audit,
+    keys,
+    people,
+    quotas,
+    reference,
+    search,
+    tenants,
+)
 
 urlpatterns: list[URLPattern] = [
     page("tenants/", tenants.index, "tenants"),
@@ -56,4 +66,5 @@ urlpatterns: list[URLPattern] = [
     page("audit/", audit.index, "audit"),
     page("audit/<int:event_id>/", audit.show, "audit_event"),
     page("search/", search.search, "search"),
+    page("reference/api/", reference.api, "api_docs"),
 ]

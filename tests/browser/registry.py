@@ -57,6 +57,7 @@ PAGES: dict[str, Address] = {
     "sources": lambda _: "/people/sources/",
     "tokens": lambda _: "/tokens/",
     "token_new": lambda _: "/new/token/",
+    "api_docs": lambda _: "/reference/api/",
     "my_activity": lambda _: "/me/activity/",
     "audit": lambda _: "/audit/",
     "audit_event": lambda s: f"/audit/{s.audit.pk}/",

@@ -44,9 +44,21 @@ PAGES = {
     "my activity": "/me/activity/",
     "audit": "/audit/",
     "event": "/audit/{event}/",
+    "api": "/reference/api/",
+    "api of quotas": "/reference/api/?q=quotas",
 }
 # What everybody who signed in may open: it shows one's own slice.
-OWN = {"tenants", "quotas", "keys", "tokens", "new token", "my activity", "audit"}
+OWN = {
+    "api",
+    "api of quotas",
+    "tenants",
+    "quotas",
+    "keys",
+    "tokens",
+    "new token",
+    "my activity",
+    "audit",
+}
 SENDS = {
     "suspend": ("/tenants/acme/suspend/", {"typed": "acme", "why": "unpaid"}),
     "drop prefixes": ("/tenants/acme/renew-salt/", {"typed": "acme", "why": "leak"}),
@@ -339,3 +351,11 @@ def test_it_asks_few_questions(world, olga, name, django_assert_max_num_queries)
     get(olga, world, name)  # the first request of a session records it
     with django_assert_max_num_queries(30):
         get(olga, world, name)
+
+
+def test_it_describes_every_operation_of_the_api(olga):
+    text = olga.client.get("/reference/api/").content.decode()
+    for path in ("/api/v1/tenants/{slug}/keys/{key}/rotate", "/api/v1/usage/events"):
+        assert path in text
+    assert "If-Match" in text
+    assert "overlap_hours" in text
