@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fleet.api.services import ObjectiveOut
 from fleet.queries import degradation as queries
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView
@@ -52,12 +53,6 @@ class PercentilesOut(serializers.Serializer[Any]):
     p50 = serializers.FloatField(allow_null=True, help_text="Milliseconds")
     p95 = serializers.FloatField(allow_null=True)
     samples = serializers.IntegerField()
-
-
-class ObjectiveOut(serializers.Serializer[Any]):
-    ttft_ms = serializers.IntegerField()
-    itl_ms = serializers.IntegerField()
-    queue_ms = serializers.IntegerField()
 
 
 class PartOut(serializers.Serializer[Any]):
