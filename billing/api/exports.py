@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.http import FileResponse
+from django.http import StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -18,6 +18,7 @@ from billing.queries import exports as queries
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
+from tenants.base.files import answer_file
 
 FORMATS = actions.KNOWN
 
@@ -126,11 +127,15 @@ class DownloadView(ConsoleView):
     content_negotiation_class = AnyAnswer
 
     @described
-    def get(self, request: Request, export_id: int) -> FileResponse:
+    def get(self, request: Request, export_id: int) -> StreamingHttpResponse:
         """The file, with its SHA-256 as ETag."""
         artifact, data = queries.open_export(self.viewer, export_id)
-        answer = FileResponse(
-            data, as_attachment=True, filename=artifact.filename, content_type="text/csv"
+        answer = answer_file(
+            request._request,
+            data,
+            filename=artifact.filename,
+            size=artifact.bytes,
+            content_type="text/csv",
         )
         answer["ETag"] = f'"{artifact.sha256}"'
         return answer

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -17,6 +17,7 @@ from billing.queries import exports as queries
 from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.money import ExportForm, ScheduleForm
+from tenants.base.files import answer_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
@@ -135,7 +136,9 @@ def retry(request: ViewerRequest, job_id: int) -> HttpResponse:
 @require_GET
 def file(request: ViewerRequest, job_id: int) -> HttpResponseBase:
     artifact, opened = queries.open_export(request.viewer, job_id)
-    answer = FileResponse(opened, as_attachment=True, filename=artifact.filename)
-    answer["Content-Type"] = "text/csv; charset=utf-8"
+    answer = answer_file(
+        request, opened, filename=artifact.filename, size=artifact.bytes,
+        content_type="text/csv; charset=utf-8",
+    )  # fmt: skip
     answer["X-Content-SHA256"] = artifact.sha256
     return answer
