@@ -11,9 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from console.ranges import CHOICES
+from fleet.queries.gateways import read_gateways
 from fleet.queries.overview import FleetCounts, fleet_counts
 from tenants.rules.access import Permission, Viewer
 
@@ -132,7 +134,7 @@ def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
             (k, v) for k, v in request.GET.lists() if k not in ("from", "to", "page", "cursor")
         ],
         "search": url_of("search"),
-        "freshness": freshness(counts) if viewer.may(Permission.VIEW_FLEET) else [],
+        "freshness": freshness(request, counts) if viewer.may(Permission.VIEW_FLEET) else [],
     }
 
 
@@ -173,11 +175,20 @@ def sees(viewer: Viewer, permission: Permission) -> bool:
     return viewer.may(permission) or any(viewer.may(permission, t) for t in viewer.tenant_ids)
 
 
-def freshness(counts: FleetCounts) -> list[Freshness]:
-    """The age of the oldest picture: what is shown is never newer than that."""
-    if not counts.clusters:
-        return []
-    return [Freshness("Cluster data", counts.observed_at, "not observed yet")]
+def freshness(request: HttpRequest, counts: FleetCounts) -> list[Freshness]:
+    """The age of the oldest picture, and how many gateways have the newest versions."""
+    lines = []
+    if counts.clusters:
+        lines.append(Freshness("Cluster data", counts.observed_at, "not observed yet"))
+    known = getattr(request, "gateways", None) or read_gateways(timezone.now())
+    for title, newest, behind in (
+        ("Policy", known.policy_version, sum(bool(w.policy_behind) for w in known.workers)),
+        ("Routing", known.routing_version, sum(bool(w.routing_behind) for w in known.workers)),
+    ):
+        all_of_them = len(known.workers)
+        text = "not known" if known.trouble else f"{all_of_them - behind}/{all_of_them} gateways"
+        lines.append(Freshness(f"{title} v{newest}", text=text))
+    return lines
 
 
 def url_of(name: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min, Sum
+from django.db.models import Count, Sum
 
 from billing.models import HourHead, HourMark, UnpricedUsage, UsageHour, UsageQuarantine
 from billing.queries.hours import unrated_hours
@@ -43,14 +43,14 @@ def completeness(
         events=Sum("events"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens")
     )
     waiting = unrated_hours(start, end, None if tenant_id is None else [tenant_id])
-    oldest = unpriced.aggregate(hour=Min("hour"))["hour"]
+    unpriced_rows = unpriced.aggregate(n=Count("id"))["n"]
     return Completeness(
         events=sums["events"] or 0,
         quarantined=dict(bad.annotate(n=Count("id")).order_by("reason")),
         hours_to_roll_up=HourMark.objects.filter(**narrow).count(),
         hours_to_rate=len(waiting),
         oldest_to_rate=min((hour for hour, _ in waiting), default=None),
-        unpriced_rows=unpriced.count() if oldest else 0,
+        unpriced_rows=unpriced_rows,
         unpriced_models=tuple(
             unpriced.values_list("model", flat=True).distinct().order_by("model")
         ),

@@ -1,6 +1,6 @@
 """The first page: what needs a person now, then the numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,12 +11,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from console.access import ViewerRequest
+from console.attention import Line, fleet_lines, gateway_lines, money_lines
 from console.charts import OUTCOMES, outcome_name
 from console.progress import read_progress
 from console.ranges import TimeRange, read_range
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import overview as queries
-from fleet.queries import rollouts as rollout_queries
+from fleet.queries.gateways import read_gateways
 from fleet.queries.services import Health
 from tenants.rules.access import Permission, Viewer
 
@@ -26,22 +27,6 @@ GROUPS = {
     queries.Urgency.SOON: ("Will hurt soon", "warn", "alert-triangle"),
     queries.Urgency.PERSON: ("Waiting for a person", "info", "user-check"),
 }
-# What kind of object a line is about: the page that lists it, and what the button says.
-ACTS = {
-    "finding": ("/degradation/findings/{}/", "See the causes"),
-    "service": ("/services/{}/", "Open the service"),
-    "rollout": ("/rollouts/{}/", "Open the rollout"),
-    "change": ("/approvals/{}/", "Review the plan"),
-    "nodes": ("/nodes/?state={}", "Open the nodes"),
-    "cluster": ("/clusters/{}/", "Open the cluster"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    item: queries.Attention
-    url: str
-    act: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +56,24 @@ def index(request: ViewerRequest) -> HttpResponse:
     viewer: Viewer = request.viewer
     span = read_range(request.GET, now)
     found = queries.get_overview(viewer, now)
-    before = TimeRange(span.start - DAY, span.end - DAY, "", "", "")
-    rows = outcome_rows(viewer, span, before)
-    progress = read_progress(settings.QM_UP_FILE)
     sees_fleet = viewer.may(Permission.VIEW_FLEET)
+    gateways = read_gateways(now) if sees_fleet else None
+    request.gateways = gateways  # type: ignore[attr-defined]  # the frame need not ask again
+    money, billing = money_lines(viewer, now)
+    lines = [
+        *fleet_lines(found.attention),
+        *(gateway_lines(gateways, now) if gateways else ()),
+        *money,
+    ]
+    rows = outcome_rows(viewer, span)
+    progress = read_progress(settings.QM_UP_FILE)
     gpus = total_gpus(found.clusters)
     context = {
         "range": span,
-        "groups": groups(found.attention),
-        "attention": len(found.attention),
+        "groups": groups(lines),
+        "attention": len(lines),
+        "gateways": gateways,
+        "billing": billing,
         "gpus": gpus,
         "gpu_sum": {k: sum(getattr(g, k) for g in gpus) for k in GPU_PARTS},
         "outcomes": rows,
@@ -89,7 +83,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "clusters": found.clusters,
         "sees_fleet": sees_fleet,
         "may_propose": viewer.may(Permission.PROPOSE),
-        "rollouts": rollout_queries.list_rollouts(viewer, only_open=True) if sees_fleet else (),
+        "rollouts": found.rollouts,
         "progress": None if progress is None or progress.is_over else progress,
         "progress_is_stale": bool(progress and progress.is_stale(now)),
     }
@@ -99,18 +93,12 @@ def index(request: ViewerRequest) -> HttpResponse:
 GPU_PARTS = ("allocatable", "used", "free", "out")
 
 
-def groups(items: Iterable[queries.Attention]) -> list[Group]:
-    found = queries.by_urgency(items)
+def groups(lines: Sequence[Line]) -> list[Group]:
     return [
-        Group(title, tone, icon, tuple(line(item) for item in found[urgency]))
+        Group(title, tone, icon, found)
         for urgency, (title, tone, icon) in GROUPS.items()
-        if found[urgency]
+        if (found := tuple(line for line in lines if line.urgency is urgency))
     ]
-
-
-def line(item: queries.Attention) -> Line:
-    address, act = ACTS[item.kind]
-    return Line(item, address.format(item.key), act)
 
 
 def total_gpus(
@@ -126,9 +114,8 @@ def total_gpus(
     return [cluster_queries.GpuCount(product, *sums[product]) for product in sorted(sums)]
 
 
-def outcome_rows(viewer: Viewer, span: TimeRange, before: TimeRange) -> list[OutcomeRow]:
-    now = queries.outcomes(viewer, span.start, span.end)
-    then = queries.outcomes(viewer, before.start, before.end)
+def outcome_rows(viewer: Viewer, span: TimeRange) -> list[OutcomeRow]:
+    now, then = queries.outcomes(viewer, span.start, span.end, before=DAY)
     total, total_then = sum(now.values()), sum(then.values())
     if not total:
         return []

@@ -1,20 +1,22 @@
 """What needs a person, in the order of urgency, and the numbers of now."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Count, Min, Q, Sum
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, Sum
 
-from fleet.models import Cluster, Finding, Node, Rollout, TrafficSlot
+from fleet.models import Finding, Rollout, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, list_nodes
+from fleet.queries.rollouts import RolloutRow, list_rollouts, rollout_row
 from fleet.queries.services import Health, ServiceRow, list_services
 from fleet.rules.drift import Sync
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
-from tenants.queries.changes import count_waiting, list_changes
+from tenants.queries.changes import list_changes
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
@@ -30,7 +32,7 @@ class Urgency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One line of the list. `kind` and `key` name the object to open."""
+    """One line of the list. `kind` and `key` name the object to open; of a finding, its service."""
 
     urgency: Urgency
     kind: str  # finding, service, rollout, change, node, cluster
@@ -40,6 +42,7 @@ class Attention:
     since: datetime | None
     tenants: tuple[str, ...] = ()
     until: datetime | None = None
+    traffic_class: str = ""  # of a finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Overview:
     attention: tuple[Attention, ...]
     clusters: tuple[ClusterRow, ...] = ()
     services: tuple[ServiceRow, ...] = ()
+    rollouts: tuple[RolloutRow, ...] = ()  # open ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +68,24 @@ class FleetCounts:
 
 
 def fleet_counts(viewer: Viewer) -> FleetCounts:
-    findings = Finding.objects.filter(ended_at=None).count()
+    """One statement: every page asks for it."""
     if not viewer.may(Permission.VIEW_FLEET):
-        return FleetCounts(findings)
-    ended = [p.value for p in FINAL]
-    seen = Cluster.objects.filter(removed_at=None).aggregate(n=Count("id"), at=Min("observed_at"))
-    out = Node.objects.filter(cluster__removed_at=None, gpus_allocatable__gt=0)
-    return FleetCounts(
-        open_findings=findings,
-        open_rollouts=Rollout.objects.exclude(phase__in=ended).count(),
-        nodes_out=out.filter(Q(ready=False) | Q(cordoned=True)).count(),
-        waiting_changes=count_waiting(viewer),
-        clusters=seen["n"],
-        observed_at=seen["at"],
-    )
+        return FleetCounts(Finding.objects.filter(ended_at=None).count())
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS, {"ended": [p.value for p in FINAL]})
+        return FleetCounts(*cursor.fetchone())
+
+
+# In the order of the fields of FleetCounts.
+COUNTS = """
+    SELECT (SELECT count(*) FROM finding WHERE ended_at IS NULL),
+           (SELECT count(*) FROM rollout WHERE phase <> ALL(%(ended)s)),
+           (SELECT count(*) FROM node JOIN cluster ON cluster.id = node.cluster_id
+             WHERE removed_at IS NULL AND gpus_allocatable > 0 AND (NOT ready OR cordoned)),
+           (SELECT count(*) FROM change_request WHERE state = 'waiting'),
+           (SELECT count(*) FROM cluster WHERE removed_at IS NULL),
+           (SELECT min(observed_at) FROM cluster WHERE removed_at IS NULL)
+"""
 
 
 def get_overview(viewer: Viewer, now: datetime) -> Overview:
@@ -86,26 +94,30 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
         return Overview(tuple(findings))
     services = list_services(viewer, now)
     clusters = list_clusters(viewer, now)
+    rollouts = list_rollouts(viewer, only_open=True)
     attention = [
         *findings,
         *troubled_services(services),
-        *troubled_rollouts(now),
+        *troubled_rollouts(rollouts, now),
         *troubled_clusters(clusters, services),
         *troubled_nodes(list_nodes(viewer)),
         *waiting_changes(viewer),
     ]
-    order = list(Urgency)
-    attention.sort(key=lambda a: order.index(a.urgency))
-    return Overview(tuple(attention), clusters, services)
+    return Overview(tuple(attention), clusters, services, rollouts)
 
 
-def outcomes(viewer: Viewer, start: datetime, end: datetime) -> dict[str, int]:
-    """Requests by outcome of everything that the viewer's scope shows, in whole 5 min slots."""
-    slots = TrafficSlot.objects.filter(
-        seconds=DASHBOARD_SECONDS, slot__gte=slot_of(start, DASHBOARD_SECONDS), slot__lt=end
-    )
-    rows = slots.values_list("outcome").annotate(n=Sum("requests")).order_by("outcome")
-    return {outcome: int(n) for outcome, n in rows}
+def outcomes(
+    viewer: Viewer, start: datetime, end: datetime, before: timedelta
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Requests by outcome that the viewer's scope shows, in whole 5 min slots; and `before`."""
+    first = slot_of(start, DASHBOARD_SECONDS)
+    now = Q(slot__gte=first, slot__lt=end)
+    then = Q(slot__gte=first - before, slot__lt=end - before)
+    slots = TrafficSlot.objects.filter(now | then, seconds=DASHBOARD_SECONDS)
+    rows = slots.values_list("outcome").order_by("outcome")
+    sums = rows.annotate(now=Sum("requests", filter=now), then=Sum("requests", filter=then))
+    found = list(sums)
+    return {o: int(n or 0) for o, n, _ in found}, {o: int(n or 0) for o, _, n in found}
 
 
 def open_findings(now: datetime) -> list[Attention]:
@@ -115,13 +127,15 @@ def open_findings(now: datetime) -> list[Attention]:
         Attention(
             Urgency.NOW,
             "finding",
-            str(row.pk),
+            row.service.name,
             f"{row.service.name}: {SYMPTOMS.get(row.symptom, row.symptom)}, {row.traffic_class}",
             row.sentence,
             row.started_at,
-            (names[row.tenant_id].slug,) if row.tenant_id in names else (),
+            (names[row.tenant_id].slug,),
+            traffic_class=row.traffic_class,
         )
         for row in sorted(rows, key=lambda r: (-r.affected, r.started_at))
+        if row.tenant_id in names
     ]
 
 
@@ -146,26 +160,20 @@ def troubled_services(services: Iterable[ServiceRow]) -> list[Attention]:
     return found
 
 
-def troubled_rollouts(now: datetime) -> list[Attention]:
+def troubled_rollouts(rollouts: Iterable[RolloutRow], now: datetime) -> list[Attention]:
     """Blocked, paused and failing ones; rolled back ones until the service moves on."""
-    stuck = Q(phase__in=[Phase.ROLLBACK_BLOCKED, Phase.PAUSED]) | (
-        Q(failures__gt=0) & ~Q(phase__in=[p.value for p in FINAL])
-    )
-    back = Q(phase=Phase.ROLLED_BACK, ended_at__gt=now - ROLLED_BACK_FOR)
-    rows = Rollout.objects.filter(stuck | back).select_related("service", "to_release")
-    newest = dict(
-        Rollout.objects.order_by("service_id", "-id")
-        .distinct("service_id")
-        .values_list("service_id", "id")
-    )
-    return [
-        rollout_attention(r)
-        for r in rows.order_by("-id")
-        if r.phase != Phase.ROLLED_BACK or newest[r.service_id] == r.pk
+    stuck = (Phase.ROLLBACK_BLOCKED, Phase.PAUSED)
+    found = [rollout_attention(r) for r in rollouts if r.phase in stuck or r.failures]
+    newer = Rollout.objects.filter(service=OuterRef("service"), id__gt=OuterRef("id"))
+    back = Rollout.objects.filter(phase=Phase.ROLLED_BACK, ended_at__gt=now - ROLLED_BACK_FOR)
+    rows = back.filter(~Exists(newer)).defer("manifests")
+    related = ("service", "cluster", "from_release", "to_release", "requested_by")
+    return found + [
+        rollout_attention(rollout_row(r)) for r in rows.select_related(*related).order_by("-id")
     ]
 
 
-def rollout_attention(r: Rollout) -> Attention:
+def rollout_attention(r: RolloutRow) -> Attention:
     urgency = Urgency.NOW if r.phase == Phase.ROLLBACK_BLOCKED else Urgency.PERSON
     words = {
         Phase.ROLLBACK_BLOCKED: "cannot go back by itself",
@@ -173,9 +181,9 @@ def rollout_attention(r: Rollout) -> Attention:
         Phase.ROLLED_BACK: "was rolled back",
     }
     told = words.get(Phase(r.phase), "makes no progress")
-    title = f"RO-{r.pk} {r.service.name} {r.to_release} {told}"
+    title = f"{r.label} {r.service} {r.to_label} {told}"
     why = r.why or (r.failure.splitlines() or [""])[-1]
-    return Attention(urgency, "rollout", str(r.pk), title, why, r.ended_at or r.phase_since)
+    return Attention(urgency, "rollout", str(r.id), title, why, r.ended_at or r.phase_since)
 
 
 def troubled_clusters(
@@ -236,10 +244,3 @@ def waiting_changes(viewer: Viewer) -> list[Attention]:
             )
         )
     return found
-
-
-def by_urgency(items: Iterable[Attention]) -> Mapping[Urgency, list[Attention]]:
-    groups: dict[Urgency, list[Attention]] = {u: [] for u in Urgency}
-    for item in items:
-        groups[item.urgency].append(item)
-    return groups
