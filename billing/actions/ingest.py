@@ -11,6 +11,7 @@ Locks are taken in the order of ids and of keys, so that writers beside each oth
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +71,7 @@ SAME = (
     "engine_id",
     "demo",
 )
+same_of = attrgetter(*SAME)
 COLUMNS = ", ".join(
     (*SAME, "modifiers", "limit_versions", "started_at", "event_time", "request_id", "source_id")
 )
@@ -207,7 +209,7 @@ def _insert(source_id: int, accepted: list[Accepted]) -> tuple[set[UUID], list[R
 def _row(source_id: int, accepted: Accepted) -> tuple[Any, ...]:
     event = accepted.event
     return (
-        *[getattr(event, name) for name in SAME],
+        *same_of(event),
         list(event.modifiers),
         list(event.limit_versions),
         moment(event.started_at),
