@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import structlog
 from allauth.account.middleware import AccountMiddleware
 from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.response import SimpleTemplateResponse
 
 from tenants.base.scope import scope_of
@@ -60,6 +61,11 @@ class ViewerMiddleware:
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
     ) -> HttpResponse | None:
         viewer = identify(request)
+        if viewer and viewer.via == "session" and must_change_password(request):
+            if not request.path.startswith("/api/"):
+                messages.warning(request, "Somebody else made this password: choose your own")
+                return redirect("account_change_password")
+            viewer = None
         request.viewer = viewer  # type: ignore[attr-defined]
         if viewer is None or getattr(view, "own_scope", False):
             return None
@@ -81,6 +87,12 @@ def rendered(response: HttpResponse) -> HttpResponse:
     if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
         response.render()
     return response
+
+
+def must_change_password(request: HttpRequest) -> bool:
+    """A password that was shown to another person opens only the page that changes it."""
+    once: bool = getattr(request.user, "password_is_once", False)
+    return once and not request.path.startswith("/account/")
 
 
 def has_nul(request: HttpRequest) -> bool:

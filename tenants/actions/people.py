@@ -30,7 +30,9 @@ def invite_person(
     password = mint_password()
     try:
         with transaction.atomic():
-            user = User.objects.create_user(email, password, name=name.strip())
+            user = User.objects.create_user(
+                email, password, name=name.strip(), password_is_once=_is_known_to_another(viewer)
+            )
     except IntegrityError as error:
         raise Invalid(email="This person is here already: give the role there") from error
     record(viewer, "person.invite", user, after={"email": email, "name": user.name}, why=why)
@@ -92,7 +94,8 @@ def reset_password(viewer: Viewer, user_id: int, *, why: str = "") -> tuple[User
     user = _other(viewer, user_id)
     password = mint_password()
     user.set_password(password)
-    user.save(update_fields=["password"])
+    user.password_is_once = _is_known_to_another(viewer)
+    user.save(update_fields=["password", "password_is_once"])
     factors, _ = Authenticator.objects.filter(user_id=user.pk).delete()
     after = {"second_factors_removed": factors}
     record(viewer, "person.reset_password", user, after=after, why=why)
@@ -108,6 +111,11 @@ def end_session(viewer: Viewer, session_id: int) -> None:
     where = {"ip": session.ip, "user_agent": session.user_agent}
     record(viewer, "session.end", session, before=where)
     session.end()
+
+
+def _is_known_to_another(viewer: Viewer) -> bool:
+    """What the machine itself makes is read by nobody but who runs it."""
+    return viewer.via != "system"
 
 
 def _other(viewer: Viewer, user_id: int) -> User:

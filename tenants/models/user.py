@@ -18,6 +18,7 @@ class User(AbstractBaseUser):
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=120, blank=True)
     is_active = models.BooleanField(default=True)
+    password_is_once = models.BooleanField(default=False)  # made by another: change it first
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "email"

@@ -13,6 +13,7 @@ from allauth.mfa.totp.internal.auth import (
 from allauth.usersessions.models import UserSession
 from django.test import Client
 
+from tenants.actions import people
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
 from tests.tenants.conftest import PASSWORD
@@ -148,6 +149,22 @@ def test_it_changes_the_password(olga):
     assert client.post("/account/password/change/", fields).status_code == 302
     _, answer = sign_in(olga, new)
     assert answer.status_code == 302
+
+
+def test_it_wants_a_password_of_ones_own_first(olga):
+    with olga.scope():
+        user, password = people.invite_person(olga.viewer, email="n@example.com", role="viewer")
+    client = Client()
+    client.post(LOGIN, {"login": user.email, "password": password})
+    assert client.get("/tenants/")["Location"] == "/account/password/change/"
+    assert client.get("/api/v1/me").status_code == 401
+    page = client.get("/account/password/change/").content.decode()
+    assert "choose your own" in page
+    new = "a password of my own"
+    fields = {"oldpassword": password, "password1": new, "password2": new}
+    assert client.post("/account/password/change/", fields).status_code == 302
+    assert client.get("/tenants/").status_code == 200
+    assert client.get("/api/v1/me").status_code == 200
 
 
 @pytest.mark.parametrize("door", ["signup/", "password/reset/", "email/"])
