@@ -60,7 +60,7 @@ def create(
 def change(
     viewer: Viewer, service_id: int, expected_version: int | None, *, why: str = "", **fields: Any
 ) -> Service:
-    """Change a service. A new number of replicas is what the next rollout brings."""
+    """Change a service. A new number of replicas is reached between rollouts, in seconds."""
     viewer.require(Permission.MANAGE_FLEET)
     service = Service.objects.filter(pk=service_id).first()
     if service is None:

@@ -130,7 +130,7 @@ class ServiceView(ConsoleView):
 
     @operation("services_change", takes=ServiceChange, gives=ServiceDetailOut, if_match=True)
     def patch(self, request: Request, service_id: int) -> Response:
-        """Change a service. A new number of replicas is what its next rollout brings."""
+        """Change a service. A new number of replicas is reached between rollouts, in seconds."""
         queries.get_service(self.viewer, service_id, timezone.now())
         given = self.given(ServiceChange)
         actions.change(self.viewer, service_id, self.expected_version(), **given)

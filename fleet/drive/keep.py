@@ -1,26 +1,30 @@
-"""Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, and a
-Deployment that somebody changed or deleted becomes what is declared again.
+"""Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, a
+Deployment that somebody changed or deleted becomes what is declared again, and a service whose
+number of replicas was changed since its last rollout is scaled to it.
 
 Works from the observer's rows and asks the cluster only where these show a difference. Open
 rollouts look after their own service.
 """
 
 from datetime import datetime
+from typing import Any
 
 import structlog
-from django.db.models import Count, Q
+from django.db.models import Count, F, Max, Q
 
 from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
 from fleet.drive.act import admission
 from fleet.drive.evidence import store_probes, store_starts
-from fleet.drive.look import ask_all, expected
+from fleet.drive.look import ask_all, expected, viewer
 from fleet.drive.outside import REAL, Outside
 from fleet.models import Deployment, Rollout
 from fleet.rules.manifests import placed, selector_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.seen import Side, read_side
 from fleet.rules.verify import judge, to_probe
+from tenants.actions import audit
+from tenants.base.scope import fleet_scope
 
 log = structlog.get_logger(__name__)
 OPEN = [phase.value for phase in Phase if phase not in FINAL]
@@ -28,21 +32,27 @@ OPEN = [phase.value for phase in Phase if phase not in FINAL]
 
 def due_deployments() -> list[int]:
     """Placed releases of quiet services whose observed pods are not all that is wanted."""
-    busy = Rollout.objects.filter(phase__in=OPEN).values("service_id")
     serving = Count(
         "pods", filter=Q(pods__ready=True, pods__admitted=True, pods__terminating=False)
     )
-    rows = Deployment.objects.filter(replicas__gt=0).exclude(service__in=busy)
-    rows = rows.annotate(serving=serving).order_by("id")
-    return [d.pk for d in rows if d.serving != d.replicas]
+    current = Q(release=F("service__current_release"))
+    rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=busy())
+    rows = rows.select_related("service").annotate(serving=serving).order_by("id")
+    return [d.pk for d in rows if d.serving != d.replicas or asked_replicas(d) != d.replicas]
+
+
+def busy() -> Any:
+    return Rollout.objects.filter(phase__in=OPEN).values("service_id")
 
 
 def keep(deployment_id: int, outside: Outside = REAL) -> None:
     """Look at one placed release and put right what is not as declared."""
     related = ("service", "cluster", "release__service", "release__model_version")
-    row = Deployment.objects.select_related(*related).get(pk=deployment_id)
-    if not row.manifest:
+    rows = Deployment.objects.select_related(*related).exclude(service__in=busy())
+    row = rows.filter(pk=deployment_id).first()
+    if row is None or not row.manifest:
         return
+    scale(row)
     try:
         workloads = outside.connect(row.cluster)
         side = read_side(workloads.look(selector_of(row.service.name)), row.release.fingerprint)
@@ -52,6 +62,31 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
         admit_verified(row, side, workloads, outside, outside.clock())
     except ClientError as error:
         log.warning("not kept now", deployment=row.name, why=error.message)
+
+
+def asked_replicas(row: Deployment) -> int:
+    """What people want of the current release: their number, if it is newer than the rollout's."""
+    service = row.service
+    if service.current_release_id != row.release_id:
+        return row.replicas
+    ended = Rollout.objects.filter(service=service, phase=Phase.SUCCEEDED.value)
+    last = ended.aggregate(at=Max("ended_at"))["at"]
+    newer = last is not None and service.changed_at > last
+    return service.replicas if newer else row.replicas
+
+
+def scale(row: Deployment) -> None:
+    """Take the asked number over into the wanted state; whoever asked stands in the audit."""
+    wanted = asked_replicas(row)
+    if wanted == row.replicas:
+        return
+    before = {"replicas": row.replicas}
+    with fleet_scope():
+        taken = Deployment.objects.filter(pk=row.pk, replicas=row.replicas)
+        if taken.exclude(service__in=busy()).update(replicas=wanted):
+            after = {"replicas": wanted}
+            audit.record(viewer(), "service.scale", row.service, before=before, after=after)
+    row.refresh_from_db(fields=["replicas"])
 
 
 def admit_verified(

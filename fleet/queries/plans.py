@@ -97,14 +97,12 @@ def refuse_pair(service: Service, release: Release) -> Cluster:
         raise Invalid(release=f"{release} is a release of {release.service}, not of {service}")
     if service.cluster is None:
         raise Conflict(f"{service} has no cluster yet: choose one in its settings")
-    if service.current_release_id == release.pk and _running(service, release):
-        raise Conflict(f"{release} serves {service} already")
+    if service.current_release_id == release.pk:
+        raise Conflict(
+            f"{release} serves {service} already; another number of replicas is a change of the"
+            " service, not a rollout"
+        )
     return service.cluster
-
-
-def _running(service: Service, release: Release) -> bool:
-    placed = Deployment.objects.filter(service=service, release=release, weight=100)
-    return placed.filter(replicas=service.replicas).exists()
 
 
 def _current(service: Service) -> Release | None:

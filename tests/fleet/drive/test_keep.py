@@ -1,10 +1,14 @@
 """Between rollouts: replicas made anew are admitted, a changed Deployment becomes as declared."""
 
 import pytest
+from django.utils import timezone
 
+from fleet.actions import services
 from fleet.drive.keep import due_deployments, keep
-from fleet.models import Deployment, EngineProbe, ObservedPod, StartSample
+from fleet.models import Deployment, EngineProbe, ObservedPod, Rollout, StartSample
 from fleet.rules.phases import Phase
+from tenants.base.scope import fleet_scope
+from tenants.models import AuditEvent
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +77,28 @@ def test_it_leaves_a_service_with_an_open_rollout_to_that(stage, row):
     rollout = stage.propose(stage.release("b"))
     assert rollout.phase == Phase.VALIDATING
     assert due_deployments() == []
+
+
+def test_it_scales_to_the_number_that_was_changed_since_the_last_rollout(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout)
+    row = Deployment.objects.get(weight=100)
+    observe(stage, row)
+    assert due_deployments() == []
+    # The rollout ended in the fake cluster's time, which runs ahead of the clock.
+    Rollout.objects.update(ended_at=timezone.now())
+    service = stage.service
+    service.refresh_from_db()
+    stage.act(services.change, service.pk, None, replicas=6)
+    assert due_deployments() == [row.pk]
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 6
+    with fleet_scope():
+        assert AuditEvent.objects.filter(verb="service.scale").count() == 1
+    stage.act(services.change, service.pk, None, replicas=2)
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 2
 
 
 def test_it_waits_while_the_cluster_cannot_be_asked(stage, row):
