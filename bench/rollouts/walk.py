@@ -1,0 +1,128 @@
+"""One rollout of the benchmark: proposed, approved, shifted, aborted. Imported after set-up."""
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+import redis
+from django.conf import settings
+
+from bench.rollouts.waiting import wait
+from fleet.actions import clusters
+from fleet.actions.releases import create_release
+from fleet.actions.rollouts import abort_rollout, propose_rollout
+from fleet.models import Cluster, Rollout, Service
+from fleet.rules.phases import Phase
+from fleet.rules.plan import StepPlan
+from gateway.contract import keys
+from gateway.contract.routing import RoutingSnapshot
+from sandbox.cluster.kube import ApiStatusError
+from sandbox.engines.images import CATALOGUE
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope, scope_of
+from tenants.models import ChangeRequest, RoleBinding, User
+from tenants.queries.access import viewer_of_user
+from tenants.rules.access import Viewer
+
+PRODUCT = "NVIDIA-L40S"
+HELD = (StepPlan(50, 3600, 1_000_000),)  # waits for samples that never come
+
+
+@dataclass
+class Place:
+    sandbox: object
+    olga: Viewer
+    vic: Viewer
+    service: Service
+    number: int = 0
+
+
+def prepare(sandbox) -> Place:
+    """People, the cluster, a service with two replicas of a first release."""
+    olga, vic = make_person("olga", "operator"), make_person("vic", "approver")
+    text = sandbox.cluster.kubeconfig("console").read_text()
+    with fleet_scope():
+        examined = clusters.examine(olga, kubeconfig=text)
+        row = clusters.register(olga, examined, slug="local", region="local-1")
+    service = Service.objects.create(name="chat", cluster=row, replicas=2)
+    wait("nodes", lambda: Cluster.objects.get(pk=row.pk).nodes.filter(gpu_product=PRODUCT).exists())
+    place = Place(sandbox, olga, vic, service)
+    first = propose(place, "standin-0.32", ())
+    approve(place, first)
+    reach(first, {Phase.SUCCEEDED}, 120)
+    return place
+
+
+def make_person(name: str, role: str) -> Viewer:
+    user = User.objects.create_user(f"{name}@example.com", name=name)
+    with fleet_scope():
+        RoleBinding.objects.create(user=user, role=role)
+    return viewer_of_user(user)
+
+
+def once(place: Place) -> tuple[float, float]:
+    """Seconds from the approval to the first object, and from the abort to traffic at 100 %."""
+    rollout = propose(place, "standin-0.32.1", HELD)
+    reach(rollout, {Phase.AWAITING_APPROVAL})
+    name = next(m for m in rollout.manifests if m["kind"] == "Deployment")["metadata"]["name"]
+    began = time.monotonic()
+    approve(place, rollout)
+    wait("first object", lambda: exists(place, name))
+    approval = time.monotonic() - began
+    wait("half of the traffic", lambda: published(place, rollout.from_release_id) == 50, 120)
+    began = time.monotonic()
+    with scope_of(place.olga):
+        abort_rollout(place.olga, rollout.pk, why="benchmark")
+    wait("all traffic back", lambda: published(place, rollout.from_release_id) == 100)
+    back = time.monotonic() - began
+    reach(rollout, {Phase.ROLLED_BACK}, 120)
+    return approval, back
+
+
+def propose(place: Place, image: str, steps: tuple[StepPlan, ...]) -> Rollout:
+    place.number += 1
+    with scope_of(place.olga):
+        release = create_release(
+            place.olga,
+            place.service.pk,
+            model={"name": "org/model", "commit": f"{place.number:040x}"},
+            image=CATALOGUE[image].reference,
+            resources={"gpu_product": PRODUCT, "gpus": 1, "cpu": "100m", "memory": "256Mi"},
+            probes={"startup_seconds": 60, "pre_stop_seconds": 2, "drain_seconds": 4},
+        )
+        return propose_rollout(
+            place.olga, place.service.pk, release.pk, steps=steps, soak_seconds=0
+        )
+
+
+def approve(place: Place, rollout: Rollout) -> None:
+    change = ChangeRequest.objects.get(pk=rollout.change_id)
+    with scope_of(place.vic):
+        changes.decide(place.vic, change.pk, digest=change.digest, approve=True)
+
+
+def reach(rollout: Rollout, phases: set[Phase], seconds: float = 60) -> None:
+    def there() -> bool:
+        rollout.refresh_from_db()
+        return Phase(rollout.phase) in phases
+
+    wait(f"{rollout} {phases}", there, seconds)
+
+
+def exists(place: Place, name: str) -> bool:
+    try:
+        place.sandbox.kube().get(f"/apis/apps/v1/namespaces/models/deployments/{name}")
+    except ApiStatusError:
+        return False
+    return True
+
+
+def published(place: Place, release_id: int | None) -> int | None:
+    """Percent of the service's traffic on a release, as gateways read it."""
+    store = redis.Redis.from_url(settings.REDIS_URL)
+    version = store.get(keys.ROUTING_CURRENT)
+    content = store.get(keys.routing_doc(int(version))) if version else None
+    if not content:
+        return None
+    found = msgspec.json.decode(content, type=RoutingSnapshot).services.get(place.service.name)
+    return next((p.weight for p in found.pools if p.release_id == release_id), 0) if found else None
