@@ -55,7 +55,15 @@ def ensure(venv: Path, kind: str) -> None:
     say(f"Installing Python packages into {venv} ({kind}) ...")
     if not works(python):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", venv], check=True)
-    command = [uv(), "pip", "sync", "--quiet", "--require-hashes", "--python", python]
+    command: list[str | Path] = [
+        uv(),
+        "pip",
+        "sync",
+        "--quiet",
+        "--require-hashes",
+        "--python",
+        python,
+    ]
     subprocess.run([*command, REQUIREMENTS / f"{kind}.txt"], check=True)
     # The tree itself is importable from everywhere, without being a package.
     site = next((venv / "lib").glob("python3.*/site-packages"))
@@ -116,7 +124,14 @@ def uv() -> Path:
     if made.returncode:
         say("Python's module venv does not work here. On Debian: apt install python3-venv")
         raise subprocess.CalledProcessError(made.returncode, "venv")
-    install = [half / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+    install: list[str | Path] = [
+        half / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+    ]
     subprocess.run([*install, "-r", pinned], check=True)
     # The program stands alone, so the environment around it may be moved into place.
     if not folder.exists():
