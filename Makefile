@@ -75,7 +75,7 @@ fmt: dev  ## bring the source into form
 	$(BIN)/ruff format .
 
 schema: dev  ## write the OpenAPI schema of the REST API
-	$(BESIDE) manage.py spectacular --validate --file docs/openapi.yaml
+	$(BESIDE) manage.py spectacular --validate --fail-on-warn --file docs/api/openapi.yaml
 
 requirements: dev  ## compile requirements/*.txt from pyproject.toml
 	$(RUN) sandbox.quality.requirements --write

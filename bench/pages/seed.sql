@@ -215,9 +215,11 @@ SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, application_id, model, traffi
 FROM charge GROUP BY 1, 2, 3, 4, 5, 6, 7;
 
 TRUNCATE usage_hour_head;
-INSERT INTO usage_hour_head (hour, tenant_id, version, events, rolled_at, rated_version, rated_at, amount, currency)
-SELECT h.hour, h.tenant_id, 1, h.events, now(), 1, now(), coalesce(c.amount, 0), 'USD'
-FROM (SELECT hour, tenant_id, sum(requests) AS events FROM usage_hour GROUP BY 1, 2) h
+INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens, rolled_at,
+                             rated_version, rated_at, amount, currency)
+SELECT h.hour, h.tenant_id, 1, h.events, h.prompt, h.completion, now(), 1, now(), coalesce(c.amount, 0), 'USD'
+FROM (SELECT hour, tenant_id, sum(requests) AS events, sum(prompt_tokens) AS prompt,
+             sum(completion_tokens) AS completion FROM usage_hour GROUP BY 1, 2) h
 LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id);
 
 -- Cost: three GPUs a service all the time, half of it idle, and one product that nobody uses.

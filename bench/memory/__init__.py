@@ -1,0 +1,1 @@
+"""How much memory a running `make up` takes."""
