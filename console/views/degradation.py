@@ -1,6 +1,7 @@
 """Degradation: all tenants with those that hurt first, and one tenant over time with causes."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -107,7 +108,7 @@ def read_class(request: ViewerRequest) -> str:
 
 def charts(found: Degradation) -> dict[str, Chart]:
     """Only the large chart has room for the markers' names; the others show where they are."""
-    named = [Marker(m.at, m.short) for m in found.markers[-MARKED:]]
+    named = named_markers(found)
     common: dict[str, Any] = {
         "until": found.data_until,
         "markers": [Marker(m.at, "") for m in named],
@@ -126,6 +127,21 @@ def charts(found: Degradation) -> dict[str, Chart]:
         ),
     }  # fmt: skip
     return drawn | engine_charts(found, common)
+
+
+def named_markers(found: Degradation) -> list[Marker]:
+    """Names of changes close together would lie upon each other: one stands for all of them."""
+    apart = timedelta(seconds=found.step_seconds * len(found.moments) / (2 * MARKED))
+    groups: list[list[MarkerRow]] = []
+    for marker in found.markers:
+        if groups and marker.at - groups[-1][0].at < apart:
+            groups[-1].append(marker)
+        else:
+            groups.append([marker])
+    return [
+        Marker(g[0].at, g[0].short if len(g) == 1 else f"{g[0].short} +{len(g) - 1}")
+        for g in groups[-MARKED:]
+    ]
 
 
 def latency_chart(

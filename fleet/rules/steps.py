@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS, slot_of
 
-POINTS = 300
+POINTS = 150
 FINE_RANGE = timedelta(hours=1)
 FINE_AGE = timedelta(hours=6)  # fine slots are written for requests no older
 STEPS = (300, 900, 3600, 6 * 3600, 86_400)
