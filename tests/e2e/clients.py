@@ -57,12 +57,11 @@ class Tenant:
         return read(self.client.completions.create(prompt="once upon a time", **body))
 
     def _stream(self, body) -> Answer:
-        last = None
-        for last in self.client.chat.completions.create(
-            messages=MESSAGES, stream=True, stream_options={"include_usage": True}, **body
-        ):
-            pass
-        assert last and last.usage, "a stream ends with its usage"
+        options = {"include_usage": True}
+        *_, last = self.client.chat.completions.create(
+            messages=MESSAGES, stream=True, stream_options=options, **body
+        )
+        assert last.usage, "a stream ends with its usage"
         return read(last)
 
     def leave(self, after: int = 5) -> None:
