@@ -1,9 +1,8 @@
 """Releases: what is pinned, what changed between two, how they fared."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import QuerySet
 
@@ -153,11 +152,6 @@ def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
         visible=tuple(visible_to_clients(changes)),
         kv_domain_changes=changes_kv_domain(changes),
     )
-
-
-def content_of(release: Release) -> dict[str, Any]:
-    """The canonical content as JSON, for download."""
-    return asdict(spec_of(release))
 
 
 def release_rows(found: Sequence[Release]) -> tuple[ReleaseRow, ...]:

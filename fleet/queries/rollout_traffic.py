@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Sum
 
-from fleet.models import Deployment, LatencySlot, TrafficSlot
+from fleet.models import LatencySlot, TrafficSlot
 from fleet.queries.rollouts import rollouts
 from fleet.rules.gates import failures, judged
 from fleet.rules.histogram import Histogram
@@ -100,9 +100,3 @@ def point(at: datetime, new: Slot, old: Slot) -> Point:
         itl_new=n.itl.quantile(0.95),
         itl_old=o.itl.quantile(0.95),
     )
-
-
-def weights_of(service_id: int) -> dict[int, int]:
-    """Wanted percent of the service's traffic by release."""
-    rows = Deployment.objects.filter(service_id=service_id).values_list("release_id", "weight")
-    return dict(rows)

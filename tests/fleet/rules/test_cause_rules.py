@@ -1,0 +1,139 @@
+"""Faults by name from what the API server says; what may still heal is not called a fault."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fleet.rules.causes import Patience, diagnose, progress_of
+from fleet.rules.phases import Cause
+from fleet.rules.seen import Pod, Side, read_pod, read_side
+from fleet.rules.verify import PASSES, TOKENS, Answers, Expected, judge
+from tests.fleet.rules.walk import START
+
+PATIENCE = Patience(timedelta(seconds=30))
+POD = Pod(uid="u", name="chat-1", created_at=START, node="h100-1", address="10.0.0.1")
+LOOP = {"waiting": "CrashLoopBackOff", "restarts": 2, "exit_code": 1, "exit_reason": "Error"}
+NO_PLACE = "Unschedulable: 0/3 nodes are available"
+
+CASES = {
+    "loads": ({}, 10, None, ""),
+    "ended once": ({"restarts": 1, "exit_code": 1, "exit_reason": "Error"}, 10, None, ""),
+    "crash loop": (LOOP, 10, Cause.CRASH_LOOP, "ended 2 times, last with exit code 1"),
+    "its last words": (LOOP | {"exit_text": "a\nRuntimeError: no CUDA\n\n"}, 10,
+                       Cause.CRASH_LOOP, "RuntimeError: no CUDA"),
+    "ends too often": (LOOP | {"waiting": "", "restarts": 3}, 10, Cause.CRASH_LOOP, "3 times"),
+    "out of memory": (LOOP | {"exit_reason": "OOMKilled"}, 10, Cause.OUT_OF_MEMORY, "OOMKilled"),
+    "out of memory once": ({"exit_reason": "OOMKilled", "restarts": 1}, 10, None, ""),
+    "no such image": ({"waiting": "ErrImagePull", "waiting_text": "x: not found"}, 1,
+                      Cause.IMAGE_PULL, "cannot be pulled on h100-1"),
+    "a registry hiccups": ({"waiting": "ErrImagePull", "waiting_text": "503"}, 10, None, ""),
+    "a registry stays away": ({"waiting": "ImagePullBackOff", "waiting_text": "503"}, 61,
+                              Cause.IMAGE_PULL, "503"),
+    "a wrong name": ({"waiting": "InvalidImageName", "waiting_text": "bad name"}, 1,
+                     Cause.IMAGE_PULL, "bad name"),
+    "a wrong configuration": ({"waiting": "CreateContainerConfigError", "waiting_text": "root"}, 1,
+                              Cause.INVALID, "root"),
+    "waits for a place": ({"unschedulable": NO_PLACE}, 29, None, ""),
+    "finds no place": ({"unschedulable": NO_PLACE}, 31, Cause.UNSCHEDULABLE, "0/3 nodes"),
+    "gated": ({"unschedulable": "SchedulingGated: kueue"}, 31, Cause.UNSCHEDULABLE, "kueue"),
+    "goes away": (LOOP | {"terminating": True}, 10, None, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_names_the_cause(case):
+    changes, seconds, want_cause, want_words = CASES[case]
+    side = Side(exists=True, wanted=1, pods=(replace(POD, **changes),))
+    found = diagnose(side, "r2", START + timedelta(seconds=seconds), PATIENCE)
+    assert (found.cause if found else None) is want_cause
+    assert want_words in (found.why if found else "")
+
+
+def test_it_tells_a_full_quota_from_another_refusal():
+    full = Side(exists=True, refused="exceeded quota: gpus")
+    other = Side(exists=True, refused="no PriorityClass with name serving-stable was found")
+    assert diagnose(full, "r2", START, PATIENCE).cause is Cause.QUOTA
+    assert diagnose(other, "r2", START, PATIENCE).cause is Cause.INVALID
+
+
+def test_it_says_what_replicas_are_doing():
+    pods = (
+        replace(POD, unschedulable=NO_PLACE),
+        replace(POD, waiting="ContainerCreating"),
+        POD,
+        replace(POD, node=""),
+    )
+    told = progress_of(Side(pods=pods))
+    assert all(w in told for w in ("0/3", "ContainerCreating", "loads on h100-1", "for a node"))
+    assert progress_of(Side()) == "no pod yet"
+
+
+RAW = {
+    "metadata": {"uid": "u", "name": "n", "creationTimestamp": "2026-11-20T12:00:00Z",
+                 "labels": {"quartermaster.dev/release": "rel-1"}},
+    "spec": {"nodeName": "h100-1"},
+    "status": {
+        "phase": "Running", "podIP": "10.0.0.1",
+        "conditions": [{"type": "Ready", "status": "True"},
+                       {"type": "ContainersReady", "status": "True"},
+                       {"type": "quartermaster.dev/admitted", "status": "True"}],
+        "containerStatuses": [{"restartCount": 1, "imageID": "repo@sha256:d", "state": {},
+                               "lastState": {"terminated": {"reason": "Error", "exitCode": 3}}}],
+    },
+}  # fmt: skip
+
+
+def test_it_reads_a_pod_as_the_server_writes_it():
+    pod = read_pod(RAW)
+    assert pod.serves
+    assert (pod.restarts, pod.exit_code, pod.image_id) == (1, 3, "repo@sha256:d")
+    bare = read_pod({"metadata": RAW["metadata"], "spec": {}})
+    assert (bare.loaded, bare.address, bare.restarts) == (False, "", 0)
+
+
+def test_it_counts_a_failed_pod_as_gone():
+    assert read_pod(RAW | {"status": {"phase": "Failed"}}).terminating
+
+
+def test_it_keeps_releases_apart():
+    look = {"deployments": [], "replicasets": [], "pods": [RAW]}
+    assert read_side(look, "rel-1").serving == 1
+    assert read_side(look, "rel-2").gone
+
+
+EXPECTED = Expected("rel-1", "chat", 4096, "repo@sha256:d")
+GOOD = Answers(
+    models=("chat",), max_model_len=4096, version="0.32.0", fingerprints=("rel-1",) * PASSES,
+    tokens=(TOKENS,) * PASSES, reasons=("length",) * PASSES,
+)  # fmt: skip
+PROBES = {
+    "as it should": ({}, (True, False), "3 of 3 answers carry rel-1, vLLM 0.32.0"),
+    "another release": ({"fingerprints": ("rel-2",) * 3}, (False, True), "answers as rel-2"),
+    "no fingerprint": ({"fingerprints": ("",) * 3}, (False, True), "answers as nobody"),
+    "too few tokens": ({"tokens": (8, 1, 8)}, (False, True), "it gave 1"),
+    "an early end": ({"reasons": ("length", "stop", "length")}, (False, True), "ended with stop"),
+    "another model": ({"models": ("other",)}, (False, True), "serves other"),
+    "a shorter context": ({"max_model_len": 512}, (False, True), "4,096 are promised"),
+    "silence": (
+        {"fingerprints": (), "tokens": (), "reasons": (), "trouble": "no answer within 8 s"},
+        (False, False), "no answer"),
+    "one good answer, then silence": (
+        {"fingerprints": ("rel-1",), "tokens": (8,), "reasons": ("length",)},
+        (False, False), "1 of 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PROBES)
+def test_it_judges_what_a_replica_says(case):
+    changes, want, words = PROBES[case]
+    found = judge(POD, replace(GOOD, **changes), EXPECTED)
+    assert (found.ok, found.wrong) == want
+    assert words in found.text
+
+
+def test_it_notices_another_image():
+    found = judge(replace(POD, image_id="repo@sha256:e"), GOOD, EXPECTED)
+    assert found.wrong
+    # A digest of the image's configuration cannot be compared.
+    assert judge(replace(POD, image_id="sha256:e"), GOOD, EXPECTED).ok
