@@ -1,7 +1,16 @@
 from django.urls import URLPattern
 
 from console.routes import page
-from console.views import approvals, clusters, overview, plans, releases, rollouts, services
+from console.views import (
+    approvals,
+    cluster_credential,
+    clusters,
+    overview,
+    plans,
+    releases,
+    rollouts,
+    services,
+)
 
 urlpatterns: list[URLPattern] = [
     page("", overview.index, "overview"),
@@ -27,6 +36,7 @@ urlpatterns: list[URLPattern] = [
     page("new/cluster/", clusters.register, "cluster_register"),
     page("clusters/<slug:slug>/", clusters.show, "cluster"),
     page("clusters/<slug:slug>/change/", clusters.change, "cluster_change"),
+    page("clusters/<slug:slug>/credential/", cluster_credential.renew, "cluster_credential"),
     page("clusters/<slug:slug>/remove/", clusters.remove, "cluster_remove"),
     page("nodes/", clusters.nodes, "nodes"),
     page("approvals/", approvals.index, "approvals"),

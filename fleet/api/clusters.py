@@ -91,6 +91,12 @@ class ClusterIn(ClusterFields):
     in_cluster = serializers.BooleanField(required=False, default=False)
 
 
+class CredentialIn(Strict):
+    kubeconfig = TextField(required=False, default="", allow_blank=True, trim_whitespace=False)
+    in_cluster = serializers.BooleanField(required=False, default=False)
+    why = TextField(required=False, default="", allow_blank=True, max_length=2000)
+
+
 class ClusterChange(ClusterFields):
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
@@ -165,6 +171,22 @@ class ClusterView(ConsoleView):
         queries.get_cluster(self.viewer, cluster_id, timezone.now())
         actions.remove(self.viewer, cluster_id, self.expected_version())
         return self.answer()
+
+
+class CredentialView(ConsoleView):
+    """Opens the viewer's scope itself: the cluster is asked before anything is written."""
+
+    @operation("clusters_credential", takes=CredentialIn, gives=ClusterDetailOut, if_match=True)
+    def put(self, request: Request, cluster_id: int) -> Response:
+        """Replace the credential once the cluster has answered to the new one."""
+        with scope_of(self.viewer):
+            found = queries.get_cluster(self.viewer, cluster_id, timezone.now()).cluster
+        given, expected = self.given(CredentialIn), self.expected_version()
+        why = given.pop("why")
+        examined = actions.examine(self.viewer, namespace=found.namespace, **given)
+        with scope_of(self.viewer):
+            actions.change(self.viewer, cluster_id, expected, examined=examined, why=why)
+            return answered(self, cluster_id)
 
 
 class NodesView(ConsoleView):

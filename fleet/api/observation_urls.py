@@ -17,6 +17,7 @@ def own_scope(view: Callable[..., Any]) -> Callable[..., Any]:
 urlpatterns: list[URLPattern] = [
     path("clusters", own_scope(clusters.ClustersView.as_view())),
     path("clusters/<int:cluster_id>", clusters.ClusterView.as_view()),
+    path("clusters/<int:cluster_id>/credential", own_scope(clusters.CredentialView.as_view())),
     path("nodes", clusters.NodesView.as_view()),
     path("gateways", clusters.GatewaysView.as_view()),
     path("services", services.ServicesView.as_view()),

@@ -80,7 +80,7 @@ class MarkerRow:
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """One class on one service. Latencies in milliseconds."""
+    """One class on one service (empty: refused before one was known). Latencies in milliseconds."""
 
     service: str
     traffic_class: str
@@ -194,7 +194,7 @@ def get_degradation(
         parts=tuple(parts),
         markers=_markers(viewer, tenant_id, place, [k[0] for k in counted]),
         findings=_findings(viewer, tenant_id, place),
-        services=tuple(sorted({p.service for p in parts})),
+        services=tuple(sorted({p.service for p in parts if p.service})),
         classes=tuple(sorted({p.traffic_class for p in parts})),
         data_until=_until(outcomes, place.grid, now),
     )
@@ -287,7 +287,7 @@ def _parts(
 ) -> list[PartRow]:
     rows = [
         PartRow(
-            service=services[service_id].name if service_id in services else "no service",
+            service=services[service_id].name if service_id in services else "",
             traffic_class=traffic_class,
             outcomes=outcomes,
             ttft=timed.get(((service_id, traffic_class), "ttft"), NONE),

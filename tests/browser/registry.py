@@ -27,6 +27,7 @@ PAGES: dict[str, Address] = {
     "rollout_new": lambda s: f"/new/rollout/?release={s.spare.pk}",
     "clusters": lambda _: "/clusters/",
     "cluster": lambda s: f"/clusters/{s.cluster.slug}/",
+    "cluster_credential": lambda s: f"/clusters/{s.cluster.slug}/credential/",
     "cluster_register": lambda _: "/new/cluster/",
     "nodes": lambda _: "/nodes/",
     "tenants": lambda _: "/tenants/",

@@ -84,8 +84,12 @@ def call(person, method, address, body=None, **headers):
 def test_it_tries_every_address():
     tried = {a.replace("{cluster}", "<int:cluster_id>").replace("{service}", "<int:service_id>")
              for a in [*READS.values(), *(w[1] for w in WRITES.values())]}  # fmt: skip
-    tenants_own = {"findings", "tenants/<slug:slug>/degradation"}  # tried by name below
-    assert {str(p.pattern) for p in urlpatterns} == tried | tenants_own
+    by_name = {  # below
+        "findings",
+        "tenants/<slug:slug>/degradation",
+        "clusters/<int:cluster_id>/credential",
+    }
+    assert {str(p.pattern) for p in urlpatterns} == tried | by_name
 
 
 @pytest.mark.parametrize("address", READS.values(), ids=READS)
@@ -182,6 +186,32 @@ def test_it_lets_operators_register_only(vic, mallory, client):
     assert call(mallory, "post", "clusters", body).status_code == 404
     assert client.post(f"{V1}clusters", body).status_code == 401
     assert not Cluster.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_keeps_the_old_credential_while_the_new_one_does_not_work(olga, vic, mallory):
+    cluster = make_cluster()
+    at, body = f"clusters/{cluster.pk}/credential", {"kubeconfig": KUBECONFIG}
+    match = {"If-Match": cluster.etag}
+    assert call(olga, "put", at, body).status_code == 428
+    assert call(olga, "put", at, body, **match).status_code == 503
+    assert call(olga, "put", at, {"kubeconfig": "{"}, **match).status_code == 422
+    assert call(vic, "put", at, body, **match).status_code == 403
+    assert call(mallory, "put", at, body, **match).status_code == 404
+    kept = Cluster.objects.get()
+    assert (bytes(kept.credential), kept.version) == (bytes(cluster.credential), 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_shows_the_refusal_of_a_new_credential_on_the_page(olga, vic):
+    cluster = make_cluster()
+    address = f"/clusters/{cluster.slug}/credential/"
+    assert olga.client.get(address).status_code == 200
+    sent = {"kubeconfig": KUBECONFIG, "version": 1}
+    answer = olga.client.post(address, sent)
+    assert answer.status_code == 422
+    assert "The cluster&#x27;s API does not answer" in answer.content.decode()
+    assert vic.client.post(address, sent).status_code == 403
 
 
 @pytest.mark.django_db(transaction=True)
