@@ -72,6 +72,11 @@ def milliseconds(value: float | None) -> str:
     return MISSING if value is None else duration(value / 1000)
 
 
+def gpu(product: str) -> str:
+    """A GPU's name without its maker's: the table has little room and one maker."""
+    return product.removeprefix("NVIDIA-") or "GPU"
+
+
 def size(octets: float | None) -> str:
     if octets is None:
         return MISSING

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+from billing.queries.gpu_prices import HourlyPrice
 from console import figures
 from console.charts import Chart, Series, line_chart
 from console.words import word
@@ -210,7 +212,7 @@ def moment_of(event: EventRow) -> Moment:
     said = word("phase", event.phase)
     if event.actor:
         who = event.actor.split("@")[0]
-        return Moment(event.at, "", "user", "i-who", f"{who}, while {said.text.lower()}", event.why)
+        return Moment(event.at, "", "user", "i-who", who, event.why)
     css = {"warn": "i-warn", "bad": "i-bad"}.get(said.tone, "")
     return Moment(event.at, "", said.icon if css else "circle-check", css, said.text, event.why)
 
@@ -241,6 +243,29 @@ def ahead(detail: RolloutDetail) -> list[Moment]:
         rest = [Moment(None, "todo", "circle", "i-todo", f"100 %, then soak {soak}", "")]
     end = f"{detail.new.label} serves; the way back stays a rollout"
     return [*steps, *rest, Moment(None, "todo", "flag", "i-todo", "Succeeded", end)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of the GPUs on top of what ran before, from the first write on."""
+
+    so_far: Decimal
+    currency: str
+    gpus: int
+    product: str
+    length: timedelta
+    hourly: Decimal
+
+
+def cost_of(detail: RolloutDetail, price: HourlyPrice | None, now: datetime) -> Cost | None:
+    """None where nothing came on top, nothing was written, or nobody set a price."""
+    gpus, since = int(detail.plan.get("gpus_on_top") or 0), detail.rollout.started_at
+    if price is None or since is None or not gpus or detail.old is None:
+        return None
+    length = (detail.rollout.ended_at or now) - since
+    hours = Decimal(length / timedelta(hours=1))
+    so_far = gpus * hours * price.hourly
+    return Cost(so_far, price.currency, gpus, price.product, length, price.hourly)
 
 
 def way_back(detail: RolloutDetail) -> tuple[str, str]:

@@ -27,6 +27,7 @@ register.filter("ms", figures.milliseconds)
 register.filter("size", figures.size)
 register.filter("number", figures.number)
 register.filter("points", figures.points)
+register.filter("gpu", figures.gpu)
 
 
 @register.filter

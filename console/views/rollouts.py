@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from billing.queries.gpu_prices import HourlyPrice, gpu_price
 from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.manifests import shown
@@ -49,9 +50,10 @@ def index(request: ViewerRequest) -> HttpResponse:
 
 @require_GET
 def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
-    viewer: Viewer = request.viewer
+    viewer, now = request.viewer, timezone.now()
     detail = queries.get_rollout(viewer, rollout_id)
-    points = traffic_of(viewer, rollout_id, timezone.now()) if detail.rollout.started_at else ()
+    started = detail.rollout.started_at
+    points = traffic_of(viewer, rollout_id, now) if started else ()
     context = {
         "detail": detail,
         "rollout": detail.rollout,
@@ -61,6 +63,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "dots": page_parts.dots(detail),
         "moments": page_parts.moments(detail),
         "back": page_parts.way_back(detail),
+        "cost": page_parts.cost_of(detail, price_of(viewer, detail), now),
         "manifests": shown(detail.manifests),
         "last_point": next((p for p in reversed(points) if p.share is not None), None),
         **gate_context(detail, points),
@@ -70,6 +73,14 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         chart = page_parts.share_chart(points, detail.timeline, detail.new.label, until)
         context["share"] = chart
     return render(request, "rollouts/show.html", context)
+
+
+def price_of(viewer: Viewer, detail: RolloutDetail) -> HourlyPrice | None:
+    """Nothing for those who may not see money, or before anything ran."""
+    started = detail.rollout.started_at
+    if started is None or not viewer.may(Permission.VIEW_MONEY):
+        return None
+    return gpu_price(viewer, detail.numbers.get("product", ""), started)
 
 
 def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:

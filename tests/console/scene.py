@@ -5,7 +5,10 @@ Written as rows, because the pages are tested here and not the machine that make
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
+
+from django.contrib.auth.hashers import make_password
 
 from fleet.models import (
     Cluster,
@@ -53,6 +56,12 @@ CHECKS = [
 STEPS = [{"percent": percent, "hold_seconds": 60, "min_samples": 100} for percent in (5, 25, 50)]
 
 
+@cache
+def hashed() -> str:
+    """Argon2 is slow on purpose: once a run is enough."""
+    return make_password(PASSWORD)
+
+
 def make_scene(now: datetime, *, services: int = 4, tenants: int = 3) -> SimpleNamespace:
     with fleet_scope():
         scene = Scene(now).build(services, tenants)
@@ -97,7 +106,7 @@ class Scene:
         )  # fmt: skip
 
     def person(self, name: str, role: str, tenant: Tenant | None = None) -> User:
-        user = User.objects.create_user(f"{name}@example.test", PASSWORD, name=name)
+        user = User.objects.create(email=f"{name}@example.test", name=name, password=hashed())
         RoleBinding.objects.create(user=user, role=role, tenant=tenant)
         return user
 

@@ -1,0 +1,26 @@
+"""What an hour of a GPU costs us at one moment."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing.models import GpuPrice
+from tenants.rules.access import Permission, Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class HourlyPrice:
+    product: str
+    hourly: Decimal
+    currency: str
+    sheet: int  # its number
+
+
+def gpu_price(viewer: Viewer, product: str, at: datetime) -> HourlyPrice | None:
+    """None: nobody gave the product a price for that time."""
+    viewer.require(Permission.VIEW_MONEY)
+    rows = GpuPrice.objects.filter(product=product, sheet__effective__contains=at)
+    found = rows.select_related("sheet").first()
+    if found is None:
+        return None
+    return HourlyPrice(product, found.hourly, found.sheet.currency, found.sheet.number)
