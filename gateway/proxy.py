@@ -135,13 +135,18 @@ class Proxy:
         while data := await response.content.readany():
             exchange.has_bytes = True
             passed = reader.feed(data, now())
+            if reader.is_done:
+                # Clients hang up at [DONE]: the record is older than that byte.
+                _end_stream(exchange, observed)
+                exchange.report()
             if passed and not client.is_started:
                 await client.start(200, [*STREAM_HEADERS, *answer_headers(exchange)])
             await client.write(passed)
-        if not reader.is_done and not observed.error:
-            raise errors.upstream_failed("The engine's stream ended before its end.")
-        _end_stream(exchange, observed)
-        exchange.report()
+        if not reader.is_done:
+            if not observed.error:
+                raise errors.upstream_failed("The engine's stream ended before its end.")
+            _end_stream(exchange, observed)
+            exchange.report()
         await client.finish()
 
 
