@@ -1,6 +1,7 @@
 -- A large fleet around the scene that is there: 300 tenants, 60 services, :events usage rows in 60
 -- days, with the hours, charges, costs and statistics that they make. Run as the superuser of a
--- throw-away database, without triggers: the pages under test read it as the application.
+-- throw-away database, without triggers: the pages under test read it as the application. Rows lie in
+-- the order of time, as they do where they came hour by hour.
 SET synchronous_commit = off;
 SET session_replication_role = replica;
 SET work_mem = '256MB';
@@ -160,7 +161,7 @@ FROM (SELECT date_trunc('hour', at) AS hour, tenant_id, application_id, model, s
       FROM event GROUP BY 1, 2, 3, 4, 5, 6, 7
       UNION ALL SELECT hour, tenant_id, application_id, model, service_id, traffic_class, outcome, requests,
              prompt_tokens, cached_tokens, completion_tokens, gpu_ms FROM before) both_of_them
-GROUP BY 1, 2, 3, 4, 5, 6, 7;
+GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1;
 DROP TABLE before;
 ANALYZE usage_hour;
 
@@ -174,7 +175,7 @@ FROM (SELECT date_bin('300 s', at, '2000-01-01T00:00:00Z') AS slot, tenant_id, s
              traffic_class, outcome, reason, 1 AS requests, prompt, prompt / 4 AS cached, completion FROM event
       UNION ALL SELECT slot, tenant_id, service_id, release_id, traffic_class, outcome, reason, requests,
              prompt_tokens, cached_tokens, completion_tokens FROM before) both_of_them
-GROUP BY 2, 3, 4, 5, 6, 7, 8;
+GROUP BY 2, 3, 4, 5, 6, 7, 8 ORDER BY 2;
 DROP TABLE before;
 
 CREATE UNLOGGED TABLE before AS SELECT * FROM latency_slot WHERE seconds = 300;
@@ -187,7 +188,7 @@ FROM (SELECT date_bin('300 s', at, '2000-01-01T00:00:00Z') AS slot, tenant_id, s
       WHERE at > now() - interval '31 days' AND gpu_ms > 0
       UNION ALL SELECT slot, tenant_id, service_id, release_id, traffic_class, metric, bucket, samples
       FROM before) both_of_them
-GROUP BY 2, 3, 4, 5, 6, 7, 8;
+GROUP BY 2, 3, 4, 5, 6, 7, 8 ORDER BY 2;
 DROP TABLE before;
 DROP TABLE event;
 
@@ -206,13 +207,14 @@ FROM (SELECT hour, tenant_id, application_id, model, traffic_class, sum(prompt_t
       FROM usage_hour WHERE outcome = 'served' GROUP BY 1, 2, 3, 4, 5) h
 CROSS JOIN LATERAL (VALUES ('prompt', h.p - h.c), ('cached', h.c), ('completion', h.o)) m (meter, quantity)
 JOIN price p ON p.model = h.model AND p.meter = m.meter
-    AND p.book_version_id = (SELECT min(id) FROM price_book_version WHERE published_at IS NOT NULL);
+    AND p.book_version_id = (SELECT min(id) FROM price_book_version WHERE published_at IS NOT NULL)
+ORDER BY h.hour;
 
 TRUNCATE charge_day;
 INSERT INTO charge_day (day, tenant_id, application_id, model, traffic_class, meter, currency, quantity, amount)
 SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, application_id, model, traffic_class, meter, currency,
        sum(quantity), sum(amount)
-FROM charge GROUP BY 1, 2, 3, 4, 5, 6, 7;
+FROM charge GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1;
 
 TRUNCATE usage_hour_head;
 INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens, rolled_at,
@@ -220,7 +222,8 @@ INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, co
 SELECT h.hour, h.tenant_id, 1, h.events, h.prompt, h.completion, now(), 1, now(), coalesce(c.amount, 0), 'USD'
 FROM (SELECT hour, tenant_id, sum(requests) AS events, sum(prompt_tokens) AS prompt,
              sum(completion_tokens) AS completion FROM usage_hour GROUP BY 1, 2) h
-LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id);
+LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id)
+ORDER BY 1;
 
 -- Cost: three GPUs a service all the time, half of it idle, and one product that nobody uses.
 INSERT INTO gpu_price (sheet_id, product, hourly)
@@ -262,7 +265,7 @@ INSERT INTO cost_day (day, kind, tenant_id, application_id, model, product, stat
 SELECT (p.hour AT TIME ZONE 'UTC')::date, a.kind, a.tenant_id, a.application_id, a.model, p.product, p.state,
        r.currency, sum(a.weight), sum(a.amount)
 FROM allocation_run r JOIN cost_pool p ON p.run_id = r.id JOIN allocation a ON a.pool_id = p.id
-WHERE r.is_current GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
+WHERE r.is_current GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1;
 
 INSERT INTO audit_event (at, actor, via, verb, target_kind, target_id, target_name, tenant_id, why, request_id)
 SELECT now() - i * interval '40 s', 'olga@example.test', 'session', 'quota.set', 'quota', i::text, 'quota',

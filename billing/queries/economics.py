@@ -23,8 +23,8 @@ ZERO = Decimal(0)
 WHOLE_DAY = 24
 MS_PER_HOUR = 3_600_000
 COSTS = """
-SELECT day, kind, tenant_id, model, product, state, currency, sum(weight), sum(amount)
-FROM cost_day WHERE day >= %s AND day < %s GROUP BY 1, 2, 3, 4, 5, 6, 7
+SELECT kind, tenant_id, model, sum(amount)
+FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
 """
 REVENUE = """
 SELECT tenant_id, model, sum(amount) FROM (
@@ -146,13 +146,9 @@ Costs = dict[tuple[str, int | None, str], Decimal]  # kind, tenant, model
 
 
 def read_costs(first: date, last: date, currency: str) -> Costs:
-    found: Costs = defaultdict(Decimal)
     with connection.cursor() as cursor:
-        cursor.execute(COSTS, [first, last])
-        for _, kind, tenant_id, model, _, _, of, _, amount in cursor.fetchall():
-            if of == currency:
-                found[kind, tenant_id, model] += amount
-    return found
+        cursor.execute(COSTS, [first, last, currency])
+        return {(kind, tenant, model): amount for kind, tenant, model, amount in cursor.fetchall()}
 
 
 def read_revenue(hours: Sequence[datetime], currency: str) -> dict[tuple[int, str], Decimal]:
