@@ -17,6 +17,7 @@ class Answer:
     fingerprint: str
     prompt_tokens: int
     completion_tokens: int
+    request_id: str
 
 
 class Tenant:
@@ -37,6 +38,8 @@ class Tenant:
             answer = {"stream": self._stream, "whole": self._whole, "text": self._text}[kind](
                 {"model": self.model, "max_tokens": tokens} | more
             )
+        except openai.AuthenticationError:
+            raise  # nobody's request: it has no tenant, and no row
         except openai.APIStatusError as error:
             self.count("rejected" if error.status_code < 500 else "failed")
             raise
@@ -51,18 +54,20 @@ class Tenant:
             self.sent[outcome] += 1
 
     def _whole(self, body) -> Answer:
-        return read(self.client.chat.completions.create(messages=MESSAGES, **body))
+        raw = self.client.chat.completions.with_raw_response
+        return read(raw.create(messages=MESSAGES, **body))
 
     def _text(self, body) -> Answer:
-        return read(self.client.completions.create(prompt="once upon a time", **body))
+        raw = self.client.completions.with_raw_response
+        return read(raw.create(prompt="once upon a time", **body))
 
     def _stream(self, body) -> Answer:
         options = {"include_usage": True}
-        *_, last = self.client.chat.completions.create(
-            messages=MESSAGES, stream=True, stream_options=options, **body
-        )
+        raw = self.client.chat.completions.with_raw_response
+        answer = raw.create(messages=MESSAGES, stream=True, stream_options=options, **body)
+        *_, last = answer.parse()
         assert last.usage, "a stream ends with its usage"
-        return read(last)
+        return told(last, answer.request_id)
 
     def leave(self, after: int = 5) -> None:
         """Begin a long stream and hang up."""
@@ -117,5 +122,10 @@ class Steady:
         return {answer.fingerprint for _, answer in self.answers[-last:]}
 
 
-def read(said) -> Answer:
-    return Answer(said.system_fingerprint, said.usage.prompt_tokens, said.usage.completion_tokens)
+def read(answer) -> Answer:
+    return told(answer.parse(), answer.request_id)
+
+
+def told(said, request_id: str) -> Answer:
+    usage = said.usage
+    return Answer(said.system_fingerprint, usage.prompt_tokens, usage.completion_tokens, request_id)

@@ -16,11 +16,12 @@ import openai
 import pytest
 
 from sandbox.engines import vllm_env
-from tests.e2e.walk import LENGTH, PRICES, Walk, person_is_refused
+from tests.e2e.walk import PRICES, Walk, person_is_refused
 from tests.fixtures.stack import Stacks, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900, func_only=True)]
-BILLED = ("served", "rerouted", "degraded", "cancelled")
+ANSWERED = ("served", "rerouted", "degraded")
+BILLED = (*ANSWERED, "cancelled")
 MILLION = Decimal(1_000_000)
 
 
@@ -38,16 +39,8 @@ def walk(request: pytest.FixtureRequest, stacks: Stacks):
 
 def test_it_gives_a_tenant_access(walk: Walk):
     olga = walk.operator
-    cluster = olga.get("clusters")[0]
-    service = {"name": walk.model, "cluster_id": cluster["id"], "replicas": walk.replicas}
-    more = {"max_model_len": LENGTH, "default_max_tokens": 64}
-    walk.service_id = olga.post("services", service | more, 201)["service"]["id"]
-    tenant = {"slug": walk.tenant, "name": "Hooli", "why": "signed today"}
-    olga.post("tenants", tenant, 201)
-    for slug in ("desk", "narrow"):
-        application = {"slug": slug, "name": slug.title(), "cost_centre": f"HO-{slug}"}
-        olga.post(f"tenants/{walk.tenant}/applications", application, 201)
-    olga.call("PUT", f"tenants/{walk.tenant}/models/{walk.model}", {"why": "signed today"})
+    walk.open_service()
+    walk.open_tenant("desk", "narrow")
     limits = {
         "requests_per_minute": 60_000,
         "tokens_per_minute": 6_000_000,
@@ -301,7 +294,9 @@ def test_it_keeps_who_did_what(walk: Walk):
 def test_it_has_one_row_for_each_request_by_outcome(walk: Walk):
     rows = walk.settled_usage()
     assert len({row["request_id"] for row in rows}) == len(rows)
-    assert Counter(row["outcome"] for row in rows) == walk.sent
+    # Whom another replica answered, or a second attempt, was answered all the same.
+    told = Counter("served" if row["outcome"] in ANSWERED else row["outcome"] for row in rows)
+    assert told == walk.sent
 
 
 def test_it_counted_the_tokens_that_the_engines_counted(walk: Walk):

@@ -51,6 +51,23 @@ class Walk:
     def replicas(self) -> int:
         return 1 if self.is_real else 2  # a real engine takes 2.4 GB
 
+    def open_service(self) -> None:
+        cluster = self.operator.get("clusters")[0]
+        service = {"name": self.model, "cluster_id": cluster["id"], "replicas": self.replicas}
+        more = {"max_model_len": LENGTH, "default_max_tokens": 64}
+        made = self.operator.post("services", service | more, 201)
+        self.service_id = made["service"]["id"]
+
+    def open_tenant(self, *applications: str) -> None:
+        """A tenant with applications, which may call the service."""
+        tenant = {"slug": self.tenant, "name": "Hooli", "why": "signed today"}
+        self.operator.post("tenants", tenant, 201)
+        for slug in applications:
+            application = {"slug": slug, "name": slug.title(), "cost_centre": f"HO-{slug}"}
+            self.operator.post(f"tenants/{self.tenant}/applications", application, 201)
+        path = f"tenants/{self.tenant}/models/{self.model}"
+        self.operator.call("PUT", path, {"why": "signed today"})
+
     def new_key(self, name: str, application: str = "desk", **wish) -> Tenant:
         """Make a key and hand it to a program; wait until the gateway knows it."""
         path = f"tenants/{self.tenant}/applications/{application}/keys"
@@ -129,7 +146,7 @@ class Walk:
         return [] if self.is_real else [{"percent": 50, "hold_seconds": 5, "min_samples": 20}]
 
     def slow_down(self, fingerprint: str, ttft_ms: int) -> None:
-        """Make the replicas of a release slower, so that noise of a busy machine decides no gate."""
+        """Make the replicas of a release slower, so that no noise of the machine decides a gate."""
         if self.is_real:
             return
         selector = f"quartermaster.dev/release={fingerprint}"
