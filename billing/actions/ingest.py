@@ -31,6 +31,7 @@ from billing.rules.events import (
 )
 from fleet.actions import traffic
 from fleet.rules.traffic import TrafficSample
+from tenants.actions.keys import mark_used
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError, Forbidden
 from tenants.queries.directory import application_refs, tenant_refs
@@ -164,7 +165,16 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     stored = [a for a in accepted if a.event_id in fresh]
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
+    mark_used(_last_uses(stored))
     return Receipt(len(stored), len(judged) - len(stored) - len(bad), tuple(bad))
+
+
+def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:
+    last: dict[int, datetime] = {}
+    for a in stored:
+        key = a.event.credential_id
+        last[key] = max(last.get(key, a.ended), a.ended)
+    return last
 
 
 def _known_owners(accepted: list[Accepted]) -> tuple[list[Accepted], list[Refused]]:

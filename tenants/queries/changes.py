@@ -28,18 +28,3 @@ def get_change(viewer: Viewer, change_id: int) -> ChangeRequest:
 
 def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
-
-
-def count_waiting(viewer: Viewer) -> int:
-    """How many wait, for the badge in the navigation: 0 for those who may not see them."""
-    if not viewer.may(Permission.VIEW_FLEET):
-        return 0
-    return ChangeRequest.objects.filter(state=WAITING).count()
-
-
-def waiting_for(viewer: Viewer) -> QuerySet[ChangeRequest]:
-    """What this viewer may decide: not what they asked for themselves."""
-    rows = list_changes(viewer, state=WAITING)
-    if not viewer.may(Permission.APPROVE):
-        return rows.none()
-    return rows.exclude(requester_id=viewer.user_id)

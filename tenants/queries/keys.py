@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from tenants.errors import NotFound
@@ -64,10 +64,6 @@ def state_of(key: ApiKey, now: datetime) -> str:
     if key.expires_at and key.expires_at < now + SOON:
         return "expiring"
     return "live"
-
-
-def unused_first(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    return rows.order_by(F("last_used_at").asc(nulls_first=True), "id")
 
 
 def search(rows: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from gateway.contract import policy as contract
 from gateway.contract.outcomes import TrafficClass
-from tenants.models import ApiKey, ModelGrant, PublishedPrice, Quota, Snapshot, Tenant
+from tenants.models import ApiKey, ModelGrant, PublishedPrice, Quota, Tenant
 from tenants.rules.quotas import micros, month_of
 
 # An expired key is told for a while, so that its owner reads "expired" and not "unknown".
@@ -39,11 +39,6 @@ def build_policy(now: datetime) -> contract.PolicySnapshot:
         limits=tuple(_limit(q, now, zones[q.tenant_id]) for q in quotas),
         prices={p.model: _price(p) for p in PublishedPrice.objects.order_by("model")},
     )
-
-
-def current_policy() -> Snapshot | None:
-    """The newest kept version, which gateways should report as applied."""
-    return Snapshot.objects.filter(kind="policy").order_by("-version").defer("document").first()
 
 
 def _granted() -> dict[int, list[str]]:

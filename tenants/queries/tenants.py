@@ -98,11 +98,6 @@ def granted_models(viewer: Viewer, tenant: Tenant) -> list[str]:
     return list(list_grants(viewer, tenant).values_list("model", flat=True))
 
 
-def tenants_of_model(viewer: Viewer, model: str) -> QuerySet[Tenant]:
-    """Who may call a served model: those who are touched when it changes."""
-    return visible_tenants(viewer).filter(grants__model=model).order_by("slug")
-
-
 def known_models(viewer: Viewer) -> list[str]:
     """Every model name that some visible tenant was granted."""
     require_some_view(viewer)
