@@ -92,6 +92,15 @@ FROM {DAYS} JOIN charge c ON c.tenant_id = m.tenant_id
     AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
 GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(quantity) <> 0
 """
+FORGET_TOTALS = f"""
+DELETE FROM charge_total d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+"""
+SUM_TOTALS = f"""
+INSERT INTO charge_total (day, tenant_id, model, currency, amount)
+SELECT m.day, m.tenant_id, model, currency, sum(amount)
+FROM {DAYS} JOIN charge_day d ON d.tenant_id = m.tenant_id AND d.day = m.day
+GROUP BY 1, 2, 3, 4
+"""
 
 Pair = tuple[datetime, int]
 
@@ -216,8 +225,8 @@ def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
 def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
     days = sorted({(r.key.hour.date(), r.key.tenant_id) for r in rows})
     parameters = [[day for day, _ in days], [tenant for _, tenant in days]]
-    cursor.execute(FORGET_DAYS, parameters)
-    cursor.execute(SUM_DAYS, parameters)
+    for statement in (FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS):
+        cursor.execute(statement, parameters)
 
 
 def _finish(

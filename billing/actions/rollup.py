@@ -49,6 +49,19 @@ ON CONFLICT (hour, tenant_id) DO UPDATE SET version = usage_hour_head.version + 
     events = EXCLUDED.events, prompt_tokens = EXCLUDED.prompt_tokens,
     completion_tokens = EXCLUDED.completion_tokens, rolled_at = EXCLUDED.rolled_at
 """
+FORGET_DAYS = """
+DELETE FROM usage_day USING unnest(%s::date[], %s::bigint[]) AS m (day, tenant_id)
+WHERE usage_day.day = m.day AND usage_day.tenant_id = m.tenant_id
+"""
+SUM_DAYS = """
+INSERT INTO usage_day (day, tenant_id, events, prompt_tokens, completion_tokens)
+SELECT m.day, m.tenant_id, sum(events), sum(prompt_tokens), sum(completion_tokens)
+FROM unnest(%s::date[], %s::bigint[]) AS m (day, tenant_id)
+JOIN usage_hour_head h ON h.tenant_id = m.tenant_id
+    AND h.hour >= m.day::timestamp AT TIME ZONE 'UTC'
+    AND h.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
+GROUP BY 1, 2
+"""
 CLEAR = "DELETE FROM usage_hour_mark WHERE id = ANY(%s)"
 
 
@@ -67,5 +80,8 @@ def roll_up(now: datetime) -> int:
         cursor.execute(FORGET, [hours, tenants])
         cursor.execute(SUM, [hours, tenants])
         cursor.execute(HEAD, [now, hours, tenants])
+        days = sorted({(hour.date(), tenant_id) for hour, tenant_id in pairs})
+        for statement in (FORGET_DAYS, SUM_DAYS):
+            cursor.execute(statement, [[d for d, _ in days], [t for _, t in days]])
         cursor.execute(CLEAR, [[mark for mark, _, _ in marks]])
         return len(pairs)

@@ -1,4 +1,4 @@
-from billing.models.charges import Charge, ChargeDay, RatingRun, UnpricedUsage
+from billing.models.charges import Charge, ChargeDay, ChargeTotal, RatingRun, UnpricedUsage
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -12,6 +12,7 @@ from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.usage import (
     HourHead,
     HourMark,
+    UsageDay,
     UsageEvent,
     UsageHour,
     UsageQuarantine,
@@ -23,6 +24,7 @@ __all__ = [
     "AllocationRun",
     "Charge",
     "ChargeDay",
+    "ChargeTotal",
     "CostDay",
     "CostPool",
     "ExportArtifact",
@@ -37,6 +39,7 @@ __all__ = [
     "PriceBookVersion",
     "RatingRun",
     "UnpricedUsage",
+    "UsageDay",
     "UsageEvent",
     "UsageHour",
     "UsageQuarantine",

@@ -94,6 +94,28 @@ class ChargeDay(models.Model):
         return f"{self.day} {self.tenant_id} {self.amount}"
 
 
+class ChargeTotal(models.Model):
+    """Sums of `ChargeDay` by tenant and model, replaced with it: what pages of the fleet read."""
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    currency = models.CharField(max_length=3)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+
+    class Meta:
+        db_table = "charge_total"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "day", "model", "currency"], name="charge_total_key"
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="charge_total_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id} {self.amount}"
+
+
 class UnpricedUsage(models.Model):
     """Billable usage that no price covers: visible, never taken for zero."""
 

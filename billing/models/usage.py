@@ -180,6 +180,24 @@ class UsageHour(models.Model):
         return f"{self.hour:%Y-%m-%dT%H} {self.tenant_id} {self.model}"
 
 
+class UsageDay(models.Model):
+    """Sums of a tenant's UTC day, replaced by the roll-up: what pages of the fleet read."""
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    events = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_day"
+        constraints = [models.UniqueConstraint(fields=["tenant_id", "day"], name="usage_day_key")]
+        indexes = [models.Index(fields=["day"], name="usage_day_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id}"
+
+
 class HourHead(models.Model):
     """State of one hour of one tenant: how often it was rolled up, and which version was rated.
 

@@ -100,6 +100,44 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
+COARSE = ("day", "tenant_id", "model", "currency")
+AMOUNTS = """
+SELECT {group} sum(amount) FROM (
+    SELECT day, tenant_id, model, currency, amount FROM charge_total
+        WHERE day >= %(first)s AND day < %(last)s {where}
+    UNION ALL
+    SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, {model}, currency, amount FROM {source}
+        WHERE (hour >= %(start)s AND hour < %(first_at)s
+            OR hour >= %(last_at)s AND hour < %(end)s) {where}
+) AS lines {by}
+"""
+
+
+def sum_amounts(wanted: ChargeFilter, by: Sequence[str] = ()) -> dict[tuple[Any, ...], Decimal]:
+    """Amounts alone, by any of `COARSE`: some hundred times fewer rows to read than `sum_charges`.
+
+    The same sums: totals are made of the day's charges, and an hour's head holds the sum of its
+    charges, written in one transaction with them.
+    """
+    if wanted.application_id or wanted.traffic_class or wanted.meter:
+        return {line.key: line.amount for line in sum_charges(wanted, by)}
+    unknown = set(by) - {*COARSE}
+    if unknown:
+        raise ValueError(f"cannot group by {unknown}")
+    by_model = bool(wanted.model) or "model" in by
+    where, given = wanted.conditions()
+    sql = AMOUNTS.format(
+        group="".join(f"{name}, " for name in by),
+        model="model" if by_model else "''",
+        source="charge" if by_model else "usage_hour_head",
+        where=where,
+        by=f"GROUP BY {', '.join(by)} ORDER BY {', '.join(by)}" if by else "",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, given | edges(wanted.start, wanted.end))
+        return {tuple(row[:-1]): row[-1] or Decimal(0) for row in cursor.fetchall()}
+
+
 BY_LOCAL_DAY = """
 SELECT (hour AT TIME ZONE %(zone)s)::date, sum(amount) FROM charge
 WHERE hour >= %(start)s AND hour < %(end)s {where} GROUP BY 1 ORDER BY 1
@@ -109,7 +147,7 @@ WHERE hour >= %(start)s AND hour < %(end)s {where} GROUP BY 1 ORDER BY 1
 def sum_days(wanted: ChargeFilter, time_zone: str = "UTC") -> dict[date, Decimal]:
     """Amounts by the zone's calendar day; quiet days are absent."""
     if time_zone == "UTC":
-        return {line.key[0]: line.amount for line in sum_charges(wanted, by=("day",))}
+        return {key[0]: amount for key, amount in sum_amounts(wanted, by=("day",)).items()}
     where, given = wanted.conditions()
     given |= {"zone": time_zone, "start": wanted.start, "end": wanted.end}
     with connection.cursor() as cursor:

@@ -83,6 +83,16 @@ CHECKS = (
         "SELECT sum(amount) FROM charge_day",
     ),
     (
+        "money: day sums = totals (of all time)",
+        "SELECT sum(amount) FROM charge_day",
+        "SELECT sum(amount) FROM charge_total",
+    ),
+    (
+        "requests: hours = days (of all time)",
+        "SELECT sum(events) FROM usage_hour_head",
+        "SELECT sum(events) FROM usage_day",
+    ),
+    (
         "cost: pools = tenants + idle + overhead",
         "SELECT sum(p.cost) FROM cost_pool p JOIN allocation_run r ON r.id = p.run_id"
         " WHERE r.is_current",

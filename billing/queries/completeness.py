@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 
-from billing.models import HourHead, HourMark, UnpricedUsage, UsageHour, UsageQuarantine
+from billing.models import (
+    HourHead,
+    HourMark,
+    UnpricedUsage,
+    UsageDay,
+    UsageHour,
+    UsageQuarantine,
+)
+from billing.queries.charged import edges
 from billing.queries.hours import unrated_hours
 from fleet.queries.engines import token_counters
 from tenants.rules.access import Permission, Viewer
+
+SUMS = {
+    "events": Sum("events"),
+    "prompt": Sum("prompt_tokens"),
+    "completion": Sum("completion_tokens"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +50,21 @@ def completeness(
 ) -> Completeness:
     viewer.require(Permission.VIEW_MONEY, tenant_id)
     narrow = {} if tenant_id is None else {"tenant_id": tenant_id}
-    heads = HourHead.objects.filter(hour__gte=start, hour__lt=end, **narrow)
+    cut = edges(start, end)
+    days = UsageDay.objects.filter(day__gte=cut["first"], day__lt=cut["last"], **narrow)
+    heads = HourHead.objects.filter(
+        Q(hour__gte=cut["start"], hour__lt=cut["first_at"])
+        | Q(hour__gte=cut["last_at"], hour__lt=cut["end"]),
+        **narrow,
+    )
     unpriced = UnpricedUsage.objects.filter(hour__gte=start, hour__lt=end, **narrow)
     bad = UsageQuarantine.objects.filter(**narrow).values_list("reason")
-    sums = heads.aggregate(
-        events=Sum("events"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens")
-    )
+    whole, rest = days.aggregate(**SUMS), heads.aggregate(**SUMS)
+    sums = {name: (whole[name] or 0) + (rest[name] or 0) for name in SUMS}
     waiting = unrated_hours(start, end, None if tenant_id is None else [tenant_id])
     unpriced_rows = unpriced.aggregate(n=Count("id"))["n"]
     return Completeness(
-        events=sums["events"] or 0,
+        events=sums["events"],
         quarantined=dict(bad.annotate(n=Count("id")).order_by("reason")),
         hours_to_roll_up=HourMark.objects.filter(**narrow).count(),
         hours_to_rate=len(waiting),
@@ -54,8 +73,8 @@ def completeness(
         unpriced_models=tuple(
             unpriced.values_list("model", flat=True).distinct().order_by("model")
         ),
-        prompt_tokens=sums["prompt"] or 0,
-        completion_tokens=sums["completion"] or 0,
+        prompt_tokens=sums["prompt"],
+        completion_tokens=sums["completion"],
     )
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import QuerySet, Sum
 
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet
-from billing.queries.charged import ChargeFilter, sum_charges
+from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.visibility import visible_tenants
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
@@ -28,7 +28,7 @@ FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
 """
 REVENUE = """
 SELECT tenant_id, model, sum(amount) FROM (
-    SELECT tenant_id, model, amount FROM charge_day WHERE day = ANY(%s) AND currency = %s
+    SELECT tenant_id, model, amount FROM charge_total WHERE day = ANY(%s) AND currency = %s
     UNION ALL
     SELECT tenant_id, model, amount FROM charge WHERE hour = ANY(%s) AND currency = %s
 ) AS lines GROUP BY 1, 2
@@ -120,7 +120,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     for (kind, _, _), amount in costs.items():
         kinds[kind] += amount
     charged = sum(revenue.values(), ZERO)
-    every = [s.amount for s in sum_charges(wanted, by=("currency",)) if s.key[0] == currency]
+    every = sum_amounts(wanted, by=("currency",)).get((currency,), ZERO)
     return Economics(
         start=begin,
         end=stop,
@@ -130,7 +130,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         idle=kinds["idle"],
         overhead=kinds["overhead"],
         charged=charged,
-        charged_elsewhere=sum(every, ZERO) - charged,
+        charged_elsewhere=every - charged,
         hours_attributed=len(hours),
         hours=max(0, int((min(stop, now) - begin) / timedelta(hours=1))),
         tenants=margins(costs, revenue, wanted, tenant_refs()),

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Max, Min, QuerySet, Sum
 
 from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
-from billing.queries.charged import ChargeFilter, sum_charges, sum_days
+from billing.queries.charged import ChargeFilter, sum_amounts, sum_charges, sum_days
 from billing.queries.visibility import narrowed, require_money, visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast, forecast
@@ -157,7 +157,7 @@ def budgets() -> dict[int, Decimal]:
 
 
 def total(wanted: ChargeFilter) -> Decimal:
-    return sum_charges(wanted)[0].amount
+    return sum_amounts(wanted)[()]
 
 
 def charged_days(
@@ -238,7 +238,7 @@ def month_amounts(viewer: Viewer, *, now: datetime) -> dict[int, Decimal]:
 def span_amounts(viewer: Viewer, start: datetime, end: datetime) -> dict[int, Decimal]:
     """Charges by tenant, of those that the viewer may see."""
     wanted = narrowed(viewer, ChargeFilter(start, end))
-    return {s.key[0]: s.amount for s in sum_charges(wanted, by=("tenant_id",))}
+    return {key[0]: amount for key, amount in sum_amounts(wanted, by=("tenant_id",)).items()}
 
 
 def first_hour(viewer: Viewer, tenant_id: int | None = None) -> datetime | None:

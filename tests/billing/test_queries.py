@@ -14,7 +14,7 @@ from billing.actions.allocation import allocate_due
 from billing.actions.ingest import ingest
 from billing.actions.prices import set_gpu_prices
 from billing.actions.rollup import roll_up
-from billing.queries.charged import ChargeFilter, edges, sum_charges, sum_days
+from billing.queries.charged import ChargeFilter, edges, sum_amounts, sum_charges, sum_days
 from billing.queries.completeness import completeness
 from billing.queries.economics import economics, list_allocations
 from billing.queries.money import list_charges, parts, tenant_month
@@ -211,6 +211,31 @@ def test_it_cuts_a_range_into_whole_days_and_edges_without_gap(hours, length):
         assert not (by_day and by_edge)
         covered.append(by_day or by_edge)
         assert covered[-1] == (start <= at < end), (at, cut)
+
+
+@pytest.mark.parametrize("by", [(), ("day",), ("tenant_id",), ("model",), ("day", "model")])
+@pytest.mark.parametrize("cut", [(0, 0), (5, 7), (24, 0), (3, 24 * 29)])
+@pytest.mark.parametrize("change", [{}, {"model": "chat"}, {"meter": "cached"}])
+def test_it_reads_the_same_sums_from_totals(month, by, cut, change):
+    wanted = replace(
+        MONTH,
+        start=MONTH.start + timedelta(hours=cut[0]),
+        end=MONTH.end - timedelta(hours=cut[1]),
+        **change,
+    )
+    with fleet_scope():
+        fine = {s.key: s.amount for s in sum_charges(wanted, by)}
+        coarse = sum_amounts(wanted, by)
+    assert {k: v for k, v in coarse.items() if v} == {k: v for k, v in fine.items() if v}
+
+
+def test_it_counts_a_range_the_same_by_days_and_by_hours(fiona, month):
+    with scope_of(fiona):
+        whole = completeness(fiona, MONTH.start, MONTH.end)
+        cut = MONTH.start + timedelta(days=15, hours=5)
+        parts_of = [completeness(fiona, MONTH.start, cut), completeness(fiona, cut, MONTH.end)]
+    assert whole.events == sum(p.events for p in parts_of) == 82
+    assert whole.prompt_tokens == sum(p.prompt_tokens for p in parts_of) == 8_200
 
 
 def test_it_refuses_to_group_by_what_is_no_field():
