@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from fleet.clients.errors import ClientError, Temporary
 from fleet.clients.workloads import Owned
 from fleet.drive.act import act
-from fleet.drive.look import View, load, look
+from fleet.drive.look import View, approval_of, load, look
 from fleet.drive.outside import REAL, Outside
 from fleet.drive.record import record
 from fleet.models import Rollout
@@ -70,12 +70,12 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
 
 
 def sooner(view: View) -> timedelta | None:
-    """A wish that came during the pass found the row taken: look again at once."""
+    """A wish or an approval that came during the pass found the row taken: look again at once."""
     r = view.rollout
-    newer = Rollout.objects.filter(pk=r.pk, phase__in=OPEN).exclude(
-        wish=r.wish, wish_by=r.wish_by, wish_why=r.wish_why, skip_by=r.skip_by
-    )
-    return SHORTLY if newer.update(look_again=Now()) else None
+    rows = Rollout.objects.filter(pk=r.pk, phase__in=OPEN)
+    if approval_of(r) == view.state.approval:
+        rows = rows.exclude(wish=r.wish, wish_by=r.wish_by, wish_why=r.wish_why, skip_by=r.skip_by)
+    return SHORTLY if rows.update(look_again=Now()) else None
 
 
 def still_ours(rollout_id: int, claim: uuid.UUID) -> bool:

@@ -9,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from fleet.actions import rollouts as actions
+from fleet.drive import rollout as driving
 from fleet.drive.rollout import drive, due_rollouts
 from fleet.models import Deployment, GateResult, Rollout, RolloutEvent, StartSample
 from fleet.rules.phases import Cause, Phase
@@ -242,6 +243,25 @@ def test_it_gives_traffic_back_in_the_pass_that_sees_the_abort(stage):
     stage.run(rollout)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OPERATOR)
     assert "complaints" in rollout.why
+
+
+@pytest.mark.parametrize("news", ["approval", "abort"])
+def test_it_looks_again_at_once_when_somebody_decided_during_the_pass(stage, monkeypatch, news):
+    rollout = stage.propose(stage.release("b"))
+    stage.run(rollout, until={Phase.AWAITING_APPROVAL})
+    real = driving.decide
+
+    def slow(*seen):
+        if news == "approval":
+            stage.approve(rollout)
+        else:
+            stage.act(actions.abort_rollout, rollout.pk)
+        return real(*seen)
+
+    monkeypatch.setattr(driving, "decide", slow)
+    again = drive(rollout.pk, stage.outside)
+    assert again == driving.SHORTLY
+    assert due_rollouts() == [rollout.pk]
 
 
 def test_it_refuses_a_second_open_rollout(stage):
