@@ -1,5 +1,5 @@
 """One installation for all walks."""
 
-from tests.fixtures.stack import stack, stacks
+from tests.fixtures.stack import stacks
 
-__all__ = ["stack", "stacks"]
+__all__ = ["stacks"]
