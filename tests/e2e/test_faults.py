@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 import httpx
+import psycopg
 import pytest
 
 from tests.e2e.walk import Walk
@@ -92,11 +93,9 @@ def test_it_goes_on_with_a_rollout_when_the_worker_is_killed(walk: Walk):
 
 
 def test_it_observes_again_when_the_observer_is_killed(walk: Walk):
-    before = walk.operator.get("clusters")[0]["observed_at"]
     kill(walk.stack, "manage.py observe")
     killed = walk.operator.get("clusters")[0]["observed_at"]
     until("an observation", lambda: walk.operator.get("clusters")[0]["observed_at"] > killed, 60)
-    assert before
 
 
 def test_it_serves_again_when_valkey_is_killed(walk: Walk):
@@ -120,7 +119,7 @@ def test_it_serves_again_when_postgres_is_killed(walk: Walk):
 def started(walk: Walk):
     try:
         return walk.stack.sql("SELECT pg_postmaster_start_time()")[0][0]
-    except OSError:
+    except psycopg.Error:
         return None
 
 
@@ -146,11 +145,12 @@ def answers_again(walk: Walk) -> None:
 
 def test_it_leaves_no_orphan_when_the_supervisor_is_killed(walk: Walk):
     """And another start goes on with the data."""
+    answers_again(walk)
     rows = len(settled(walk))
     os.kill(walk.stack.ready["pid"], signal.SIGKILL)
     until("the end of all", lambda: not walk.stack.processes(), 40, every=0.5)
     walk.stack.start()
     walk.stack.wait_ready(240)
-    walk.operator, walk.finance = walk.stack.person("operator"), walk.finance
+    walk.operator = walk.stack.person("operator")
     answers_again(walk)
     until("the rows", lambda: len(walk.usage()) > rows, 60, every=1.0)
