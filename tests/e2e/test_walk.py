@@ -301,15 +301,18 @@ def test_it_has_one_row_for_each_request_by_outcome(walk: Walk):
 
 def test_it_counted_the_tokens_that_the_engines_counted(walk: Walk):
     rows = [row for row in walk.settled_usage() if row["model"] == walk.model]
-    probes = walk.probes()
-    engines = walk.counters.tokens()
-    again = walk.probes()
-    assert probes == again, "a probe came between: look again"
-    assert sum(r["prompt_tokens"] for r in rows) + probes[0] == engines[0]
-    billed = sum(r["completion_tokens"] for r in rows) + probes[1]
+    prompt = sum(row["prompt_tokens"] for row in rows)
+    completion = sum(row["completion_tokens"] for row in rows)
     # For each who hung up the engine may have made a few more before it heard of it.
-    left = sum(r["outcome"] == "cancelled" for r in rows)
-    assert billed <= engines[1] <= billed + 20 * left
+    left = 20 * sum(row["outcome"] == "cancelled" for row in rows)
+    for _ in range(10):  # a probe on its way is in the engine's counters first
+        probes, engines = walk.probes(), walk.counters.tokens()
+        more = engines[1] - completion - probes[1]
+        if engines[0] == prompt + probes[0] and 0 <= more <= left:
+            break
+        time.sleep(2)
+    assert engines[0] == prompt + probes[0]
+    assert 0 <= more <= left
 
 
 def test_it_charges_quantity_times_price(walk: Walk):
