@@ -29,19 +29,17 @@ VIEWS = {"": "All", "open": "Open", "rolled_back": "Rolled back", "succeeded": "
 def index(request: ViewerRequest) -> HttpResponse:
     """Filters: `show` (open or a phase), `service` (a name)."""
     show, service = request.GET.get("show", ""), request.GET.get("service", "")
-    rows = queries.list_rollouts(request.viewer, only_open=show == "open")
-    services = sorted({r.service for r in rows})
-    shown_rows = [
-        r
-        for r in rows
-        if (show in ("", "open") or r.phase == show) and (not service or r.service == service)
-    ]
+    found = queries.search_rollouts(request.viewer, show=show, service=service)
+    page = Paginator(found, 50).get_page(request.GET.get("page"))
+    narrowed = bool(show or service)
+    everything = queries.search_rollouts(request.viewer) if narrowed else found
     context = {
-        "page": Paginator(shown_rows, 50).get_page(request.GET.get("page")),
-        "all": len(rows),
+        "page": page,
+        "rows": queries.rows_of(page.object_list),
+        "all": everything.count() if narrowed else page.paginator.count,
         "show": show,
         "service": service,
-        "services": services,
+        "services": queries.moved_services(request.viewer),
         "views": VIEWS.items(),
         "may_propose": request.viewer.may(Permission.PROPOSE),
     }

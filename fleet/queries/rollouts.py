@@ -1,6 +1,6 @@
 """Rollouts as pages and the API show them: the plan, the steps, each gate, the timeline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -175,9 +175,27 @@ def list_rollouts(
     rows = rollouts(viewer).defer("manifests")
     if service_id is not None:
         rows = rows.filter(service_id=service_id)
-    if only_open:
-        rows = rows.exclude(phase__in=[p.value for p in FINAL])
-    return tuple(rollout_row(r) for r in rows)
+    return rows_of(rows.exclude(phase__in=FINAL) if only_open else rows)
+
+
+def search_rollouts(viewer: Viewer, *, show: str = "", service: str = "") -> QuerySet[Rollout]:
+    """For lists that are cut into pages before they become rows. `show`: "open" or a phase."""
+    rows = rollouts(viewer).defer("manifests", "plan")
+    if service:
+        rows = rows.filter(service__name=service)
+    if show == "open":
+        return rows.exclude(phase__in=FINAL)
+    return rows.filter(phase=show) if show else rows
+
+
+def rows_of(found: Iterable[Rollout]) -> tuple[RolloutRow, ...]:
+    return tuple(rollout_row(r) for r in found)
+
+
+def moved_services(viewer: Viewer) -> tuple[str, ...]:
+    """Names of the services that ever had a rollout."""
+    rows = rollouts(viewer).order_by("service__name")
+    return tuple(rows.values_list("service__name", flat=True).distinct())
 
 
 def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
