@@ -12,6 +12,7 @@ import structlog
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from fleet.actions.routing import publish_routing
 from fleet.clients.errors import ClientError, Temporary
 from fleet.clients.workloads import Owned
 from fleet.drive.act import act
@@ -24,6 +25,7 @@ from fleet.rules.moves import stay
 from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase
 from fleet.rules.rollout import decide
 from fleet.rules.state import Decision
+from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 SHORTLY = timedelta(milliseconds=1)
@@ -59,6 +61,7 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
         log.info("claim lost, the pass is dropped", rollout=rollout_id)
         return None
     try:
+        tell_gateways(decision)
         act(view, decision, now)
     except ClientError as error:
         decision = hindered(view, decision, error, now)
@@ -67,6 +70,21 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
         return None
     log.info("rollout", rollout=rollout_id, phase=decision.phase, step=decision.step)
     return sooner(view) or decision.look_again
+
+
+def tell_gateways(decision: Decision) -> None:
+    """Before replicas change, gateways must know the traffic of the passes before.
+
+    The bell for it may have died with its worker. A way back does not wait for a lost Redis.
+    """
+    if decision.want is None:
+        return
+    try:
+        publish_routing()
+    except Unavailable as error:
+        if decision.phase not in GOING_BACK:
+            raise Temporary(f"Gateways cannot be told. {error.message}") from error
+        log.warning("goes back without telling gateways", error=error.message)
 
 
 def sooner(view: View) -> timedelta | None:
