@@ -70,6 +70,7 @@ def database(url: str) -> dict[str, object]:
         "HOST": query.pop("host", parts.hostname or ""),
         "PORT": query.pop("port", str(parts.port or "")),
         "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,  # after a restart of PostgreSQL the pool holds dead ones
         "ATOMIC_REQUESTS": False,  # console.access opens the viewer's scope around each view
         "OPTIONS": query
         | {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}, "application_name": "qm"},
