@@ -59,9 +59,12 @@ check-requirements: dev
 check-audit: dev
 	$(RUN) sandbox.quality.audit
 
+# Three processes: a browser's event loop and its committed rows end with it.
 test: dev  ## every test; installs or builds what they need
 	@$(RUN) sandbox.quality.chromium
-	$(RUN) pytest --durations=15
+	$(RUN) pytest -m "not browser and not e2e" --durations=15
+	$(RUN) pytest -m "browser and not e2e"
+	$(RUN) pytest -m e2e --durations=15
 
 e2e: dev  ## only the walks through the whole product
 	@$(RUN) sandbox.quality.chromium
