@@ -16,7 +16,11 @@ from fleet.models import Deployment, Rollout, RolloutEvent
 from fleet.rules.phases import FINAL, Phase
 from tests.cluster.rollout_stage import make_real_stage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(900, func_only=True),  # the cluster's start is not counted
+]
 ALWAYS = ("claimed", "looked", "acted", "recorded")  # every pass comes by
 SELDOM = ("applied", "admitted")  # only passes that do something
 

@@ -12,7 +12,12 @@ from sandbox.engines.images import UNKNOWN_REFERENCE
 from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage
 from tests.fixtures.kubernetes import apply, deployment
 
-pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+# Eight bad releases one after another take minutes; the cluster's start is not counted.
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(900, func_only=True),
+]
 
 
 @pytest.fixture
