@@ -1,9 +1,9 @@
 """Ask a real vLLM and a stand-in the same things and compare the shape of the answers.
 
 Both need: --served-model-name tiny --max-model-len 2048 --max-num-seqs 4
---enable-prompt-tokens-details and a custom fingerprint. Compared are status, headers, the keys and
-types of every JSON object (each kind of event of a stream), error texts without numbers, and the names,
-labels and label values of the metrics. Not compared: texts, token counts, times.
+--enable-prompt-tokens-details and a custom fingerprint. Compared are status, headers, the keys
+and types of every JSON object (each kind of event of a stream), error texts without numbers, and
+the names, labels and label values of the metrics. Not compared: texts, token counts, times.
 """
 
 import http.client
