@@ -69,7 +69,7 @@ def money_lines(viewer: Viewer, now: datetime) -> tuple[list[Line], Completeness
     month = month_of(now, "UTC")
     state = completeness(viewer, month.starts_at, month.ends_at)
     limits = budgets()
-    spent = month_amounts(viewer, now=now, tenant_ids=limits) if limits else {}
+    spent = month_amounts(viewer, now=now) if limits else {}
     near = [pk for pk, limit in limits.items() if spent.get(pk, 0) >= BUDGET_NEAR * limit]
     names = tenant_refs(near) if near else {}
     return [*budget_lines(limits, spent, names), *incomplete_lines(state)], state

@@ -52,6 +52,7 @@ def prepared(sockets, options) -> dict[str, str]:
     """The addresses of all pages, over a full database. After django.setup."""
     from django.utils import timezone
 
+    import console.asgi  # noqa: F401  # what the web process does at its start
     from tests.browser.registry import PAGES
     from tests.console.scene import make_scene
 

@@ -5,6 +5,7 @@ How pages use them, with examples: docs/developers/pages.md.
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,6 +42,7 @@ def money(amount: Decimal | None, currency: str = "USD") -> SafeString | str:
 
 
 @register.simple_tag
+@lru_cache(maxsize=1024)  # a long list shows the same few a thousand times
 def icon(name: str, css: str = "") -> SafeString:
     return format_html(
         '<svg class="{}" aria-hidden="true"><use href="{}#{}"/></svg>',
@@ -78,6 +80,7 @@ def tone(tone: str, name: str, text: str) -> SafeString:
     return _word(Word(tone, name, text), "st", "")
 
 
+@lru_cache(maxsize=1024)
 def _word(shown: Word, css: str, text: str) -> SafeString:
     return format_html(
         '<span class="{} {}-{}">{}{}</span>',

@@ -27,9 +27,9 @@ def index(request: ViewerRequest) -> HttpResponse:
     found = queries.search_releases(request.viewer, service=chosen, fate=fate)
     page = Paginator(found, 50).get_page(request.GET.get("page"))
     fits = page.paginator.count > 0
-    page.object_list = queries.release_rows(list(page.object_list))
     context = {
         "page": page,
+        "rows": queries.release_rows(list(page.object_list)),
         "all": fits or queries.search_releases(request.viewer, service=chosen).exists(),
         "names": sorted(names.values()),
         "wanted": wanted,
