@@ -1,8 +1,15 @@
 """The door of the web process."""
 
+import gc
 import os
 
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 application = get_asgi_application()
+# Load the views now, not in somebody's first request. Then take all that is loaded out of garbage
+# collection: it stays as long as the process, and walking it took 0.1 s of somebody's page.
+get_resolver().url_patterns  # noqa: B018  # reading it loads them
+gc.collect()
+gc.freeze()

@@ -33,10 +33,13 @@ class Figures:
         return self.answered / self.requests if self.requests else None
 
 
-def figures_by_tenant(viewer: Viewer, now: datetime) -> dict[int, Figures]:
-    """Of all tenants that the viewer's scope shows, in few questions whatever their number."""
-    hurt = {row.tenant_id: row for row in list_degradation(viewer, now - DAY, now, now=now)}
-    money = amounts(viewer, now)
+def figures_by_tenant(
+    viewer: Viewer, now: datetime, tenant_ids: tuple[int, ...] | None = None
+) -> dict[int, Figures]:
+    """Of the given tenants, or of all that the scope shows: in few questions, however many."""
+    rows = list_degradation(viewer, now - DAY, now, now=now, tenant_ids=tenant_ids)
+    hurt = {row.tenant_id: row for row in rows}
+    money = amounts(viewer, now, tenant_ids)
     found = {}
     for pk in hurt.keys() | money.keys():
         row = hurt.get(pk)
@@ -50,7 +53,9 @@ def figures_by_tenant(viewer: Viewer, now: datetime) -> dict[int, Figures]:
     return found
 
 
-def amounts(viewer: Viewer, now: datetime) -> Mapping[int, Decimal]:
+def amounts(
+    viewer: Viewer, now: datetime, tenant_ids: tuple[int, ...] | None
+) -> Mapping[int, Decimal]:
     if not viewer.may_somewhere(Permission.VIEW_MONEY):
         return {}
-    return month_amounts(viewer, now=now)
+    return month_amounts(viewer, now=now, tenant_ids=tenant_ids)

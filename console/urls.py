@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from console.views.account import ask_operator
+from console.views.account import SessionsView, ask_operator
 from console.views.health import livez, readyz
 
 urlpatterns = [
@@ -15,7 +15,7 @@ urlpatterns = [
     path("account/email/", ask_operator, name="account_email"),
     path("account/", include("allauth.account.urls")),
     path("account/2fa/", include("allauth.mfa.urls")),
-    path("account/sessions/", include("allauth.usersessions.urls")),
+    path("account/sessions/", SessionsView.as_view(), name="usersessions_list"),
     path("api/v1/", include("tenants.urls")),
     path("api/v1/", include("fleet.urls")),
     path("api/v1/", include("billing.urls")),

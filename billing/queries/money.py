@@ -1,6 +1,6 @@
 """What a tenant pays: month to date, forecast, parts of it, and the rows behind each figure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -229,15 +229,23 @@ def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
     return RatingRun.objects.order_by("-id")
 
 
-def month_amounts(viewer: Viewer, *, now: datetime) -> dict[int, Decimal]:
-    """This month's charges of every tenant that the viewer may see (UTC month): for lists."""
+def month_amounts(
+    viewer: Viewer, *, now: datetime, tenant_ids: Collection[int] | None = None
+) -> dict[int, Decimal]:
+    """This month's charges by tenant (UTC month): for lists, or for the given rows of one."""
     month = month_of(now, "UTC")
-    return span_amounts(viewer, month.starts_at, month.ends_at)
+    return span_amounts(viewer, month.starts_at, month.ends_at, tenant_ids=tenant_ids)
 
 
-def span_amounts(viewer: Viewer, start: datetime, end: datetime) -> dict[int, Decimal]:
-    """Charges by tenant, of those that the viewer may see."""
+def span_amounts(
+    viewer: Viewer, start: datetime, end: datetime, *, tenant_ids: Collection[int] | None = None
+) -> dict[int, Decimal]:
+    """Charges by tenant, of those that the viewer may see; `tenant_ids` asks for fewer."""
     wanted = narrowed(viewer, ChargeFilter(start, end))
+    if tenant_ids is not None:
+        seen = wanted.tenant_ids
+        asked = tuple(pk for pk in tenant_ids if seen is None or pk in seen)
+        wanted = replace(wanted, tenant_ids=asked)
     return {key[0]: amount for key, amount in sum_amounts(wanted, by=("tenant_id",)).items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 
 from billing.rules.prices import PriceLine
+from console.forms.selects import LongSelect
 
 FORMATS = (("csv", "CSV, our own columns"), ("focus-1.4", "FOCUS 1.4"), ("focus-1.2", "FOCUS 1.2"))
 COLUMNS = "service, meter, price, class"
@@ -62,7 +63,7 @@ class ExportForm(forms.Form):
     """Days are whole UTC days; the last one is part of the file."""
 
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
-    tenant = forms.ChoiceField(label="Of", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
 
@@ -81,7 +82,7 @@ class ExportForm(forms.Form):
 class ScheduleForm(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
-    tenant = forms.ChoiceField(label="Of", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     local_time = forms.TimeField(
         label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
     )

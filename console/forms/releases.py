@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from console.forms.selects import LongSelect
 from fleet.queries.releases import ReleaseDetail
 from fleet.rules.release import Probes, Resources
 
@@ -15,7 +16,7 @@ LINES = {"rows": 5, "spellcheck": "false", "autocomplete": "off"}
 
 
 class ReleaseForm(forms.Form):
-    service_id = forms.TypedChoiceField(label="Service", coerce=int)
+    service_id = forms.TypedChoiceField(label="Service", coerce=int, widget=LongSelect)
     note = forms.CharField(
         label="Note", max_length=300, required=False, help_text="Why this release exists."
     )

@@ -1,14 +1,21 @@
 """One's own account: access tokens, and what one did."""
 
 from datetime import timedelta
+from hmac import compare_digest
+from typing import Any
 
+from allauth.usersessions.models import UserSession
+from allauth.usersessions.views import ListUserSessionsView
 from django.contrib import messages
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.generic.edit import FormView
 
 from console.access import ViewerRequest
 from console.forms import explain
@@ -67,6 +74,34 @@ def revoke_token(request: ViewerRequest, token: str) -> HttpResponse:
     if revoked.user_id != request.viewer.user_id:
         return redirect("person", user_id=revoked.user_id)
     return redirect("tokens")
+
+
+class SessionsView(ListUserSessionsView):  # type: ignore[misc]  # the library has no types
+    """One's own sessions: the library's own list asks the database twice for each of them."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        found = open_sessions(self.request.user)
+        page = Paginator(found, 50).get_page(self.request.GET.get("page"))
+        frame: dict[str, Any] = FormView.get_context_data(self, **kwargs)
+        return frame | {"page": page, "session_count": len(found)}
+
+
+def open_sessions(user: Any) -> list[UserSession]:
+    """Oldest first. Those that ran out, or began before the password changed, are forgotten."""
+    rows = list(UserSession.objects.filter(user=user).order_by("created_at", "pk"))
+    living = Session.objects.filter(
+        session_key__in=[row.session_key for row in rows], expire_date__gt=timezone.now()
+    )
+    proof = user.get_session_auth_hash()
+    good = {
+        session.session_key
+        for session in living
+        if compare_digest(session.get_decoded().get(HASH_SESSION_KEY, ""), proof)
+    }
+    dead = [row.pk for row in rows if row.session_key not in good]
+    if dead:
+        UserSession.objects.filter(pk__in=dead).delete()
+    return [row for row in rows if row.session_key in good]
 
 
 @require_POST

@@ -1,5 +1,6 @@
 """Economics: what the fleet's GPUs cost, who caused it, and what tenants pay for it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
 from billing.queries import requests as usage_queries
-from billing.queries.economics import Economics
+from billing.queries.economics import Economics, Margin
 from console.access import ViewerRequest
 from console.charts import Chart, Series, rank_chart
 from console.downloads import download, wants_file
@@ -42,12 +43,14 @@ def index(request: ViewerRequest) -> HttpResponse:
             for m in found.tenants
         )  # fmt: skip
         return download(request, "economics", COLUMNS, rows)
+    page = Paginator(found.tenants, 50).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "found": found,
         "range": span,
         "currency": found.currency or "USD",
-        "tenants": [(m, charges_query(m.wanted)) for m in found.tenants],
-        "chart": bill_chart(found) if found.hours_attributed else None,
+        "page": page,
+        "tenants": [(m, charges_query(m.wanted)) for m in page],
+        "chart": bill_chart(list(page), found.currency) if found.hours_attributed else None,
         "sums": sums(found),
     }
     return render(request, "economics/index.html", context)
@@ -62,13 +65,13 @@ def sums(found: Economics) -> list[tuple[str, str, Any, str]]:
     ]
 
 
-def bill_chart(found: Economics) -> Chart:
-    names = [m.name for m in found.tenants]
+def bill_chart(tenants: Sequence[Margin], currency: str) -> Chart:
+    names = [m.name for m in tenants]
     series = [
-        Series("charged", [m.charged for m in found.tenants], colour="c1"),
-        Series("caused", [-m.cost for m in found.tenants], colour="c2"),
+        Series("charged", [m.charged for m in tenants], colour="c1"),
+        Series("caused", [-m.cost for m in tenants], colour="c2"),
     ]
-    return rank_chart("margin", "Charged and caused", names, series, unit=found.currency)
+    return rank_chart("margin", "Charged and caused", names, series, unit=currency)
 
 
 @require_GET

@@ -123,7 +123,7 @@ def show(request: ViewerRequest, user_id: int) -> HttpResponse:
         "once": new_ticket(),
         "may_manage": may and person.pk != viewer.user_id,
         "is_self": person.pk == viewer.user_id,
-        "events": audit.list_events(viewer, audit.AuditFilter(actor=person.email))[:20],
+        "events": audit.events_by(viewer, person.pk)[:20],
         "about": audit.events_of(viewer, "user", person.pk)[:20],
     }
     return render(request, "people/show.html", context)

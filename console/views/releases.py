@@ -23,12 +23,14 @@ def index(request: ViewerRequest) -> HttpResponse:
     """Filters: `service` (a name), `fate`."""
     names = service_names(request.viewer)
     wanted, fate = request.GET.get("service", ""), request.GET.get("fate", "")
-    ids = [pk for pk, name in names.items() if name == wanted]
-    rows = queries.list_releases(request.viewer, service_id=ids[0] if ids else None)
-    shown = [r for r in rows if not fate or r.fate == fate]
+    chosen = wanted if wanted in names.values() else ""
+    found = queries.search_releases(request.viewer, service=chosen, fate=fate)
+    page = Paginator(found, 50).get_page(request.GET.get("page"))
+    fits = page.paginator.count > 0
     context = {
-        "page": Paginator(shown, 50).get_page(request.GET.get("page")),
-        "all": len(rows),
+        "page": page,
+        "rows": queries.release_rows(list(page.object_list)),
+        "all": fits or queries.search_releases(request.viewer, service=chosen).exists(),
         "names": sorted(names.values()),
         "wanted": wanted,
         "fate": fate,

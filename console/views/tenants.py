@@ -40,11 +40,12 @@ def index(request: ViewerRequest) -> HttpResponse:
     viewer = request.viewer
     wanted = {name: request.GET.get(name, "").strip() for name in FILTERS}
     rows = sorted_rows(queries.list_tenants(viewer, queries.TenantFilter(**wanted)), request)
-    figures = figures_by_tenant(viewer, timezone.now())
     if wants_file(request):
+        figures = figures_by_tenant(viewer, timezone.now())
         lines = (line(t, figures.get(t.pk, NOTHING)) for t in rows)
         return download(request, "tenants", COLUMNS, lines)
     page = Paginator(rows, 50).get_page(request.GET.get("page"))
+    figures = figures_by_tenant(viewer, timezone.now(), tuple(t.pk for t in page))
     context = {
         "page": page,
         "found": [{"t": t, "f": figures.get(t.pk, NOTHING)} for t in page],
@@ -171,7 +172,7 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "live_keys": live,
         "expiring": expiring,
         "events": audit.events_of_tenant(viewer, tenant)[:8],
-        "figures": figures_by_tenant(viewer, timezone.now()).get(tenant.pk, NOTHING),
+        "figures": figures_by_tenant(viewer, timezone.now(), (tenant.pk,)).get(tenant.pk, NOTHING),
         "money": viewer.may(Permission.VIEW_MONEY, tenant.pk),
     }
     return render(request, "tenants/show.html", context)

@@ -201,12 +201,20 @@ def get_degradation(
 
 
 def list_degradation(
-    viewer: Viewer, start: datetime, end: datetime, *, now: datetime
+    viewer: Viewer,
+    start: datetime,
+    end: datetime,
+    *,
+    now: datetime,
+    tenant_ids: tuple[int, ...] | None = None,
 ) -> tuple[TenantRow, ...]:
-    """All tenants with traffic or findings, those with the most hurt requests first."""
-    counted = slots.outcomes_by_tenant(Place(grid(start, end, now)))
+    """Tenants with traffic or findings, those with the most hurt requests first. None: all."""
+    counted = slots.outcomes_by_tenant(Place(grid(start, end, now), tenant_ids=tenant_ids))
+    open_ones = Finding.objects.filter(ended_at=None).select_related("service")
+    if tenant_ids is not None:
+        open_ones = open_ones.filter(tenant_id__in=tenant_ids)
     found: dict[int, list[FindingRow]] = {}
-    for row in Finding.objects.filter(ended_at=None).select_related("service"):
+    for row in open_ones:
         found.setdefault(row.tenant_id, []).append(finding_row(row, fleet=viewer.is_fleet))
     names = tenant_refs(counted.keys() | found.keys())
     rows = [

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Q, Sum
 
-from fleet.models import Finding, Rollout, TrafficSlot
+from fleet.models import Finding, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, list_nodes
-from fleet.queries.rollouts import RolloutRow, list_rollouts, rollout_row
+from fleet.queries.rollouts import RolloutRow, list_rollouts, rolled_back_rows
 from fleet.queries.services import Health, ServiceRow, list_services
 from fleet.rules.drift import Sync
 from fleet.rules.phases import FINAL, Phase
@@ -98,7 +98,7 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     attention = [
         *findings,
         *troubled_services(services),
-        *troubled_rollouts(rollouts, now),
+        *troubled_rollouts(rollouts, rolled_back_rows(viewer, now - ROLLED_BACK_FOR)),
         *troubled_clusters(clusters, services),
         *troubled_nodes(list_nodes(viewer)),
         *waiting_changes(viewer),
@@ -160,17 +160,13 @@ def troubled_services(services: Iterable[ServiceRow]) -> list[Attention]:
     return found
 
 
-def troubled_rollouts(rollouts: Iterable[RolloutRow], now: datetime) -> list[Attention]:
+def troubled_rollouts(
+    rollouts: Iterable[RolloutRow], rolled_back: Iterable[RolloutRow]
+) -> list[Attention]:
     """Blocked, paused and failing ones; rolled back ones until the service moves on."""
     stuck = (Phase.ROLLBACK_BLOCKED, Phase.PAUSED)
-    found = [rollout_attention(r) for r in rollouts if r.phase in stuck or r.failures]
-    newer = Rollout.objects.filter(service=OuterRef("service"), id__gt=OuterRef("id"))
-    back = Rollout.objects.filter(phase=Phase.ROLLED_BACK, ended_at__gt=now - ROLLED_BACK_FOR)
-    rows = back.filter(~Exists(newer)).defer("manifests")
-    related = ("service", "cluster", "from_release", "to_release", "requested_by")
-    return found + [
-        rollout_attention(rollout_row(r)) for r in rows.select_related(*related).order_by("-id")
-    ]
+    found = [r for r in rollouts if r.phase in stuck or r.failures]
+    return [rollout_attention(r) for r in (*found, *rolled_back)]
 
 
 def rollout_attention(r: RolloutRow) -> Attention:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
@@ -16,6 +16,11 @@ from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
 MANY_STARTS = 50  # the last ones count
+# What a row of a list shows; arguments, environment and probes are JSON that it does not.
+LISTED = (
+    "number", "digest", "image", "image_tag", "image_digest", "resources", "note", "created_at",
+    "service__name", "model_version__name", "model_version__commit", "created_by__email",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +111,31 @@ def fetch_release(viewer: Viewer, release_id: int) -> Release:
 
 
 def list_releases(viewer: Viewer, *, service_id: int | None = None) -> tuple[ReleaseRow, ...]:
-    rows = releases(viewer)
+    rows = releases(viewer).only(*LISTED)
     if service_id is not None:
         rows = rows.filter(service_id=service_id)
     return release_rows(list(rows))
+
+
+def search_releases(viewer: Viewer, *, service: str = "", fate: str = "") -> QuerySet[Release]:
+    """For lists that are cut into pages before they become rows (`release_rows`)."""
+    rows = releases(viewer).only(*LISTED)
+    if service:
+        rows = rows.filter(service__name=service)
+    return with_fate(rows, fate) if fate else rows
+
+
+def with_fate(rows: QuerySet[Release], fate: str) -> QuerySet[Release]:
+    """What `fate_of` says, asked of the database."""
+    if fate == "serving":
+        return rows.filter(current_of__isnull=False)
+    last = Rollout.objects.filter(to_release=OuterRef("pk")).order_by("-id").values("phase")[:1]
+    others = rows.filter(current_of__isnull=True).annotate(last=Subquery(last))
+    if fate == "unused":
+        return others.filter(last=None)
+    if fate == "trying":
+        return others.exclude(last=None).exclude(last__in=FINAL)
+    return others.filter(last=fate, last__in=FINAL)
 
 
 def get_release_row(viewer: Viewer, release_id: int) -> ReleaseRow:

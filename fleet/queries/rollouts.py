@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
@@ -17,6 +17,13 @@ from tenants.queries.changes import get_change
 from tenants.rules.access import Viewer
 
 MOST_EVENTS = 40
+# What a row of a list shows. Manifests, plans and what the drive remembers are large JSON.
+LISTED = (
+    "plan_kind", "phase", "step", "steps", "wish", "why", "cause", "is_rollback", "created_at",
+    "phase_since", "started_at", "ended_at", "look_again", "failures", "failure",
+    "service__name", "cluster__slug", "from_release__number", "to_release__number",
+    "requested_by__email",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +179,22 @@ def rollouts(viewer: Viewer) -> QuerySet[Rollout]:
 def list_rollouts(
     viewer: Viewer, *, service_id: int | None = None, only_open: bool = False
 ) -> tuple[RolloutRow, ...]:
-    rows = rollouts(viewer).defer("manifests")
+    rows = rollouts(viewer).only(*LISTED)
     if service_id is not None:
         rows = rows.filter(service_id=service_id)
     return rows_of(rows.exclude(phase__in=FINAL) if only_open else rows)
 
 
+def rolled_back_rows(viewer: Viewer, since: datetime) -> tuple[RolloutRow, ...]:
+    """Those that ended so since then and whose service had no rollout after them."""
+    newer = Rollout.objects.filter(service=OuterRef("service"), id__gt=OuterRef("id"))
+    rows = rollouts(viewer).filter(~Exists(newer), phase=Phase.ROLLED_BACK, ended_at__gt=since)
+    return rows_of(rows.only(*LISTED))
+
+
 def search_rollouts(viewer: Viewer, *, show: str = "", service: str = "") -> QuerySet[Rollout]:
     """For lists that are cut into pages before they become rows. `show`: "open" or a phase."""
-    rows = rollouts(viewer).defer("manifests", "plan")
+    rows = rollouts(viewer).only(*LISTED)
     if service:
         rows = rows.filter(service__name=service)
     if show == "open":

@@ -19,6 +19,19 @@ from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
 LATELY = timedelta(hours=1)
+# Manifests, arguments and permissions are JSON that no row shows, and slow to decode.
+PLACED = (
+    "service_id", "name", "replicas", "weight", "cluster__slug",
+    "release__service_id", "release__number", "release__digest", "release__image_digest",
+)  # fmt: skip
+RUNNING = (
+    "cluster__slug", "cluster__region", "cluster__namespace", "cluster__observed_at",
+    "cluster__trouble", "current_release__number",
+)  # fmt: skip
+OWN = (
+    "name", "description", "version", "demo", "replicas", "objectives", "max_model_len",
+    "default_max_tokens", "max_queue", "request_seconds", "chunk_seconds", "fallbacks",
+)  # fmt: skip
 
 
 class Health(StrEnum):
@@ -147,7 +160,8 @@ def service_names(viewer: Viewer) -> dict[int, str]:
 
 
 def _services() -> QuerySet[Service]:
-    return Service.objects.select_related("cluster", "current_release").order_by("name")
+    rows = Service.objects.select_related("cluster", "current_release").order_by("name")
+    return rows.only(*OWN, *RUNNING)
 
 
 def _rows(services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
@@ -157,11 +171,13 @@ def _rows(services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
         pods.setdefault(pod.deployment_id, []).append(pod)
     deployments: dict[int, list[DeploymentRow]] = {}
     placed = Deployment.objects.filter(service__in=ids).select_related("release", "cluster")
+    placed = placed.only(*PLACED)
     for row in placed.order_by("-weight", "-release__number"):
         deployments.setdefault(row.service_id, []).append(_deployment(row, pods.get(row.pk, [])))
     ended = [phase.value for phase in FINAL]
     open_rollouts = Rollout.objects.filter(service__in=ids).exclude(phase__in=ended)
-    rollouts = {r.service_id: (r.pk, r.phase) for r in open_rollouts}
+    moving = open_rollouts.values_list("service_id", "pk", "phase")
+    rollouts = {service_id: (pk, phase) for service_id, pk, phase in moving}
     findings: dict[int, int] = {}
     for (service_id,) in Finding.objects.filter(ended_at=None).values_list("service_id"):
         findings[service_id] = findings.get(service_id, 0) + 1

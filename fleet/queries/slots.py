@@ -48,18 +48,24 @@ BY_PART = "service_id::text || ' ' || traffic_class"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which slots: of a tenant (None: all that the scope shows), a service, a class."""
+    """Which slots: of a tenant (None: all that the scope shows), a service, a class.
+
+    `tenant_ids` are those of several tenants: for pages of a list.
+    """
 
     grid: Grid
     tenant_id: int | None = None
     service_id: int | None = None
     traffic_class: str = ""
+    tenant_ids: tuple[int, ...] | None = None
 
     @property
     def where(self) -> str:
         parts = ["seconds = %(resolution)s", "slot >= %(start)s", "slot < %(end)s"]
         if self.tenant_id is not None:
             parts.append("tenant_id = %(tenant_id)s")
+        if self.tenant_ids is not None:
+            parts.append("tenant_id = ANY(%(tenant_ids)s)")
         if self.service_id is not None:
             parts.append("service_id = %(service_id)s")
         if self.traffic_class:
@@ -75,6 +81,7 @@ class Place:
             "end": self.grid.end,
             "origin": ORIGIN,
             "tenant_id": self.tenant_id,
+            "tenant_ids": list(self.tenant_ids or ()),
             "service_id": self.service_id,
             "traffic_class": self.traffic_class,
         }

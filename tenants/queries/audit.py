@@ -41,6 +41,11 @@ def own_events(viewer: Viewer) -> QuerySet[AuditEvent]:
     return AuditEvent.objects.filter(actor_id=viewer.user_id).order_by("-id")
 
 
+def events_by(viewer: Viewer, user_id: int) -> QuerySet[AuditEvent]:
+    """What one person did, as far as the viewer may see it."""
+    return list_events(viewer).filter(actor_id=user_id)
+
+
 def get_event(viewer: Viewer, event_id: int) -> AuditEvent:
     event = list_events(viewer).filter(pk=event_id).first()
     if event is None:

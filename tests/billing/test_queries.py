@@ -150,7 +150,7 @@ def test_it_narrows_requests_by_every_field(fiona, acme, month):
             assert len(request_page(fiona, replace(base, **change), limit=90).rows) == count, change
 
 
-def test_it_balances_the_fleets_economics(fiona, acme, gateway):
+def test_it_balances_the_fleets_economics(fiona, acme, globex, gateway):
     make_prices()
     with fleet_scope():
         cluster = Cluster.objects.create(slug="dc1", name="DC", region="here")
@@ -172,14 +172,17 @@ def test_it_balances_the_fleets_economics(fiona, acme, gateway):
                 service=service if state != "free" else None,
                 gpu_ms=3_600_000,
             )
-    load(gateway, usage(acme, service_id=service.pk), usage(acme, at=NOW - timedelta(days=2)))
+    # Two requests whose hours have no known cost: on another day, and earlier on the same one.
+    elsewhere = usage(acme, at=NOW - timedelta(days=2)), usage(globex, at=NOW - timedelta(hours=3))
+    load(gateway, usage(acme, service_id=service.pk), *elsewhere)
     allocate_due(NOW + timedelta(hours=2))
     with scope_of(fiona):
         found = economics(fiona, MONTH.start, MONTH.end, now=NOW + timedelta(hours=2))
         rows = list_allocations(fiona, MONTH.start, MONTH.end)
         assert sum(a.amount for a in rows) == found.bill == Decimal("7.8")
     assert found.left_over == 0
-    assert found.charged == found.charged_elsewhere == Decimal("0.000077")
+    assert found.charged == Decimal("0.000077")
+    assert found.charged_elsewhere == Decimal("0.000154")
     assert found.hours_attributed == 1
     assert [m.name for m in found.tenants] == ["acme"]
     assert sum(m.cost for m in found.models) == found.attributed

@@ -140,6 +140,18 @@ def test_it_ends_all_others_at_once(olga):
     assert there.get("/tenants/").status_code == 302
 
 
+def test_it_lists_the_sessions_that_live_and_forgets_the_others(olga):
+    here, _ = sign_in(olga)
+    sign_in(olga)
+    gone, _ = sign_in(olga)
+    gone.session.delete()  # it ran out, and was cleared away
+    other = UserSession.objects.exclude(session_key=here.session.session_key).first()
+    page = here.get("/account/sessions/").content.decode()
+    assert f"/me/sessions/{other.pk}/end/" in page
+    assert "This one" in page
+    assert UserSession.objects.filter(user=olga.user).count() == 2
+
+
 def test_it_changes_the_password(olga):
     client, _ = sign_in(olga)
     fields = {"oldpassword": PASSWORD, "password1": "short", "password2": "short"}

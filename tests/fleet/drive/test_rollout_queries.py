@@ -59,9 +59,33 @@ def test_it_knows_the_fate_of_each_release(stage, rollout):
     with scope_of(stage.olga):
         fates = {r.label: r.fate for r in releases.list_releases(stage.olga)}
         assert fates == {"r1": "unused", "r2": "serving"}
+        assert by_fate(stage.olga) == {"unused": ["r1"], "serving": ["r2"]}
         detail = releases.get_release(stage.olga, rollout.to_release_id)
     assert detail.starts == 4
     assert detail.start_p95 > 0
+
+
+def by_fate(viewer):
+    """As the list's filter finds them; those of no release are left out."""
+    fates = ("serving", "trying", "succeeded", "rolled_back", "unused")
+    found = {fate: [str(r) for r in releases.search_releases(viewer, fate=fate)] for fate in fates}
+    return {fate: labels for fate, labels in found.items() if labels}
+
+
+def test_it_finds_releases_by_the_fate_that_it_shows(stage):
+    crashing, waiting = stage.release("c"), stage.release("d")
+    stage.fake.behave(crashing.fingerprint, "crash")
+    rollout = stage.propose(crashing)
+    with scope_of(stage.olga):
+        assert by_fate(stage.olga)["trying"] == [str(crashing)]
+    stage.approve(rollout)
+    stage.run(rollout)
+    with scope_of(stage.olga):
+        shown = {r.label: r.fate for r in releases.list_releases(stage.olga)}
+        found = {label: fate for fate, labels in by_fate(stage.olga).items() for label in labels}
+    assert found == shown
+    assert shown[str(crashing)] == "rolled_back"
+    assert shown[str(waiting)] == "unused"
 
 
 def test_it_says_why_and_how_fast_a_rollout_went_back(stage):
