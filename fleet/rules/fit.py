@@ -1,7 +1,8 @@
 """Where whole replicas find room. A replica never spans nodes: 4 + 4 free is no place for 8."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class NodeRoom:
     allocatable: int
     used: int
     usable: bool = True  # ready, not cordoned, no taint against us
+    clique: str = ""  # its NVLink domain
+    leaving: int = 0  # of the used ones: held by the release that is replaced
 
     @property
     def free(self) -> int:
@@ -32,7 +35,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """`places`: replicas that find room now. `ever`: if all nodes were usable and empty."""
+    """`places`: replicas that find room now. `ever`: if all nodes were usable and everybody else
+    were gone, the release that is replaced excepted.
+    """
 
     places: int
     ever: int
@@ -40,6 +45,8 @@ class Fit:
     claimed: int  # free ones that other open rollouts will take
     nodes: int  # matching
     largest: int  # GPUs of the largest matching node
+    clique: int = 0  # GPUs of the largest fabric clique
+    leaving: int = 0  # GPUs that the replaced release holds
 
 
 def matching(nodes: Iterable[NodeRoom], product: str) -> list[NodeRoom]:
@@ -56,12 +63,27 @@ def fit(nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = ()) -> F
             take(rooms, claim)
     return Fit(
         places=sum(room // need.gpus for room in rooms.values()),
-        ever=sum(n.allocatable // need.gpus for n in found),
+        ever=sum((n.allocatable - n.leaving) // need.gpus for n in found),
         free=before,
         claimed=before - sum(rooms.values()),
         nodes=len(found),
         largest=max((n.allocatable for n in found), default=0),
+        clique=largest_clique(found),
+        leaving=sum(n.leaving for n in found),
     )
+
+
+def largest_clique(nodes: Iterable[NodeRoom]) -> int:
+    sizes: Counter[str] = Counter()
+    for node in nodes:
+        if node.clique:
+            sizes[node.clique] += node.allocatable
+    return max(sizes.values(), default=0)
+
+
+def vacated(nodes: Iterable[NodeRoom]) -> Sequence[NodeRoom]:
+    """The same nodes once the replaced release has left them."""
+    return [replace(n, used=n.used - n.leaving, leaving=0) for n in nodes]
 
 
 def take(rooms: dict[str, int], claim: Need) -> None:

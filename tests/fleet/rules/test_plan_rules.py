@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from fleet.rules.answers import Answer, Quota
 from fleet.rules.fit import Need, NodeRoom, fit
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import Answer, Situation, Starts, StepPlan, plan_of, plans_of
+from fleet.rules.plan import Situation, Starts, StepPlan, plan_of, plans_of
 from fleet.rules.proposal import read_steps, refuse_plan
 from fleet.rules.starts import deadline_of, measured
 
