@@ -94,13 +94,21 @@ WORDS: dict[str, dict[str, Word]] = {
     },
     "plan": {
         "surge_canary": Word("info", "rocket", "Surge canary"),
+        "blue_green": Word("info", "copy", "Blue-green"),
         "replace": Word("info", "rotate", "Replace in place"),
+        "recreate": Word("warn", "refresh", "Recreate"),
     },
     "answer": {
         "possible": Word("ok", "circle-check", "Possible"),
         "needs_consent": Word("warn", "alert-triangle", "Needs consent"),
         "not_now": Word("bad", "ban", "Not now"),
         "never": Word("bad", "ban", "Never fits"),
+    },
+    "kept": {
+        "kept": Word("ok", "circle-check", "As planned"),
+        "missed": Word("warn", "alert-triangle", "Not as planned"),
+        "open": Word("mute", "circle-minus", "Not yet, or not needed"),
+        "unknown": Word("mute", "help", "Not planned: a number was missing"),
     },
     "fate": {
         "serving": Word("ok", "circle-check", "Serving"),

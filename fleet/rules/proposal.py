@@ -97,5 +97,5 @@ def refuse_plan(plan: Plan, *, consent: bool) -> str:
     if plan.answer is Answer.NOT_NOW:
         return f"Not now. {plan.why}"
     if plan.answer is Answer.NEEDS_CONSENT and not consent:
-        return f"This needs your consent. {plan.why}"
+        return f"This needs your consent: propose it with it if you accept that. {plan.why}"
     return ""
