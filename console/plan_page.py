@@ -1,4 +1,4 @@
-"""What the page of a plan shows, made from the proposal: the ways side by side, with money. Pure."""
+"""What the page of a plan shows: the ways side by side, with money. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Where whole replicas find room. A replica never spans nodes: 4 + 4 free is no place for 8."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +53,32 @@ def matching(nodes: Iterable[NodeRoom], product: str) -> list[NodeRoom]:
     return [n for n in nodes if n.allocatable and (not product or n.product == product)]
 
 
-def fit(nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = ()) -> Fit:
-    """Count places for `need` after `claims` took theirs, the most crowded nodes first."""
+def fit(
+    nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = (), *, vacated: bool = False
+) -> Fit:
+    """Count places for `need` after `claims` took theirs, the most crowded nodes first.
+
+    `vacated`: the replaced release has left, and its GPUs went to nobody else.
+    """
     found = matching(nodes, need.product)
     rooms = {n.name: n.free for n in found}
     before = sum(rooms.values())
     for claim in claims:
         if not claim.product or not need.product or claim.product == need.product:
             take(rooms, claim)
+    claimed = before - sum(rooms.values())
+    stays = {n.name: 0 if vacated else n.leaving for n in found}
+    for node in found:
+        rooms[node.name] += node.leaving if vacated and node.usable else 0
     return Fit(
         places=sum(room // need.gpus for room in rooms.values()),
-        ever=sum((n.allocatable - n.leaving) // need.gpus for n in found),
+        ever=sum((n.allocatable - stays[n.name]) // need.gpus for n in found),
         free=before,
-        claimed=before - sum(rooms.values()),
+        claimed=claimed,
         nodes=len(found),
         largest=max((n.allocatable for n in found), default=0),
         clique=largest_clique(found),
-        leaving=sum(n.leaving for n in found),
+        leaving=sum(stays.values()),
     )
 
 
@@ -79,11 +88,6 @@ def largest_clique(nodes: Iterable[NodeRoom]) -> int:
         if node.clique:
             sizes[node.clique] += node.allocatable
     return max(sizes.values(), default=0)
-
-
-def vacated(nodes: Iterable[NodeRoom]) -> Sequence[NodeRoom]:
-    """The same nodes once the replaced release has left them."""
-    return [replace(n, used=n.used - n.leaving, leaving=0) for n in nodes]
 
 
 def take(rooms: dict[str, int], claim: Need) -> None:

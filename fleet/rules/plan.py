@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from fleet.rules.answers import Answer, Quota, Verdict, below_floor, gpus, judge, tightest
-from fleet.rules.fit import Fit, Need, NodeRoom, fit, vacated
+from fleet.rules.fit import Fit, Need, NodeRoom, fit
 from fleet.rules.phases import PlanKind
 
 SECONDS_BACK = 5.0  # gateways take new weights within it
@@ -243,9 +243,7 @@ def planned(
 
 
 def nothing_on_top(s: Situation) -> tuple[Need, Fit]:
-    return Need(s.product, s.gpus_new, 0), fit(
-        s.nodes, Need(s.product, s.gpus_new, 1), s.claims
-    )
+    return Need(s.product, s.gpus_new, 0), fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims)
 
 
 def judge_inside(s: Situation) -> Verdict:
@@ -254,7 +252,7 @@ def judge_inside(s: Situation) -> Verdict:
     quotas = [Quota(q.name, q.hard, max(q.used - held, 0)) for q in s.quotas or ()]
     need = Need(s.product, s.gpus_new, s.replicas)
     if sum(node.leaving for node in s.nodes) >= held:
-        answer, why = judge(need, fit(vacated(s.nodes), need, s.claims), quotas)
+        answer, why = judge(need, fit(s.nodes, need, s.claims, vacated=True), quotas)
         return answer, f"Even after the old release has left: {why}" if why else ""
     # Where its pods are was not seen: what it holds is counted, not placed.
     extra = need.total - held

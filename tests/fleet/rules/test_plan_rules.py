@@ -109,6 +109,9 @@ ANSWERS = {
         Answer.POSSIBLE, "No GPU on top"),
     "less than a budget asks for": (
         {"floor": 4}, PlanKind.REPLACE, Answer.NEEDS_CONSENT, "asks for 4 answering replicas, 3"),
+    "others want what comes free": (
+        {"nodes": held(4), "claims": (Need(H, 2, 1),)}, PlanKind.REPLACE,
+        Answer.POSSIBLE, "3 of 4"),
     "a clique across nodes": (
         {"gpus_new": 8, "nodes": [replace(n, clique="a.1") for n in nodes(4, 4)]},
         PlanKind.BLUE_GREEN, Answer.NEVER, "clique has 8, but a replica does not span nodes"),
