@@ -63,7 +63,8 @@ def test_blue_green_keeps_the_old_replicas_warm_and_goes_back_in_seconds(cluster
         figures = verdicts(stage, rollout)
         assert figures["Minimum capacity"] == (2, 2, "kept")
         assert figures["GPUs at the peak"] == (4, 4, "kept")
-        rollout = stage.roll_out(stage.release("standin-0.32.1"), kind=PlanKind.BLUE_GREEN)
+        asked |= {"soak_seconds": 3, "steps": ()}
+        rollout = stage.roll_out(stage.release("standin-0.32.1"), **asked)
         assert rollout.phase == Phase.SUCCEEDED, rollout.why
         assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
         assert stage.failed == []
