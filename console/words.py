@@ -105,10 +105,10 @@ WORDS: dict[str, dict[str, Word]] = {
         "never": Word("bad", "ban", "Never fits"),
     },
     "kept": {
-        "kept": Word("ok", "circle-check", "As planned"),
-        "missed": Word("warn", "alert-triangle", "Not as planned"),
-        "open": Word("mute", "circle-minus", "Not yet, or not needed"),
-        "unknown": Word("mute", "help", "Not planned: a number was missing"),
+        "kept": Word("ok", "circle-check", "Kept"),
+        "missed": Word("warn", "alert-triangle", "Missed"),
+        "open": Word("mute", "circle-minus", "Open"),
+        "unknown": Word("mute", "help", "Not planned"),
     },
     "fate": {
         "serving": Word("ok", "circle-check", "Serving"),
