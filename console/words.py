@@ -94,13 +94,21 @@ WORDS: dict[str, dict[str, Word]] = {
     },
     "plan": {
         "surge_canary": Word("info", "rocket", "Surge canary"),
+        "blue_green": Word("info", "copy", "Blue-green"),
         "replace": Word("info", "rotate", "Replace in place"),
+        "recreate": Word("warn", "refresh", "Recreate"),
     },
     "answer": {
         "possible": Word("ok", "circle-check", "Possible"),
         "needs_consent": Word("warn", "alert-triangle", "Needs consent"),
         "not_now": Word("bad", "ban", "Not now"),
         "never": Word("bad", "ban", "Never fits"),
+    },
+    "kept": {
+        "kept": Word("ok", "circle-check", "Kept"),
+        "missed": Word("warn", "alert-triangle", "Missed"),
+        "open": Word("mute", "circle-minus", "Open"),
+        "unknown": Word("mute", "help", "Not planned"),
     },
     "fate": {
         "serving": Word("ok", "circle-check", "Serving"),

@@ -55,7 +55,9 @@ class ProposeForm(PlanForm):
         help_text="The approver reads this; it is kept in the record.",
     )
     consent = forms.BooleanField(
-        label="I accept a time without any answering replica", required=False
+        label="I accept less capacity than is needed, or none for a time",
+        required=False,
+        help_text="Asked for by ways that need consent; they are refused without it.",
     )
 
 

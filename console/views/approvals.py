@@ -13,6 +13,7 @@ from console.confirm import require_typed
 from console.manifests import as_yaml, shown
 from fleet.queries import rollouts as rollout_queries
 from fleet.queries.releases import compare_releases
+from fleet.queries.rollout_outcome import outcome_of
 from tenants.actions import changes as actions
 from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
@@ -56,6 +57,7 @@ def rollout_context(viewer: Viewer, rollout_id: int) -> dict[str, Any]:
         "rollout": detail,
         "manifests": shown(detail.manifests),
         "steps": detail.steps,
+        "touched": outcome_of(viewer, rollout_id).touched,
         "soak_seconds": detail.numbers.get("soak_seconds"),
     }
     if detail.old:

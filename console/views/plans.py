@@ -9,6 +9,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from billing.queries.gpu_prices import HourlyPrice, gpu_price
+from console import plan_page as page_parts
 from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.rollouts import PlanForm, ProposeForm, steps_text
@@ -19,8 +21,9 @@ from fleet.queries import releases as release_queries
 from fleet.queries import services as service_queries
 from fleet.queries.plans import Proposal
 from fleet.queries.releases import ReleaseRow
+from fleet.rules.answers import Answer
 from tenants.errors import ConsoleError, Invalid
-from tenants.rules.access import Permission
+from tenants.rules.access import Permission, Viewer
 
 
 @require_http_methods(["GET", "POST"])
@@ -58,7 +61,7 @@ def compare(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     if form is not None and not form.is_valid():
         return render(request, "rollouts/plan.html", {"form": form, "release": release}, status=422)
     proposal = planned(request, release, form)
-    context = page_of(proposal, release) | {"propose": ProposeForm()}
+    context = page_of(request.viewer, proposal, release) | {"propose": ProposeForm()}
     context["form"] = form or PlanForm(initial=chosen_in(proposal))
     return render(request, "rollouts/plan.html", context)
 
@@ -91,18 +94,33 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
             return redirect("rollout", rollout_id=rollout.pk)
     context: dict[str, Any] = {"propose": form, "release": release, "form": form}
     if not form.errors.keys() & {"replicas", "steps", "soak_seconds"}:
-        context |= page_of(planned(request, release, form), release)
+        context |= page_of(request.viewer, planned(request, release, form), release)
     return render(request, "rollouts/plan.html", context, status=422)
 
 
-def page_of(proposal: Proposal, release: ReleaseRow) -> dict[str, Any]:
+def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str, Any]:
+    price = price_of(viewer, proposal)
+    ways = page_parts.ways_of(proposal, price)
     return {
         "proposal": proposal,
         "release": release,
-        "plans": proposal.plans,
+        "ways": ways,
+        "columns": len(ways) + 1,
+        "price": price,
+        "starts": proposal.situation.starts_new,
+        "touched": proposal.touched,
+        "tenants": page_parts.tenants_in(proposal.touched),
+        "asks_consent": any(w.plan.answer == Answer.NEEDS_CONSENT for w in ways),
         "best": proposal.plans[0],
         "steps": proposal.steps,
         "diff": proposal,
         "manifests": shown(proposal.manifests),
         "total_gpus": proposal.replicas * proposal.gpus,
     }
+
+
+def price_of(viewer: Viewer, proposal: Proposal) -> HourlyPrice | None:
+    """Nothing for those who may not see money."""
+    if not viewer.may(Permission.VIEW_MONEY):
+        return None
+    return gpu_price(viewer, proposal.gpu_product, timezone.now())

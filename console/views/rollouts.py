@@ -17,6 +17,7 @@ from console.access import ViewerRequest
 from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
+from fleet.queries.rollout_outcome import outcome_of
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
 from tenants.errors import Invalid
@@ -63,6 +64,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "back": page_parts.way_back(detail),
         "cost": page_parts.cost_of(detail, price_of(viewer, detail), now),
         "manifests": shown(detail.manifests),
+        "outcome": outcome_of(viewer, rollout_id),
         "last_point": next((p for p in reversed(points) if p.share is not None), None),
         **gate_context(detail, points),
     }

@@ -5,7 +5,7 @@ A pass holds the cluster's claim. Who lost it writes nothing: somebody else look
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models import F
 
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
-from fleet.rules.observation import SeenEvent, SeenNode, SeenPod
+from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
 from tenants.nudge import nudge
 
 EVERY = timedelta(seconds=3)
@@ -38,6 +38,8 @@ class Seen:
     pods: tuple[SeenPod, ...]
     events: tuple[SeenEvent, ...]
     permissions: tuple[dict[str, Any], ...] | None = None
+    quotas: tuple[SeenQuota, ...] | None = None  # None: the account may not read them
+    budgets: tuple[SeenBudget, ...] | None = None
 
 
 @transaction.atomic
@@ -62,8 +64,14 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         failures=0,
         failure="",
         look_again=now + EVERY,
+        quotas=rows_of(seen.quotas),
+        budgets=rows_of(seen.budgets),
         **checked,
     )
+
+
+def rows_of(found: tuple[SeenQuota | SeenBudget, ...] | None) -> list[dict[str, Any]] | None:
+    return None if found is None else [asdict(one) for one in found]
 
 
 def store_trouble(cluster_id: int, claim: uuid.UUID, trouble: str, now: datetime) -> bool:

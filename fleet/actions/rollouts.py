@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 from fleet.models import Deployment, Release, Rollout, RolloutEvent
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
+from fleet.rules.answers import Answer
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
-from fleet.rules.plan import Answer, Plan, StepPlan
+from fleet.rules.plan import Plan, StepPlan
 from fleet.rules.proposal import PATIENCE, numbers_of, refuse_plan
 from fleet.rules.release import digest_json
 from tenants.actions import changes
@@ -222,8 +223,14 @@ def freeze(
     spec, before = spec_of(new), spec_of(old) if old else None
     numbers = numbers_of(plan, proposal.situation, spec, before, patience)
     manifests = manifests_of(proposal, new)
-    frozen = {"plan": asdict(plan), "numbers": asdict(numbers)}
-    steps = [asdict(step) for step in proposal.steps]
+    frozen = {
+        "plan": asdict(plan),
+        "numbers": asdict(numbers),
+        "starts": asdict(proposal.situation.starts_new),
+        "touched": [asdict(one) for one in proposal.touched],
+    }
+    # Without a moment with both releases there is nothing to compare: no steps, no gates.
+    steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
         service_id=proposal.service_id,
         cluster_id=proposal.cluster_id,

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from fleet.api import releases, rollouts
+from fleet.api import plan_outcome, releases, rollouts
 
 urlpatterns: list[URLPattern] = [
     path("releases", releases.ReleasesView.as_view()),
@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     path("plans", rollouts.PlansView.as_view()),
     path("rollouts", rollouts.RolloutsView.as_view()),
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),
+    path("rollouts/<int:rollout_id>/plan", plan_outcome.PlanOutcomeView.as_view()),
     path("rollouts/<int:rollout_id>/pause", rollouts.PauseView.as_view()),
     path("rollouts/<int:rollout_id>/resume", rollouts.ResumeView.as_view()),
     path("rollouts/<int:rollout_id>/abort", rollouts.AbortView.as_view()),

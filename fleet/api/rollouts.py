@@ -50,14 +50,32 @@ class OnePlanOut(serializers.Serializer[Any]):
     answer = serializers.CharField(help_text="possible, needs_consent, not_now, never")
     why = serializers.CharField()
     surge = serializers.IntegerField()
+    at_once = serializers.IntegerField(help_text="New replicas that start together")
     gpus_on_top = serializers.IntegerField()
     gpus_free = serializers.IntegerField()
+    gpus_claimed = serializers.IntegerField(help_text="Free ones that other open rollouts take")
     gpus_missing = serializers.IntegerField()
+    quota = serializers.CharField(help_text="The tightest one; empty: none limits GPUs")
+    quota_free = serializers.IntegerField(allow_null=True, help_text="GPUs that it leaves")
+    floor = serializers.IntegerField(
+        allow_null=True, help_text="Replicas that disruption budgets want to answer"
+    )
     min_replicas = serializers.IntegerField()
     min_percent = serializers.FloatField()
+    gated = serializers.BooleanField(help_text="Steps and gates are possible")
+    gap_seconds = serializers.FloatField(
+        allow_null=True, help_text="Without any answering replica; null: not measured"
+    )
+    requests_at_risk = serializers.IntegerField(
+        allow_null=True, help_text="That fall into the gap, at the rate of the last hour"
+    )
     finish_seconds = serializers.FloatField(allow_null=True)
+    gpu_seconds_on_top = serializers.FloatField(allow_null=True)
     traffic_back_seconds = serializers.FloatField(allow_null=True)
     full_back_seconds = serializers.FloatField(allow_null=True)
+    late_back_seconds = serializers.FloatField(
+        allow_null=True, help_text="Full capacity back once everything has moved"
+    )
     unmeasured = serializers.ListField(child=serializers.CharField())
 
 
@@ -65,6 +83,22 @@ class PlanCheckOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     verdict = serializers.CharField()
     text = serializers.CharField()
+
+
+class StartsOut(serializers.Serializer[Any]):
+    samples = serializers.IntegerField()
+    p50 = serializers.FloatField(allow_null=True)
+    p95 = serializers.FloatField(allow_null=True)
+    of = serializers.CharField(help_text="The release, or the model of several")
+    borrowed = serializers.BooleanField(help_text="Of another release than the one meant")
+    pool = serializers.CharField(help_text="GPU product of the nodes; empty: of all")
+
+
+class TouchedOut(serializers.Serializer[Any]):
+    tenant_id = serializers.IntegerField()
+    tenant = serializers.CharField()
+    traffic_class = serializers.CharField()
+    requests = serializers.IntegerField(help_text="In the last hour")
 
 
 class PlansOut(serializers.Serializer[Any]):
@@ -75,6 +109,9 @@ class PlansOut(serializers.Serializer[Any]):
     replicas = serializers.IntegerField()
     old_replicas = serializers.IntegerField()
     plans = OnePlanOut(many=True)
+    starts_new = StartsOut(source="situation.starts_new")
+    starts_old = StartsOut(source="situation.starts_old")
+    touched = TouchedOut(many=True)
     checks = PlanCheckOut(many=True)
     visible = serializers.ListField(child=serializers.CharField())
     warnings = serializers.ListField(child=serializers.CharField())

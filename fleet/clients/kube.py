@@ -53,6 +53,7 @@ class Kube:
         self.api = api
         self.core = client.CoreV1Api(api)
         self.apps = client.AppsV1Api(api)
+        self.policy = client.PolicyV1Api(api)
 
     def close(self) -> None:
         self.api.close()
@@ -72,6 +73,12 @@ class Kube:
     def list_events(self, namespace: str, field_selector: str = "") -> list[Json]:
         listing = self.core.list_namespaced_event
         return list(pages(listing, namespace, field_selector=field_selector))
+
+    def list_quotas(self, namespace: str) -> list[Json]:
+        return list(pages(self.core.list_namespaced_resource_quota, namespace))
+
+    def list_budgets(self, namespace: str) -> list[Json]:
+        return list(pages(self.policy.list_namespaced_pod_disruption_budget, namespace))
 
     def list_deployments(self, namespace: str, selector: str = "") -> list[Json]:
         listing = self.apps.list_namespaced_deployment

@@ -6,8 +6,6 @@ theirs, and a conflict is told with the other manager's name.
 
 from typing import Any, Protocol
 
-from kubernetes import client
-
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.kube import Access, Json, Kube, answer, connect, pages
 
@@ -39,15 +37,14 @@ class KubeWorkloads:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self.kube = kube
         self.namespace = namespace
-        self.policy = client.PolicyV1Api(kube.api)
-        apps, core = kube.apps, kube.core
+        apps, core, policy = kube.apps, kube.core, kube.policy
         self.patch = {
             "Deployment": apps.patch_namespaced_deployment,
-            "PodDisruptionBudget": self.policy.patch_namespaced_pod_disruption_budget,
+            "PodDisruptionBudget": policy.patch_namespaced_pod_disruption_budget,
         }
         self.remove = {
             "Deployment": apps.delete_namespaced_deployment,
-            "PodDisruptionBudget": self.policy.delete_namespaced_pod_disruption_budget,
+            "PodDisruptionBudget": policy.delete_namespaced_pod_disruption_budget,
             "Pod": core.delete_namespaced_pod,
         }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from fleet.models import Cluster, EngineProbe, Release, Service, StartSample
+from fleet.models import Cluster, EngineProbe, Node, Release, Service, StartSample
 from fleet.rules.seen import Pod
 from fleet.rules.verify import Answers, Probe
 
@@ -12,9 +12,17 @@ def store_starts(
     service: Service, cluster: Cluster, release: Release, pods: Iterable[Pod], now: datetime
 ) -> None:
     """How long each admitted replica took: plans and deadlines learn from it."""
+    nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")
+    products = dict(nodes.values_list("name", "gpu_product"))
     for pod in pods:
         seconds = (now - pod.created_at).total_seconds()
-        fields = {"service": service, "release": release, "cluster": cluster, "seconds": seconds}
+        fields = {
+            "service": service,
+            "release": release,
+            "cluster": cluster,
+            "gpu_product": products.get(pod.node, ""),
+            "seconds": seconds,
+        }
         StartSample.objects.get_or_create(pod_uid=pod.uid, defaults=fields)
 
 

@@ -18,7 +18,7 @@ from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Access, Json, connect
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
-from fleet.rules.observation import read_events, read_nodes, read_pods
+from fleet.rules.observation import read_budgets, read_events, read_nodes, read_pods, read_quotas
 from fleet.rules.rbac import Question
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,8 @@ class Observed(Protocol):
     def list_nodes(self) -> list[Json]: ...
     def list_pods(self, namespace: str, selector: str = "") -> list[Json]: ...
     def list_events(self, namespace: str, field_selector: str = "") -> list[Json]: ...
+    def list_quotas(self, namespace: str) -> list[Json]: ...
+    def list_budgets(self, namespace: str) -> list[Json]: ...
     def may(self, question: Question) -> tuple[bool, str]: ...
     def close(self) -> None: ...
 
@@ -78,17 +80,21 @@ class Observer:
         kube = self._connection(cluster)
         fresh = self._ask(cluster, kube, now)
         _, version, permissions = self.asked[cluster.pk]
-        everywhere = any(
-            p["resource"] == "pods" and not p["namespace"] for p in permissions if p["allowed"]
-        )
-        pods = kube.list_pods("" if everywhere else cluster.namespace)
-        ours = [p for p in pods if p["metadata"]["namespace"] == cluster.namespace]
+        space = cluster.namespace
+        pods = kube.list_pods("" if sees_everything(permissions) else space)
+        ours = [p for p in pods if p["metadata"]["namespace"] == space]
+
+        def may(resource: str) -> bool:
+            return may_list(permissions, resource)
+
         return Seen(
             version=version,
             nodes=read_nodes(kube.list_nodes(), pods),
             pods=read_pods(ours, now),
-            events=read_events(kube.list_events(cluster.namespace), now),
+            events=read_events(kube.list_events(space), now),
             permissions=permissions if fresh else None,
+            quotas=read_quotas(kube.list_quotas(space)) if may("resourcequotas") else None,
+            budgets=read_budgets(kube.list_budgets(space)) if may("poddisruptionbudgets") else None,
         )
 
     def _ask(self, cluster: Cluster, kube: Observed, now: datetime) -> bool:
@@ -121,3 +127,9 @@ class Observer:
 def sees_everything(permissions: Iterable[dict[str, Any]]) -> bool:
     """May it list the pods of all namespaces, to count the GPUs that others hold?"""
     return any(p["allowed"] and p["resource"] == "pods" and not p["namespace"] for p in permissions)
+
+
+def may_list(permissions: Iterable[dict[str, Any]], resource: str) -> bool:
+    """May it list them in the namespace of the engines?"""
+    named = [p for p in permissions if p["resource"] == resource and p["namespace"]]
+    return any(p["allowed"] for p in named if p["verb"] == "list")

@@ -23,6 +23,9 @@ class Cluster(Versioned, Claimable):
     observed_version = models.CharField(max_length=40, blank=True)
     trouble = models.TextField(blank=True)  # why the last observation failed
     permissions = models.JSONField(default=list)  # [{verb, resource, namespace, allowed, why}]
+    # What limits a plan besides nodes; null: the account may not read it.
+    quotas = models.JSONField(null=True)  # [{name, hard, used}] of GPUs, of the namespace
+    budgets = models.JSONField(null=True)  # [{name, labels, floor}] of disruption
     removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

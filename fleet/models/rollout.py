@@ -115,6 +115,7 @@ class StartSample(models.Model):
     service = models.ForeignKey(Service, models.CASCADE, related_name="starts")
     release = models.ForeignKey(Release, models.CASCADE, related_name="starts")
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="starts")
+    gpu_product = models.CharField(max_length=120, blank=True)  # of its node
     pod_uid = models.CharField(max_length=36, unique=True)
     seconds = models.FloatField()
     at = models.DateTimeField(auto_now_add=True)

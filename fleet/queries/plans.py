@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.models import Cluster, Deployment, Node, Release, Rollout, Service, StartSample
-from fleet.queries.releases import MANY_STARTS, fetch_release, spec_of
+from fleet.models import Cluster, Deployment, Release, Rollout, Service
+from fleet.queries.releases import fetch_release, spec_of
+from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
-from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.manifests import Manifest, render
-from fleet.rules.phases import FINAL, Phase
+from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
-from fleet.rules.plan import Plan, Situation, Starts, StepPlan, plans_of
+from fleet.rules.plan import Plan, Situation, StepPlan, plans_of
 from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
-from fleet.rules.release import GPU
-from fleet.rules.starts import measured
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
-
-NOT_STARTED = (Phase.VALIDATING, Phase.AWAITING_APPROVAL, Phase.PREPARING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Proposal:
     checks: tuple[CheckRow, ...]
     manifests: tuple[Manifest, ...]
     old_manifests: tuple[Manifest, ...]  # of the release that serves now, for the diff
-    starts: Starts
+    touched: tuple[Touched, ...]  # who used the service in the last hour
     observed_at: datetime | None
     situation: Situation
 
@@ -80,16 +76,18 @@ def plan_rollout(
     old = _current(service)
     wanted = replicas or service.replicas
     first = old is None
+    touched = touched_by(viewer, service)
     situation = situation_of(
         service,
         cluster,
         old,
         release,
-        wanted,
-        () if first else tuple(DEFAULT_STEPS if steps is None else steps),
-        DEFAULT_SOAK if soak_seconds is None else soak_seconds,
+        replicas=wanted,
+        steps=() if first else tuple(DEFAULT_STEPS if steps is None else steps),
+        soak_seconds=DEFAULT_SOAK if soak_seconds is None else soak_seconds,
+        requests_an_hour=sum(t.requests for t in touched),
     )
-    return _proposal(service, cluster, old, release, situation)
+    return _proposal(service, cluster, old, release, situation, touched)
 
 
 def refuse_pair(service: Service, release: Release) -> Cluster:
@@ -111,75 +109,13 @@ def _current(service: Service) -> Release | None:
     return rows.filter(pk=service.current_release_id or 0).first()
 
 
-def situation_of(
+def _proposal(
     service: Service,
     cluster: Cluster,
     old: Release | None,
     new: Release,
-    replicas: int,
-    steps: Sequence[StepPlan],
-    soak_seconds: int,
-) -> Situation:
-    spec, before = spec_of(new), spec_of(old) if old else None
-    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    return Situation(
-        product=spec.resources.gpu_product,
-        gpus_new=spec.resources.gpus,
-        gpus_old=before.resources.gpus if before else spec.resources.gpus,
-        replicas=replicas,
-        old_replicas=placed.replicas if placed else 0,
-        nodes=rooms_of(cluster),
-        claims=claims_of(cluster, service),
-        starts_new=starts_of(service, new),
-        starts_old=starts_of(service, old) if old else Starts(),
-        grace_seconds=(before or spec).probes.grace_seconds,
-        steps=steps,
-        soak_seconds=soak_seconds,
-    )
-
-
-def rooms_of(cluster: Cluster) -> list[NodeRoom]:
-    return [
-        NodeRoom(
-            name=node.name,
-            product=node.gpu_product,
-            allocatable=node.gpus_allocatable,
-            used=node.gpus_used,
-            usable=node.ready and not node.cordoned and not any(map(_repels, node.taints)),
-        )
-        for node in Node.objects.filter(cluster=cluster).order_by("name")
-    ]
-
-
-def _repels(taint: dict[str, str]) -> bool:
-    """Whether our pods do not tolerate it; a taint for GPUs they do."""
-    return taint.get("key") != GPU and taint.get("effect") in ("NoSchedule", "NoExecute")
-
-
-def claims_of(cluster: Cluster, service: Service) -> list[Need]:
-    """GPUs that other open rollouts were planned with and do not hold yet."""
-    rows = Rollout.objects.filter(cluster=cluster, phase__in=[p.value for p in NOT_STARTED])
-    plans = rows.exclude(service=service).order_by("id").values_list("plan", flat=True)
-    numbers = [p["numbers"] for p in plans if p.get("numbers", {}).get("surge")]
-    return [Need(n["product"], n["gpus_new"], n["surge"]) for n in numbers]
-
-
-def starts_of(service: Service, release: Release) -> Starts:
-    """Of this release; where it never started, of the service's other ones, and said so."""
-    rows = StartSample.objects.filter(service=service).order_by("-id")
-    own = rows.filter(release=release).values_list("seconds", flat=True)[:MANY_STARTS]
-    if own:
-        return measured(list(own), str(release))
-    last = rows.select_related("release").first()
-    if last is None:
-        return Starts(of=str(release))
-    others = rows.filter(release=last.release).values_list("seconds", flat=True)[:MANY_STARTS]
-    found = measured(list(others), str(last.release))
-    return Starts(found.samples, found.p50, found.p95, found.of, borrowed=True)
-
-
-def _proposal(
-    service: Service, cluster: Cluster, old: Release | None, new: Release, s: Situation
+    s: Situation,
+    touched: tuple[Touched, ...],
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
     changes = compare(before, spec) if before else []
@@ -208,7 +144,7 @@ def _proposal(
         checks=checks_of(service, old, s, plans[0], warnings),
         manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
         old_manifests=tuple(manifests_now(service, old, cluster)),
-        starts=s.starts_new,
+        touched=touched,
         observed_at=cluster.observed_at,
         situation=s,
     )
@@ -234,11 +170,29 @@ def checks_of(
             "pass" if best.gpus_missing == 0 and best.answer != "never" else "fail",
             best.why,
         ),
+        quota_check(best),
+        floor_check(best),
         CheckRow(
             "No other rollout open",
             "fail" if busy else "pass",
             f"{busy} is {busy.phase}" if busy else f"on {service}",
         ),
     ]
-    found += [CheckRow("Not measured", "warn", text) for text in best.unmeasured]
+    found += [CheckRow("Not known", "warn", text) for text in best.unmeasured]
     return (*found, *(CheckRow("Known before", "warn", text) for text in warnings))
+
+
+def quota_check(best: Plan) -> CheckRow:
+    if best.quota_free is None:
+        return CheckRow("Quota of the namespace", "pass", "none limits GPUs")
+    fits = best.quota_free >= best.gpus_on_top
+    text = f"{best.quota} leaves {best.quota_free} GPUs, {best.gpus_on_top} needed on top"
+    return CheckRow("Quota of the namespace", "pass" if fits else "fail", text)
+
+
+def floor_check(best: Plan) -> CheckRow:
+    if best.floor is None:
+        return CheckRow("Disruption budget", "pass", "none was seen")
+    text = f"{best.floor} replicas needed, {best.min_replicas} answer at any moment"
+    kept = best.min_replicas >= best.floor
+    return CheckRow("Disruption budget", "pass" if kept else "warn", text)

@@ -65,8 +65,7 @@ def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 
 def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:
-    goal = max(state.surge, 1) if state.has_old else state.replicas
-    goal = min(goal, state.replicas)
+    goal = min(state.together, state.replicas) if state.has_old else state.replicas
     counts = forward(state, seen, goal)
     if counts != counts_of(seen):
         return scale(state, counts, move_text(state, seen, counts))

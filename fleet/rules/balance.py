@@ -23,7 +23,7 @@ def counts_of(seen: Seen) -> Counts:
 def new_goal(state: State) -> int:
     """Replicas of the new release at the present step."""
     share = ceil(state.replicas * state.percent / 100)
-    return min(max(share, state.surge, 1), state.replicas)
+    return min(max(share, state.together), state.replicas)
 
 
 def kept_old(state: State) -> int:
@@ -49,6 +49,8 @@ def forward(state: State, seen: Seen, goal: int) -> Counts:
     now = counts_of(seen)
     if now.new >= goal:
         return now
+    if state.apart and (now.old or seen.old.pods):
+        return Counts(0, now.new)
     room = (state.gpu_budget - held(state, seen)) // state.gpus_new
     if room > 0:
         return Counts(now.old, min(goal, now.new + room))
@@ -69,6 +71,8 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
     have taken over, unless they answer wrongly (`at_any_price`) or hold the GPUs needed.
     """
     now = counts_of(seen)
+    if state.apart and seen.new.pods:
+        return Counts(now.old, 0)
     carrying = 0 if at_any_price else min(seen.new.serving, now.new)
     room = state.gpu_budget - held(state, seen)
     wanted = state.old_replicas if state.has_old else 0
@@ -83,6 +87,12 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
         return Counts(old, now.new)
     after = Counts(old, max(now.new - ceil(state.gpus_old / state.gpus_new), 0))
     return after if keeps_capacity(state, seen, after) else Counts(old, now.new)
+
+
+def occupied(state: State, seen: Seen) -> int:
+    """GPUs that pods have, drains included; one without a node has none yet."""
+    placed = [sum(bool(p.node) for p in side.pods) for side in (seen.old, seen.new)]
+    return placed[0] * state.gpus_old + placed[1] * state.gpus_new
 
 
 def keeps_capacity(state: State, seen: Seen, after: Counts) -> bool:

@@ -1,5 +1,6 @@
 """Where whole replicas find room. A replica never spans nodes: 4 + 4 free is no place for 8."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ class NodeRoom:
     allocatable: int
     used: int
     usable: bool = True  # ready, not cordoned, no taint against us
+    clique: str = ""  # its NVLink domain
+    leaving: int = 0  # of the used ones: held by the release that is replaced
 
     @property
     def free(self) -> int:
@@ -32,7 +35,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """`places`: replicas that find room now. `ever`: if all nodes were usable and empty."""
+    """`places`: replicas that find room now. `ever`: if all nodes were usable and everybody else
+    were gone, the release that is replaced excepted.
+    """
 
     places: int
     ever: int
@@ -40,28 +45,49 @@ class Fit:
     claimed: int  # free ones that other open rollouts will take
     nodes: int  # matching
     largest: int  # GPUs of the largest matching node
+    clique: int = 0  # GPUs of the largest fabric clique
+    leaving: int = 0  # GPUs that the replaced release holds
 
 
 def matching(nodes: Iterable[NodeRoom], product: str) -> list[NodeRoom]:
     return [n for n in nodes if n.allocatable and (not product or n.product == product)]
 
 
-def fit(nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = ()) -> Fit:
-    """Count places for `need` after `claims` took theirs, the most crowded nodes first."""
+def fit(
+    nodes: Iterable[NodeRoom], need: Need, claims: Iterable[Need] = (), *, vacated: bool = False
+) -> Fit:
+    """Count places for `need` after `claims` took theirs, the most crowded nodes first.
+
+    `vacated`: the replaced release has left, and its GPUs went to nobody else.
+    """
     found = matching(nodes, need.product)
     rooms = {n.name: n.free for n in found}
     before = sum(rooms.values())
     for claim in claims:
         if not claim.product or not need.product or claim.product == need.product:
             take(rooms, claim)
+    claimed = before - sum(rooms.values())
+    stays = {n.name: 0 if vacated else n.leaving for n in found}
+    for node in found:
+        rooms[node.name] += node.leaving if vacated and node.usable else 0
     return Fit(
         places=sum(room // need.gpus for room in rooms.values()),
-        ever=sum(n.allocatable // need.gpus for n in found),
+        ever=sum((n.allocatable - stays[n.name]) // need.gpus for n in found),
         free=before,
-        claimed=before - sum(rooms.values()),
+        claimed=claimed,
         nodes=len(found),
         largest=max((n.allocatable for n in found), default=0),
+        clique=largest_clique(found),
+        leaving=sum(stays.values()),
     )
+
+
+def largest_clique(nodes: Iterable[NodeRoom]) -> int:
+    sizes: Counter[str] = Counter()
+    for node in nodes:
+        if node.clique:
+            sizes[node.clique] += node.allocatable
+    return max(sizes.values(), default=0)
 
 
 def take(rooms: dict[str, int], claim: Need) -> None:

@@ -64,15 +64,21 @@ def budget(service: str, namespace: str) -> Manifest:
     }
 
 
+def labels_of(service: str) -> dict[str, str]:
+    """What the pods of every release of a service have in common."""
+    return {
+        SERVICE: service,
+        ROLE: "serve",
+        "app.kubernetes.io/name": "vllm",
+        "app.kubernetes.io/instance": service,
+        "app.kubernetes.io/managed-by": "quartermaster",
+    }
+
+
 def deployment(spec: ReleaseSpec, namespace: str, max_model_len: int) -> Manifest:
     digest = digest_of(spec)
     match = {SERVICE: spec.service, RELEASE: fingerprint_of(digest)}
-    labels = match | {
-        ROLE: "serve",
-        "app.kubernetes.io/name": "vllm",
-        "app.kubernetes.io/instance": spec.service,
-        "app.kubernetes.io/managed-by": "quartermaster",
-    }
+    labels = labels_of(spec.service) | match
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -57,6 +57,24 @@ class SeenPod:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenQuota:
+    """GPUs that a ResourceQuota allows the namespace, and those that its pods ask for."""
+
+    name: str
+    hard: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBudget:
+    """Replicas that a PodDisruptionBudget wants to answer, of the pods with these labels."""
+
+    name: str
+    labels: dict[str, str]
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
 class SeenEvent:
     uid: str
     at: datetime
@@ -227,3 +245,27 @@ def _event(event: Json, now: datetime) -> SeenEvent:
         warning=event.get("type") == "Warning",
         count=max(whole(series.get("count") or event.get("count") or 1), 1),
     )
+
+
+def read_quotas(quotas: Iterable[Json]) -> tuple[SeenQuota, ...]:
+    """Those that count GPUs. Kubernetes knows such a quota by the requests only."""
+    key = f"requests.{GPU}"
+    found = []
+    for quota in quotas:
+        hard = quota.get("spec", {}).get("hard", {})
+        if key in hard:
+            used = quota.get("status", {}).get("used", {}).get(key, 0)
+            found.append(SeenQuota(quota["metadata"]["name"], whole(hard[key]), whole(used)))
+    return tuple(found)
+
+
+def read_budgets(budgets: Iterable[Json]) -> tuple[SeenBudget, ...]:
+    """Those that choose pods by plain labels; what an expression chooses is not compared."""
+    found = []
+    for budget in budgets:
+        selector = budget.get("spec", {}).get("selector") or {}
+        labels = selector.get("matchLabels") or {}
+        floor = whole(budget.get("status", {}).get("desiredHealthy", 0))
+        if labels and not selector.get("matchExpressions"):
+            found.append(SeenBudget(budget["metadata"]["name"], dict(labels), floor))
+    return tuple(found)

@@ -51,7 +51,9 @@ class Wish(StrEnum):
 
 class PlanKind(StrEnum):
     SURGE_CANARY = "surge_canary"
+    BLUE_GREEN = "blue_green"  # all of the new release beside the old one, which is kept warm
     REPLACE = "replace"  # in place: old -1, then new +1
+    RECREATE = "recreate"  # all of the old release goes, then all of the new one comes
 
 
 class Cause(StrEnum):

@@ -6,18 +6,13 @@ and what was not measured is said, not guessed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import ceil
 
+from fleet.rules.answers import Answer, Quota, Verdict, below_floor, gpus, judge, tightest
 from fleet.rules.fit import Fit, Need, NodeRoom, fit
 from fleet.rules.phases import PlanKind
 
-
-class Answer(StrEnum):
-    POSSIBLE = "possible"
-    NEEDS_CONSENT = "needs_consent"  # a time without any replica
-    NOT_NOW = "not_now"
-    NEVER = "never"
+SECONDS_BACK = 5.0  # gateways take new weights within it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +22,9 @@ class Starts:
     samples: int = 0
     p50: float | None = None
     p95: float | None = None
-    of: str = ""  # which release: "r17"
+    of: str = ""  # which release, or the model of several: "r17"
     borrowed: bool = False  # of another release than the one meant
+    pool: str = ""  # GPU product of the nodes; empty: of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +47,9 @@ class Situation:
     old_replicas: int  # 0: nothing runs yet
     nodes: Sequence[NodeRoom]
     claims: Sequence[Need] = ()  # of other open rollouts
+    quotas: Sequence[Quota] | None = ()  # None: could not be read
+    floor: int | None = None  # replicas that disruption budgets want to answer
+    requests_an_hour: int = 0  # that the service got lately
     starts_new: Starts = Starts()
     starts_old: Starts = Starts()
     grace_seconds: int = 120  # of the old release
@@ -66,27 +65,43 @@ class Plan:
     answer: Answer
     why: str
     surge: int  # replicas on top
+    at_once: int  # new replicas that start together
     gpus_on_top: int
     gpus_free: int
     gpus_claimed: int
     gpus_missing: int
+    quota: str  # the tightest one; empty: there is none
+    quota_free: int | None  # GPUs; None: there is no quota, or it could not be read
+    floor: int | None
     min_replicas: int  # answering at any moment
     min_percent: float
+    gated: bool  # steps and gates are possible: both releases answer beside each other
+    gap_seconds: float | None  # without any answering replica
+    requests_at_risk: int | None  # that fall into the gap, at the present rate
     finish_seconds: float | None
+    gpu_seconds_on_top: float | None
     traffic_back_seconds: float | None
     full_back_seconds: float | None
+    late_back_seconds: float | None  # the same once everything has moved
     unmeasured: tuple[str, ...] = ()
 
 
-def start_of(starts: Starts) -> float | None:
-    return starts.p95
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The part of a plan that measured starts decide."""
+
+    gap: float | None
+    finish: float | None
+    traffic_back: float | None
+    full_back: float | None
+    late_back: float | None
 
 
 def plans_of(s: Situation) -> list[Plan]:
     """All ways, best first; the first possible one is proposed."""
     if s.old_replicas == 0:
         return [first_placement(s)]
-    found = [surge_canary(s), replace(s)]
+    found = [surge_canary(s), blue_green(s), in_place(s), recreate(s)]
     return sorted(found, key=lambda p: list(Answer).index(p.answer))
 
 
@@ -98,147 +113,168 @@ def surge_canary(s: Situation) -> Plan:
     """New replicas beside the old ones, which shrink only after new ones answer."""
     canary = ceil(s.replicas * (s.steps[0].percent if s.steps else 100) / 100)
     room = fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims)
-    wish = min(max(canary, 1), s.replicas)
-    surge = max(1, min(wish, room.places))
+    tight = tightest(s.quotas or ())
+    places = room.places if tight is None else min(room.places, tight.free // s.gpus_new)
+    surge = max(1, min(max(canary, 1), s.replicas, places))
+    return beside(s, PlanKind.SURGE_CANARY, surge, "at a time, never below 100 %")
+
+
+def blue_green(s: Situation) -> Plan:
+    """All new replicas beside all old ones, which stay warm until the soak is over."""
+    words = f"beside the old ones, which stay warm for {s.soak_seconds} s"
+    return beside(s, PlanKind.BLUE_GREEN, s.replicas, words)
+
+
+def beside(s: Situation, kind: PlanKind, surge: int, words: str) -> Plan:
     need = Need(s.product, s.gpus_new, surge)
-    answer, why = judge(need, room)
-    moves = ceil(max(s.replicas - surge, 0) / surge)
-    start = start_of(s.starts_new)
+    room = fit(s.nodes, need, s.claims)
+    answer, why = judge(need, room, s.quotas or (), s.old_replicas * s.gpus_old)
     if answer is Answer.POSSIBLE:
         why = (
             f"{need.total} {gpus(s.product)} on top, {room.free - room.claimed} free:"
-            f" {surge} of {s.replicas} replicas at a time, never below 100 %"
+            f" {surge} of {s.replicas} replicas {words}"
         )
-    return Plan(
-        kind=PlanKind.SURGE_CANARY,
-        answer=answer,
-        why=why,
-        surge=surge,
-        gpus_on_top=need.total,
-        gpus_free=room.free,
-        gpus_claimed=room.claimed,
-        gpus_missing=max(need.total - room.places * s.gpus_new, 0),
-        min_replicas=s.old_replicas,
-        min_percent=100.0,
-        finish_seconds=finish(s, start, moves),
-        traffic_back_seconds=5.0,
-        full_back_seconds=5.0,
-        unmeasured=unmeasured(s),
+    start, back = s.starts_new.p95, s.starts_old.p95
+    moves = ceil(max(s.replicas - surge, 0) / surge)
+    warm = min(surge * s.gpus_new // s.gpus_old, s.old_replicas)
+    again = ceil((s.old_replicas - warm) / max(warm, 1))
+    times = Times(
+        gap=0.0,
+        finish=finish(s, start, moves, s.steps),
+        traffic_back=SECONDS_BACK,
+        full_back=SECONDS_BACK,
+        late_back=after_drains(s, back, again) if again else SECONDS_BACK,
     )
+    return planned(s, kind, (answer, why), (need, room), s.old_replicas, times)
 
 
-def replace(s: Situation) -> Plan:
-    """In place: an old replica goes, a new one takes its GPUs, again and again."""
-    left = s.old_replicas - give_up(s.gpus_old, s.gpus_new)
-    least = max(left, 0)
-    share = 100.0 * least / s.old_replicas
-    answer, why = judge_in_place(s, least)
-    start, back = start_of(s.starts_new), start_of(s.starts_old)
-    return Plan(
-        kind=PlanKind.REPLACE,
-        answer=answer,
-        why=why,
-        surge=0,
-        gpus_on_top=0,
-        gpus_free=fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims).free,
-        gpus_claimed=0,
-        gpus_missing=0,
-        min_replicas=least,
-        min_percent=share,
-        finish_seconds=finish(s, start, s.replicas),
-        traffic_back_seconds=5.0 if least else back_in_full(s, back, 1),
-        full_back_seconds=back_in_full(s, back, s.old_replicas),
-        unmeasured=unmeasured(s),
+def in_place(s: Situation) -> Plan:
+    """An old replica goes, a new one takes its GPUs, again and again."""
+    least = max(s.old_replicas - ceil(s.gpus_new / s.gpus_old), 0)
+    answer, why = judge_inside(s)
+    short = below_floor(least, s.floor)
+    if answer is Answer.POSSIBLE and least == 0:
+        answer, why = Answer.NEEDS_CONSENT, f"No replica answers while the only one {gap_words(s)}"
+    elif answer is Answer.POSSIBLE:
+        answer = Answer.NEEDS_CONSENT if short else answer
+        share = f"{100 * least / s.old_replicas:.0f} %"
+        words = f"No GPU on top: {least} of {s.old_replicas} replicas answer meanwhile ({share})"
+        why = f"{words}. {short}" if short else words
+    start, back = s.starts_new.p95, s.starts_old.p95
+    full = after_drains(s, back, s.old_replicas)
+    times = Times(
+        gap=0.0 if least else after_drains(s, start, 1),
+        finish=finish(s, start, s.replicas, s.steps if least else ()),
+        traffic_back=SECONDS_BACK if least else after_drains(s, back, 1),
+        full_back=full,
+        late_back=full,
     )
+    return planned(s, PlanKind.REPLACE, (answer, why), nothing_on_top(s), least, times)
+
+
+def recreate(s: Situation) -> Plan:
+    """All old replicas go, their GPUs come free, all new ones start: no moment with both."""
+    answer, why = judge_inside(s)
+    if answer is Answer.POSSIBLE:
+        answer = Answer.NEEDS_CONSENT
+        why = f"No replica answers while all {s.old_replicas} {gap_words(s)}"
+    back = after_drains(s, s.starts_old.p95, 1)
+    gap = after_drains(s, s.starts_new.p95, 1)
+    times = Times(
+        gap=gap,
+        finish=None if gap is None else gap + s.soak_seconds,
+        traffic_back=back,
+        full_back=back,
+        late_back=back,
+    )
+    return planned(s, PlanKind.RECREATE, (answer, why), nothing_on_top(s), 0, times)
 
 
 def first_placement(s: Situation) -> Plan:
     """Nothing runs yet: there is no capacity to keep and no release to go back to."""
     need = Need(s.product, s.gpus_new, s.replicas)
     room = fit(s.nodes, need, s.claims)
-    answer, why = judge(need, room)
+    answer, why = judge(need, room, s.quotas or ())
     if answer is Answer.POSSIBLE:
         why = f"The first release: {need.total} {gpus(s.product)} of {room.free} free"
+    times = Times(0.0, finish(s, s.starts_new.p95, 0, s.steps), None, None, None)
+    return planned(s, PlanKind.SURGE_CANARY, (answer, why), (need, room), 0, times)
+
+
+def planned(
+    s: Situation,
+    kind: PlanKind,
+    verdict: Verdict,
+    place: tuple[Need, Fit],
+    least: int,
+    times: Times,
+) -> Plan:
+    need, room = place
+    tight = tightest(s.quotas or ())
+    share = 100.0 * least / s.old_replicas if s.old_replicas else 100.0
+    surge = need.replicas
+    together = s.replicas if kind is PlanKind.RECREATE else max(surge, 1)
+    risk = None if times.gap is None else round(s.requests_an_hour * times.gap / 3600)
     return Plan(
-        kind=PlanKind.SURGE_CANARY,
-        answer=answer,
-        why=why,
-        surge=s.replicas,
+        kind=kind,
+        answer=verdict[0],
+        why=verdict[1],
+        surge=surge,
+        at_once=together,
         gpus_on_top=need.total,
         gpus_free=room.free,
         gpus_claimed=room.claimed,
         gpus_missing=max(need.total - room.places * s.gpus_new, 0),
-        min_replicas=0,
-        min_percent=100.0,
-        finish_seconds=finish(s, start_of(s.starts_new), 0),
-        traffic_back_seconds=None,
-        full_back_seconds=None,
+        quota=tight.name if tight else "",
+        quota_free=tight.free if tight else None,
+        floor=s.floor,
+        min_replicas=least,
+        min_percent=share,
+        gated=bool(least),
+        gap_seconds=times.gap,
+        requests_at_risk=risk,
+        finish_seconds=times.finish,
+        gpu_seconds_on_top=None if times.finish is None else need.total * times.finish,
+        traffic_back_seconds=times.traffic_back,
+        full_back_seconds=times.full_back,
+        late_back_seconds=times.late_back,
         unmeasured=unmeasured(s),
     )
 
 
-def judge(need: Need, room: Fit) -> tuple[Answer, str]:
-    """Is there room for whole replicas: ever, now?"""
-    what = gpus(need.product)
-    if room.nodes == 0:
-        return Answer.NEVER, f"No node has {what}: {need.total} needed, the cluster has none"
-    if room.largest < need.gpus:
-        return (
-            Answer.NEVER,
-            f"A replica of {need.gpus} {what} fits on no node: the largest has {room.largest}",
-        )
-    if room.ever < need.replicas:
-        return (
-            Answer.NEVER,
-            f"{need.replicas} replicas of {need.gpus} {what} never fit: all {room.nodes} nodes"
-            f" together have room for {room.ever}",
-        )
-    if room.places < need.replicas:
-        missing = need.total - room.places * need.gpus
-        held = f", {room.claimed} of them claimed by other rollouts" if room.claimed else ""
-        return (
-            Answer.NOT_NOW,
-            f"{missing} {what} missing: {need.total} needed as whole replicas of {need.gpus},"
-            f" {room.free} free{held}",
-        )
-    return Answer.POSSIBLE, ""
+def nothing_on_top(s: Situation) -> tuple[Need, Fit]:
+    return Need(s.product, s.gpus_new, 0), fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims)
 
 
-def judge_in_place(s: Situation, least: int) -> tuple[Answer, str]:
-    if s.replicas * s.gpus_new > s.old_replicas * s.gpus_old:
-        extra = s.replicas * s.gpus_new - s.old_replicas * s.gpus_old
-        need = Need(s.product, s.gpus_new, ceil(extra / s.gpus_new))
-        answer, why = judge(need, fit(s.nodes, need, s.claims))
-        if answer is not Answer.POSSIBLE:
-            return answer, f"{extra} GPUs more than now. {why}"
-    if least == 0:
-        return (
-            Answer.NEEDS_CONSENT,
-            f"No replica answers while the only one is replaced: drain up to {s.grace_seconds} s,"
-            f" then a cold start {described(s.starts_new)}",
-        )
-    return (
-        Answer.POSSIBLE,
-        f"No GPU on top: {least} of {s.old_replicas} replicas answer meanwhile"
-        f" ({100 * least / s.old_replicas:.0f} %)",
-    )
+def judge_inside(s: Situation) -> Verdict:
+    """Is there room for all new replicas once the old ones have left?"""
+    held = s.old_replicas * s.gpus_old
+    quotas = [Quota(q.name, q.hard, max(q.used - held, 0)) for q in s.quotas or ()]
+    need = Need(s.product, s.gpus_new, s.replicas)
+    if sum(node.leaving for node in s.nodes) >= held:
+        answer, why = judge(need, fit(s.nodes, need, s.claims, vacated=True), quotas)
+        return answer, f"Even after the old release has left: {why}" if why else ""
+    # Where its pods are was not seen: what it holds is counted, not placed.
+    extra = need.total - held
+    if extra <= 0:
+        return Answer.POSSIBLE, ""
+    more = Need(s.product, s.gpus_new, ceil(extra / s.gpus_new))
+    answer, why = judge(more, fit(s.nodes, more, s.claims), s.quotas or ())
+    return answer, f"{extra} GPUs more than now. {why}" if why else ""
 
 
-def give_up(gpus_old: int, gpus_new: int) -> int:
-    """Old replicas whose GPUs one new replica needs."""
-    return ceil(gpus_new / gpus_old)
-
-
-def finish(s: Situation, start: float | None, moves: int) -> float | None:
+def finish(
+    s: Situation, start: float | None, moves: int, steps: Sequence[StepPlan]
+) -> float | None:
     """First start, holds, the remaining starts one after another with drains, and the soak."""
     if start is None:
         return None
-    holds = sum(step.hold_seconds for step in s.steps)
+    holds = sum(step.hold_seconds for step in steps)
     return start + holds + moves * (start + s.grace_seconds) + s.soak_seconds
 
 
-def back_in_full(s: Situation, start: float | None, replicas: int) -> float | None:
-    return None if start is None else replicas * (start + s.grace_seconds)
+def after_drains(s: Situation, start: float | None, times: int) -> float | None:
+    return None if start is None else times * (start + s.grace_seconds)
 
 
 def unmeasured(s: Situation) -> tuple[str, ...]:
@@ -247,14 +283,21 @@ def unmeasured(s: Situation) -> tuple[str, ...]:
         found.append("cold start of the new release: 0 starts seen")
     if s.old_replicas and (not s.starts_old.samples or s.starts_old.borrowed):
         found.append("cold start of the old release: 0 starts seen")
+    if s.quotas is None:
+        found.append("quota of the namespace: it could not be read")
     return tuple(found)
+
+
+def gap_words(s: Situation) -> str:
+    are = "are" if s.old_replicas > 1 else "is"
+    return (
+        f"{are} replaced: drain up to {s.grace_seconds} s, then a cold start"
+        f" {described(s.starts_new)}"
+    )
 
 
 def described(starts: Starts) -> str:
     if starts.p95 is None:
         return "that was never measured"
-    return f"of {starts.p95:.0f} s (p95 of {starts.samples} starts of {starts.of})"
-
-
-def gpus(product: str) -> str:
-    return product.removeprefix("NVIDIA-") or "GPUs"
+    pool = f" on {gpus(starts.pool)}" if starts.pool else ""
+    return f"of {starts.p95:.0f} s (p95 of {starts.samples} starts of {starts.of}{pool})"

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from fleet.rules.answers import Answer
 from fleet.rules.gates import GateLimits
-from fleet.rules.plan import Answer, Plan, Situation, StepPlan
+from fleet.rules.plan import Plan, Situation, StepPlan
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.starts import deadline_of
 
@@ -96,5 +97,5 @@ def refuse_plan(plan: Plan, *, consent: bool) -> str:
     if plan.answer is Answer.NOT_NOW:
         return f"Not now. {plan.why}"
     if plan.answer is Answer.NEEDS_CONSENT and not consent:
-        return f"This needs your consent. {plan.why}"
+        return f"This needs your consent: propose it with it if you accept that. {plan.why}"
     return ""

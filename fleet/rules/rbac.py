@@ -29,10 +29,15 @@ GRANTS = (
     Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", CHANGE, "give engines their files"),
-    Grant("policy", "poddisruptionbudgets", CHANGE, "keep replicas during node maintenance"),
+    Grant(
+        "policy",
+        "poddisruptionbudgets",
+        CHANGE,
+        "keep replicas during node maintenance, show the floor in plans",
+    ),
     Grant("networking.k8s.io", "networkpolicies", CHANGE, "let only the gateway reach engines"),
     Grant("", "events", READ, "say why a pod does not run"),
-    Grant("", "resourcequotas", READ, "say which quota refuses pods"),
+    Grant("", "resourcequotas", READ, "say which quota refuses pods, in plans and afterwards"),
     Grant("", "nodes", READ, "count GPUs, see lost nodes", namespaced=False),
     Grant(
         "scheduling.k8s.io",

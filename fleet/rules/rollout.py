@@ -20,6 +20,7 @@ from fleet.rules.advance import (
     soaking,
     validating,
 )
+from fleet.rules.balance import occupied
 from fleet.rules.causes import Patience, diagnose
 from fleet.rules.going_back import begin, going_back
 from fleet.rules.moves import Rule, stay
@@ -51,13 +52,25 @@ def remember(state: State, seen: Seen, now: datetime) -> Memory:
         for s in (seen.old, seen.new)
     )
     memory = replace(
-        state.memory,
+        measured(state, seen),
         old_serving=seen.old.serving,
         probes={**state.memory.probes, **{u: p.text for u, p in seen.probes.items()}},
     )
     if progress == memory.progress:
         return memory
     return replace(memory, progress=progress, progress_at=now.isoformat())
+
+
+def measured(state: State, seen: Seen) -> Memory:
+    """What the plan is compared with afterwards: from the first write on, until the end."""
+    memory = state.memory
+    if not state.started or state.phase in FINAL:
+        return memory
+    least = seen.old.serving + seen.new.serving
+    if memory.least_serving is not None:
+        least = min(least, memory.least_serving)
+    most = max(memory.most_gpus, occupied(state, seen))
+    return replace(memory, least_serving=least, most_gpus=most)
 
 
 def admitted_now(decision: Decision, state: State, seen: Seen) -> tuple[str, ...]:

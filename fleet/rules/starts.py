@@ -9,12 +9,14 @@ from fleet.rules.plan import Starts
 SHORTEST = timedelta(minutes=10)
 
 
-def measured(seconds: Sequence[float], of: str) -> Starts:
+def measured(
+    seconds: Sequence[float], of: str, *, pool: str = "", borrowed: bool = False
+) -> Starts:
     """Nearest-rank percentiles of starts in seconds."""
     if not seconds:
-        return Starts(of=of)
+        return Starts(of=of, pool=pool)
     found = sorted(seconds)
-    return Starts(len(found), rank(found, 0.5), rank(found, 0.95), of)
+    return Starts(len(found), rank(found, 0.5), rank(found, 0.95), of, borrowed, pool)
 
 
 def rank(found: Sequence[float], q: float) -> float:

@@ -34,6 +34,8 @@ class Memory:
     gate: Mapping[str, Any] = field(default_factory=dict)  # the last look, for the page
     share: float | None = None  # observed share of the new release
     probes: Mapping[str, str] = field(default_factory=dict)  # last words by pod
+    most_gpus: int = 0  # that pods of both releases held, at any pass
+    least_serving: int | None = None  # replicas of both that answered, at any pass
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,6 +101,16 @@ class State:
     def percent(self) -> int:
         """Of the present step; 100 after the last."""
         return self.steps[self.step].percent if self.step < len(self.steps) else 100
+
+    @property
+    def apart(self) -> bool:
+        """The two releases never run beside each other: one is gone before the other starts."""
+        return self.kind is PlanKind.RECREATE
+
+    @property
+    def together(self) -> int:
+        """New replicas that start at once."""
+        return self.replicas if self.apart else max(self.surge, 1)
 
     @property
     def gpu_budget(self) -> int:

@@ -100,6 +100,7 @@ class FakeCluster:
 
     def __init__(self, nodes=(), pods=(), events=()):
         self.nodes, self.pods, self.events = list(nodes), list(pods), list(events)
+        self.quotas, self.budgets = [], []
         self.failing = ""
         self.denied = {"pods/"}  # "resource/namespace"
         self.connections = 0
@@ -124,6 +125,12 @@ class FakeCluster:
     def list_events(self, namespace, field_selector=""):
         self._fail("events")
         return self.events
+
+    def list_quotas(self, namespace):
+        return self.quotas
+
+    def list_budgets(self, namespace):
+        return self.budgets
 
     def may(self, question):
         return f"{question.resource}/{question.namespace}" not in self.denied, ""

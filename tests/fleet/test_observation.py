@@ -145,6 +145,33 @@ def test_it_writes_down_what_it_saw(cluster, chat):
     assert any(not p["allowed"] for p in cluster.permissions)
 
 
+QUOTA = {
+    "metadata": {"name": "gpus"},
+    "spec": {"hard": {"requests.nvidia.com/gpu": "8", "pods": "9"}},
+    "status": {"used": {"requests.nvidia.com/gpu": "3"}},
+}
+BUDGET = {
+    "metadata": {"name": "chat"},
+    "spec": {"selector": {"matchLabels": {"a": "b"}}},
+    "status": {"desiredHealthy": 2},
+}
+
+
+def test_it_keeps_quotas_and_budgets_and_says_when_it_may_not_read_them(cluster):
+    fake = FakeCluster([make_node()])
+    fake.quotas = [QUOTA, {"metadata": {"name": "pods"}, "spec": {"hard": {"pods": "4"}}}]
+    by_expression = {"metadata": {"name": "x"}, "spec": {"selector": {"matchExpressions": [1]}}}
+    fake.budgets = [BUDGET, by_expression]
+    look(fake, cluster)
+    cluster.refresh_from_db()
+    assert cluster.quotas == [{"name": "gpus", "hard": 8, "used": 3}]
+    assert cluster.budgets == [{"name": "chat", "labels": {"a": "b"}, "floor": 2}]
+    fake.denied |= {"resourcequotas/models", "poddisruptionbudgets/models"}
+    look(fake, cluster, LATER, Observer(fake))
+    cluster.refresh_from_db()
+    assert (cluster.quotas, cluster.budgets) == (None, None)
+
+
 def test_it_replaces_what_has_changed_and_drops_what_is_gone(cluster):
     observer = Observer(
         fake := FakeCluster([make_node("a"), make_node("b")], [make_pod("p"), make_pod("q")])

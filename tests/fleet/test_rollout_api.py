@@ -5,12 +5,14 @@ import json
 import pytest
 from django.utils import timezone
 
+from fleet.actions.traffic import record
 from fleet.api.rollout_urls import urlpatterns
-from fleet.models import Node, Release, Rollout, Service
+from fleet.models import Node, Release, Rollout, Service, StartSample
 from fleet.rules.phases import Phase
+from fleet.rules.traffic import TrafficSample
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
-from tests.fleet.makers import make_cluster
+from tests.fleet.makers import make_cluster, make_deployment
 
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1/"
@@ -238,3 +240,70 @@ def test_it_refuses_a_wish_of_somebody_who_may_only_look(vic, rollout):
 def test_it_asks_who_one_is(client, rollout, release):
     for path in addresses(rollout, release):
         assert client.get(V1 + path).status_code == 401
+
+
+@pytest.fixture
+def second(olga, service, release):
+    """A release serves with two replicas, and another one is made."""
+    first = Release.objects.get(pk=release["id"])
+    make_deployment(service, first, service.cluster, replicas=2)
+    Service.objects.filter(pk=service.pk).update(current_release=first)
+    answer = post(olga, "releases", body(service, arguments=["--max-num-seqs=128"]))
+    return answer.json()["release"]
+
+
+def test_it_compares_four_ways(olga, service, second):
+    answer = post(olga, "plans", {"service_id": service.pk, "release_id": second["id"]}).json()
+    ways = {p["kind"]: p for p in answer["plans"]}
+    assert list(ways) == ["surge_canary", "blue_green", "replace", "recreate"]
+    assert [p["gpus_on_top"] for p in ways.values()] == [1, 2, 0, 0]
+    assert [p["min_replicas"] for p in ways.values()] == [2, 2, 1, 0]
+    assert ways["recreate"]["answer"] == "needs_consent"
+    assert answer["starts_new"]["samples"] == 0
+    assert "quota of the namespace: it could not be read" in ways["replace"]["unmeasured"]
+
+
+def test_it_learns_cold_starts_of_the_model_on_the_same_gpus(olga, service, second):
+    first = Release.objects.get(service=service, number=1)
+    for number, product in enumerate((PRODUCT, PRODUCT, "NVIDIA-L40S")):
+        StartSample.objects.create(
+            service=service, release=first, cluster=service.cluster, gpu_product=product,
+            pod_uid=f"p{number}", seconds=100 * (number + 1),
+        )  # fmt: skip
+    answer = post(olga, "plans", {"service_id": service.pk, "release_id": second["id"]}).json()
+    found = answer["starts_new"]
+    assert (found["samples"], found["p95"], found["of"]) == (2, 200, "org/model")
+    assert (found["borrowed"], found["pool"]) == (True, PRODUCT)
+    assert answer["starts_old"]["borrowed"] is False
+
+
+def test_it_names_who_is_touched_and_what_a_gap_costs(olga, acme, service, second):
+    sample = TrafficSample(
+        timezone.now(), acme.pk, service.pk, 0, "interactive", "served", ttft_ms=9, itl_ms=9
+    )
+    StartSample.objects.create(
+        service=service, release_id=second["id"], cluster=service.cluster, pod_uid="p",
+        seconds=3480,
+    )  # fmt: skip
+    with fleet_scope():
+        record([sample] * 30)
+    answer = post(olga, "plans", {"service_id": service.pk, "release_id": second["id"]}).json()
+    assert [(t["tenant"], t["requests"]) for t in answer["touched"]] == [("acme", 30)]
+    recreate = next(p for p in answer["plans"] if p["kind"] == "recreate")
+    assert recreate["requests_at_risk"] == 30  # an hour: the drain and this start
+
+
+def test_it_refuses_to_recreate_without_consent_and_keeps_the_plan(olga, service, second):
+    wish = {"service_id": service.pk, "release_id": second["id"], "kind": "recreate"}
+    answer = post(olga, "rollouts", wish)
+    assert answer.status_code == 409
+    assert "needs your consent" in answer.json()["detail"]
+    answer = post(olga, "rollouts", wish | {"consent": True})
+    assert answer.status_code == 201
+    rollout = Rollout.objects.get(pk=answer.json()["rollout"]["id"])
+    assert (rollout.plan_kind, rollout.steps) == ("recreate", [])
+    kept = olga.client.get(f"{V1}rollouts/{rollout.pk}/plan").json()
+    assert kept["plan"]["kind"] == "recreate"
+    figures = {c["name"]: (c["planned"], c["actual"], c["verdict"]) for c in kept["compared"]}
+    assert figures["Minimum capacity"] == (0, None, "open")
+    assert figures["GPUs at the peak"] == (2, None, "open")

@@ -103,7 +103,7 @@ def test_it_says_why_and_how_fast_a_rollout_went_back(stage):
 def test_it_measures_before_it_promises(stage, rollout):
     with scope_of(stage.olga):
         proposal = plan_rollout(stage.olga, stage.service.pk, rollout.from_release_id)
-    assert proposal.starts.borrowed
+    assert proposal.situation.starts_new.borrowed
     assert any("0 starts" in c.text for c in proposal.checks)
 
 

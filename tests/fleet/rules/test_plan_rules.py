@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from fleet.rules.answers import Answer, Quota
 from fleet.rules.fit import Need, NodeRoom, fit
+from fleet.rules.outcome import Happened, compare
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import Answer, Situation, Starts, StepPlan, plan_of, plans_of
+from fleet.rules.plan import Situation, Starts, StepPlan, plan_of, plans_of
 from fleet.rules.proposal import read_steps, refuse_plan
 from fleet.rules.starts import deadline_of, measured
 
@@ -16,6 +18,11 @@ H = "NVIDIA-H100-80GB-HBM3"
 
 def nodes(*free, of=4, product=H):
     return [NodeRoom(f"n{i}", product, of, of - n) for i, n in enumerate(free)]
+
+
+def held(*by_old, of=4, product=H):
+    """Nodes on which the old release holds so many GPUs and nobody else any."""
+    return [NodeRoom(f"o{i}", product, of, n, leaving=n) for i, n in enumerate(by_old)]
 
 
 def make_situation(**changes):
@@ -73,6 +80,41 @@ ANSWERS = {
         {"replicas": 1, "old_replicas": 1}, PlanKind.REPLACE, Answer.NEEDS_CONSENT, "No replica"),
     "more than before": (
         {"replicas": 8, "nodes": nodes(0, 0)}, PlanKind.REPLACE, Answer.NOT_NOW, "4 GPUs more"),
+    "all of it beside the old one": (
+        {"nodes": nodes(4, 4)}, PlanKind.BLUE_GREEN, Answer.POSSIBLE, "4 of 4 replicas beside"),
+    "half of it": (
+        {"nodes": nodes(1, 1)}, PlanKind.BLUE_GREEN, Answer.NOT_NOW, "2 H100-80GB-HBM3 missing"),
+    "only where the old one stands": (
+        {"nodes": held(4)}, PlanKind.BLUE_GREEN, Answer.NEVER,
+        "have room for 0 beside the 4 that the old release holds"),
+    "all at once on its own GPUs": (
+        {"nodes": held(4)}, PlanKind.RECREATE, Answer.NEEDS_CONSENT, "while all 4 are replaced"),
+    "larger than what comes free": (
+        {"nodes": held(4), "gpus_new": 2}, PlanKind.RECREATE, Answer.NEVER,
+        "Even after the old release has left: 4 replicas of 2"),
+    "other GPUs than the old ones": (
+        {"nodes": [*held(4), *nodes(0, product="NVIDIA-L40S")], "product": "NVIDIA-L40S"},
+        PlanKind.REPLACE, Answer.NOT_NOW, "4 L40S missing"),
+    "a quota with too little left": (
+        {"quotas": (Quota("gpus", 10, 9),), "nodes": nodes(4, 4)}, PlanKind.BLUE_GREEN,
+        Answer.NOT_NOW, "leaves 1 of 10 GPUs, 4 needed: 3 missing"),
+    "a quota for a smaller surge": (
+        {"quotas": (Quota("gpus", 10, 9),), "steps": (StepPlan(50, 9, 9),)},
+        PlanKind.SURGE_CANARY, Answer.POSSIBLE, "1 of 4 replicas at a time"),
+    "a quota that is too small for ever": (
+        {"quotas": (Quota("gpus", 7, 4),), "nodes": nodes(4, 4)}, PlanKind.BLUE_GREEN,
+        Answer.NEVER, "allows 7 GPUs in all, 8 needed at once, 4 of them by the old release"),
+    "a quota that the old one fills": (
+        {"quotas": (Quota("gpus", 4, 4),), "nodes": held(4)}, PlanKind.REPLACE,
+        Answer.POSSIBLE, "No GPU on top"),
+    "less than a budget asks for": (
+        {"floor": 4}, PlanKind.REPLACE, Answer.NEEDS_CONSENT, "asks for 4 answering replicas, 3"),
+    "others want what comes free": (
+        {"nodes": held(4), "claims": (Need(H, 2, 1),)}, PlanKind.REPLACE,
+        Answer.POSSIBLE, "3 of 4"),
+    "a clique across nodes": (
+        {"gpus_new": 8, "nodes": [replace(n, clique="a.1") for n in nodes(4, 4)]},
+        PlanKind.BLUE_GREEN, Answer.NEVER, "clique has 8, but a replica does not span nodes"),
 }  # fmt: skip
 
 
@@ -86,7 +128,9 @@ def test_it_says_whether_a_way_is_open_and_which_number_is_missing(case):
 
 def test_it_proposes_what_is_possible_first():
     kinds = [p.kind for p in plans_of(make_situation(nodes=nodes(0, 0)))]
-    assert kinds == [PlanKind.REPLACE, PlanKind.SURGE_CANARY]
+    assert kinds == [
+        PlanKind.REPLACE, PlanKind.RECREATE, PlanKind.SURGE_CANARY, PlanKind.BLUE_GREEN,
+    ]  # fmt: skip
 
 
 def test_it_never_fits_where_all_nodes_together_are_too_few():
@@ -103,6 +147,63 @@ def test_it_promises_times_from_measured_starts_only():
     assert len(unknown.unmeasured) == 2
     borrowed = replace(Starts(5, 60, 90, "r1"), borrowed=True)
     assert plan_of(make_situation(starts_new=borrowed), PlanKind.REPLACE).unmeasured
+
+
+def test_it_says_how_long_nobody_answers_and_how_many_requests_that_is():
+    plan = plan_of(make_situation(requests_an_hour=3600), PlanKind.RECREATE)
+    assert (plan.min_replicas, plan.min_percent, plan.gated) == (0, 0, False)
+    assert (plan.gap_seconds, plan.requests_at_risk) == (90 + 120, 210)
+    assert plan.finish_seconds == 90 + 120 + 600
+    assert plan.full_back_seconds == 90 + 120
+    unknown = plan_of(make_situation(starts_new=Starts()), PlanKind.RECREATE)
+    assert (unknown.gap_seconds, unknown.requests_at_risk) == (None, None)
+
+
+def test_it_counts_for_how_long_gpus_are_held_on_top():
+    plan = plan_of(make_situation(nodes=nodes(4, 4)), PlanKind.BLUE_GREEN)
+    assert plan.finish_seconds == 90 + 60 + 600
+    assert plan.gpu_seconds_on_top == 4 * 750
+    assert (plan.full_back_seconds, plan.late_back_seconds) == (5, 5)
+
+
+def test_a_canary_goes_back_slowly_once_the_old_release_has_shrunk():
+    plan = plan_of(make_situation(), PlanKind.SURGE_CANARY)
+    assert (plan.full_back_seconds, plan.late_back_seconds) == (5, 3 * (90 + 120))
+
+
+def test_it_says_that_a_quota_could_not_be_read():
+    plan = plan_of(make_situation(quotas=None), PlanKind.SURGE_CANARY)
+    assert plan.answer is Answer.POSSIBLE
+    assert plan.quota_free is None
+    assert "quota of the namespace: it could not be read" in plan.unmeasured
+
+
+PLANNED = {
+    "plan": {"finish_seconds": 100, "gpus_on_top": 2, "min_replicas": 4,
+             "traffic_back_seconds": 5, "full_back_seconds": 5, "late_back_seconds": 200},
+    "numbers": {"old_replicas": 4, "gpus_old": 1},
+    "starts": {"p95": 60},
+}  # fmt: skip
+OUTCOMES = {
+    "as planned": (
+        PLANNED, Happened(109, 6, 4, 2, 61), "kept kept kept kept open open"),
+    "longer, more, less": (
+        PLANNED, Happened(111, 7, 3, 1, 90), "missed missed missed missed open open"),
+    "went back at once": (
+        PLANNED, Happened(None, 5, 4, 1, 60, 3, 5), "open kept kept kept kept kept"),
+    "went back after everything had moved": (
+        PLANNED, Happened(None, 6, 4, 4, 60, 3, 180, late=True),
+        "open kept kept kept kept kept"),
+    "not begun": (PLANNED, Happened(), "open open open open open open"),
+    "nothing was measured then": (
+        {"plan": {}, "numbers": {}}, Happened(1, 1, 1, 1, 1, 1, 1), " ".join(["unknown"] * 6)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_it_compares_a_plan_with_what_happened(case):
+    plan, found, want = OUTCOMES[case]
+    assert " ".join(c.verdict for c in compare(plan, found)) == want
 
 
 def test_it_refuses_to_propose_without_consent():

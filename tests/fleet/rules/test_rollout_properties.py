@@ -82,6 +82,7 @@ HAPPENINGS = {
     "pod_lost": lose_pod,
     "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
 }
+GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
 
@@ -91,7 +92,7 @@ EVENTS = ("nothing", *WISHES, *HAPPENINGS)
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
 )
 def test_it_keeps_its_promises_whatever_happens(plan, events):
-    walk = Checked(make_state(**PLANS[plan]), gpus=1 if plan == "the only one" else 6)
+    walk = Checked(make_state(**PLANS[plan]), gpus=GPUS.get(plan, 6))
     for passes, event in events:
         for _ in range(passes):
             if walk.state.phase not in FINAL:
@@ -127,8 +128,8 @@ def assert_declared(walk):
     assert walk.manifests[gone]["metadata"]["name"] not in walk.cluster.deployments
 
 
-# Neither has steps: the first release has nothing to be compared with, the only replica is gone.
-STEPLESS = {"first", "the only one"}
+# None has steps: the first release has nothing to be compared with, or the old one is gone.
+STEPLESS = {"first", "the only one", "recreate"}
 CASES = [
     (plan, phase)
     for plan in sorted(PLANS)
@@ -139,7 +140,7 @@ CASES = [
 
 @pytest.mark.parametrize(("plan", "phase"), CASES)
 def test_it_accepts_an_abort_in_every_phase(plan, phase):
-    walk = Checked(make_state(**PLANS[plan]), gpus=1 if plan == "the only one" else 8)
+    walk = Checked(make_state(**PLANS[plan]), gpus=GPUS.get(plan, 8))
     reach(walk, phase)
     walk.state = replace(walk.state, wish=Wish.ABORT, wish_by="olga", wish_at=walk.now)
     walk.run()

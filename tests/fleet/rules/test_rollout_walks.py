@@ -79,6 +79,8 @@ PLANS = {
         "replicas": 1,
         "old_replicas": 1,
     },
+    "blue green": {"kind": PlanKind.BLUE_GREEN, "surge": 4},
+    "recreate": {"kind": PlanKind.RECREATE, "surge": 0, "min_replicas": 0},
     "first": {"has_old": False, "old_replicas": 0, "min_replicas": 0, "surge": 4, "weight_old": 0},
 }
 
@@ -220,3 +222,57 @@ def test_it_resumes_where_it_was_paused():
     walk.state = replace(walk.state, wish=Wish.RUN, wish_at=walk.now)
     walk.step()
     assert walk.state.phase is Phase.CANARY_VERIFYING
+
+
+def held_until(walk, until):
+    """Passes until a phase; answers the pairs of replicas (old, new) that had pods meanwhile."""
+    found = []
+    while walk.state.phase not in until:
+        walk.step()
+        seen = walk.see()
+        found.append((len(seen.old.pods), len(seen.new.pods)))
+    return found
+
+
+def test_blue_green_brings_all_new_replicas_up_before_any_traffic_moves():
+    walk = Walk(make_state(**PLANS["blue green"], steps=())).run(until={Phase.CANARY_VERIFYING})
+    assert (walk.state.weight_old, walk.state.weight_new) == (100, 0)
+    assert len(walk.see().new.pods) == 4
+    walk.run(until={Phase.SOAKING})
+    assert walk.cluster.serving(walk.names["old"]) == 4
+    assert (walk.state.weight_old, walk.state.weight_new) == (0, 100)
+
+
+def test_blue_green_goes_back_within_one_pass_as_long_as_the_window_is_open():
+    walk = Walk(make_state(**PLANS["blue green"], soak=timedelta(minutes=30)))
+    walk.run(until={Phase.SOAKING})
+    walk.state = replace(walk.state, wish=Wish.ABORT, wish_by="olga")
+    walk.step()
+    assert (walk.state.weight_old, walk.state.weight_new) == (100, 0)
+    assert walk.cluster.serving(walk.names["old"]) == 4
+    assert walk.run().state.phase is Phase.ROLLED_BACK
+    assert walk.state.memory.least_serving == 4
+
+
+def test_recreate_never_has_replicas_of_both_releases():
+    walk = Walk(make_state(**PLANS["recreate"]), gpus=8)
+    pairs = held_until(walk, FINAL)
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
+    assert not [pair for pair in pairs if all(pair)]
+    assert (0, 4) in pairs
+    assert walk.state.memory.least_serving == 0
+
+
+def test_recreate_takes_the_new_replicas_away_before_the_old_ones_come_back():
+    walk = Walk(make_state(**PLANS["recreate"], soak=timedelta(minutes=30)), gpus=8)
+    walk.run(until={Phase.SOAKING})
+    walk.state = replace(walk.state, wish=Wish.ABORT, wish_by="olga")
+    pairs = held_until(walk, FINAL)
+    assert walk.state.phase is Phase.ROLLED_BACK, walk.state.why
+    assert not [pair for pair in pairs if all(pair)]
+    assert walk.cluster.serving(walk.names["old"]) == 4
+
+
+def test_it_remembers_what_the_plan_is_compared_with():
+    walk = Walk(make_state()).run()
+    assert (walk.state.memory.most_gpus, walk.state.memory.least_serving) == (5, 4)

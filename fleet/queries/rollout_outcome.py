@@ -1,0 +1,60 @@
+"""The plan that a rollout keeps, against what happened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Max
+
+from fleet.models import Rollout, RolloutEvent, StartSample
+from fleet.queries.rollouts import event_row, rollouts, traffic_back
+from fleet.rules.outcome import Comparison, Happened, compare
+from fleet.rules.phases import Phase
+from tenants.errors import NotFound
+from tenants.rules.access import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    rollout_id: int
+    plan: Mapping[str, Any]  # fleet.rules.plan.Plan as it was frozen
+    numbers: Mapping[str, Any]
+    starts: Mapping[str, Any]
+    touched: Sequence[Mapping[str, Any]]
+    compared: tuple[Comparison, ...]
+
+
+def outcome_of(viewer: Viewer, rollout_id: int) -> PlanOutcome:
+    found = rollouts(viewer).defer("manifests").filter(pk=rollout_id).first()
+    if found is None:
+        raise NotFound("There is no such rollout")
+    return PlanOutcome(
+        rollout_id=found.pk,
+        plan=found.plan.get("plan", {}),
+        numbers=found.plan.get("numbers", {}),
+        starts=found.plan.get("starts", {}),
+        touched=tuple(found.plan.get("touched", ())),
+        compared=compare(found.plan, happened(found)),
+    )
+
+
+def happened(r: Rollout) -> Happened:
+    if r.started_at is None:
+        return Happened()
+    events = [event_row(e) for e in RolloutEvent.objects.filter(rollout=r).order_by("id")]
+    begun = next((e.at for e in events if e.phase == Phase.ABORTING), None)
+    whole = begun is None and r.phase == Phase.SUCCEEDED and r.ended_at is not None
+    back = begun is not None and r.phase == Phase.ROLLED_BACK and r.ended_at is not None
+    admitted = [uid for e in events for uid in e.detail.get("admitted", ())]
+    starts = StartSample.objects.filter(release=r.to_release, pod_uid__in=admitted)
+    seen = starts.aggregate(n=Count("id"), slowest=Max("seconds"))
+    return Happened(
+        seconds=(r.ended_at - r.started_at).total_seconds() if whole and r.ended_at else None,
+        most_gpus=r.memory.get("most_gpus") or None,
+        least_serving=r.memory.get("least_serving"),
+        starts=seen["n"],
+        slowest_start=seen["slowest"],
+        traffic_back=traffic_back(events),
+        full_back=(r.ended_at - begun).total_seconds() if back and begun and r.ended_at else None,
+        late=any(e.phase == Phase.SOAKING for e in events),
+    )

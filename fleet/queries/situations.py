@@ -1,0 +1,164 @@
+"""What a plan is computed from, read from rows: nodes, quotas, budgets, starts, recent traffic."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Now
+
+from fleet.models import (
+    Cluster,
+    Deployment,
+    Node,
+    ObservedPod,
+    Release,
+    Rollout,
+    Service,
+    StartSample,
+    TrafficSlot,
+)
+from fleet.queries.releases import MANY_STARTS, spec_of
+from fleet.rules.answers import Quota
+from fleet.rules.fit import Need, NodeRoom
+from fleet.rules.manifests import labels_of
+from fleet.rules.phases import Phase
+from fleet.rules.plan import Situation, Starts, StepPlan
+from fleet.rules.release import GPU
+from fleet.rules.starts import measured
+from fleet.rules.traffic import DASHBOARD_SECONDS
+from tenants.base.scope import fleet_scope
+from tenants.queries.tenants import tenants_by_id
+from tenants.rules.access import Viewer
+
+NOT_STARTED = (Phase.VALIDATING, Phase.AWAITING_APPROVAL, Phase.PREPARING)
+RECENT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A tenant and a traffic class that used the service in the last hour."""
+
+    tenant_id: int
+    tenant: str
+    traffic_class: str
+    requests: int
+
+
+def situation_of(
+    service: Service,
+    cluster: Cluster,
+    old: Release | None,
+    new: Release,
+    *,
+    replicas: int,
+    steps: Sequence[StepPlan],
+    soak_seconds: int,
+    requests_an_hour: int,
+) -> Situation:
+    spec, before = spec_of(new), spec_of(old) if old else None
+    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    return Situation(
+        product=spec.resources.gpu_product,
+        gpus_new=spec.resources.gpus,
+        gpus_old=before.resources.gpus if before else spec.resources.gpus,
+        replicas=replicas,
+        old_replicas=placed.replicas if placed else 0,
+        nodes=rooms_of(cluster, old),
+        claims=claims_of(cluster, service),
+        quotas=quotas_of(cluster),
+        floor=floor_of(cluster, service.name),
+        requests_an_hour=requests_an_hour,
+        starts_new=starts_of(service, new),
+        starts_old=starts_of(service, old) if old else Starts(),
+        grace_seconds=(before or spec).probes.grace_seconds,
+        steps=steps,
+        soak_seconds=soak_seconds,
+    )
+
+
+def rooms_of(cluster: Cluster, leaving: Release | None) -> list[NodeRoom]:
+    held: Counter[str] = Counter()
+    if leaving:
+        pods = ObservedPod.objects.filter(cluster=cluster, release=leaving.fingerprint)
+        for node, gpus in pods.exclude(node="").values_list("node", "gpus"):
+            held[node] += gpus
+    return [
+        NodeRoom(
+            name=node.name,
+            product=node.gpu_product,
+            allocatable=node.gpus_allocatable,
+            used=node.gpus_used,
+            usable=node.ready and not node.cordoned and not any(map(_repels, node.taints)),
+            clique=node.clique,
+            leaving=min(held[node.name], node.gpus_used),
+        )
+        for node in Node.objects.filter(cluster=cluster).order_by("name")
+    ]
+
+
+def _repels(taint: dict[str, str]) -> bool:
+    """Whether our pods do not tolerate it; a taint for GPUs they do."""
+    return taint.get("key") != GPU and taint.get("effect") in ("NoSchedule", "NoExecute")
+
+
+def claims_of(cluster: Cluster, service: Service) -> list[Need]:
+    """GPUs that other open rollouts were planned with and do not hold yet."""
+    rows = Rollout.objects.filter(cluster=cluster, phase__in=[p.value for p in NOT_STARTED])
+    plans = rows.exclude(service=service).order_by("id").values_list("plan", flat=True)
+    numbers = [p["numbers"] for p in plans if p.get("numbers", {}).get("surge")]
+    return [Need(n["product"], n["gpus_new"], n["surge"]) for n in numbers]
+
+
+def quotas_of(cluster: Cluster) -> list[Quota] | None:
+    """None: the observer may not read them, or has not looked yet."""
+    return None if cluster.quotas is None else [Quota(**row) for row in cluster.quotas]
+
+
+def floor_of(cluster: Cluster, service: str) -> int | None:
+    """The greatest number of answering replicas that a budget over all of them wants."""
+    ours = labels_of(service).items()
+    floors = [b["floor"] for b in cluster.budgets or () if b["labels"].items() <= ours]
+    return max(floors, default=None)
+
+
+def starts_of(service: Service, release: Release) -> Starts:
+    """Of this release; where it never started, of its model's others here, then of any; said so.
+
+    Nodes of another GPU product load differently: their starts do not count where a release
+    names its product.
+    """
+    product = release.resources.get("gpu_product", "")
+    rows = StartSample.objects.order_by("-id")
+    if product:
+        rows = rows.filter(gpu_product__in=(product, ""))
+    if own := _seconds(rows.filter(release=release)):
+        return measured(own, str(release), pool=product)
+    family = rows.filter(release__model_version__name=release.model_version.name)
+    if found := _seconds(family):
+        return measured(found, release.model_version.name, pool=product, borrowed=True)
+    last = rows.filter(service=service).select_related("release").first()
+    if last is None:
+        return Starts(of=str(release), pool=product)
+    others = _seconds(rows.filter(service=service, release=last.release))
+    return measured(others, str(last.release), pool=product, borrowed=True)
+
+
+def _seconds(rows: QuerySet[StartSample]) -> list[float]:
+    return list(rows.values_list("seconds", flat=True)[:MANY_STARTS])
+
+
+def touched_by(viewer: Viewer, service: Service) -> tuple[Touched, ...]:
+    """Who used the service in the last hour, those with the most requests first."""
+    with fleet_scope():
+        rows = TrafficSlot.objects.filter(
+            seconds=DASHBOARD_SECONDS, service_id=service.pk, slot__gte=Now() - RECENT
+        )
+        sums = rows.values_list("tenant_id", "traffic_class").annotate(n=Sum("requests"))
+        found = sorted(sums, key=lambda row: (-row[2], row[0], row[1]))
+    names = tenants_by_id(viewer, [tenant for tenant, _, _ in found])
+    return tuple(
+        Touched(tenant, names[tenant].slug if tenant in names else f"tenant {tenant}", kind, n)
+        for tenant, kind, n in found
+    )

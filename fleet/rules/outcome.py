@@ -1,0 +1,89 @@
+"""A plan against what happened: which promises were kept. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SLACK = 1.1  # a tenth longer than expected is as expected
+
+
+class Kept(StrEnum):
+    KEPT = "kept"
+    MISSED = "missed"
+    OPEN = "open"  # it is not over, or it did not come to that
+    UNKNOWN = "unknown"  # nothing was promised: a number was missing then
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Figures of one rollout. None: not over, or it did not come to that."""
+
+    seconds: float | None = None  # from the first write to the end of a rollout that succeeded
+    most_gpus: int | None = None
+    least_serving: int | None = None
+    starts: int = 0
+    slowest_start: float | None = None
+    traffic_back: float | None = None  # seconds from the decision to go back
+    full_back: float | None = None
+    late: bool = False  # it went back after everything had moved
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    name: str
+    unit: str  # seconds, GPUs, replicas
+    planned: float | None
+    actual: float | None
+    verdict: Kept
+    text: str
+
+
+def compare(plan: Mapping[str, Any], found: Happened) -> tuple[Comparison, ...]:
+    """`plan` is what a rollout keeps: plan, numbers, starts. An older one knows fewer numbers."""
+    promised, starts = plan.get("plan", {}), plan.get("starts", {})
+    full = "late_back_seconds" if found.late else "full_back_seconds"
+    samples = f"{found.starts} start{'s' * (found.starts != 1)} seen" if found.starts else ""
+    return (
+        at_most("Until finished", "seconds", promised.get("finish_seconds"), found.seconds),
+        at_most("GPUs at the peak", "GPUs", peak(plan), found.most_gpus, slack=1),
+        at_least("Minimum capacity", promised.get("min_replicas"), found.least_serving),
+        at_most("Cold start", "seconds", starts.get("p95"), found.slowest_start, samples),
+        at_most(
+            "Traffic back", "seconds", promised.get("traffic_back_seconds"), found.traffic_back
+        ),
+        at_most("Full capacity back", "seconds", promised.get(full), found.full_back),
+    )
+
+
+def peak(plan: Mapping[str, Any]) -> float | None:
+    n = plan.get("numbers", {})
+    if "gpus_old" not in n or "gpus_on_top" not in plan.get("plan", {}):
+        return None
+    return float(n["old_replicas"] * n["gpus_old"] + plan["plan"]["gpus_on_top"])
+
+
+def at_most(
+    name: str,
+    unit: str,
+    planned: float | None,
+    actual: float | None,
+    text: str = "",
+    *,
+    slack: float = SLACK,
+) -> Comparison:
+    kept = None if planned is None or actual is None else actual <= planned * slack
+    return Comparison(name, unit, planned, actual, verdict(planned, actual, kept), text)
+
+
+def at_least(name: str, planned: float | None, actual: float | None) -> Comparison:
+    kept = None if planned is None or actual is None else actual >= planned
+    return Comparison(name, "replicas", planned, actual, verdict(planned, actual, kept), "")
+
+
+def verdict(planned: float | None, actual: float | None, kept: bool | None) -> Kept:
+    if actual is None:
+        return Kept.OPEN
+    if planned is None or kept is None:
+        return Kept.UNKNOWN
+    return Kept.KEPT if kept else Kept.MISSED
