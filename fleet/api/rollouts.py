@@ -116,6 +116,10 @@ class GateOut(serializers.Serializer[Any]):
     verdict = serializers.CharField()
     why = serializers.CharField()
     checks = serializers.ListField(child=serializers.DictField())
+    evidence = serializers.DictField(
+        help_text="alpha of one test, tests, look, gates; few: groups with too few samples;"
+        " shown: figures that are not judged; sources: the queries"
+    )
 
 
 class TimelineOut(serializers.Serializer[Any]):

@@ -73,7 +73,8 @@ class GateRow:
     end: datetime
     verdict: str
     why: str
-    checks: tuple[Mapping[str, Any], ...]  # metric, unit, canary, stable, limit, samples, needed
+    checks: tuple[Mapping[str, Any], ...]  # fleet.rules.gates.Check, one each
+    evidence: Mapping[str, Any]  # alpha, tests, look, few, shown, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,8 @@ def rollout_row(r: Rollout) -> RolloutRow:
 
 
 def gate_row(g: GateResult) -> GateRow:
-    return GateRow(g.step, g.at, g.window_start, g.window_end, g.verdict, g.why, tuple(g.checks))
+    bounds = (g.window_start, g.window_end)
+    return GateRow(g.step, g.at, *bounds, g.verdict, g.why, tuple(g.checks), g.evidence)
 
 
 def event_row(e: RolloutEvent) -> EventRow:
@@ -326,7 +328,8 @@ def live_gate(r: Rollout, index: int) -> GateRow | None:
     if index != r.step or not found or Phase(r.phase) not in (Phase.ANALYZING, Phase.PAUSED):
         return None
     start, end = (datetime.fromisoformat(found[k]) for k in ("start", "end"))
-    return GateRow(index, None, start, end, found["verdict"], found["why"], tuple(found["checks"]))
+    checks, evidence = tuple(found["checks"]), found.get("evidence", {})
+    return GateRow(index, None, start, end, found["verdict"], found["why"], checks, evidence)
 
 
 def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from fleet.rules.gates import GateLimits
+from fleet.rules.measures import GateLimits
 from fleet.rules.plan import Answer, Plan, Situation, StepPlan
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.starts import deadline_of
