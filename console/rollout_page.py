@@ -10,8 +10,9 @@ from billing.queries.gpu_prices import HourlyPrice
 from console import figures
 from console.charts import Chart, Series, line_chart
 from console.words import word
+from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_traffic import Point
-from fleet.queries.rollouts import EventRow, GateRow, ReleaseSide, RolloutDetail, StepRow
+from fleet.queries.rollouts import EventRow, ReleaseSide, RolloutDetail, StepRow
 from fleet.rules.phases import Phase
 
 METRICS = {  # those that are drawn
@@ -209,7 +210,7 @@ def terms_of(gate: GateRow) -> str:
 
 
 def chance(p: float | None) -> str:
-    return "not beyond" if p is None else f"{p:.2g}"
+    return "inside" if p is None else f"{p:.2g}"
 
 
 def gate_chart(metric: str, points: Sequence[Point], limit: float | None) -> Chart:

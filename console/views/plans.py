@@ -22,6 +22,8 @@ from fleet.queries.releases import ReleaseRow
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission
 
+AUDIENCE = ("first", "first_classes", "last")
+
 
 @require_http_methods(["GET", "POST"])
 def new(request: ViewerRequest) -> HttpResponse:
@@ -82,7 +84,11 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     if form.is_valid():
         try:
             rollout = actions.propose_rollout(
-                request.viewer, release.service_id, release.id, **form.cleaned_data
+                request.viewer,
+                release.service_id,
+                release.id,
+                audience=form.audience(),
+                **{k: v for k, v in form.cleaned_data.items() if k not in AUDIENCE},
             )
         except ConsoleError as refusal:
             explain(form, refusal)

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
 from fleet.models import Deployment, Release, Rollout
+from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
 from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
@@ -111,6 +113,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         drain=timedelta(seconds=n["drain_seconds"]),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
+        taking=audience_of(r).words(r.step),
         memory=memory_from(r.memory),
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
@@ -187,12 +190,12 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     if state.phase is Phase.SOAKING:
         canary = traffic(r.service_id, r.to_release_id, start, end)
         return Window(start=start, end=end, canary=canary, stable=ReleaseWindow())
-    window = compare(
-        r.service_id, r.to_release_id, r.from_release_id, (start, end), lambda tenant, kind: True
-    )
+    audience = audience_of(r)
+    takes_part = partial(audience.takes_part, state.step)
+    window = compare(r.service_id, r.to_release_id, r.from_release_id, (start, end), takes_part)
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
-    return replace(window, late=arrears(waiting))
+    return replace(window, late=arrears(waiting), exact=audience.is_exact(state.step))
 
 
 def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     percent = 100 if seen.old.serving == 0 else state.percent
     since = moment(state.memory.shifted_at)
     if state.weight_new != percent or since is None:
-        text = f"{percent} % of the traffic goes to {state.new}"
+        text = f"{percent} % of the traffic{state.taking} goes to {state.new}"
         return shift(state, seen, (100 - percent, percent), text, now)
     share = share_of(seen.window, percent) if seen.window else None
     waits = now - since

@@ -58,7 +58,8 @@ def refused(group: Group, limits: GateLimits) -> Measured:
     def count(w: ReleaseWindow) -> tuple[int, int]:
         return w.refused, judged(w) + w.refused
 
-    return _share("refused", "refused by the engine", group, count, limits.refused_points)
+    found = _share("refused", "refused by the engine", group, count, limits.refused_points)
+    return replace(found, is_needed=False)
 
 
 def _share(

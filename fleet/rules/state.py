@@ -95,6 +95,7 @@ class State:
     soak: timedelta = timedelta(hours=1)
     longest_pause: timedelta = timedelta(hours=24)
     limits: GateLimits = GateLimits()
+    taking: str = ""  # who takes part in this step, after "10 % of the traffic"; empty: all
     memory: Memory = Memory()
     old: str = "the old release"  # labels for sentences: r41
     new: str = "the new release"

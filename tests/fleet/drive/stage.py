@@ -43,6 +43,7 @@ class Stage:
     per_second: int = 20
     errors: float = 0.0
     tenants: dict[int, float] = field(default_factory=lambda: {1: 1.0})  # requests of each
+    staying: dict[int, float] = field(default_factory=dict)  # on the old release, whatever moves
     hurt: int = 0  # whose requests the new release fails, one in two
 
     @property
@@ -91,8 +92,9 @@ class Stage:
         samples, now = [], self.fake.now
         for row in Deployment.objects.filter(service=self.service, weight__gt=0):
             is_new = row.release_id != self.service.current_release_id
-            for tenant, share in self.tenants.items():
-                requests = int(self.per_second * seconds * share * row.weight / 100)
+            parts = {t: share * row.weight / 100 for t, share in self.tenants.items()}
+            for tenant, share in (parts if is_new else parts | self.staying).items():
+                requests = int(self.per_second * seconds * share)
                 sample = TrafficSample(now, tenant, self.service.pk, row.release_id, "interactive",
                                        "served", ttft_ms=40, itl_ms=8)  # fmt: skip
                 rate = 0.5 if tenant == self.hurt else self.errors
