@@ -9,7 +9,7 @@ from django.db import connection
 
 from fleet.rules.comparison import Cell, Preemptions, Window, block_seconds
 from fleet.rules.histogram import Histogram
-from fleet.rules.traffic import GATE_SECONDS, METRICS, ReleaseWindow, summed
+from fleet.rules.traffic import GATE_SECONDS, METRICS, REFUSED, ReleaseWindow, summed
 from tenants.base.scope import fleet_scope
 from tenants.queries.tenants import tenants_by_id
 from tenants.rules.access import Permission, system_viewer
@@ -35,7 +35,6 @@ SELECT release_id, sum(grown)::bigint FROM (
         AND at >= %(start)s AND at < %(end)s GROUP BY 1, 2
 ) AS engine GROUP BY 1
 """
-REFUSED = frozenset({"engine_refused", "pool_full"})  # with a release: said by its engines
 NOBODY = -1  # no release has this id
 
 TakesPart = Callable[[int, str], bool]  # tenant, class
@@ -90,7 +89,7 @@ def compare(
     }
     with fleet_scope():
         cells = _cells(values)
-        preempted = dict(_run(PREEMPTIONS, values))
+        preempted = {release: grown for release, grown in _run(PREEMPTIONS, values)}
         names = _names({tenant for tenant, _, _ in cells})
     found = [
         Cell(_of(sides, canary), _of(sides, stable), tenant, traffic_class)

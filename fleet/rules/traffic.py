@@ -10,6 +10,7 @@ from fleet.rules.histogram import Histogram, bucket_of, merge
 GATE_SECONDS = 10
 DASHBOARD_SECONDS = 300
 ANSWERED = frozenset({"served", "rerouted", "degraded"})
+REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are its engines' words
 METRICS = ("ttft", "itl", "queue", "output")  # milliseconds; output: tokens of an answer
 
 
