@@ -76,6 +76,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "inconclusive": Word("mute", "circle-dashed", "Inconclusive"),
         "collecting": _moving("Collecting"),
         "error": Word("bad", "alert-triangle", "Error"),
+        "shown": Word("mute", "eye", "Not judged"),
     },
     "live": {
         "in_sync": Word("ok", "circle-check", "In sync"),

@@ -27,6 +27,8 @@ class Waiter:
     work: float
     data_policy: DataPolicy
     future: asyncio.Future[object]
+    application_id: int = 0
+    conversation: bytes = b""
 
 
 @dataclass(slots=True)

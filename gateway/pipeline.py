@@ -36,6 +36,7 @@ from gateway.proxy import AttemptError, Proxy
 from gateway.settings import Settings
 from gateway.snapshots import Routing, Snapshots
 from gateway.spool import SpoolError
+from gateway.sticky import conversation
 
 OUTPUT_WORK = 3.0  # an output token keeps an engine this much longer than a prompt token
 RETRIES_SAVED = 10.0
@@ -209,6 +210,8 @@ class Pipeline:
             traffic_class=exchange.traffic_class,
             seats=asked.choices,
             work=work,
+            application_id=exchange.context.key.application_id,
+            conversation=conversation(asked) if service.canary else b"",
         )
         saved = self._retries.get(service.name, RETRIES_SAVED)
         self._retries[service.name] = min(RETRIES_SAVED, saved + RETRY_SHARE)

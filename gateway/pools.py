@@ -19,6 +19,7 @@ from gateway.contract.routing import Endpoint, Objective, Pool, Service
 from gateway.contract.usage import PoolReport
 from gateway.fairness import CEILING, ORDER, Line, Waiter
 from gateway.snapshots import Routing
+from gateway.sticky import turns
 
 BUFFER = 1.1  # of max_num_seqs: a full engine needs a little waiting work
 BATCH_FLOOR = 0.05
@@ -78,6 +79,8 @@ class Wish:
     traffic_class: TrafficClass
     seats: int
     work: float
+    application_id: int = 0
+    conversation: bytes = b""  # empty: none that one could know again
 
 
 class Pools:
@@ -118,9 +121,18 @@ class Pools:
         without: frozenset[str] = frozenset(),
     ) -> Seat | None:
         """Take a seat if there is one. `without`: addresses that already failed this request."""
+        for pools in turns(wish.service.canary, wish, self._candidates(wish), without):
+            seat = self._take_one_of(pools, wish, now, without)
+            if seat is not None:
+                return seat
+        return None
+
+    def _take_one_of(
+        self, pools: Sequence[Pool], wish: Wish, now: float, without: frozenset[str]
+    ) -> Seat | None:
         open_pools = [
             pool
-            for pool in self._candidates(wish)
+            for pool in pools
             if pool.weight > 0 and self._has_room(pool, wish.traffic_class, wish.seats)
         ]
         while open_pools:
@@ -140,7 +152,14 @@ class Pools:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
         waiter = Waiter(
-            wish.tenant_id, wish.traffic_class, wish.seats, wish.work, wish.data_policy, future
+            wish.tenant_id,
+            wish.traffic_class,
+            wish.seats,
+            wish.work,
+            wish.data_policy,
+            future,
+            wish.application_id,
+            wish.conversation,
         )
         line.add(waiter, now)
         self._pump(wish.service.name)
@@ -283,6 +302,8 @@ class Pools:
                     traffic_class,
                     waiter.seats,
                     waiter.work,
+                    waiter.application_id,
+                    waiter.conversation,
                 )
                 seat = self.take(wish, now)
                 if seat is not None:

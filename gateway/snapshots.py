@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from gateway.contract import keys, policy, routing
 from gateway.contract.policy import DataPolicy, Limit, PolicySnapshot
-from gateway.contract.routing import Pool, RoutingSnapshot, Service
+from gateway.contract.routing import Canary, Pool, RoutingSnapshot, Service
 
 log = logging.getLogger("gateway.snapshots")
 
@@ -104,14 +104,23 @@ def decode_routing(raw: bytes) -> Routing:
         document = msgspec.json.decode(raw, type=RoutingSnapshot)
     except msgspec.MsgspecError as error:
         raise BrokenSnapshotError(str(error)) from error
-    if document.schema != routing.SCHEMA:
-        raise BrokenSnapshotError(f"schema {document.schema}, this worker reads {routing.SCHEMA}")
+    if document.schema not in routing.READS:
+        reads = " and ".join(map(str, sorted(routing.READS)))
+        raise BrokenSnapshotError(f"schema {document.schema}, this worker reads {reads}")
     for name, service in document.services.items():
         if name != service.name:
             raise BrokenSnapshotError(f"service {service.name!r} is filed under {name!r}")
         for pool in service.pools:
             _check_pool(pool)
+        if service.canary is not None:
+            _check_canary(name, service.canary)
     return Routing(document)
+
+
+def _check_canary(name: str, canary: Canary) -> None:
+    both = sorted(set(canary.only_tenants) & set(canary.never_tenants))
+    if both:
+        raise BrokenSnapshotError(f"service {name!r}: tenant {both[0]} goes first and never")
 
 
 def _check_pool(pool: Pool) -> None:

@@ -4,9 +4,11 @@ import re
 
 from django import forms
 
+from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import DEFAULT_SOAK, read_steps
+from gateway.contract.outcomes import TrafficClass
 
 LINE = re.compile(r"(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})")
 
@@ -59,6 +61,32 @@ class ProposeForm(PlanForm):
         required=False,
         help_text="Asked for by ways that need consent; they are refused without it.",
     )
+    first = forms.CharField(
+        label="Go first: tenants, applications",
+        required=False,
+        max_length=2000,
+        help_text="Like: acme, globex/chat. The first step is theirs alone.",
+    )
+    first_classes = forms.MultipleChoiceField(
+        label="Go first: traffic classes",
+        required=False,
+        choices=[(c.value, c.value.capitalize()) for c in TrafficClass],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    last = forms.CharField(
+        label="Last: tenants",
+        required=False,
+        max_length=2000,
+        help_text="They keep the old release until all gates passed.",
+    )
+
+    def audience(self) -> Asked:
+        given = self.cleaned_data
+        return Asked(names_in(given["first"]), given["first_classes"], names_in(given["last"]))
+
+
+def names_in(text: str) -> list[str]:
+    return [name for name in re.split(r"[\s,;]+", text) if name]
 
 
 def steps_text(steps: tuple[StepPlan, ...]) -> str:

@@ -25,6 +25,8 @@ from fleet.rules.answers import Answer
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
 
+AUDIENCE = ("first", "first_classes", "last")
+
 
 @require_http_methods(["GET", "POST"])
 def new(request: ViewerRequest) -> HttpResponse:
@@ -85,7 +87,11 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     if form.is_valid():
         try:
             rollout = actions.propose_rollout(
-                request.viewer, release.service_id, release.id, **form.cleaned_data
+                request.viewer,
+                release.service_id,
+                release.id,
+                audience=form.audience(),
+                **{k: v for k, v in form.cleaned_data.items() if k not in AUDIENCE},
             )
         except ConsoleError as refusal:
             explain(form, refusal)

@@ -89,7 +89,14 @@ def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:
     seen = current or next((s for s in reversed(detail.steps) if s.gate), None)
     if seen is None:
         return {"gates": []}
-    return {"gate_step": seen, "gate": seen.gate, "gates": page_parts.gates(seen.gate, points)}
+    assert seen.gate is not None
+    return {
+        "gate_step": seen,
+        "gate": seen.gate,
+        "gates": page_parts.gates(seen.gate, points),
+        "gate_lines": page_parts.lines(seen.gate),
+        "gate_terms": page_parts.terms_of(seen.gate),
+    }
 
 
 @require_GET

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from fleet.models import Deployment, Release, Rollout, RolloutEvent
+from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.rules.answers import Answer
+from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan, StepPlan
 from fleet.rules.proposal import PATIENCE, numbers_of, refuse_plan
@@ -26,6 +28,14 @@ KIND = "rollout"  # of the change request
 OPEN = [phase.value for phase in Phase if phase not in FINAL]
 
 
+class Choice(TypedDict, total=False):
+    """What one may choose of a plan; what is left out is as usual."""
+
+    replicas: int | None
+    steps: Sequence[StepPlan] | None
+    soak_seconds: int | None
+
+
 @transaction.atomic
 def propose_rollout(
     viewer: Viewer,
@@ -33,23 +43,25 @@ def propose_rollout(
     release_id: int,
     *,
     kind: PlanKind | None = None,
-    replicas: int | None = None,
-    steps: Sequence[StepPlan] | None = None,
-    soak_seconds: int | None = None,
     patience_seconds: int = PATIENCE,
     reason: str = "",
     consent: bool = False,
+    audience: Asked | None = None,
+    **choice: Unpack[Choice],
 ) -> Rollout:
     """Plan and freeze a rollout, and ask somebody else to approve exactly that."""
     viewer.require(Permission.PROPOSE)
-    proposal = plan_rollout(
-        viewer, service_id, release_id, replicas=replicas, steps=steps, soak_seconds=soak_seconds
-    )
+    proposal = plan_rollout(viewer, service_id, release_id, **choice)
     plan = chosen(proposal, kind)
+    parties = find_audience(viewer, audience or Asked())
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
+    if refusal := refuse_audience(parties, plan.kind, len(proposal.steps)):
+        raise Conflict(refusal)
     refuse_second(service_id)
-    rollout = freeze(viewer, proposal, plan, patience=patience_seconds, reason=reason)
+    rollout = freeze(
+        viewer, proposal, plan, patience=patience_seconds, reason=reason, audience=parties
+    )
     change = changes.propose(
         viewer,
         kind=KIND,
@@ -216,6 +228,7 @@ def freeze(
     patience: int,
     reason: str,
     is_rollback: bool = False,
+    audience: Audience | None = None,
 ) -> Rollout:
     """Store the rollout with everything that it depends on."""
     new = fetch_release(viewer, proposal.to_id)
@@ -229,6 +242,8 @@ def freeze(
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     }
+    if audience:
+        frozen["audience"] = audience.as_json()
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -282,6 +297,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "replicas": proposal.replicas,
         "steps": rollout.steps,
         "soak_seconds": proposal.soak_seconds,
+        "audience": audience_of(rollout).told(),
         "visible": list(proposal.visible),
         "manifest_digest": rollout.manifest_digest,
     }

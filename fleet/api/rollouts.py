@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from fleet.actions import rollouts as actions
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
+from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import read_steps
@@ -33,11 +34,35 @@ class PlanIn(Strict):
     soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
 
 
+class AudienceIn(Strict):
+    """Who takes part in the canary when. Empty lists: all alike."""
+
+    first = serializers.ListField(
+        child=TextField(max_length=127),
+        default=list,
+        max_length=50,
+        help_text="Tenants (acme) and applications (acme/chat): the first step is theirs alone",
+    )
+    first_classes = serializers.ListField(
+        child=TextField(max_length=12),
+        default=list,
+        max_length=3,
+        help_text="Traffic classes (critical, interactive, batch): the first step is theirs alone",
+    )
+    last = serializers.ListField(
+        child=TextField(max_length=63),
+        default=list,
+        max_length=50,
+        help_text="Tenants that keep the old release until all gates passed",
+    )
+
+
 class RolloutIn(PlanIn):
     kind = serializers.ChoiceField(required=False, choices=[(k.value, k.value) for k in PlanKind])
     patience_seconds = CountField(required=False, min_value=1, max_value=86_400)
     reason = TextField(required=False, allow_blank=True, max_length=2000)
     consent = serializers.BooleanField(required=False, default=False)
+    audience = AudienceIn(required=False)
 
 
 class SkipIn(Strict):
@@ -153,6 +178,10 @@ class GateOut(serializers.Serializer[Any]):
     verdict = serializers.CharField()
     why = serializers.CharField()
     checks = serializers.ListField(child=serializers.DictField())
+    evidence = serializers.DictField(
+        help_text="alpha of one test, tests, look, gates; few: groups with too few samples;"
+        " shown: figures that are not judged; sources: the queries"
+    )
 
 
 class TimelineOut(serializers.Serializer[Any]):
@@ -192,6 +221,7 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     replicas = serializers.IntegerField()
     plan = serializers.DictField()
     numbers = serializers.DictField()
+    audience = serializers.DictField(help_text="Who goes first and last, in words")
     back_because = serializers.CharField()
     share = serializers.FloatField(allow_null=True)
     approval = ApprovalOut(allow_null=True)
@@ -229,11 +259,13 @@ class RolloutsView(ConsoleView):
         """Freeze a plan and ask somebody else for an approval of exactly that."""
         given = with_steps(self.given(RolloutIn))
         kind = given.pop("kind", None)
+        audience = given.pop("audience", None)
         rollout = actions.propose_rollout(
             self.viewer,
             given.pop("service_id"),
             given.pop("release_id"),
             kind=PlanKind(kind) if kind else None,
+            audience=Asked(**audience) if audience else None,
             **given,
         )
         return answered(self, rollout.pk, 201)

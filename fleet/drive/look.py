@@ -4,26 +4,33 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
 from fleet.models import Deployment, ObservedPod, Release, Rollout
+from fleet.queries.audience import audience_of
+from fleet.queries.comparison import compare
+from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
 from fleet.queries.traffic import window as traffic
-from fleet.rules.gates import GateLimits, Window, bounds_of
+from fleet.rules.comparison import Window
+from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.manifests import PORT, Manifest, placed, render, selector_of
+from fleet.rules.measures import GateLimits
 from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.plan import StepPlan
 from fleet.rules.release import digest_json
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
+from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
 from tenants.queries.changes import get_change
 from tenants.rules.access import Permission, system_viewer
 
-WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING, Phase.PAUSED})
+WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING})
 
 
 @dataclass(slots=True)
@@ -106,6 +113,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         drain=timedelta(seconds=n["drain_seconds"]),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
+        taking=audience_of(r).words(r.step),
         memory=memory_from(r.memory),
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
@@ -187,12 +195,15 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     if since is None:
         return None
     start, end = bounds_of(since, now)
-    return Window(
-        start=start,
-        end=end,
-        canary=traffic(r.service_id, r.to_release_id, start, end),
-        stable=traffic(r.service_id, r.from_release_id or -1, start, end),
-    )
+    if state.phase is Phase.SOAKING:
+        canary = traffic(r.service_id, r.to_release_id, start, end)
+        return Window(start=start, end=end, canary=canary, stable=ReleaseWindow())
+    audience = audience_of(r)
+    takes_part = partial(audience.takes_part, state.step)
+    window = compare(r.service_id, r.to_release_id, r.from_release_id, (start, end), takes_part)
+    workers = read_gateways(now).workers
+    waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
+    return replace(window, late=arrears(waiting), exact=audience.is_exact(state.step))
 
 
 def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:

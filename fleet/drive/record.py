@@ -121,6 +121,7 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
             verdict=kept["verdict"],
             checks=kept["checks"],
             why=d.reading.why,
+            evidence=kept["evidence"],
         )
     store_probes(r.service, view.seen.probes, view.answers, now)
     for side, release in ((view.seen.old, r.from_release), (view.seen.new, r.to_release)):

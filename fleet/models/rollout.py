@@ -98,8 +98,9 @@ class GateResult(models.Model):
     window_start = models.DateTimeField()
     window_end = models.DateTimeField()
     verdict = models.CharField(max_length=12)  # pass, fail, inconclusive, error
-    checks = models.JSONField()  # [{metric, unit, canary, stable, limit, samples, needed, verdict}]
+    checks = models.JSONField()  # fleet.rules.gates.Check, one each
     why = models.TextField()
+    evidence = models.JSONField(default=dict)  # alpha, tests, look, few, shown, sources
 
     class Meta:
         db_table = "gate_result"

@@ -8,7 +8,7 @@ from django.db.models import Sum
 
 from fleet.models import LatencySlot, TrafficSlot
 from fleet.queries.rollouts import rollouts
-from fleet.rules.gates import failures, judged
+from fleet.rules.comparison import failures, judged
 from fleet.rules.histogram import Histogram
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS, ReleaseWindow
 from tenants.base.scope import fleet_scope

@@ -9,6 +9,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
+from fleet.queries.audience import audience_of
+from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.services import PodRow, pod_row
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
@@ -67,20 +69,7 @@ class StepRow:
     min_samples: int
     state: str
     why: str
-    gate: "GateRow | None"
-
-
-@dataclass(frozen=True, slots=True)
-class GateRow:
-    """One kept look of a gate, or the latest one of a gate that still collects."""
-
-    step: int
-    at: datetime | None  # None: not final yet
-    start: datetime
-    end: datetime
-    verdict: str
-    why: str
-    checks: tuple[Mapping[str, Any], ...]  # metric, unit, canary, stable, limit, samples, needed
+    gate: GateRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +142,7 @@ class RolloutDetail:
     replicas: int
     plan: Mapping[str, Any]  # fleet.rules.plan.Plan as JSON
     numbers: Mapping[str, Any]  # fleet.rules.proposal.Numbers as JSON
+    audience: Mapping[str, str]  # who goes first and last, in words; empty: all alike
     manifests: tuple[Manifest, ...]
     approval: ApprovalRow | None
     steps: tuple[StepRow, ...]
@@ -231,6 +221,7 @@ def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
         replicas=found.replicas,
         plan=found.plan.get("plan", {}),
         numbers=found.plan.get("numbers", {}),
+        audience=audience_of(found).told(),
         manifests=tuple(found.manifests),
         approval=approval_of(viewer, found),
         steps=steps_of(found, gates),
@@ -281,10 +272,6 @@ def rollout_row(r: Rollout) -> RolloutRow:
     )
 
 
-def gate_row(g: GateResult) -> GateRow:
-    return GateRow(g.step, g.at, g.window_start, g.window_end, g.verdict, g.why, tuple(g.checks))
-
-
 def event_row(e: RolloutEvent) -> EventRow:
     return EventRow(e.at, e.phase, e.step, e.actor, e.why, e.detail)
 
@@ -332,15 +319,6 @@ def step_state(r: Rollout, index: int, gate: GateRow | None) -> str:
         return "not_reached"
     moving = (Phase.SHIFTING, Phase.ANALYZING, Phase.PAUSED)
     return "now" if index == r.step and phase in moving else "next"
-
-
-def live_gate(r: Rollout, index: int) -> GateRow | None:
-    """What the gate of the present step saw last, while it collects."""
-    found = r.memory.get("gate") or {}
-    if index != r.step or not found or Phase(r.phase) not in (Phase.ANALYZING, Phase.PAUSED):
-        return None
-    start, end = (datetime.fromisoformat(found[k]) for k in ("start", "end"))
-    return GateRow(index, None, start, end, found["verdict"], found["why"], tuple(found["checks"]))
 
 
 def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:

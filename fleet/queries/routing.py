@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from fleet.models import Deployment, ObservedPod, Service
+from fleet.queries.audience import canaries
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
-from gateway.contract.routing import RoutingSnapshot
+from gateway.contract.routing import Canary, RoutingSnapshot
 
 
 def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
@@ -17,7 +18,10 @@ def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
     for row in rows:
         found = _placed(row, tuple(replicas.get(row.pk, ())))
         placed.setdefault(row.service_id, []).append(found)
-    return snapshot(_offered(s, tuple(placed.get(s.pk, ()))) for s in Service.objects.all())
+    moving = canaries()
+    return snapshot(
+        _offered(s, tuple(placed.get(s.pk, ())), moving.get(s.pk)) for s in Service.objects.all()
+    )
 
 
 def _replica(pod: ObservedPod) -> Replica:
@@ -47,7 +51,7 @@ def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
     )
 
 
-def _offered(service: Service, placed: tuple[Placed, ...]) -> Offered:
+def _offered(service: Service, placed: tuple[Placed, ...], canary: Canary | None) -> Offered:
     return Offered(
         id=service.pk,
         name=service.name,
@@ -59,4 +63,5 @@ def _offered(service: Service, placed: tuple[Placed, ...]) -> Offered:
         chunk_seconds=service.chunk_seconds,
         fallbacks=tuple(service.fallbacks),
         placed=placed,
+        canary=canary,
     )

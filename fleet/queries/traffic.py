@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from fleet.models import LatencySlot, TrafficSlot
 from fleet.rules.histogram import Histogram
-from fleet.rules.traffic import GATE_SECONDS, METRICS, ReleaseWindow
+from fleet.rules.traffic import GATE_SECONDS, METRICS, REFUSED, ReleaseWindow
 from tenants.base.scope import fleet_scope
 
 
@@ -28,6 +28,7 @@ def window(service_id: int, release_id: int, start: datetime, end: datetime) -> 
                 prompt=Sum("prompt_tokens"),
                 cached=Sum("cached_tokens"),
                 completion=Sum("completion_tokens"),
+                refused=Sum("requests", filter=Q(reason__in=REFUSED), default=0),
             )
             .order_by("outcome")
         )
@@ -42,6 +43,7 @@ def window(service_id: int, release_id: int, start: datetime, end: datetime) -> 
         histograms[metric][bucket] = samples
     return ReleaseWindow(
         outcomes={row["outcome"]: row["n"] for row in counted},
+        refused=sum(row["refused"] for row in counted),
         prompt_tokens=sum(row["prompt"] for row in counted),
         cached_tokens=sum(row["cached"] for row in counted),
         completion_tokens=sum(row["completion"] for row in counted),

@@ -13,17 +13,22 @@ from fleet.rules.balance import (
     weights_promoting,
 )
 from fleet.rules.causes import progress_of
-from fleet.rules.gates import Reading, failures, judged, read_gate, share_of
+from fleet.rules.comparison import Window, failures, judged
+from fleet.rules.gates import Look, Reading, Share, read_gate, share_of
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase, Verdict
-from fleet.rules.state import LATER, NOW, SOON, Decision, Place, Seen, State, Want, moment
+from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Place, Seen, State, Want, moment
+from fleet.rules.statistics import binomial_tail
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
+SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
 CONFIRM = timedelta(seconds=90)  # answers must show the new share by then
 SETTLE = timedelta(seconds=3)  # gateways have the new weights
 LOST = timedelta(seconds=60)  # replicas may be missing so long during the soak
 SOAK_ERRORS = 0.02  # share of failed requests on top of stable's, during the soak
+SOAK_ALPHA = 1e-5  # chance of a false alarm of one look; the soak is looked at every few seconds
+EXTENSION = timedelta(seconds=30)  # of a gate, on top of a second hold
 
 
 def validating(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -154,7 +159,7 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.weight_new != percent or since is None:
         if decision := unknown_to_gateways(state, seen):
             return decision
-        text = f"{percent} % of the traffic goes to {state.new}"
+        text = f"{percent} % of the traffic{state.taking} goes to {state.new}"
         return shift(state, seen, (100 - percent, percent), text, now)
     share = share_of(seen.window, percent) if seen.window else None
     waits = now - since
@@ -164,17 +169,27 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     if waits < CONFIRM:
         seen_text = f"{share.requests} answers so far" if share else "no statistics yet"
         return stay(state, f"Waits for answers to show {percent} % on {state.new}: {seen_text}")
-    if share and share.observed is not None and share.requests >= 20:
+    if share and not share.observed and share.requests >= SILENCE / max(percent, 1):
         why = (
-            f"Traffic did not follow: {share.observed:.1%} of {share.requests} answers came from"
-            f" {state.new}, wanted {percent} % for {seconds(waits)}"
+            f"Traffic did not follow: none of {share.requests} answers came from {state.new},"
+            f" wanted {percent} % for {seconds(waits)}"
         )
         return begin(state, seen, now, Cause.NOT_SHIFTED, why)
-    return analyze(state, f"Too few answers in {seconds(waits)} to prove the share", None)
+    return analyze(state, uneven(share, percent, waits), share.observed if share else None)
+
+
+def uneven(share: Share | None, percent: int, waits: timedelta) -> str:
+    """Conversations stay where they are, so few of them divide unevenly."""
+    if share is None or share.observed is None:
+        return f"No answers in {seconds(waits)} to prove the share"
+    return (
+        f"Observed {share.observed:.1%} of {share.requests} answers in {seconds(waits)}, wanted"
+        f" {percent} %: few conversations divide unevenly"
+    )
 
 
 def analyze(state: State, why: str, share: float | None) -> Decision:
-    memory = replace(state.memory, share=share, extended=False, gate={})
+    memory = replace(state.memory, share=share, extended=False, gate={}, looks=0, looked=0.0)
     return enter(state, Phase.ANALYZING, why, memory=memory)
 
 
@@ -182,10 +197,11 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     step = state.steps[state.step]
     hold = timedelta(seconds=step.hold_seconds)
     held = now - state.phase_since
-    if seen.window is None:
-        return without_statistics(state, held, hold)
-    reading = read_gate(seen.window, step.min_samples, state.limits)
-    memory = replace(state.memory, gate=reading.as_json())
+    if seen.window is None or seen.window.late:
+        return without_statistics(state, seen.window, held, hold)
+    look = look_of(state.memory, seen.window, held, hold, len(state.steps))
+    reading = read_gate(seen.window, step.min_samples, state.limits, look)
+    memory = remembered(state.memory, reading, seen.window, over=held >= hold)
     state = replace(state, memory=memory)
     if reading.verdict is Verdict.FAIL:
         why = f"Gate of step {state.step + 1} at {step.percent} % failed: {failed(reading)}"
@@ -196,20 +212,44 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     if reading.verdict is Verdict.PASS:
         return replace(step_passed(state, seen, reading), reading=reading)
     # Extend the step once rather than pass or stop: samples may only be late.
-    if held < 2 * hold + timedelta(seconds=30):
+    if held < 2 * hold + EXTENSION:
         return stay(state, f"Step {state.step + 1} is extended. {reading.why}")
     return replace(stopped(state, f"Gate inconclusive: {reading.why}"), reading=reading)
+
+
+def look_of(memory: Memory, window: Window, held: timedelta, hold: timedelta, gates: int) -> Look:
+    """Each look may give a false alarm, so there are few: when the window has doubled, at the end
+    of the hold, and at the end of its extension.
+    """
+    doubled = window.seconds >= 2 * memory.looked
+    ends = (held >= hold and not memory.extended) or held >= 2 * hold + EXTENSION
+    is_due = window.seconds > memory.looked and (doubled or ends)
+    return Look(memory.looks + 1, gates, is_due)
+
+
+def remembered(memory: Memory, reading: Reading, window: Window, *, over: bool) -> Memory:
+    memory = replace(memory, gate=reading.as_json(), extended=memory.extended or over)
+    if not reading.look.is_due:
+        return memory
+    return replace(memory, looks=reading.look.number, looked=window.seconds)
 
 
 def failed(reading: Reading) -> str:
     return "; ".join(c.why for c in reading.checks if c.verdict is Verdict.FAIL)
 
 
-def without_statistics(state: State, held: timedelta, hold: timedelta) -> Decision:
+def without_statistics(
+    state: State, window: Window | None, held: timedelta, hold: timedelta
+) -> Decision:
     """Broken monitoring does not make a release bad, and it is no pass either."""
-    if held < hold + timedelta(seconds=30):
-        return stay(state, "The traffic statistics cannot be read, trying again")
-    return stopped(state, "The gate cannot be judged: the traffic statistics cannot be read")
+    trouble = window.late if window else "The traffic statistics cannot be read"
+    if held < hold + EXTENSION:
+        return stay(state, f"{trouble}, trying again")
+    decision = stopped(state, f"The gate cannot be judged. {trouble}")
+    if window is None:
+        return decision
+    reading = Reading(Verdict.ERROR, trouble, (), window.start, window.end, sources=window.sources)
+    return replace(decision, reading=reading)
 
 
 def stopped(state: State, why: str) -> Decision:
@@ -295,7 +335,7 @@ def soak_gate(state: State, seen: Seen, now: datetime) -> Decision | None:
     baseline = state.memory.baseline_errors or 0.0
     bad, all_of_them = failures(seen.window.canary), judged(seen.window.canary)
     limit = baseline + SOAK_ERRORS
-    if all_of_them < 50 or bad / all_of_them <= limit:
+    if all_of_them < 50 or binomial_tail(bad, all_of_them, limit) > SOAK_ALPHA:
         return None
     why = (
         f"During the soak {bad / all_of_them:.2%} of {all_of_them:,} requests failed,"

@@ -1,34 +1,51 @@
-"""Judge a canary against stable in the same window. Too few samples are never a pass."""
+"""Judge a canary against stable in the same window. Too few samples are never a pass.
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+A fail needs a proof beyond noise (an exact test) and beyond the tolerance. The chance of a false
+alarm of a whole rollout is `alpha`: each step gets an equal part, each look of a step a part of
+that (see `alpha_of_look`), and all tests of one look share it equally.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import sqrt
 from typing import Any
 
-from fleet.rules.histogram import Histogram
+from fleet.rules.comparison import Group, Window, groups_of, judged
+from fleet.rules.measures import ALL, GateLimits, Measured, Shown, shown_of
 from fleet.rules.phases import Verdict
-from fleet.rules.traffic import GATE_SECONDS, ReleaseWindow, slot_of
+from fleet.rules.statistics import alpha_of_look, more_needed, worse
+from fleet.rules.traffic import GATE_SECONDS, slot_of
 
 ARRIVAL = timedelta(seconds=3)  # usage events reach the statistics this late
+LATE = 15.0  # seconds: what gateways hold back longer is missing from the statistics
 CONFIRM_SAMPLES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class GateLimits:
-    """Canary against stable. The absolute slack keeps tiny latencies from failing on noise."""
+class Look:
+    """Which look of how many gates. Only those that are due may fail: each costs some alpha."""
 
-    error_points: float = 0.01  # share of failed requests on top of stable's
-    ttft_ratio: float = 1.25
-    itl_ratio: float = 1.15
-    slack_ms: float = 10.0
-    stable_samples: int = 20
+    number: int = 1
+    gates: int = 1
+    is_due: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Of one test: samples for a pass, chance of a false alarm, chance that is waited out."""
+
+    needed: int
+    alpha: float
+    doubt: float
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    metric: str  # error_ratio, ttft_p95, itl_p95
-    unit: str  # share, ms
+    metric: str
+    title: str
+    group: str  # empty: all requests; class batch, tenant acme
+    unit: str  # share, ms, tokens
     canary: float | None
     stable: float | None
     limit: float | None
@@ -37,20 +54,7 @@ class Check:
     stable_samples: int
     verdict: Verdict
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What both releases answered between `start` and `end`."""
-
-    start: datetime
-    end: datetime
-    canary: ReleaseWindow
-    stable: ReleaseWindow
-
-    @property
-    def seconds(self) -> float:
-        return max((self.end - self.start).total_seconds(), 0.0)
+    p: float | None  # chance of such a figure by noise alone; None: not beyond the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,23 @@ class Reading:
     checks: tuple[Check, ...]
     start: datetime
     end: datetime
+    shown: tuple[Shown, ...] = ()
+    few: tuple[str, ...] = ()  # groups with too few samples to be judged alone
+    alpha: float = 0.0  # of one test of this look
+    tests: int = 0
+    look: Look = Look()
+    sources: Sequence[str] = ()
+
+    def evidence(self) -> dict[str, Any]:
+        return {
+            "shown": [asdict(s) for s in self.shown],
+            "few": list(self.few),
+            "alpha": self.alpha,
+            "tests": self.tests,
+            "look": self.look.number,
+            "gates": self.look.gates,
+            "sources": list(self.sources),
+        }
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -70,6 +91,7 @@ class Reading:
             "checks": [asdict(c) | {"verdict": c.verdict.value} for c in self.checks],
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
+            "evidence": self.evidence(),
         }
 
 
@@ -79,104 +101,166 @@ def bounds_of(since: datetime, now: datetime) -> tuple[datetime, datetime]:
     return start, max(slot_of(now - ARRIVAL, GATE_SECONDS), start)
 
 
-def read_gate(window: Window, min_samples: int, limits: GateLimits) -> Reading:
-    """Judge all checks; the worst answer is the gate's."""
-    checks = tuple(check(window, min_samples, limits) for check in CHECKS)
+def arrears(waiting: Sequence[tuple[str, int, float]]) -> str:
+    """Gateways (name, events, age of the oldest in seconds) that could not report; empty: none."""
+    late = [(name, events, age) for name, events, age in waiting if events and age > LATE]
+    if not late:
+        return ""
+    name, _, age = max(late, key=lambda w: w[2])
+    return (
+        f"The statistics lack {sum(events for _, events, _ in late):,} requests that gateways could"
+        f" not report yet; the oldest waits in {name} for {age:.0f} s"
+    )
+
+
+def read_gate(
+    window: Window, min_samples: int, limits: GateLimits, look: Look | None = None
+) -> Reading:
+    """Judge all groups by all measures; the worst answer is the gate's."""
+    look = look or Look()
+    everybody, *parts = groups_of(window)
+    alone = [g for g in parts if has_samples(g, limits)]
+    few = [f"{g.name} {judged(g.canary):,}" for g in parts if g not in alone and g.canary.requests]
+    measured = [(g, measure(g, limits)) for g in (everybody, *alone) for measure in ALL]
+    alpha = alpha_of_look(limits.alpha / look.gates, look.number) / len(measured)
+    whole = Terms(min_samples, alpha, limits.doubt)
+    part = Terms(limits.fewest, alpha, limits.doubt / max(len(measured) - len(ALL), 1))
+    checks = tuple(
+        judge(m, g.name, window, limits, look, whole if g is everybody else part)
+        for g, m in measured
+    )
+    found = Reading(
+        Verdict.PASS,
+        "",
+        checks,
+        window.start,
+        window.end,
+        shown_of(window),
+        tuple(few),
+        alpha,
+        len(measured),
+        look,
+        window.sources,
+    )
+    verdict, why = worst(checks)
+    return replace(found, verdict=verdict, why=why + said_of(alone, few, limits))
+
+
+def has_samples(group: Group, limits: GateLimits) -> bool:
+    return min(judged(group.canary), judged(group.stable)) >= limits.fewest
+
+
+def worst(checks: Sequence[Check]) -> tuple[Verdict, str]:
     for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         found = [c for c in checks if c.verdict is verdict]
         if found:
-            why = "; ".join(c.why for c in found)
-            return Reading(verdict, why, checks, window.start, window.end)
-    why = "; ".join(c.why for c in checks)
-    return Reading(Verdict.PASS, f"Inside all limits: {why}", checks, window.start, window.end)
+            return verdict, "; ".join(c.why for c in found)
+    inside = "; ".join(c.why for c in checks if not c.group and c.samples and c.stable_samples)
+    return Verdict.PASS, f"Inside all limits: {inside}"
 
 
-def error_ratio(window: Window, min_samples: int, limits: GateLimits) -> Check:
-    canary, stable = judged(window.canary), judged(window.stable)
-    bad = failures(window.canary)
-    ours = bad / canary if canary else None
-    theirs = failures(window.stable) / stable if stable else None
-    limit = None if theirs is None else theirs + limits.error_points
-    verdict, why = _enough(window, "requests", canary, min_samples, stable, limits)
-    if verdict is Verdict.PASS and ours is not None and limit is not None:
-        why = f"error ratio {ours:.2%} of {canary:,}, limit {limit:.2%}, stable {theirs or 0:.2%}"
-        if ours > limit:
-            # One failure is no rate: wait for a second one, or for samples that dilute it.
-            verdict = Verdict.FAIL if bad >= 2 else Verdict.INCONCLUSIVE
-            why += "" if bad >= 2 else ", from a single failure"
-    return Check(
-        "error_ratio", "share", ours, theirs, limit, canary, min_samples, stable, verdict, why
-    )
+def said_of(alone: Sequence[Group], few: Sequence[str], limits: GateLimits) -> str:
+    """Who was judged alone, and who had too few samples for it: the small do not vanish."""
+    said = f". Judged alone too: {', '.join(g.name for g in alone)}" if alone else ""
+    if few:
+        said += f". Too few samples to be judged alone (of {limits.fewest}): {', '.join(few)}"
+    return said
 
 
-def ttft_p95(window: Window, min_samples: int, limits: GateLimits) -> Check:
-    return _latency(
-        "TTFT p95", window, (window.canary.ttft, window.stable.ttft), min_samples, limits
-    )
-
-
-def itl_p95(window: Window, min_samples: int, limits: GateLimits) -> Check:
-    return _latency("ITL p95", window, (window.canary.itl, window.stable.itl), min_samples, limits)
-
-
-CHECKS: tuple[Callable[[Window, int, GateLimits], Check], ...] = (error_ratio, ttft_p95, itl_p95)
-
-
-def _latency(
-    name: str,
+def judge(
+    m: Measured,
+    group: str,
     window: Window,
-    histograms: tuple[Histogram, Histogram],
-    min_samples: int,
     limits: GateLimits,
+    look: Look,
+    terms: Terms,
 ) -> Check:
-    canary, stable = histograms
-    ratio = limits.ttft_ratio if name.startswith("TTFT") else limits.itl_ratio
-    ours, theirs = canary.quantile(0.95), stable.quantile(0.95)
-    limit = None if theirs is None else max(theirs * ratio, theirs + limits.slack_ms)
-    what = f"{name} samples"
-    verdict, why = _enough(window, what, canary.total, min_samples, stable.total, limits)
-    if verdict is Verdict.PASS and ours is not None and limit is not None:
-        verdict = Verdict.FAIL if ours > limit else Verdict.PASS
-        why = f"{name} {ours:.0f} ms, limit {limit:.0f} ms, stable {theirs:.0f} ms"
-    metric = name.lower().replace(" ", "_")
+    needed, alpha = terms.needed, terms.alpha
+    p = chance_of(m, limits) if m.is_beyond else None
+    missing = too_few(m, window, needed, limits)
+    text = words_of(m)
+    verdict = Verdict.PASS
+    if p is not None and p <= alpha:
+        verdict, text = Verdict.FAIL, f"{text} ({proof(p, alpha)})"
+        if not look.is_due:
+            verdict, text = Verdict.INCONCLUSIVE, f"{text}, judged at the next look"
+    elif missing:
+        verdict, text = Verdict.INCONCLUSIVE, missing
+    elif p is not None and p <= terms.doubt:
+        verdict, text = Verdict.INCONCLUSIVE, f"{text}: {unsure(m, p, alpha, window)}"
+    elif p is not None:
+        text += f", within noise (p = {p:.2g})"
     return Check(
-        metric, "ms", ours, theirs, limit, canary.total, min_samples, stable.total, verdict, why
+        m.metric,
+        m.title,
+        group,
+        m.unit,
+        m.canary,
+        m.stable,
+        m.limit,
+        m.samples,
+        needed if m.is_needed else 0,
+        m.stable_samples,
+        verdict,
+        f"{group}: {text}" if group else text,
+        p,
     )
 
 
-def _enough(
-    window: Window, what: str, canary: int, needed: int, stable: int, limits: GateLimits
-) -> tuple[Verdict, str]:
+def chance_of(m: Measured, limits: GateLimits) -> float | None:
+    if m.samples < limits.fewest or not m.stable_samples:
+        return None
+    return min(worse(m.tables, m.allowed) * m.sides, 1.0)
+
+
+def proof(p: float, alpha: float) -> str:
+    return f"chance p = {p:.2g}, alarm below {alpha:.2g}"
+
+
+def unsure(m: Measured, p: float, alpha: float, window: Window) -> str:
+    more = more_needed(m.tables, m.allowed, alpha / m.sides)
+    waits = "" if more is None else f"; {more:,} more samples would prove it"
+    waits += "" if more is None else wait(more, m.samples, window.seconds)
+    return f"noise does this with chance {p:.2g}, an alarm needs {alpha:.2g}{waits}"
+
+
+def words_of(m: Measured) -> str:
+    if m.canary is None or m.stable is None or m.limit is None:
+        return f"{m.title}: nothing to compare"
+    if m.unit == "share":
+        return (
+            f"{m.title} {m.canary:.2%} of {m.samples:,}, limit {m.limit:.2%}, stable {m.stable:.2%}"
+        )
+    unit = m.unit
+    return (
+        f"{m.title} {m.canary:.0f} {unit}, limit {m.limit:.0f} {unit}, stable {m.stable:.0f} {unit}"
+    )
+
+
+def too_few(m: Measured, window: Window, needed: int, limits: GateLimits) -> str:
     """Too few samples on either side: say how many are missing and about how long they take."""
-    if canary < needed:
-        missing = needed - canary
-        return Verdict.INCONCLUSIVE, (
-            f"{missing:,} of {needed:,} {what} of the canary are missing"
-            f"{_wait(missing, canary, window.seconds)}"
+    if not m.is_needed:
+        return ""
+    what = "requests" if m.unit == "share" else f"{m.title} samples"
+    if m.samples < needed:
+        return (
+            f"{needed - m.samples:,} of {needed:,} {what} of the canary are missing"
+            f"{wait(needed - m.samples, m.samples, window.seconds)}"
         )
     wanted = min(limits.stable_samples, needed)
-    if stable < wanted:
-        return Verdict.INCONCLUSIVE, (
-            f"{wanted - stable:,} of {wanted:,} {what} of stable are missing"
-            f"{_wait(wanted - stable, stable, window.seconds)}"
+    if m.stable_samples < wanted:
+        return (
+            f"{wanted - m.stable_samples:,} of {wanted:,} {what} of stable are missing"
+            f"{wait(wanted - m.stable_samples, m.stable_samples, window.seconds)}"
         )
-    return Verdict.PASS, ""
+    return ""
 
 
-def _wait(missing: int, seen: int, seconds: float) -> str:
+def wait(missing: int, seen: int, seconds: float) -> str:
     if not seen or not seconds:
         return ", and none came yet"
     left = missing * seconds / seen
     return f", about {left:.0f} s at this rate" if left < 120 else f", about {left / 60:.0f} min"
-
-
-def judged(window: ReleaseWindow) -> int:
-    """Requests that say something about the release: refused and left ones do not."""
-    return window.answered + failures(window)
-
-
-def failures(window: ReleaseWindow) -> int:
-    return window.outcomes.get("failed", 0) + window.outcomes.get("timed_out", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +273,10 @@ class Share:
 
 
 def share_of(window: Window, percent: int) -> Share:
-    """Compare the observed share with the wanted one: 5 points, or three sigma of few samples."""
+    """Compare the observed share with the wanted one: 5 points, or three sigma of few samples.
+
+    Where some that are counted take no part, only a share that is too large is outside.
+    """
     canary, stable = judged(window.canary), judged(window.stable)
     total = canary + stable
     if total < CONFIRM_SAMPLES:
@@ -197,4 +284,7 @@ def share_of(window: Window, percent: int) -> Share:
     wanted = percent / 100
     slack = max(0.05, 3 * sqrt(wanted * (1 - wanted) / total))
     observed = canary / total
-    return Share(observed, total, abs(observed - wanted) <= slack)
+    inside = abs(observed - wanted) <= slack
+    if not window.exact:
+        inside = 0 < observed <= wanted + slack
+    return Share(observed, total, inside)

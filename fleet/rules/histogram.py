@@ -49,6 +49,10 @@ class Histogram:
             above += here * min(max((high - limit_ms) / (high - low), 0.0), 1.0)
         return above / total
 
+    def count_above(self, bucket: int) -> int:
+        """Samples in buckets behind this one."""
+        return sum(n for at, n in self.counts.items() if at > bucket)
+
     def __add__(self, other: "Histogram") -> "Histogram":
         return merge((self, other))
 

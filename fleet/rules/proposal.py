@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from fleet.rules.answers import Answer
-from fleet.rules.gates import GateLimits
+from fleet.rules.measures import GateLimits
 from fleet.rules.plan import Plan, Situation, StepPlan
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.starts import deadline_of

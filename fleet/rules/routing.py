@@ -8,7 +8,7 @@ from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
 from fleet.rules.vllm_args import values_of
 from gateway.contract.outcomes import TrafficClass
-from gateway.contract.routing import Endpoint, Objective, Pool, RoutingSnapshot, Service
+from gateway.contract.routing import Canary, Endpoint, Objective, Pool, RoutingSnapshot, Service
 
 MAX_NUM_SEQS = 256  # a pod, where the release does not say
 
@@ -56,6 +56,7 @@ class Offered:
     chunk_seconds: int = 30
     fallbacks: tuple[str, ...] = ()
     placed: tuple[Placed, ...] = ()
+    canary: Canary | None = None
 
 
 def snapshot(services: Iterable[Offered]) -> RoutingSnapshot:
@@ -79,6 +80,7 @@ def _service(offered: Offered) -> Service:
         request_seconds=float(offered.request_seconds),
         chunk_seconds=float(offered.chunk_seconds),
         fallbacks=offered.fallbacks,
+        canary=offered.canary,
     )
 
 

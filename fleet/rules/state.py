@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from fleet.rules.gates import GateLimits, Reading, Window
+from fleet.rules.comparison import Window
+from fleet.rules.gates import Reading
+from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, PlanKind, Wish
 from fleet.rules.plan import StepPlan
 from fleet.rules.seen import Side
@@ -26,6 +28,8 @@ class Memory:
     shifted_at: str = ""  # since when the present weight holds
     paused_by: str = ""  # operator, gate
     extended: bool = False  # the gate got a second hold
+    looks: int = 0  # of the present gate, each spent some of its error rate
+    looked: float = 0.0  # seconds of the window at the last look
     baseline_errors: float | None = None  # stable's share of failed requests at the last gate
     back_since: str = ""
     reason: str = ""  # why it goes back, in the first sentence
@@ -93,6 +97,7 @@ class State:
     soak: timedelta = timedelta(hours=1)
     longest_pause: timedelta = timedelta(hours=24)
     limits: GateLimits = GateLimits()
+    taking: str = ""  # who takes part in this step, after "10 % of the traffic"; empty: all
     memory: Memory = Memory()
     old: str = "the old release"  # labels for sentences: r41
     new: str = "the new release"

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fleet.rules.histogram import Histogram, bucket_of
+from fleet.rules.histogram import Histogram, bucket_of, merge
 
 GATE_SECONDS = 10
 DASHBOARD_SECONDS = 300
 ANSWERED = frozenset({"served", "rerouted", "degraded"})
-METRICS = ("ttft", "itl", "queue")
+REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are its engines' words
+METRICS = ("ttft", "itl", "queue", "output")  # milliseconds; output: tokens of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,12 @@ class TrafficSample:
     cached_tokens: int = 0
     completion_tokens: int = 0
 
+    @property
+    def measured(self) -> tuple[float | None, ...]:
+        """A value for each of METRICS. Only whole answers say how long answers are."""
+        output = float(self.completion_tokens) if self.outcome in ANSWERED else None
+        return self.ttft_ms, self.itl_ms, self.queue_ms, output
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseWindow:
@@ -40,6 +47,8 @@ class ReleaseWindow:
     ttft: Histogram = Histogram()
     itl: Histogram = Histogram()
     queue: Histogram = Histogram()
+    output: Histogram = Histogram()
+    refused: int = 0  # by the engine: what it was asked for did not suit it
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -51,6 +60,26 @@ class ReleaseWindow:
     @property
     def answered(self) -> int:
         return sum(count for outcome, count in self.outcomes.items() if outcome in ANSWERED)
+
+
+def summed(parts: Iterable[ReleaseWindow]) -> ReleaseWindow:
+    """Several windows as one."""
+    found = list(parts)
+    outcomes: dict[str, int] = {}
+    for part in found:
+        for outcome, n in part.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + n
+    return ReleaseWindow(
+        outcomes=outcomes,
+        ttft=merge(p.ttft for p in found),
+        itl=merge(p.itl for p in found),
+        queue=merge(p.queue for p in found),
+        output=merge(p.output for p in found),
+        refused=sum(p.refused for p in found),
+        prompt_tokens=sum(p.prompt_tokens for p in found),
+        cached_tokens=sum(p.cached_tokens for p in found),
+        completion_tokens=sum(p.completion_tokens for p in found),
+    )
 
 
 # seconds, slot, tenant, service, release, class; then outcome and reason, or metric and bucket
@@ -81,9 +110,7 @@ def gather(
                 was[2] + sample.cached_tokens,
                 was[3] + sample.completion_tokens,
             )
-            for metric, value in zip(
-                METRICS, (sample.ttft_ms, sample.itl_ms, sample.queue_ms), strict=True
-            ):
+            for metric, value in zip(METRICS, sample.measured, strict=True):
                 if value is not None:
                     at = (*place, metric, bucket_of(value))
                     latencies[at] = latencies.get(at, 0) + 1

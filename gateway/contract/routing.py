@@ -6,7 +6,8 @@ import msgspec
 
 from gateway.contract.outcomes import TrafficClass
 
-SCHEMA = 1
+SCHEMA = 2
+READS = frozenset({1, 2})  # 1 had no canary; gateways are renewed before the console
 
 
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,21 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     priority_scheduling: bool = False
 
 
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout that moves traffic in shares: those are the weights of the pools.
+
+    Who takes part stays, with each conversation, on one side. Whoever does not is answered by the
+    other releases as long as these have an engine.
+    """
+
+    rollout_id: int
+    release_id: int  # the new one
+    only_tenants: tuple[int, ...] = ()  # with the two below: when not empty, nobody else takes part
+    only_applications: tuple[int, ...] = ()
+    only_classes: tuple[TrafficClass, ...] = ()
+    never_tenants: tuple[int, ...] = ()  # take no part, whatever else names them
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: str  # the served model name that clients send
@@ -51,6 +67,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     request_seconds: float = 300.0  # longest whole request
     chunk_seconds: float = 30.0  # longest silence between two chunks
     fallbacks: tuple[str, ...] = ()  # other services, in order
+    canary: Canary | None = None
 
 
 class RoutingSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,11 @@ from fleet.models import (
     StartSample,
     TrafficSlot,
 )
+from fleet.rules.comparison import Cell, Preemptions, Window
+from fleet.rules.gates import Look, read_gate
+from fleet.rules.histogram import Histogram
+from fleet.rules.measures import GateLimits
+from fleet.rules.traffic import ReleaseWindow, summed
 from tenants.base.scope import fleet_scope
 from tenants.models import (
     ApiKey,
@@ -45,14 +50,6 @@ from tests.console.money_scene import furnish_money
 
 PASSWORD = "correct horse battery staple"
 GPUS = (("h200-sxm", 8), ("l40s", 4))
-CHECKS = [
-    {"metric": "error_ratio", "unit": "share", "canary": 0.0018, "stable": 0.0021, "limit": 0.005,
-     "samples": 1447, "needed": 1500, "verdict": "inconclusive"},
-    {"metric": "ttft_p95", "unit": "ms", "canary": 830.0, "stable": 860.0, "limit": 946.0,
-     "samples": 1412, "needed": 1500, "verdict": "inconclusive"},
-    {"metric": "itl_p95", "unit": "ms", "canary": 31.0, "stable": 33.0, "limit": 40.0,
-     "samples": 1412, "needed": 1000, "verdict": "pass"},
-]  # fmt: skip
 STEPS = [{"percent": percent, "hold_seconds": 60, "min_samples": 100} for percent in (5, 25, 50)]
 
 
@@ -240,12 +237,34 @@ class Scene:
         )  # fmt: skip
         Rollout.objects.filter(pk=made["waiting"].pk).update(change_id=self.change.pk)
         for minutes, verdict in ((6, "inconclusive"), (3, "inconclusive"), (1, "inconclusive")):
+            kept = read_gate(self.compared(minutes), 1500, GateLimits(), Look(2, 3)).as_json()
             GateResult.objects.create(
                 rollout=made["analyzing"], step=1, window_start=self.ago(minutes + 2),
-                window_end=self.ago(minutes), verdict=verdict, checks=CHECKS,
-                why="All inside their limits; 88 of 1,500 samples are missing",
+                window_end=self.ago(minutes), verdict=verdict, checks=kept["checks"],
+                why=kept["why"], evidence=kept["evidence"],
             )  # fmt: skip
         return made
+
+    def compared(self, minutes: int) -> Window:
+        """Two tenants with enough samples, of which one is a little slower, and a small one."""
+        names = {t.pk: t.slug for t in self.tenants}
+        cells = []
+        for tenant, n, ttft in zip(self.tenants, (900, 500, 12), (71, 73, 71), strict=False):
+            canary, stable = (
+                ReleaseWindow(
+                    {"served": size - bad, "failed": bad},
+                    ttft=Histogram({68: size, at: size // 12}),
+                    itl=Histogram({36: size}), output=Histogram({48: size}),
+                    prompt_tokens=900 * size, cached_tokens=cached * size,
+                )
+                for size, bad, at, cached in ((n, 2, ttft, 310), (3 * n, 5, 71, 420))
+            )  # fmt: skip
+            cells.append(Cell(canary, stable, tenant.pk, "interactive"))
+        return Window(
+            self.ago(minutes + 2), self.ago(minutes), summed(c.canary for c in cells),
+            summed(c.stable for c in cells), cells, names, Preemptions(3, 7),
+            ("SELECT tenant_id, outcome, sum(requests) FROM traffic_slot GROUP BY 1, 2",),
+        )  # fmt: skip
 
     def rollout(self, service, to, phase, *, step=0, ended=False, wish="run", cause="") -> Rollout:
         rollout = Rollout.objects.create(

@@ -124,6 +124,30 @@ def test_it_proposes_a_rollout_that_another_person_approves(olga: Client, scene:
     decide(scene, rollout)
 
 
+NOBODY = {
+    "unknown": ({"first": "nobody"}, "There is no tenant &#x27;nobody&#x27;"),
+    "in place": ({"last": "acme", "kind": "replace"}, "needs both releases in full"),
+}
+
+
+@pytest.mark.parametrize("case", NOBODY)
+def test_it_says_why_some_cannot_go_first_or_last(case, olga: Client, scene: SimpleNamespace):
+    changes, words = NOBODY[case]
+    plan = {"kind": "surge_canary", "replicas": 2, "soak_seconds": 60, "steps": "25, 60, 100",
+            "reason": "Longer answers"}  # fmt: skip
+    answer = olga.post(f"/new/rollout/?release={scene.spare.pk}", plan | changes)
+    assert answer.status_code == 422
+    assert words in answer.content.decode(), answer.context["propose"].errors
+
+
+def test_it_shows_how_a_gate_was_judged(olga: Client, scene: SimpleNamespace):
+    page = olga.get(f"/rollouts/{scene.rollouts['analyzing'].pk}/").content.decode()
+    cold = "Not judged: caches of new replicas start cold"
+    whole = "5 % for the whole rollout"
+    for words in ("tenant acme", "tenant initech 12", whole, "FROM traffic_slot", cold):
+        assert words in page
+
+
 def decide(scene: SimpleNamespace, rollout: Rollout) -> None:
     change = ChangeRequest.objects.get(pk=rollout.change_id)
     address = f"/approvals/{change.pk}/decide/"

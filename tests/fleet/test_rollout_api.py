@@ -53,6 +53,31 @@ def release(olga, service):
     return answer.json()["release"]
 
 
+UNKNOWN = {
+    "tenant": ({"first": ["nobody"]}, "There is no tenant 'nobody'"),
+    "application": ({"first": ["nobody/chat"]}, "There is no application 'nobody/chat'"),
+    "tenant that goes last": ({"last": ["nobody"]}, "There is no tenant 'nobody'"),
+    "class": ({"first_classes": ["royal"]}, "royal"),
+    "field": ({"second": []}, "second"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_it_refuses_a_canary_for_an_unknown(case, olga, service, release):
+    audience, words = UNKNOWN[case]
+    wish = {"service_id": service.pk, "release_id": release["id"], "audience": audience}
+    answer = post(olga, "rollouts", wish)
+    assert answer.status_code in (400, 422), answer.content
+    assert words in answer.content.decode()
+
+
+def test_it_says_when_nobody_can_go_first(olga, service, release):
+    wish = {"service_id": service.pk, "release_id": release["id"]}
+    answer = post(olga, "rollouts", wish | {"audience": {"first_classes": ["batch"]}})
+    assert answer.status_code == 409
+    assert "one more for all others" in answer.content.decode()
+
+
 @pytest.fixture
 def rollout(olga, service, release):
     wish = {"service_id": service.pk, "release_id": release["id"], "reason": "first"}

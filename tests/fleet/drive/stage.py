@@ -1,6 +1,6 @@
 """A service with a release that serves, people, and a cluster in memory, on the real database."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
@@ -44,6 +44,9 @@ class Stage:
     fake: FakeWorkloads
     per_second: int = 20
     errors: float = 0.0
+    tenants: dict[int, float] = field(default_factory=lambda: {1: 1.0})  # requests of each
+    staying: dict[int, float] = field(default_factory=dict)  # on the old release, whatever moves
+    hurt: int = 0  # whose requests the new release fails, one in two
 
     @property
     def outside(self):
@@ -96,12 +99,15 @@ class Stage:
         """Answered requests by weight, as usage would report them."""
         samples, now = [], self.fake.now
         for row in Deployment.objects.filter(service=self.service, weight__gt=0):
-            requests = int(self.per_second * seconds * row.weight / 100)
-            sample = TrafficSample(now, 1, self.service.pk, row.release_id, "interactive",
-                                   "served", ttft_ms=40, itl_ms=8)  # fmt: skip
-            bad = self.errors if row.release_id != self.service.current_release_id else 0
-            samples += [sample] * (requests - int(requests * bad))
-            samples += [replace(sample, outcome="failed")] * int(requests * bad)
+            is_new = row.release_id != self.service.current_release_id
+            parts = {t: share * row.weight / 100 for t, share in self.tenants.items()}
+            for tenant, share in (parts if is_new else parts | self.staying).items():
+                requests = int(self.per_second * seconds * share)
+                sample = TrafficSample(now, tenant, self.service.pk, row.release_id, "interactive",
+                                       "served", ttft_ms=40, itl_ms=8)  # fmt: skip
+                rate = 0.5 if tenant == self.hurt else self.errors
+                bad = int(requests * rate) if is_new else 0
+                samples += [sample] * (requests - bad) + [replace(sample, outcome="failed")] * bad
         with fleet_scope():
             record(samples, now=now)
 

@@ -13,6 +13,7 @@ from fleet.drive import rollout as driving
 from fleet.drive.rollout import drive, due_rollouts
 from fleet.models import Deployment, GateResult, Rollout, RolloutEvent, StartSample
 from fleet.rules.phases import Cause, Phase
+from fleet.rules.plan import StepPlan
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import AuditEvent, ChangeRequest
@@ -101,6 +102,21 @@ def test_it_goes_back_when_the_gate_fails(stage):
     stage.run(rollout)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED)
     assert GateResult.objects.get().verdict == "fail"
+
+
+def test_it_goes_back_when_one_tenant_is_hurt(stage):
+    """The total is inside its limits: the other tenants are many."""
+    stage.per_second, stage.tenants, stage.hurt = 100, {1: 1.0, 2: 0.02}, 2
+    rollout = stage.propose(stage.release("b"), steps=(StepPlan(50, 60, 100),))
+    stage.approve(rollout)
+    stage.run(rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED)
+    kept = GateResult.objects.order_by("-id")[0]
+    failed = [c["group"] for c in kept.checks if c["verdict"] == "fail"]
+    assert failed == ["tenant 2"]
+    assert "tenant 2: error ratio" in rollout.why
+    assert kept.evidence["alpha"] > 0
+    assert "FROM traffic_slot" in kept.evidence["sources"][0]
 
 
 def test_it_names_the_manager_that_owns_a_field(stage):

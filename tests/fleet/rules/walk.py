@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from fleet.rules.gates import Window, bounds_of
+from fleet.rules.comparison import Window
+from fleet.rules.gates import bounds_of
 from fleet.rules.histogram import Histogram
 from fleet.rules.manifests import placed, render
 from fleet.rules.phases import FINAL, Phase, PlanKind

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0101_plan_kinds")]
+    dependencies = [("fleet", "0033_plan_kinds")]
 
     operations = [
         migrations.AddField(

@@ -1,0 +1,147 @@
+"""Who takes part in a canary: some go first, some not before the end. Frozen at the proposal.
+
+Those who go first have the first step for themselves, in its share; from the second step on all
+take part except those left out, who meet the new release when every gate has passed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fleet.rules.phases import Phase, PlanKind
+from gateway.contract.outcomes import TrafficClass
+from gateway.contract.routing import Canary
+
+DIVIDED = frozenset({Phase.SHIFTING, Phase.ANALYZING})  # steps; a pause keeps where it came from
+SHRINKING = frozenset({PlanKind.REPLACE})  # the old release gives its GPUs during the steps
+STICKY = DIVIDED | {Phase.CANARY_STARTING, Phase.CANARY_VERIFYING, Phase.PROMOTING}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A tenant, or an application of one."""
+
+    id: int
+    name: str  # acme, acme/chat
+    tenant_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """As a person names them."""
+
+    first: Sequence[str] = ()  # tenants (acme) and applications (acme/chat)
+    first_classes: Sequence[str] = ()
+    last: Sequence[str] = ()  # tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    first_tenants: tuple[Named, ...] = ()
+    first_applications: tuple[Named, ...] = ()
+    first_classes: tuple[str, ...] = ()
+    last_tenants: tuple[Named, ...] = ()
+
+    @property
+    def has_first(self) -> bool:
+        return bool(self.first_tenants or self.first_applications or self.first_classes)
+
+    def __bool__(self) -> bool:
+        return self.has_first or bool(self.last_tenants)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) if self else {}
+
+    def goes_alone(self, step: int) -> bool:
+        return self.has_first and step == 0
+
+    def is_exact(self, step: int) -> bool:
+        """Whether the statistics tell who takes part: they know no applications."""
+        return not (self.goes_alone(step) and self.first_applications)
+
+    def takes_part(self, step: int, tenant_id: int, traffic_class: str) -> bool:
+        if any(t.id == tenant_id for t in self.last_tenants):
+            return False
+        if not self.goes_alone(step):
+            return True
+        named = (*self.first_tenants, *self.first_applications)
+        return traffic_class in self.first_classes or any(n.tenant_id == tenant_id for n in named)
+
+    def words(self, step: int) -> str:
+        """After "10 % of the traffic"; empty where all take part."""
+        if self.goes_alone(step):
+            return f" of {listed(self.first_words())}"
+        if self.last_tenants:
+            return f" of all but {listed(t.name for t in self.last_tenants)}"
+        return ""
+
+    def first_words(self) -> list[str]:
+        named = [n.name for n in (*self.first_tenants, *self.first_applications)]
+        return named + [f"class {c}" for c in self.first_classes]
+
+    def told(self) -> dict[str, str]:
+        """For people: who goes when."""
+        found = {}
+        if self.has_first:
+            found["First step only for"] = listed(self.first_words())
+        if self.last_tenants:
+            found["Not before all gates passed"] = listed(t.name for t in self.last_tenants)
+        return found
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def audience_from(stored: Mapping[str, Any]) -> Audience:
+    def named(key: str) -> tuple[Named, ...]:
+        return tuple(Named(**n) for n in stored.get(key, ()))
+
+    return Audience(
+        named("first_tenants"),
+        named("first_applications"),
+        tuple(stored.get("first_classes", ())),
+        named("last_tenants"),
+    )
+
+
+def refuse_audience(audience: Audience, kind: PlanKind, steps: int) -> str:
+    """Why nobody can go first or last in this plan. Empty: they can."""
+    if not audience:
+        return ""
+    named = {n.tenant_id: n.name for n in (*audience.first_tenants, *audience.first_applications)}
+    both = [t.name for t in audience.last_tenants if t.id in named]
+    if both:
+        return f"{both[0]} cannot go first and be left out until the end"
+    if kind in SHRINKING:
+        return (
+            "Who goes first or last needs both releases in full, as in a surge canary: in place,"
+            " those who stay with the old release would share what is left of it"
+        )
+    if audience.has_first and steps < 2:
+        return (
+            f"Those who go first have the first step for themselves, and the plan has {steps}:"
+            " give it one more for all others"
+        )
+    if not steps:
+        return "The plan has no step: everybody meets the new release at once"
+    return ""
+
+
+def canary_of(
+    rollout_id: int, release_id: int, phase: Phase, step: int, audience: Audience
+) -> Canary | None:
+    """What gateways must know. After the steps all take part: the old release shrinks then."""
+    if phase not in STICKY:
+        return None
+    if phase not in DIVIDED:
+        return Canary(rollout_id=rollout_id, release_id=release_id)
+    alone = audience.goes_alone(step)
+    return Canary(
+        rollout_id=rollout_id,
+        release_id=release_id,
+        only_tenants=tuple(t.id for t in audience.first_tenants) if alone else (),
+        only_applications=tuple(a.id for a in audience.first_applications) if alone else (),
+        only_classes=tuple(TrafficClass(c) for c in audience.first_classes) if alone else (),
+        never_tenants=tuple(t.id for t in audience.last_tenants),
+    )
