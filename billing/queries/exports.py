@@ -1,5 +1,6 @@
 """Exports and their files, as far as the viewer may see them."""
 
+import hashlib
 from typing import BinaryIO
 
 from django.conf import settings
@@ -36,6 +37,17 @@ def open_export(viewer: Viewer, job_id: int) -> tuple[ExportArtifact, BinaryIO]:
         return artifact, Folder(settings.QM_EXPORTS_DIR).open(artifact.path)
     except FileNotFoundError as error:
         raise NotFound(f"The file of export {job_id} is not on this machine any more") from error
+
+
+def changed_files() -> int:
+    """Files of this machine whose bytes are not those that were recorded."""
+    folder = Folder(settings.QM_EXPORTS_DIR)
+    found = 0
+    for artifact in ExportArtifact.objects.order_by("id").iterator():
+        if folder.exists(artifact.path):
+            with folder.open(artifact.path) as data:
+                found += hashlib.file_digest(data, "sha256").hexdigest() != artifact.sha256
+    return found
 
 
 def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:

@@ -15,6 +15,7 @@ from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 DECIDED = "fleet.tasks.change_decided"
+LISTENERS = {"billing_period": "billing.tasks.change_decided"}  # kinds of other apps
 WAIT = timedelta(days=3)
 State = ChangeRequest.State
 
@@ -29,9 +30,13 @@ def propose(
     payload: dict[str, Any],
     reason: str = "",
     expires_in: timedelta = WAIT,
+    permission: Permission = Permission.PROPOSE,
 ) -> ChangeRequest:
-    """Ask somebody else to approve `payload`; its digest is what they will approve."""
-    viewer.require(Permission.PROPOSE)
+    """Ask somebody else to approve `payload`; its digest is what they will approve.
+
+    `permission` is what the change itself needs: finance proposes what is about money.
+    """
+    viewer.require(permission)
     if viewer.user_id is None:
         raise Forbidden("Only a person can propose a change: the approver must know whom to ask")
     if refusal := rules.refuse_proposal(title=title, expires_in=expires_in):
@@ -136,7 +141,7 @@ def _open(change: ChangeRequest) -> rules.Open:
 def _close(change: ChangeRequest) -> None:
     change.decided_at = timezone.now()
     change.save(update_fields=["state", "decider", "decision_reason", "decided_at"])
-    nudge(DECIDED, change.pk)
+    nudge(LISTENERS.get(change.kind, DECIDED), change.pk)
 
 
 def _facts(change: ChangeRequest) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What waits for a decision, and what was decided by whom and why."""
 
+from dataclasses import dataclass
+
 from django.db.models import QuerySet
 
 from tenants.errors import NotFound
@@ -28,3 +30,17 @@ def get_change(viewer: Viewer, change_id: int) -> ChangeRequest:
 
 def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    approved: bool
+    reason: str  # what the requester wanted it for
+
+
+def decided(change_id: int) -> Decided | None:
+    """For the owner of the change's target. None: it still waits."""
+    change = ChangeRequest.objects.filter(pk=change_id).exclude(state=WAITING).first()
+    if change is None:
+        return None
+    return Decided(change.state == ChangeRequest.State.APPROVED, change.reason)
