@@ -19,7 +19,7 @@ from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Invalid
-from tenants.queries.changes import decided
+from tenants.queries.changes import decision_of
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 from tenants.rules.quotas import Month
@@ -191,12 +191,13 @@ def apply_decisions() -> int:
     with fleet_scope():
         rows = BillingPeriod.objects.select_for_update(skip_locked=True, no_key=True)
         for period in rows.filter(change_id__isnull=False):
-            answer = decided(period.change_id or 0)
-            if answer is None:
+            assert period.change_id is not None
+            answer = decision_of(period.change_id)
+            if not answer.is_final:
                 continue
-            if answer.approved:
+            if answer.is_approved:
                 period.state, period.cut_off = PeriodState.OPEN.value, None
-                period.reopened_by_change = period.change_id or 0
+                period.reopened_by_change = period.change_id
                 record(viewer, "billing_period.reopen", period, why=answer.reason)
             period.change_id = None
             period.save(update_fields=["state", "cut_off", "reopened_by_change", "change_id"])

@@ -1,6 +1,7 @@
 """Invoices and credit notes: rows, the frozen record, the PDF, and the charges of a line."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpResponse
@@ -98,6 +99,13 @@ class ChargePages(Pages):
     ordering = ("-hour", "-id")
 
 
+def pdf_described(name: str) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = extend_schema(
+        operation_id=name, responses={(200, "application/pdf"): OpenApiTypes.BINARY}
+    )
+    return found
+
+
 class InvoicesView(ConsoleView):
     @operation("invoices_list", gives=InvoiceRowOut(many=True), filters=TenantFilter)
     def get(self, request: Request) -> Response:
@@ -144,9 +152,7 @@ class InvoiceRecordView(ConsoleView):
 class InvoicePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
 
-    @extend_schema(
-        operation_id="invoices_pdf", responses={(200, "application/pdf"): OpenApiTypes.BINARY}
-    )
+    @pdf_described("invoices_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
         """With its SHA-256 as ETag."""
         return pdf(invoices.get_invoice(self.viewer, number).row)
@@ -186,9 +192,7 @@ class CreditNoteRecordView(ConsoleView):
 class CreditNotePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
 
-    @extend_schema(
-        operation_id="credit_notes_pdf", responses={(200, "application/pdf"): OpenApiTypes.BINARY}
-    )
+    @pdf_described("credit_notes_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
         return pdf(invoices.get_credit_note(self.viewer, number))
 

@@ -71,6 +71,7 @@ def invoiced_upto(period: BillingPeriod) -> int:
 def charges_of_line(line: InvoiceLine, invoice: Invoice) -> QuerySet[Charge]:
     """The charges that a line sums up, newest hour first."""
     period = invoice.period
+    assert line.unit_price is not None
     own = Q(correction_period=None, hour__gte=period.starts_at, hour__lt=period.ends_at)
     rows = Charge.objects.filter(
         tenant_id=invoice.tenant_id,

@@ -20,7 +20,7 @@ from console.forms.books import AccountForm, PaymentForm, taxes_text
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
-COLUMNS = ("at", "kind", "document", "currency", "amount", "balance")
+COLUMNS = ("txn__at", "txn__kind", "txn__document", "currency", "amount", "balance")
 
 
 @require_GET
@@ -53,10 +53,7 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
     account = queries.get_account(request.viewer, slug)
     rows = queries.statement(request.viewer, account.tenant_id)
     if wants_file(request):
-        values = (
-            (r.txn.at, r.txn.kind, r.txn.document, r.currency, r.amount, r.balance) for r in rows
-        )
-        return download(request, f"statement-{slug}", COLUMNS, values)
+        return download(request, f"statement-{slug}", COLUMNS, rows.values_list(*COLUMNS))
     context: dict[str, Any] = {
         "account": account,
         "owed": list(queries.balances(request.viewer).get(account.tenant_id, {}).items()),

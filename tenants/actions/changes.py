@@ -15,7 +15,7 @@ from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 DECIDED = "fleet.tasks.change_decided"
-LISTENERS = {"billing_period": "billing.tasks.change_decided"}  # kinds of other apps
+BELLS = {"billing_period": "billing.tasks.change_decided"}  # of kinds with another owner
 WAIT = timedelta(days=3)
 State = ChangeRequest.State
 
@@ -34,7 +34,7 @@ def propose(
 ) -> ChangeRequest:
     """Ask somebody else to approve `payload`; its digest is what they will approve.
 
-    `permission` is what the change itself needs: finance proposes what is about money.
+    `permission` is what asking for this kind of change needs.
     """
     viewer.require(permission)
     if viewer.user_id is None:
@@ -91,7 +91,8 @@ def decide(
 def withdraw(viewer: Viewer, change_id: int, *, why: str = "") -> ChangeRequest:
     """Take back what one asked for; who may propose may also clear another's away."""
     change = _locked(viewer, change_id)
-    viewer.require(Permission.PROPOSE)
+    if change.requester_id != viewer.user_id:
+        viewer.require(Permission.PROPOSE)
     if change.state != State.WAITING:
         raise Conflict(f"This change is not waiting any more: it was {change.state}")
     before = _facts(change)
@@ -118,11 +119,12 @@ def expire() -> int:
 
 
 def _locked(viewer: Viewer, change_id: int) -> ChangeRequest:
-    if not viewer.may(Permission.VIEW_FLEET) and not viewer.may(Permission.APPROVE):
-        raise NotFound("No such change")
     rows = ChangeRequest.objects.select_for_update(of=("self",), no_key=True)
     change = rows.select_related("requester", "decider").filter(pk=change_id).first()
     if change is None:
+        raise NotFound("No such change")
+    is_own = viewer.user_id is not None and change.requester_id == viewer.user_id
+    if not is_own and not viewer.may(Permission.VIEW_FLEET) and not viewer.may(Permission.APPROVE):
         raise NotFound("No such change")
     return change
 
@@ -141,7 +143,7 @@ def _open(change: ChangeRequest) -> rules.Open:
 def _close(change: ChangeRequest) -> None:
     change.decided_at = timezone.now()
     change.save(update_fields=["state", "decider", "decision_reason", "decided_at"])
-    nudge(LISTENERS.get(change.kind, DECIDED), change.pk)
+    nudge(BELLS.get(change.kind, DECIDED), change.pk)
 
 
 def _facts(change: ChangeRequest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What waits for a decision, and what was decided by whom and why."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -33,14 +34,37 @@ def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    approved: bool
-    reason: str  # what the requester wanted it for
+class Decision:
+    """What the owner of a change needs to know of it."""
+
+    id: int
+    state: str
+    payload: dict[str, Any]
+    digest: str
+    reason: str
+    requester: str
+    requester_id: int
+    decider: str
+
+    @property
+    def is_approved(self) -> bool:
+        return self.state == ChangeRequest.State.APPROVED.value
+
+    @property
+    def is_final(self) -> bool:
+        return self.state != WAITING
 
 
-def decided(change_id: int) -> Decided | None:
-    """For the owner of the change's target. None: it still waits."""
-    change = ChangeRequest.objects.filter(pk=change_id).exclude(state=WAITING).first()
-    if change is None:
-        return None
-    return Decided(change.state == ChangeRequest.State.APPROVED, change.reason)
+def decision_of(change_id: int) -> Decision:
+    """For who owns what the change is about, and answers for whom it shows it to."""
+    change = ChangeRequest.objects.select_related("requester", "decider").get(pk=change_id)
+    return Decision(
+        id=change.pk,
+        state=change.state,
+        payload=change.payload,
+        digest=change.digest,
+        reason=change.reason,
+        requester=change.requester.email,
+        requester_id=change.requester_id,
+        decider=change.decider.email if change.decider else "",
+    )

@@ -92,7 +92,10 @@ def test_it_finds_the_books_in_order(billed):
     [
         ("UPDATE invoice SET total = total + 1", "money: lines = invoices"),
         ("UPDATE invoice SET snapshot = snapshot || ' '", "records and PDFs"),
-        ("UPDATE invoice_line SET exact = exact * 2", "exact lines with rounding"),
+        (
+            "UPDATE invoice_line SET exact = exact + 1 WHERE kind = 'usage'",
+            "exact lines with rounding",
+        ),
         ("UPDATE charge SET model = 'chat2' WHERE meter = 'prompt'", "another digest"),
         ("DELETE FROM charge WHERE meter = 'prompt'", "charges of invoices"),
         ("UPDATE journal_leg SET amount = amount + 1", "journal: all legs"),
