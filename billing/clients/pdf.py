@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from textwrap import fill
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -26,9 +27,13 @@ HEAD = ParagraphStyle("head", parent=TEXT, fontName=BOLD, fontSize=15, leading=2
 STRONG = ParagraphStyle("strong", parent=TEXT, fontName=BOLD)
 STRONG_RIGHT = ParagraphStyle("strong right", parent=STRONG, alignment=2)
 TITLES = {"invoice": "Invoice", "credit_note": "Credit note"}
-WIDTHS = (9 * mm, 67 * mm, 30 * mm, 35 * mm, 33 * mm)
+WIDTHS = (9 * mm, 80 * mm, 29 * mm, 28 * mm, 28 * mm)
+LETTERS = 46  # of a line's name in one row
 LINES = TableStyle(
     [
+        ("FONT", (0, 0), (-1, 0), BOLD, 8.5),
+        ("FONT", (0, 1), (-1, -1), PLAIN, 8.5),
+        ("ALIGN", (2, 0), (-1, -1), "RIGHT"),
         ("LINEBELOW", (0, 0), (-1, 0), 0.6, colors.black),
         ("LINEBELOW", (0, 1), (-1, -1), 0.2, colors.lightgrey),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -75,7 +80,11 @@ def shown(text: str) -> str:
 
     The machine-readable record keeps every name as it is.
     """
-    return escape("".join(c if ord(c) in KNOWN else _nearest(c) for c in text))
+    return escape(lettered(text))
+
+
+def lettered(text: str) -> str:
+    return "".join(c if ord(c) in KNOWN else _nearest(c) for c in text)
 
 
 def _nearest(letter: str) -> str:
@@ -109,18 +118,20 @@ def _facts(document: Mapping[str, Any]) -> Table:
 
 def _lines(document: Mapping[str, Any]) -> Table:
     titles = ("", "What", "Quantity", "Unit price", f"Amount, {document['currency']}")
-    rows = [[Paragraph(t, STRONG if i < 2 else STRONG_RIGHT) for i, t in enumerate(titles)]]
+    # Plain cells: text that wraps costs a hundred times more, and a month has many lines.
+    rows: list[Sequence[str]] = [titles]
     for line in document["lines"]:
         if line["kind"] in ("rounding", "tax"):
             continue
-        cells: Sequence[str] = (
-            str(line["position"]),
-            line["name"],
-            line["quantity"],
-            line["unit_price"],
-            line["amount"],
+        rows.append(
+            (
+                str(line["position"]),
+                fill(lettered(line["name"]), LETTERS),
+                line["quantity"],
+                line["unit_price"],
+                line["amount"],
+            )
         )
-        rows.append([Paragraph(shown(c), TEXT if i < 2 else RIGHT) for i, c in enumerate(cells)])
     return Table(rows, colWidths=WIDTHS, style=LINES, repeatRows=1, hAlign="LEFT")
 
 
