@@ -44,11 +44,15 @@ DECLARE scope text := coalesce(current_setting('app.fleet', true), '');
 BEGIN
     PERFORM set_config('app.fleet', 'on', true);
     IF EXISTS (
-        SELECT 1 FROM billing_period p JOIN added n ON n.correction_period_id IS NULL
-            AND n.tenant_id = p.tenant_id AND n.hour >= p.starts_at AND n.hour < p.ends_at
+        SELECT 1 FROM billing_period p JOIN (
+            SELECT DISTINCT tenant_id, hour FROM added WHERE correction_period_id IS NULL
+        ) AS n ON n.tenant_id = p.tenant_id AND n.hour >= p.starts_at AND n.hour < p.ends_at
         WHERE p.state = 'closed'
     ) OR EXISTS (
-        SELECT 1 FROM added n JOIN billing_period p ON p.id = n.correction_period_id
+        SELECT 1 FROM (
+            SELECT DISTINCT tenant_id, correction_period_id FROM added
+            WHERE correction_period_id IS NOT NULL
+        ) AS n JOIN billing_period p ON p.id = n.correction_period_id
         WHERE p.state = 'closed' OR p.tenant_id <> n.tenant_id
     ) THEN
         RAISE EXCEPTION 'no charge joins a closed billing period: correct it in an open one'

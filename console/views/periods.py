@@ -83,12 +83,16 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
         "is_over": now >= period.ends_at,
         "earlier": queries.earlier_open(period),
         "invoices": invoices.list_invoices(request.viewer, period_id=period.pk),
-        "left": any(
-            billed.billed_sums(period, after=billed.invoiced_upto(period), upto=billed.MOST)
-        ),
+        "left": period.state == "closed" and has_rest(period),
         "may_manage": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "periods/show.html", context)
+
+
+def has_rest(period: Any) -> bool:
+    """Whether the period has charges that no invoice has."""
+    after = billed.invoiced_upto(period)
+    return bool(billed.billed_sums(period, after=after, upto=billed.MOST))
 
 
 @require_POST
