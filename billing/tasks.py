@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import drive
-from billing.actions import allocation, budgets, rating, rollup
+from billing.actions import allocation, budgets, periods, rating, rollup
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,19 @@ def rate() -> None:
 @shared_task(name="billing.tasks.allocate")
 def allocate() -> None:
     repeat(allocation.allocate_due)
+
+
+@shared_task(name="billing.tasks.keep_periods")
+def keep_periods() -> None:
+    """Open the periods that began; the sweep of decisions that a bell did not tell of."""
+    periods.apply_decisions()
+    periods.keep_periods(timezone.now())
+
+
+@shared_task(name="billing.tasks.change_decided")
+def change_decided(change_id: int) -> None:
+    """Somebody decided: the closed period that waited for it opens again, or stays."""
+    periods.apply_decisions()
 
 
 # A file of some million rows takes minutes; the claim of a job holds as long.

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing.api import charges, costs, exports, prices, usage
+from billing.api import accounts, charges, costs, exports, invoices, periods, prices, usage
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.UsageView.as_view()),
@@ -23,6 +23,27 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("price-books/<slug:slug>", prices.BookView.as_view()),
     path("price-books/<slug:slug>/versions", prices.VersionsView.as_view()),
     path("price-books/<slug:slug>/versions/<int:number>/publish", prices.PublishView.as_view()),
+    path("billing-accounts", accounts.AccountsView.as_view()),
+    path("billing-accounts/<slug:slug>", accounts.AccountView.as_view()),
+    path("billing-accounts/<slug:slug>/statement", accounts.StatementView.as_view()),
+    path("billing-accounts/<slug:slug>/payments", accounts.PaymentsView.as_view()),
+    path("billing-periods", periods.PeriodsView.as_view()),
+    path("billing-periods/<int:period_id>", periods.PeriodView.as_view()),
+    path("billing-periods/<int:period_id>/start-closing", periods.StartClosingView.as_view()),
+    path("billing-periods/<int:period_id>/stop-closing", periods.StopClosingView.as_view()),
+    path("billing-periods/<int:period_id>/sign-off", periods.SignOffView.as_view()),
+    path("billing-periods/<int:period_id>/close", periods.CloseView.as_view()),
+    path("billing-periods/<int:period_id>/reopen", periods.ReopenView.as_view()),
+    path("billing-periods/<int:period_id>/invoices", periods.IssueView.as_view()),
+    path("invoices", invoices.InvoicesView.as_view()),
+    path("invoices/<slug:number>", invoices.InvoiceView.as_view()),
+    path("invoices/<slug:number>/record", invoices.InvoiceRecordView.as_view()),
+    path("invoices/<slug:number>/pdf", invoices.InvoicePdfView.as_view()),
+    path("invoices/<slug:number>/lines/<int:position>/charges", invoices.LineChargesView.as_view()),
+    path("invoices/<slug:number>/credit-notes", invoices.CreditNotesOfView.as_view()),
+    path("credit-notes", invoices.CreditNotesView.as_view()),
+    path("credit-notes/<slug:number>/record", invoices.CreditNoteRecordView.as_view()),
+    path("credit-notes/<slug:number>/pdf", invoices.CreditNotePdfView.as_view()),
     path("exports", exports.ExportsView.as_view()),
     path("exports/<int:export_id>", exports.ExportView.as_view()),
     path("exports/<int:export_id>/download", exports.DownloadView.as_view()),

@@ -22,5 +22,6 @@ app.conf.beat_schedule = {
     "keep budgets": {"task": "billing.tasks.keep_budgets", "schedule": 5.0},
     "rate usage": {"task": "billing.tasks.rate", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
+    "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
 }

@@ -1,6 +1,7 @@
 """All settings, from the environment only. A wrong value stops the start, all faults listed."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -29,6 +30,7 @@ class Environment(BaseSettings):
     qm_up_file: Path | None = None  # progress of `make up`, shown on the overview
     qm_environment: str = "sandbox"  # the word in the top bar
     qm_issuer: str = "GPU fleet operator"  # who bills: the issuer in FOCUS files
+    qm_close_grace_hours: int = Field(24, ge=0)  # from a month's end until its books may close
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -296,6 +298,7 @@ QM_CONSOLE_URL = str(ENV.qm_console_url).rstrip("/")
 QM_GATEWAY_URL = str(ENV.qm_gateway_url).rstrip("/")
 QM_ENVIRONMENT = ENV.qm_environment
 QM_ISSUER = ENV.qm_issuer
+QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
 REDIS_URL = ENV.redis_url

@@ -65,6 +65,9 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Money",
         (
             Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY),
+            Entry("Invoices", "file-invoice", "invoices", Permission.VIEW_MONEY),
+            Entry("Periods", "calendar", "periods", Permission.VIEW_MONEY),
+            Entry("Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY),
             Entry("Prices", "tags", "prices", Permission.VIEW_MONEY),
             Entry("Exports", "file-export", "exports", Permission.VIEW_MONEY),
             Entry("Economics", "chart-bar", "economics", Permission.VIEW_MONEY),

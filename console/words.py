@@ -118,6 +118,11 @@ WORDS: dict[str, dict[str, Word]] = {
         "rolled_back": Word("warn", "arrow-back-up", "Rolled back"),
         "unused": Word("mute", "circle", "Never rolled out"),
     },
+    "period": {
+        "open": Word("info", "lock-open", "Open"),
+        "closing": Word("warn", "clipboard-check", "Closing"),
+        "closed": Word("ok", "lock", "Closed"),
+    },
     "change": {
         "waiting": Word("warn", "user-check", "Waiting"),
         "approved": Word("ok", "circle-check", "Approved"),

@@ -5,7 +5,8 @@
 3. Lock the heads of due hours, oldest first; read usage, prices, and what was charged.
 4. Write the differences, the unpriced list, the day sums, and which version was rated.
 
-All in one transaction: a worker that dies in the middle has written nothing.
+All in one transaction: a worker that dies in the middle has written nothing. A difference in an
+hour of a closed period is a correction: it is billed in the next period that is still open.
 """
 
 import hashlib
@@ -58,9 +59,14 @@ ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
-    quantity, unit_price, amount, currency, book_version_id)
-SELECT %s, * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-    %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
+    quantity, unit_price, amount, currency, book_version_id, correction_period_id)
+SELECT %s, m.*, o.id FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
+    %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
+    AS m (hour, tenant_id)
+LEFT JOIN billing_period p ON p.tenant_id = m.tenant_id AND p.state = 'closed'
+    AND m.hour >= p.starts_at AND m.hour < p.ends_at
+LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
+    AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
 """
 FORGET_UNPRICED = f"""
 DELETE FROM unpriced_usage u USING {PAIRS}

@@ -45,6 +45,10 @@ class Folder:
     def open(self, path: str) -> BinaryIO:
         return (self._root / path).open("rb")
 
+    def digest(self, path: str) -> str:
+        with (self._root / path).open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+
     def exists(self, path: str) -> bool:
         return (self._root / path).is_file()
 

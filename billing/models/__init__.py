@@ -8,6 +8,9 @@ from billing.models.costs import (
     GpuPriceSheet,
 )
 from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule
+from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
+from billing.models.journal import JournalLeg, JournalTxn
+from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.usage import (
     HourHead,
@@ -20,6 +23,16 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "JournalLeg",
+    "JournalTxn",
+    "CreditNote",
+    "CreditNoteLine",
+    "DocumentSeries",
+    "Invoice",
+    "InvoiceLine",
+    "BillingAccount",
+    "BillingPeriod",
+    "PeriodSignOff",
     "Allocation",
     "AllocationRun",
     "Charge",

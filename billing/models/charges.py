@@ -42,6 +42,10 @@ class Charge(models.Model):
     book_version = models.ForeignKey(
         "billing.PriceBookVersion", models.PROTECT, db_index=False, related_name="+"
     )
+    # Set: a correction of a closed period, billed in this open one. Null: billed where it lies.
+    correction_period = models.ForeignKey(
+        "billing.BillingPeriod", models.PROTECT, db_index=False, related_name="+", null=True
+    )
 
     class Meta:
         db_table = "charge"
@@ -53,6 +57,11 @@ class Charge(models.Model):
         indexes = [
             models.Index(fields=["tenant_id", "hour"], name="charge_tenant"),
             models.Index(fields=["hour"], name="charge_hour"),
+            models.Index(
+                fields=["correction_period"],
+                name="charge_correction",
+                condition=models.Q(correction_period__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

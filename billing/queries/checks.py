@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from django.db import connection
 
+from billing.queries.book_checks import BOOKS
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -127,7 +129,7 @@ def run_checks(since: datetime) -> Iterator[Check]:
     two statements.
     """
     with connection.cursor() as cursor:
-        for sentence, left, right in CHECKS:
+        for sentence, left, right in (*CHECKS, *BOOKS):
             sides = []
             for sql in (left, right):
                 cursor.execute(sql, {"since": since})

@@ -1,7 +1,16 @@
 from django.urls import URLPattern
 
 from console.routes import page
-from console.views import billing, economics, exports, prices, requests
+from console.views import (
+    accounts,
+    billing,
+    economics,
+    exports,
+    invoices,
+    periods,
+    prices,
+    requests,
+)
 
 urlpatterns: list[URLPattern] = [
     page("requests/", requests.index, "requests"),
@@ -10,6 +19,27 @@ urlpatterns: list[URLPattern] = [
     page("billing/<slug:slug>/", billing.show, "tenant_billing"),
     page("billing/<slug:slug>/charges/", billing.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", billing.hours, "billing_hours"),
+    page("invoices/", invoices.index, "invoices"),
+    page("invoices/<slug:number>/", invoices.show, "invoice"),
+    page("invoices/<slug:number>/lines/<int:position>/", invoices.line, "invoice_line"),
+    page("invoices/<slug:number>/credit/", invoices.credit, "invoice_credit"),
+    page("invoices/<slug:number>/record/", invoices.record, "invoice_record"),
+    page("invoices/<slug:number>/pdf/", invoices.pdf, "invoice_pdf"),
+    page("credit-notes/<slug:number>/", invoices.note, "credit_note"),
+    page("credit-notes/<slug:number>/record/", invoices.note_record, "credit_note_record"),
+    page("credit-notes/<slug:number>/pdf/", invoices.note_pdf, "credit_note_pdf"),
+    page("periods/", periods.index, "periods"),
+    page("periods/<int:period_id>/", periods.show, "period"),
+    page("periods/<int:period_id>/start/", periods.start, "period_start"),
+    page("periods/<int:period_id>/stop/", periods.stop, "period_stop"),
+    page("periods/<int:period_id>/sign/", periods.sign, "period_sign"),
+    page("periods/<int:period_id>/close/", periods.close, "period_close"),
+    page("periods/<int:period_id>/reopen/", periods.reopen, "period_reopen"),
+    page("periods/<int:period_id>/bill/", periods.bill, "period_bill"),
+    page("billing-accounts/", accounts.index, "billing_accounts"),
+    page("billing-accounts/<slug:slug>/", accounts.show, "billing_account"),
+    page("billing-accounts/<slug:slug>/edit/", accounts.edit, "billing_account_edit"),
+    page("billing-accounts/<slug:slug>/payment/", accounts.pay, "billing_payment"),
     page("quarantine/", economics.quarantine, "quarantine"),
     page("quarantine/<int:row_id>/decide/", economics.decide, "quarantine_decide"),
     page("prices/", prices.index, "prices"),

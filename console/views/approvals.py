@@ -99,4 +99,6 @@ def after(kind: str, target_id: int, change_id: int) -> HttpResponse:
     """Go where the change takes effect: there one sees what happens next."""
     if kind == "rollout":
         return redirect("rollout", rollout_id=target_id)
+    if kind == "billing_period":
+        return redirect("period", period_id=target_id)
     return redirect("approval", change_id=change_id)

@@ -17,6 +17,7 @@ from tenants.base.scope import fleet_scope
 from tenants.models import Application, RoleBinding, User
 from tests.billing import factories
 from tests.billing.factories import SYSTEM, make_prices, make_source
+from tests.console.book_scene import furnish_books
 
 WEEKS = 5
 MODELS = ("chat-small", "chat-large")
@@ -64,6 +65,7 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
         )  # fmt: skip
     run_due(now)
     with fleet_scope():
+        furnish_books(scene, now)
         scene.request = UsageEvent.objects.filter(outcome="served").order_by("-event_time").first()
     return scene
 

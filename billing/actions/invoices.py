@@ -1,0 +1,157 @@
+"""Invoices of closed periods: numbered without a gap, frozen, posted, in one transaction.
+
+1. Lock the series of numbers, which is the order in which invoices come to be.
+2. Sum the charges of the period that no invoice has, round at the line, add tax.
+3. Take the next number; write invoice, lines, snapshot, PDF and the journal's transaction.
+"""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import transaction
+
+from billing.actions.journal import post
+from billing.clients.pdf import render_pdf
+from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
+from billing.queries.accounts import Account, accounts_of
+from billing.queries.billed import billed_sums, invoiced_upto, newest_charge
+from billing.queries.periods import get_period
+from billing.rules.documents import (
+    amount_text,
+    invoice_document,
+    invoice_lines,
+    number_of,
+)
+from billing.rules.invoices import Bill, canonical, digest_of, make_bill
+from billing.rules.journal import legs_of_invoice
+from billing.rules.periods import PeriodState
+from tenants.actions.audit import record
+from tenants.errors import Conflict
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission, Viewer
+
+INVOICE = "invoice"
+
+
+@transaction.atomic
+def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Invoice]:
+    """Bill what a closed period has and no invoice has yet: one invoice for each currency."""
+    period = get_period(viewer, period_id)
+    viewer.require(Permission.MANAGE_MONEY, period.tenant_id)
+    series = lock_series(INVOICE)
+    period.refresh_from_db()  # another issue may have been faster, or somebody opened it again
+    if period.state != PeriodState.CLOSED:
+        raise Conflict(f"The period {period.name} is {period.state}; close it, then bill it")
+    after = invoiced_upto(period)
+    upto = newest_charge(period, after=after)
+    sums = billed_sums(period, after=after, upto=upto)
+    if not sums:
+        raise Conflict(f"Nothing of {period.name} is left to bill: every charge is on an invoice")
+    account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
+    found = []
+    for currency, charged in sums.items():
+        bill = make_bill(charged, account.terms(currency))
+        found.append(_issue(viewer, period, account, currency, bill, series, (after, upto), now))
+    return found
+
+
+def lock_series(kind: str) -> DocumentSeries:
+    """One document at a time gets its number; who rolls back leaves no gap."""
+    DocumentSeries.objects.bulk_create(
+        [DocumentSeries(issuer=settings.QM_ISSUER, kind=kind)], ignore_conflicts=True
+    )
+    rows = DocumentSeries.objects.select_for_update(no_key=True)
+    return rows.get(issuer=settings.QM_ISSUER, kind=kind)
+
+
+def take_number(series: DocumentSeries) -> tuple[int, str]:
+    series.last_number += 1
+    series.save(update_fields=["last_number"])
+    return series.last_number, number_of(series.kind, series.last_number)
+
+
+def _issue(
+    viewer: Viewer,
+    period: BillingPeriod,
+    account: Account,
+    currency: str,
+    bill: Bill,
+    series: DocumentSeries,
+    charges: tuple[int, int],
+    now: datetime,
+) -> Invoice:
+    sequence, number = take_number(series)
+    lines = invoice_lines(bill, currency, period.starts_at, period.ends_at)
+    due_on = due_date(account, now)
+    document = invoice_document(
+        bill,
+        lines,
+        head=document_head(period, account, currency, number, now),
+        due_on=due_on,
+        charges=charges,
+    )
+    text = canonical(document)
+    sha256 = digest_of(text)
+    pdf = render_pdf(document, sha256)
+    invoice = Invoice.objects.create(
+        tenant_id=period.tenant_id,
+        period=period,
+        issuer=settings.QM_ISSUER,
+        sequence=sequence,
+        number=number,
+        currency=currency,
+        rounding=account.rounding,
+        tax_per=account.tax_per,
+        taxes=document["taxes"],
+        net=bill.net,
+        tax=bill.tax,
+        total=bill.total,
+        due_on=due_on,
+        after_charge=charges[0],
+        upto_charge=charges[1],
+        issued_at=now,
+        issued_by=viewer.email,
+        snapshot=text,
+        sha256=sha256,
+        pdf=pdf,
+        pdf_sha256=digest_of(pdf),
+    )
+    rows = [InvoiceLine(tenant_id=period.tenant_id, invoice=invoice, **line) for line in lines]
+    InvoiceLine.objects.bulk_create(rows)
+    _post(invoice, bill, viewer, now)
+    after = {"number": number, "total": amount_text(bill.total, currency), "sha256": sha256}
+    record(viewer, "invoice.issue", invoice, after=after)
+    return invoice
+
+
+def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:
+    post(
+        invoice.tenant_id,
+        key=f"invoice:{invoice.issuer[:80]}:{invoice.number}",
+        kind=INVOICE,
+        document=invoice.number,
+        currency=invoice.currency,
+        legs=legs_of_invoice(exact=bill.exact, net=bill.net, tax=bill.tax),
+        at=now,
+        by=viewer.email,
+    )
+
+
+def due_date(account: Account, now: datetime) -> date:
+    """The account's days of credit, by the calendar of its own zone."""
+    return now.astimezone(ZoneInfo(account.time_zone)).date() + timedelta(days=account.terms_days)
+
+
+def document_head(
+    period: BillingPeriod, account: Account, currency: str, number: str, now: datetime
+) -> dict[str, Any]:
+    return {
+        "number": number,
+        "issuer": settings.QM_ISSUER,
+        "issued_at": now,
+        "account": account,
+        "period": period,
+        "currency": currency,
+    }

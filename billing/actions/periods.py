@@ -1,0 +1,210 @@
+"""Billing periods: they come by themselves, and people close them.
+
+open -> closing (cut-off taken, checks worked off) -> closed. Back from closed only by a change
+that somebody else approved.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from billing.actions.rating import LOCK as RATING_LOCK
+from billing.models import BillingPeriod, PeriodSignOff
+from billing.queries.accounts import accounts_of
+from billing.queries.billed import billed_totals
+from billing.queries.periods import earlier_open, get_period, period_checks
+from billing.rules import periods as rules
+from billing.rules.periods import Check, PeriodState
+from tenants.actions import changes
+from tenants.actions.audit import record
+from tenants.base.scope import fleet_scope
+from tenants.errors import Conflict, Invalid
+from tenants.queries.changes import decision_of
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission, Viewer, system_viewer
+from tenants.rules.quotas import Month
+
+LOCK = RATING_LOCK + 10  # of advisory locks
+KIND = "billing_period"  # of changes
+SPANS = """
+SELECT t.id, (SELECT min(h.hour) FROM usage_hour_head h WHERE h.tenant_id = t.id),
+    (SELECT min(p.starts_at) FROM billing_period p WHERE p.tenant_id = t.id),
+    (SELECT max(p.ends_at) FROM billing_period p WHERE p.tenant_id = t.id),
+    coalesce((SELECT p.time_zone FROM billing_period p WHERE p.tenant_id = t.id
+        ORDER BY p.starts_at LIMIT 1), '')
+FROM unnest(%s::bigint[]) AS t (id)
+"""
+
+
+def keep_periods(now: datetime) -> int:
+    """Open the periods that began, for every tenant with usage. Returns how many.
+
+    Usage that came in late for a time before the first period gets its periods as well.
+    """
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return 0
+        accounts = accounts_of(list(tenant_refs().values()))
+        cursor.execute(SPANS, [list(accounts)])
+        opened = 0
+        for tenant_id, hour, first, last, first_zone in cursor.fetchall():
+            zone = accounts[tenant_id].time_zone
+            months = rules.missing_periods(
+                hour, first, last, time_zone=zone, first_zone=first_zone, now=now
+            )
+            for month in months:
+                _open(tenant_id, month, zone)
+            opened += len(months)
+        return opened
+
+
+def _open(tenant_id: int, month: Month, zone: str) -> None:
+    BillingPeriod.objects.create(
+        tenant_id=tenant_id,
+        name=month.name,
+        time_zone=zone,
+        starts_at=month.starts_at,
+        ends_at=month.ends_at,
+    )
+
+
+@transaction.atomic
+def start_closing(viewer: Viewer, period_id: int, *, now: datetime) -> BillingPeriod:
+    """Take the cut-off and begin to work off the checks."""
+    period = _locked(viewer, period_id)
+    earlier = earlier_open(period)
+    refusal = rules.refuse_closing(period.state, ends_at=period.ends_at, earlier=earlier, now=now)
+    if refusal:
+        raise Conflict(refusal)
+    period.state, period.cut_off = PeriodState.CLOSING.value, now
+    period.save(update_fields=["state", "cut_off"])
+    record(viewer, "billing_period.start_closing", period, after={"cut_off": now})
+    return period
+
+
+@transaction.atomic
+def stop_closing(viewer: Viewer, period_id: int, *, why: str) -> BillingPeriod:
+    """Back to open: nothing was closed yet."""
+    period = _locked(viewer, period_id)
+    if period.state != PeriodState.CLOSING:
+        raise Conflict(f"The period is {period.state}; only one that is closing goes back to open")
+    period.state, period.cut_off = PeriodState.OPEN.value, None
+    period.save(update_fields=["state", "cut_off"])
+    record(viewer, "billing_period.stop_closing", period, why=why)
+    return period
+
+
+@transaction.atomic
+def sign_off(
+    viewer: Viewer, period_id: int, *, key: str, why: str, now: datetime, grace: timedelta
+) -> PeriodSignOff:
+    """Take upon oneself what stands in the way now; what comes later needs another signature."""
+    period = _locked(viewer, period_id)
+    if period.state != PeriodState.CLOSING:
+        raise Conflict(f"The period is {period.state}; checks are signed off while it is closing")
+    if not why.strip():
+        raise Invalid(why="Say why: this decides about money")
+    checks = {c.key.value: c for c in period_checks(viewer, period, now=now, grace=grace)}
+    check = checks.get(key)
+    if check is None or not check.may_sign:
+        raise Conflict(f"The check {key[:20]!r} has nothing that a person can sign off")
+    row = PeriodSignOff.objects.create(
+        tenant_id=period.tenant_id,
+        period=period,
+        key=key,
+        number=check.number,
+        why=why.strip(),
+        by=viewer.email,
+        at=now,
+    )
+    record(viewer, "billing_period.sign_off", period, after={key: check.number}, why=why)
+    return row
+
+
+@transaction.atomic
+def close(viewer: Viewer, period_id: int, *, now: datetime, grace: timedelta) -> BillingPeriod:
+    """Close the books of a period whose checks are green. No rating runs meanwhile."""
+    viewer.require(Permission.MANAGE_MONEY, get_period(viewer, period_id).tenant_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RATING_LOCK])
+    period = _locked(viewer, period_id)
+    checks = period_checks(viewer, period, now=now, grace=grace)
+    if refusal := rules.refuse_close(period.state, checks):
+        raise Conflict(refusal)
+    period.state, period.closed_at, period.closed_by = PeriodState.CLOSED.value, now, viewer.email
+    period.save(update_fields=["state", "closed_at", "closed_by"])
+    _keep_one_open(period)
+    record(viewer, "billing_period.close", period, after=_facts(period, checks))
+    return period
+
+
+def _keep_one_open(period: BillingPeriod) -> None:
+    """Corrections of what is closed now need a period to be billed in."""
+    later = BillingPeriod.objects.filter(
+        tenant_id=period.tenant_id, starts_at__gte=period.ends_at
+    ).exclude(state=PeriodState.CLOSED)
+    if not later.exists():
+        account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
+        month = rules.next_period(period.ends_at, account.time_zone)
+        _open(period.tenant_id, month, account.time_zone)
+
+
+def _facts(period: BillingPeriod, checks: list[Check]) -> dict[str, object]:
+    return {
+        "cut_off": period.cut_off,
+        "checks": {c.key.value: c.said for c in checks},
+        "billed": {
+            f"{t.currency} {'corrections' if t.corrects else 'usage'}": f"{t.amount:f}"
+            for t in billed_totals(period)
+        },
+    }
+
+
+@transaction.atomic
+def ask_to_reopen(viewer: Viewer, period_id: int, *, why: str) -> BillingPeriod:
+    """Ask another person to open a closed period again. Invoices that were issued stay."""
+    period = _locked(viewer, period_id)
+    if period.state != PeriodState.CLOSED:
+        raise Conflict(f"The period is {period.state}; only a closed one is opened again")
+    if not why.strip():
+        raise Invalid(why="Say why: another person decides by this")
+    tenant = tenant_refs([period.tenant_id])[period.tenant_id]
+    change = changes.propose(
+        viewer,
+        kind=KIND,
+        target_id=period.pk,
+        title=f"{tenant.slug}-{period.name}: open the closed billing period again",
+        payload={"tenant": tenant.slug, "period": period.name, "closed_at": str(period.closed_at)},
+        reason=why,
+        permission=Permission.MANAGE_MONEY,
+    )
+    period.change_id = change.pk
+    period.save(update_fields=["change_id"])
+    return period
+
+
+def apply_decisions() -> int:
+    """Open the periods whose change was approved, forget the others. Returns how many moved."""
+    viewer = system_viewer("billing periods")
+    moved = 0
+    with fleet_scope():
+        rows = BillingPeriod.objects.select_for_update(skip_locked=True, no_key=True)
+        for period in rows.filter(change_id__isnull=False):
+            assert period.change_id is not None
+            answer = decision_of(period.change_id)
+            if not answer.is_final:
+                continue
+            if answer.is_approved:
+                period.state, period.cut_off = PeriodState.OPEN.value, None
+                period.reopened_by_change = period.change_id
+                record(viewer, "billing_period.reopen", period, why=answer.reason)
+            period.change_id = None
+            period.save(update_fields=["state", "cut_off", "reopened_by_change", "change_id"])
+            moved += 1
+    return moved
+
+
+def _locked(viewer: Viewer, period_id: int) -> BillingPeriod:
+    viewer.require(Permission.MANAGE_MONEY, get_period(viewer, period_id).tenant_id)
+    return BillingPeriod.objects.select_for_update(no_key=True).get(pk=period_id)

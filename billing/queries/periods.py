@@ -1,0 +1,143 @@
+"""Billing periods, and the list of what must be green before one closes."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, QuerySet, Sum
+
+from billing.models import (
+    BillingPeriod,
+    Charge,
+    HourHead,
+    HourMark,
+    PeriodSignOff,
+    UnpricedUsage,
+    UsageQuarantine,
+)
+from billing.queries.completeness import TOLERATED_DRIFT, compare_tokens
+from billing.queries.visibility import visible_tenants
+from billing.rules.periods import Check, CheckKey, PeriodState, Signed
+from tenants.errors import Invalid, NotFound
+from tenants.rules.access import Permission, Viewer
+
+STATES = tuple(s.value for s in PeriodState)
+UNSEEN = "There is nothing here, or it is not yours to see"
+
+
+def list_periods(
+    viewer: Viewer, *, tenant_id: int | None = None, state: str = ""
+) -> QuerySet[BillingPeriod]:
+    """Newest first."""
+    tenants = visible_tenants(viewer, tenant_id)
+    rows = BillingPeriod.objects.order_by("-starts_at", "-id")
+    if tenants is not None:
+        rows = rows.filter(tenant_id__in=tenants)
+    if state and state not in STATES:
+        raise Invalid(state=f"There is no state {state!r}; there are {', '.join(STATES)}")
+    return rows.filter(state=state) if state else rows
+
+
+def get_period(viewer: Viewer, period_id: int) -> BillingPeriod:
+    period = BillingPeriod.objects.filter(pk=period_id).first()
+    if period is None:
+        raise NotFound(UNSEEN)
+    viewer.require(Permission.VIEW_MONEY, period.tenant_id)
+    return period
+
+
+def earlier_open(period: BillingPeriod) -> str:
+    """The name of the first period before this one that is not closed."""
+    rows = BillingPeriod.objects.filter(
+        tenant_id=period.tenant_id, starts_at__lt=period.starts_at
+    ).exclude(state=PeriodState.CLOSED)
+    first = rows.order_by("starts_at").first()
+    return first.name if first else ""
+
+
+def period_checks(
+    viewer: Viewer, period: BillingPeriod, *, now: datetime, grace: timedelta
+) -> list[Check]:
+    """Each with its number, in the order in which usage becomes money. For the fleet's people."""
+    viewer.require(Permission.VIEW_MONEY)
+    signed = _signed(period)
+    looks: tuple[Callable[[BillingPeriod], Check], ...] = (
+        lambda p: _grace(p, now, grace),
+        _rolled,
+        _rated,
+        _ledger,
+        _quarantine,
+        _unpriced,
+        lambda p: _confidence(viewer, p),
+    )
+    found = [look(period) for look in looks]
+    return [
+        Check(c.key, c.title, c.number, c.said, c.way_out, signed.get(c.key.value)) for c in found
+    ]
+
+
+def _signed(period: BillingPeriod) -> dict[str, Signed]:
+    rows = PeriodSignOff.objects.filter(period=period).order_by("id")
+    return {s.key: Signed(s.number, s.by, s.why, s.at) for s in rows}
+
+
+def _grace(period: BillingPeriod, now: datetime, grace: timedelta) -> Check:
+    left = period.ends_at + grace - now
+    hours = max(0, -(-left // timedelta(hours=1)))
+    said = f"{hours} h left" if hours else f"over since {period.ends_at + grace:%Y-%m-%d %H:%M} UTC"
+    way = f"Usage may still arrive until {period.ends_at + grace:%Y-%m-%d %H:%M} UTC: wait"
+    return Check(CheckKey.GRACE, "Grace after the end", hours, said, way)
+
+
+def _rolled(period: BillingPeriod) -> Check:
+    count = HourMark.objects.filter(**_of(period)).count()
+    way = "They are summed up within seconds; if not, look at the worker"
+    return Check(CheckKey.ROLLED, "Hours to sum up", count, f"{count} wait", way)
+
+
+def _rated(period: BillingPeriod) -> Check:
+    count = HourHead.objects.filter(~Q(version=F("rated_version")), **_of(period)).count()
+    way = "They are rated within a minute; if not, look at the worker"
+    return Check(CheckKey.RATED, "Hours to rate", count, f"{count} wait", way)
+
+
+def _ledger(period: BillingPeriod) -> Check:
+    charged = Charge.objects.filter(**_of(period)).aggregate(s=Sum("amount"))["s"] or 0
+    rated = HourHead.objects.filter(**_of(period)).aggregate(s=Sum("amount"))["s"] or 0
+    said = f"{charged:f} charged, {rated:f} rated"
+    way = "Run manage.py billing_check: it names what was lost"
+    return Check(CheckKey.LEDGER, "Charges against hours", int(charged != rated), said, way)
+
+
+def _quarantine(period: BillingPeriod) -> Check:
+    whose = Q(tenant_id=period.tenant_id) | Q(tenant_id=None)  # an unknown tenant may be this one
+    count = UsageQuarantine.objects.filter(whose, received_at__gte=period.starts_at).count()
+    way = "Take or drop each event, or sign off that they wait"
+    return Check(CheckKey.QUARANTINE, "Events in quarantine", count, f"{count} wait", way)
+
+
+def _unpriced(period: BillingPeriod) -> Check:
+    rows = UnpricedUsage.objects.filter(**_of(period))
+    models = list(rows.values_list("model", flat=True).distinct().order_by("model")[:3])
+    count = rows.count()
+    said = f"{count} rows" + (f": {', '.join(models)}" if models else "")
+    way = "Publish a price for them, or sign off that they are not billed"
+    return Check(CheckKey.UNPRICED, "Usage without a price", count, said, way)
+
+
+def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
+    compared = compare_tokens(viewer, period.starts_at, period.ends_at)
+    bad = [c for c in compared if c.is_alarming]
+    worst = max((c.drift or 0 for c in compared), default=0)
+    said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT:.1%}"
+    if compared:
+        said += f", the worst by {worst:.2%}"
+    way = "Look at Economics and at gateways that were down, or sign off the difference"
+    return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
+
+
+def _of(period: BillingPeriod) -> dict[str, int | datetime]:
+    return {
+        "tenant_id": period.tenant_id,
+        "hour__gte": period.starts_at,
+        "hour__lt": period.ends_at,
+    }

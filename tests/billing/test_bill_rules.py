@@ -1,0 +1,188 @@
+"""Sums of a bill, for any charges, taxes and currencies; and what an account may not say."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.clients.pdf import render_pdf, shown
+from billing.rules.accounts import AccountTerms, faults_of_terms
+from billing.rules.currencies import EXPONENTS
+from billing.rules.invoices import (
+    ChargeSum,
+    LineKind,
+    Remains,
+    Tax,
+    Terms,
+    faults_of_taxes,
+    make_bill,
+    refuse_credit,
+    tax_to_credit,
+)
+from billing.rules.journal import legs_of_credit, legs_of_invoice, legs_of_payment
+from billing.rules.periods import Check, CheckKey, Signed, missing_periods, refuse_close
+
+AT = datetime(2026, 10, 1, tzinfo=UTC)
+amounts = st.decimals(min_value=-10_000, max_value=10_000, places=12)
+rates = st.decimals(min_value=0, max_value=1, places=6)
+terms_of = st.builds(
+    Terms,
+    currency=st.sampled_from(["USD", "JPY", "KWD", "CLF"]),
+    rounding=st.sampled_from(["HALF_EVEN", "HALF_UP"]),
+    taxes=st.lists(rates, max_size=3).map(
+        lambda found: tuple(Tax(f"tax {n}", rate) for n, rate in enumerate(found))
+    ),
+    tax_per=st.sampled_from(["line", "invoice"]),
+)
+
+
+def charged(exact):
+    return ChargeSum("chat", "prompt", Decimal(1), exact, exact, 1, "", AT, AT)
+
+
+@given(st.lists(amounts, max_size=30), terms_of)
+def test_exact_and_rounded_rows_have_the_same_sum_which_is_the_total(exact, terms):
+    bill = make_bill([charged(e) for e in exact], terms)
+    assert sum(r.amount for r in bill.rows) == bill.total
+    assert sum(r.exact for r in bill.rows) == bill.total
+    assert sum(exact) + bill.rounding == bill.net
+    unit = Decimal(1).scaleb(-EXPONENTS[terms.currency])
+    assert all(r.amount % unit == 0 for r in bill.rows)
+    mode = {"HALF_EVEN": ROUND_HALF_EVEN, "HALF_UP": ROUND_HALF_UP}[terms.rounding]
+    lines = [r for r in bill.rows if r.charged]
+    assert [r.amount for r in lines] == [e.quantize(unit, mode) for e in exact]
+    taxes = [r.amount for r in bill.rows if r.kind == LineKind.TAX]
+    if terms.tax_per == "line":
+        assert sum(r.tax for r in lines) == sum(taxes)
+
+
+@given(st.lists(amounts, max_size=10), terms_of)
+def test_legs_of_every_document_sum_to_zero(exact, terms):
+    bill = make_bill([charged(e) for e in exact], terms)
+    for legs in (
+        legs_of_invoice(exact=bill.exact, net=bill.net, tax=bill.tax),
+        legs_of_credit(net=bill.net, tax=bill.tax),
+        legs_of_payment(bill.total),
+    ):
+        assert sum(leg.amount for leg in legs) == 0
+
+
+@given(st.integers(1, 10_000), st.lists(st.integers(1, 10_000), min_size=1, max_size=20), rates)
+def test_credit_notes_give_back_the_tax_to_the_last_unit_and_no_more(net, parts, rate):
+    terms = Terms("USD", "HALF_UP", (Tax("VAT", rate),), "invoice")
+    bill = make_bill([charged(Decimal(net) / 100)], terms)
+    left, tax_left = bill.net, bill.tax
+    for part in [Decimal(p) / 100 for p in parts] + [left]:
+        amount = min(part, left)
+        remains = Remains(left, left, tax_left)
+        if refuse_credit(amount, remains, "USD"):
+            assert amount == 0
+            continue
+        tax = tax_to_credit(amount, remains, terms)
+        assert 0 <= tax <= tax_left
+        left, tax_left = left - amount, tax_left - tax
+    if left == 0:
+        assert tax_left == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "remains", "said"),
+    [
+        ("0", Remains(Decimal(5), Decimal(5), Decimal(0)), "above 0"),
+        ("0.001", Remains(Decimal(5), Decimal(5), Decimal(0)), "more decimals"),
+        ("6", Remains(Decimal(5), Decimal(9), Decimal(0)), "remain of this line"),
+        ("6", Remains(Decimal(9), Decimal(5), Decimal(0)), "remain of this invoice"),
+        ("5", Remains(Decimal(5), Decimal(5), Decimal(0)), ""),
+    ],
+)
+def test_it_caps_a_credit_at_what_remains(amount, remains, said):
+    found = refuse_credit(Decimal(amount), remains, "USD")
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+GOOD = AccountTerms("Acme", "USD", "UTC", "", 30, "HALF_EVEN", "invoice", ())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", " "),
+        ("currency", "EUR"),
+        ("time_zone", "Mars/Base"),
+        ("purchase_order", "x" * 65),
+        ("terms_days", 366),
+        ("rounding", "UP"),
+        ("tax_per", "month"),
+        ("taxes", (Tax("VAT", Decimal("1.1")),)),
+    ],
+)
+def test_it_refuses_terms_that_make_no_sense(field, value):
+    assert faults_of_terms(GOOD, "USD") == {}
+    assert set(faults_of_terms(replace(GOOD, **{field: value}), "USD")) == {field}
+
+
+@pytest.mark.parametrize(
+    ("taxes", "said"),
+    [
+        ([Tax("a", Decimal(0))] * 9, "At most 8"),
+        ([Tax(" ", Decimal(0))], "has a name"),
+        ([Tax("a", Decimal("0.0000001"))], "six decimals"),
+        ([Tax("a", Decimal("NaN"))], "between 0 and 1"),
+        ([Tax("a", Decimal(0)), Tax("a", Decimal(0))], "same name"),
+    ],
+)
+def test_it_refuses_taxes_that_make_no_sense(taxes, said):
+    assert said in faults_of_taxes(taxes)
+
+
+def test_a_signature_covers_what_was_seen():
+    signed = Signed(2, "fiona", "known", AT)
+    check = Check(CheckKey.UNPRICED, "Usage without a price", 2, "2 rows", "", signed)
+    assert (check.is_green, check.may_sign) == (True, False)
+    more = replace(check, number=3)
+    assert (more.is_green, more.may_sign) == (False, True)
+    assert not replace(more, key=CheckKey.LEDGER).may_sign
+    assert "1 of 1 checks" in refuse_close("closing", [more])
+    assert refuse_close("closing", [check]) == ""
+    assert "begin to close it first" in refuse_close("open", [check])
+
+
+zones = st.sampled_from(["UTC", "Europe/Amsterdam", "Asia/Kolkata", "Pacific/Kiritimati"])
+
+
+@given(
+    st.datetimes(datetime(2024, 1, 1), datetime(2026, 6, 1)),
+    st.lists(zones, min_size=1, max_size=8),
+)
+def test_months_have_no_gap_and_no_overlap_whatever_the_zone_does(first, seen):
+    """The clock goes on a month at a time, and the account changes its zone meanwhile."""
+    hour = first.replace(tzinfo=UTC, minute=0, second=0, microsecond=0)
+    now, known = hour, []
+    for zone in seen:
+        edges = (known[0].starts_at, known[-1].ends_at) if known else (None, None)
+        found = missing_periods(hour, *edges, time_zone=zone, first_zone=seen[0], now=now)
+        known += found
+        now = known[-1].ends_at
+    assert known[0].starts_at <= hour
+    assert all(a.ends_at == b.starts_at for a, b in zip(known, known[1:], strict=False))
+    names = [m.name for m in known]
+    assert names == sorted(set(names))
+
+
+def test_the_pdf_is_the_same_bytes_again_and_takes_any_name():
+    document = {
+        "kind": "credit_note", "number": "CN-000001", "issuer": "Flotte & Söhne",
+        "issued_at": "2026-11-20T12:30:00Z", "invoice": "INV-000001", "why": "<b>error</b>",
+        "account": {"name": "Société Łódź 株式会社", "id": "tenant-acme"}, "currency": "USD",
+        "period": {"name": "2026-10", "starts_at": "a", "ends_at": "b", "time_zone": "UTC"},
+        "lines": [{"kind": "credit", "position": 1, "name": "chat", "quantity": "",
+                   "unit_price": "", "amount": "1.00"}],
+        "net": "1.00", "tax": "0.00", "total": "1.00",
+    }  # fmt: skip
+    assert render_pdf(document, "f" * 64) == render_pdf(document, "f" * 64)
+    assert shown("Société") == "Société"
+    assert shown("ź<株") == "z&lt;?"
