@@ -95,7 +95,7 @@ def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") ->
     unpriced = UnpricedUsage.objects.filter(
         tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
     )
-    waiting = waiting_rows(month.starts_at, month.ends_at, [tenant.id])
+    waiting = waiting_rows(month.starts_at, month.ends_at, now, [tenant.id])
     return MonthToDate(
         tenant=tenant,
         month=month,
@@ -196,7 +196,7 @@ def parts(
 
 def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
     if by == "application_id":
-        return {a.id: a.slug for a in application_refs().values()}
+        return {a.id: a.slug for a in application_refs().values()} | {0: "the account"}
     if by == "tenant_id":
         return {t.id: t.slug for t in tenant_refs().values()}
     if by == "meter":

@@ -15,6 +15,7 @@ from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 DECIDED = "fleet.tasks.change_decided"
+BELLS = {"price_version": "billing.tasks.publish_prices"}  # of kinds with another owner
 WAIT = timedelta(days=3)
 State = ChangeRequest.State
 
@@ -29,9 +30,13 @@ def propose(
     payload: dict[str, Any],
     reason: str = "",
     expires_in: timedelta = WAIT,
+    permission: Permission = Permission.PROPOSE,
 ) -> ChangeRequest:
-    """Ask somebody else to approve `payload`; its digest is what they will approve."""
-    viewer.require(Permission.PROPOSE)
+    """Ask somebody else to approve `payload`; its digest is what they will approve.
+
+    `permission` is what asking for this kind of change needs.
+    """
+    viewer.require(permission)
     if viewer.user_id is None:
         raise Forbidden("Only a person can propose a change: the approver must know whom to ask")
     if refusal := rules.refuse_proposal(title=title, expires_in=expires_in):
@@ -86,7 +91,8 @@ def decide(
 def withdraw(viewer: Viewer, change_id: int, *, why: str = "") -> ChangeRequest:
     """Take back what one asked for; who may propose may also clear another's away."""
     change = _locked(viewer, change_id)
-    viewer.require(Permission.PROPOSE)
+    if change.requester_id != viewer.user_id:
+        viewer.require(Permission.PROPOSE)
     if change.state != State.WAITING:
         raise Conflict(f"This change is not waiting any more: it was {change.state}")
     before = _facts(change)
@@ -113,11 +119,12 @@ def expire() -> int:
 
 
 def _locked(viewer: Viewer, change_id: int) -> ChangeRequest:
-    if not viewer.may(Permission.VIEW_FLEET) and not viewer.may(Permission.APPROVE):
-        raise NotFound("No such change")
     rows = ChangeRequest.objects.select_for_update(of=("self",), no_key=True)
     change = rows.select_related("requester", "decider").filter(pk=change_id).first()
     if change is None:
+        raise NotFound("No such change")
+    is_own = viewer.user_id is not None and change.requester_id == viewer.user_id
+    if not is_own and not viewer.may(Permission.VIEW_FLEET) and not viewer.may(Permission.APPROVE):
         raise NotFound("No such change")
     return change
 
@@ -136,7 +143,7 @@ def _open(change: ChangeRequest) -> rules.Open:
 def _close(change: ChangeRequest) -> None:
     change.decided_at = timezone.now()
     change.save(update_fields=["state", "decider", "decision_reason", "decided_at"])
-    nudge(DECIDED, change.pk)
+    nudge(BELLS.get(change.kind, DECIDED), change.pk)
 
 
 def _facts(change: ChangeRequest) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """What waits for a decision, and what was decided by whom and why."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.db.models import QuerySet
 
 from tenants.errors import NotFound
@@ -28,3 +31,40 @@ def get_change(viewer: Viewer, change_id: int) -> ChangeRequest:
 
 def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the owner of a change needs to know of it."""
+
+    id: int
+    state: str
+    payload: dict[str, Any]
+    digest: str
+    reason: str
+    requester: str
+    requester_id: int
+    decider: str
+
+    @property
+    def is_approved(self) -> bool:
+        return self.state == ChangeRequest.State.APPROVED.value
+
+    @property
+    def is_final(self) -> bool:
+        return self.state != WAITING
+
+
+def decision_of(change_id: int) -> Decision:
+    """For who owns what the change is about, and answers for whom it shows it to."""
+    change = ChangeRequest.objects.select_related("requester", "decider").get(pk=change_id)
+    return Decision(
+        id=change.pk,
+        state=change.state,
+        payload=change.payload,
+        digest=change.digest,
+        reason=change.reason,
+        requester=change.requester.email,
+        requester_id=change.requester_id,
+        decider=change.decider.email if change.decider else "",
+    )
