@@ -9,7 +9,13 @@ from django import forms
 
 from billing.rules.prices import PriceLine, read_line
 
-FORMATS = (("csv", "CSV, our own columns"), ("focus-1.4", "FOCUS 1.4"), ("focus-1.2", "FOCUS 1.2"))
+FORMATS = (
+    ("csv", "Our own columns"),
+    ("focus-1.4", "FOCUS 1.4"),
+    ("focus-1.3", "FOCUS 1.3"),
+    ("focus-1.2", "FOCUS 1.2"),
+)
+FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
 COLUMNS = "service, meter, price, class"
 ANY = "*"
 HOUR_FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]
@@ -86,6 +92,7 @@ class ExportForm(forms.Form):
     """Days are whole UTC days; the last one is part of the file."""
 
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
     tenant = forms.ChoiceField(label="Of", required=False)
     first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
@@ -105,6 +112,7 @@ class ExportForm(forms.Form):
 class ScheduleForm(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
     tenant = forms.ChoiceField(label="Of", required=False)
     local_time = forms.TimeField(
         label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"

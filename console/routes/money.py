@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern] = [
     page("exports/schedules/<int:schedule_id>/switch/", exports.switch, "export_switch"),
     page("exports/<int:job_id>/retry/", exports.retry, "export_retry"),
     page("exports/<int:job_id>/file/", exports.file, "export_file"),
+    page("exports/<int:job_id>/manifest/", exports.manifest, "export_manifest"),
     page("economics/", economics.index, "economics"),
     page("economics/shares/", economics.shares, "economics_shares"),
 ]

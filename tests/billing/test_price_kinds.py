@@ -209,8 +209,13 @@ def test_it_refuses_terms_that_nobody_can_charge(more, says):
     assert says in str(faults_of_prices([*lines, more]))
 
 
-@pytest.mark.parametrize("text", ["", "cheap", "tiered 5", "package 5", "package 1.5:2", "flat",
-                                  "commitment 1 2", "factor", "factor UTC", "factor UTC 1:2", "factor UTC x-y@1-2:1"])  # fmt: skip
+NO_PRICES = (
+    *("", "cheap", "tiered 5", "package 5", "package 1.5:2", "flat", "commitment 1 2"),
+    *("factor", "factor UTC", "factor UTC 1:2", "factor UTC x-y@1-2:1"),
+)
+
+
+@pytest.mark.parametrize("text", NO_PRICES)
 def test_it_refuses_text_that_is_no_price(text):
     with pytest.raises(ValueError, match="."):
         read_terms(text)

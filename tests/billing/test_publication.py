@@ -159,4 +159,3 @@ def test_it_previews_a_draft_without_writing(acme, globex, gateway, fin):
     assert by_tenant["acme"].unpriced == 0
     assert (by_tenant["globex"].new, by_tenant["globex"].unpriced) == (0, 3)
     assert by_tenant["globex"].unpriced_before == 0
-

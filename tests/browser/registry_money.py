@@ -23,4 +23,4 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "economics": lambda _: "/economics/",
     "economics_shares": lambda _: "/economics/shares/",
 }
-NO_PAGES: dict[str, str] = {"export_file": "a file"}
+NO_PAGES: dict[str, str] = {"export_file": "a file", "export_manifest": "JSON"}
