@@ -187,11 +187,16 @@ def parts(
             amount=line.amount,
             share=line.amount / whole if whole else ZERO,
             before=old.get(line.key[0], ZERO),
-            wanted=replace(wanted, **{by: line.key[0]}),
+            wanted=replace(wanted, **of_part(by, line.key[0])),
         )
         for line in lines
     ]
     return sorted(found, key=lambda p: (-p.amount, p.name))
+
+
+def of_part(by: str, key: Any) -> dict[str, Any]:
+    """The filter of a part. What has no service or class is owed by the tenant as a whole."""
+    return {by: key} if key else {"application_id": 0}
 
 
 def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
@@ -201,7 +206,7 @@ def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
         return {t.id: t.slug for t in tenant_refs().values()}
     if by == "meter":
         return {m.value: SALES[m].label for m in Meter}
-    return {key: str(key) for key in keys}
+    return {key: str(key) or "the account" for key in keys}
 
 
 def list_charges(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[Charge]:

@@ -11,8 +11,9 @@ from billing.actions.prices import draft_version
 from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.models import Charge, HourHead, Price, PriceBook, UnpricedUsage
+from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.checks import run_checks
-from billing.queries.money import tenant_month
+from billing.queries.money import list_charges, parts, tenant_month
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope, tenant_scope
 from tenants.queries.directory import tenant_refs
@@ -194,6 +195,18 @@ def test_it_charges_the_fee_of_a_month_without_usage(acme):
         assert all(c.holds for c in run_checks(START))
     settle(NOW + timedelta(days=1))
     assert count() == 2
+
+
+def test_a_fee_leads_to_its_own_charge(acme, gateway, fiona):
+    make_prices()
+    sign(acme, ("", "fee", "flat 500"), starts_at=datetime(2026, 11, 1, tzinfo=UTC))
+    load(gateway, usage(acme))
+    with fleet_scope():
+        whole = ChargeFilter(datetime(2026, 11, 1, tzinfo=UTC), NOW, tenant_id=acme.pk)
+        for by in ("model", "application_id", "meter"):
+            found = {p.amount: p for p in parts(fiona, whole, by)}[Decimal(500)]
+            assert [c.amount for c in list_charges(fiona, found.wanted)] == [500], by
+            assert sum_amounts(found.wanted) == {(): 500}, by
 
 
 def test_it_charges_a_fee_for_the_part_of_the_month_that_is_agreed(acme):
