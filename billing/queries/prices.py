@@ -110,7 +110,9 @@ def get_book(viewer: Viewer, slug: str, *, now: datetime) -> BookOut:
 def proposal_of(viewer: Viewer, version: VersionOut) -> Decision | None:
     """The request to publish that a version waits for."""
     require_money(viewer)
-    return decision_of(version.change_id) if version.state == "proposed" else None
+    if version.change_id is None or version.published_at is not None:
+        return None
+    return decision_of(version.change_id)
 
 
 def differences(old: VersionOut | None, new: VersionOut) -> list[Difference]:
