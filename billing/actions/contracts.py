@@ -50,7 +50,7 @@ def open_months(now: datetime) -> None:
     the lock of rating, before prices are marked as applied.
     """
     books = PriceBook.objects.exclude(tenant_id=None)
-    tenants = tenant_refs(books.values_list("tenant_id", flat=True))
+    tenants = tenant_refs(book.tenant_id for book in books if book.tenant_id)
     fresh = set(PriceBookVersion.objects.filter(applied_at=None).values_list("pk", flat=True))
     for tenant_id, tariff in read_tariffs(tenants.values()).items():
         for version in tariff.contract:

@@ -46,12 +46,12 @@ GRACE = timedelta(minutes=2)  # spools deliver within seconds
 # An hour that still runs is rated early, but every early rating may add a row per key: the more
 # tenants there are, the rarer it happens.
 EARLY_EACH = timedelta(seconds=15)
-MONTH = timedelta(days=31)
+LONGEST_MONTH = 31  # days
 EARLY_LEAST = timedelta(minutes=1)
 
 APPLY = """
 UPDATE usage_hour_head SET rated_version = 0
-FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - %s::interval
+FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
     AND (upper_inf(v.effective) OR hour < upper(v.effective)) AND rated_version <> 0
     AND (%s::bigint IS NULL OR tenant_id = %s)
 """
@@ -148,7 +148,7 @@ def _apply_prices(now: datetime) -> None:
         tenant_id = version.book.tenant_id
         with connection.cursor() as cursor:
             # A contract also shortens the fee of the one before, owed since the month began.
-            before = MONTH if tenant_id else timedelta()
+            before = LONGEST_MONTH if tenant_id else 0
             cursor.execute(APPLY, [version.pk, before, tenant_id, tenant_id])
     if versions:
         PriceBookVersion.objects.filter(pk__in=[v.pk for v in versions]).update(applied_at=now)

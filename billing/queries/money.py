@@ -201,7 +201,8 @@ def of_part(by: str, key: Any) -> dict[str, Any]:
 
 def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
     if by == "application_id":
-        return {a.id: a.slug for a in application_refs().values()} | {0: "the account"}
+        names: dict[object, str] = {a.id: a.slug for a in application_refs().values()}
+        return names | {0: "the account"}
     if by == "tenant_id":
         return {t.id: t.slug for t in tenant_refs().values()}
     if by == "meter":

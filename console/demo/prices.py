@@ -35,8 +35,8 @@ def set_prices(now: datetime) -> None:
 
 def lines() -> list[PriceLine]:
     usual = [
-        PriceLine(model, meter.value, Decimal(price))
+        (model, meter.value, Decimal(price))
         for model, prices in TOKENS.items()
         for meter, price in prices.items()
     ]
-    return usual + [PriceLine(p.model, p.meter, p.price / 2, "batch") for p in usual]
+    return [PriceLine(*p) for p in usual] + [PriceLine(m, n, p / 2, "batch") for m, n, p in usual]
