@@ -17,12 +17,22 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import DatabaseError
 
-from billing.clients.store import Folder, Stored
+from billing.clients.store import Folder, Stored, TooManyRows
 from billing.models import ExportArtifact, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
 from billing.queries.lines import complete_until, read_lines
-from billing.rules.focus import COLUMNS, CSV_COLUMNS, Line, csv_row, focus_row, money, project
+from billing.rules.focus import (
+    COLUMNS,
+    CSV_COLUMNS,
+    Line,
+    csv_row,
+    focus_row,
+    money,
+    project,
+    typed,
+)
 from billing.rules.focus_checks import fault_of_row, faults_of_header
+from billing.rules.manifests import Manifest, as_text
 from billing.rules.schedules import month_to_yesterday, next_run
 from tenants.base.scope import fleet_scope
 
@@ -30,6 +40,9 @@ MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
 HOLD = timedelta(minutes=30)  # longer than a task may run
 MOST_JOBS = 20
+OWN = "csv"  # the format of our own columns
+SCHEMAS = {OWN: "Quartermaster charges 1"}
+CORRECTIONS = "replacement: each file is a snapshot of its range; earlier files stay as they are"
 
 
 class BadRow(ValueError):
@@ -62,6 +75,7 @@ def _open_scheduled(now: datetime) -> None:
             due_at=s.next_at,
             tenant_id=s.tenant_id,
             format=s.format,
+            file_type=s.file_type,
             starts_at=month.starts_at,
             ends_at=month.ends_at,
             requested_by=f"schedule:{s.name}",
@@ -81,7 +95,7 @@ def _run(job_id: int, now: datetime) -> int:
     try:
         with fleet_scope():
             return _make(job, claim, now)
-    except (OSError, DatabaseError, BadRow) as error:
+    except (OSError, DatabaseError, BadRow, TooManyRows) as error:
         _fail(job, claim, error, now)
         return 0
 
@@ -98,33 +112,58 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
     )
     if not kept:
         return 0  # somebody else has the job now, and writes its own file
+    manifest = _manifest(job, stored, evidence, complete)
+    Folder(settings.QM_EXPORTS_DIR).write_text(f"{stored.path}.manifest.json", as_text(manifest))
     ExportArtifact.objects.create(
         job=job,
         tenant_id=job.tenant_id,
-        filename=stored.path.rpartition("/")[2],
+        filename=manifest["file"],
         path=stored.path,
         rows=stored.rows,
         bytes=stored.bytes,
-        sums={currency: money(amount) for currency, amount in sorted(evidence.sums.items())},
+        sums=manifest["sums"],
         sha256=stored.sha256,
         watermark=evidence.watermark,
         complete_until=complete,
+        manifest=manifest,
     )
     return 1
+
+
+def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: datetime) -> Manifest:
+    return {
+        "file": stored.path.rpartition("/")[2],
+        "schema": SCHEMAS.get(job.format, f"FOCUS {job.format[6:]} CostAndUsage"),
+        "columns": list(_columns(job.format)),
+        "rows": stored.rows,
+        "bytes": stored.bytes,
+        "sha256": stored.sha256,
+        "sums": {currency: money(amount) for currency, amount in sorted(evidence.sums.items())},
+        "range": [job.starts_at.isoformat(), job.ends_at.isoformat()],
+        "complete_until": complete.isoformat(),
+        "is_complete": complete >= job.ends_at,
+        "watermark": evidence.watermark,
+        "corrections": CORRECTIONS,
+    }
 
 
 def _write(job: ExportJob, lines: Iterable[Line]) -> Stored:
     whose = f"tenant-{job.tenant_id}" if job.tenant_id else "fleet"
     # The fence keeps the file of a worker that was frozen and came back apart from the new one.
     name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
-    path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.csv"
+    path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.{job.file_type}"
     folder = Folder(settings.QM_EXPORTS_DIR)
-    if job.format == "csv":
-        return folder.write_csv(path, CSV_COLUMNS, map(csv_row, lines))
+    columns = _columns(job.format)
+    if job.format == OWN:
+        return folder.write(path, typed(columns), map(csv_row, lines))
     version = job.format.removeprefix("focus-")
-    if faults := faults_of_header(COLUMNS[version], version):
+    if faults := faults_of_header(columns, version):
         raise BadRow("; ".join(faults))
-    return folder.write_csv(path, COLUMNS[version], _focus_rows(lines, version))
+    return folder.write(path, typed(columns), _focus_rows(lines, version))
+
+
+def _columns(format: str) -> Sequence[str]:
+    return CSV_COLUMNS if format == OWN else COLUMNS[format.removeprefix("focus-")]
 
 
 def _focus_rows(lines: Iterable[Line], version: str) -> Iterator[Sequence[str]]:
@@ -144,7 +183,7 @@ def _counted(lines: Iterable[tuple[Line, int]], evidence: Evidence) -> Iterator[
 
 def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:
     failures = job.failures + 1
-    final = failures >= MOST_FAILURES or isinstance(error, BadRow)
+    final = failures >= MOST_FAILURES or isinstance(error, BadRow | TooManyRows)
     with fleet_scope():
         ExportJob.record(
             job.pk,

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing import drive
-from billing.actions import allocation, budgets, periods, rating, rollup
+from billing.actions import allocation, budgets, periods, publication, rating, rollup
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,12 @@ def keep_budgets() -> None:
 @shared_task(name="billing.tasks.rate")
 def rate() -> None:
     repeat(lambda now: rating.rate_due(now).hours)
+
+
+@shared_task(name="billing.tasks.publish_prices")
+def publish_prices(change_id: int = 0) -> None:
+    """Rung with a decided change, swept without: what was approved is found in its rows."""
+    publication.publish_approved(timezone.now())
 
 
 @shared_task(name="billing.tasks.allocate")

@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
     "roll up usage": {"task": "billing.tasks.roll_up", "schedule": 5.0},
     "keep budgets": {"task": "billing.tasks.keep_budgets", "schedule": 5.0},
     "rate usage": {"task": "billing.tasks.rate", "schedule": 15.0},
+    "publish prices": {"task": "billing.tasks.publish_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},

@@ -58,5 +58,5 @@ def requests_query(wanted: UsageFilter, tenant: str = "") -> str:
 
 
 def compose(start: datetime, end: datetime, **given: object) -> str:
-    kept = {name: value for name, value in given.items() if value}
+    kept = {name: value for name, value in given.items() if value not in (None, "")}
     return urlencode({"from": start.isoformat(), "to": end.isoformat(), **kept})

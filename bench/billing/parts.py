@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from billing.actions.exports import request_export
 from billing.actions.ingest import ingest
-from billing.actions.prices import create_book, draft_version, publish_version
+from billing.actions.prices import create_book, draft_version
+from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.drive import run_due

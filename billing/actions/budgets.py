@@ -65,7 +65,7 @@ def _amounts(months: Mapping[int, Month], now: datetime) -> dict[int, dict[Place
         wanted = ChargeFilter(start, end, tenant_ids=tuple(tenants))
         for line in sum_charges(wanted, by=("tenant_id", "application_id", "model")):
             amounts[line.key[0]][line.key[1], line.key[2]] += line.amount
-        for row in waiting_rows(start, end, tenants):
+        for row in waiting_rows(start, end, now, tenants):
             amounts[row.key.tenant_id][row.key.application_id, row.key.model] += row.amount
     return amounts
 

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 from django.db import transaction
 
 from billing.models import ExportJob, ExportSchedule
-from billing.models.exports import FORMATS
+from billing.models.exports import FILE_TYPES, FORMATS
 from billing.rules.schedules import next_run
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -14,6 +14,7 @@ from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
 KNOWN = tuple(name for name, _ in FORMATS)
+TYPES = tuple(name for name, _ in FILE_TYPES)
 LONGEST = timedelta(days=400)
 TASK = "billing.tasks.run_exports"
 
@@ -26,13 +27,12 @@ def request_export(
     starts_at: datetime,
     ends_at: datetime,
     now: datetime,
+    file_type: str = "csv",
     tenant_id: int | None = None,
 ) -> ExportJob:
     """Ask for a file of the charges of [starts_at, ends_at), of a tenant or of the fleet."""
     viewer.require(Permission.VIEW_MONEY, tenant_id)
-    faults = {}
-    if format not in KNOWN:
-        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    faults = faults_of_form(format, file_type)
     if not starts_at < ends_at <= starts_at + LONGEST:
         faults["ends_at"] = f"The range ends after it starts, and within {LONGEST.days} days"
     if faults:
@@ -40,15 +40,30 @@ def request_export(
     job = ExportJob.objects.create(
         tenant_id=tenant_id,
         format=format,
+        file_type=file_type,
         starts_at=starts_at,
         ends_at=ends_at,
         requested_by=viewer.email,
         look_again=now,
     )
-    after = {"format": format, "starts_at": str(starts_at), "ends_at": str(ends_at)}
+    after = {
+        "format": format,
+        "file_type": file_type,
+        "starts_at": str(starts_at),
+        "ends_at": str(ends_at),
+    }
     record(viewer, "export.request", job, after=after, tenant_id=tenant_id)
     nudge(TASK)
     return job
+
+
+def faults_of_form(format: str, file_type: str) -> dict[str, str]:
+    faults = {}
+    if format not in KNOWN:
+        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    if file_type not in TYPES:
+        faults["file_type"] = f"There is no file type {file_type!r}; there are {', '.join(TYPES)}"
+    return faults
 
 
 @transaction.atomic
@@ -60,13 +75,12 @@ def create_schedule(
     local_time: time,
     time_zone: str,
     now: datetime,
+    file_type: str = "csv",
     tenant_id: int | None = None,
 ) -> ExportSchedule:
     """Make a file every day at a zone's local time, of the month up to that day's midnight."""
     viewer.require(Permission.MANAGE_MONEY, tenant_id if not viewer.is_fleet else None)
-    faults = {}
-    if format not in KNOWN:
-        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    faults = faults_of_form(format, file_type)
     if time_zone not in available_timezones():
         faults["time_zone"] = f"{time_zone!r} is no IANA time zone"
     if not name.strip():
@@ -77,6 +91,7 @@ def create_schedule(
         tenant_id=tenant_id,
         name=name.strip(),
         format=format,
+        file_type=file_type,
         local_time=local_time,
         time_zone=time_zone,
         next_at=next_run(now, at=local_time, time_zone=time_zone),

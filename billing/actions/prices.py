@@ -1,4 +1,4 @@
-"""Price books: draft a version, publish it; what gateways hold money by follows."""
+"""Price books: open one, draft a version, edit the draft. `publication` makes it hold."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -6,10 +6,9 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 from django.db.models import Max, Q
-from django.db.models.functions import Now
 
 from billing.models import GpuPrice, GpuPriceSheet, Price, PriceBook, PriceBookVersion
-from billing.rules.meters import Meter
+from billing.queries.books import lines_of
 from billing.rules.prices import (
     CURRENCIES,
     LARGEST,
@@ -17,18 +16,12 @@ from billing.rules.prices import (
     fault_of_start,
     faults_of_prices,
 )
+from billing.rules.prices.kinds import say_terms
+from billing.rules.prices.terms import Kind
 from tenants.actions.audit import record
-from tenants.actions.prices import PublishedPrice, publish_prices
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
-
-PICO = 10**12  # a price for one token with 12 decimals is a whole number of micro-units a million
-CUT = """
-UPDATE price_book_version SET effective = effective * tstzrange(NULL, %s)
-WHERE book_id = %s AND published_at IS NOT NULL AND NOT isempty(effective)
-    AND coalesce(upper(effective), 'infinity') > %s
-"""
 
 
 @transaction.atomic
@@ -37,7 +30,8 @@ def create_book(viewer: Viewer, *, slug: str, name: str, currency: str) -> Price
     viewer.require(Permission.MANAGE_MONEY)
     if currency not in CURRENCIES:
         raise Invalid(currency=f"{currency!r} is not a currency of this console")
-    taken = PriceBook.objects.filter(Q(currency=currency) | Q(slug=slug)).first()
+    same = Q(currency=currency, tenant_id=None) | Q(slug=slug)
+    taken = PriceBook.objects.filter(same).first()
     if taken is not None:
         raise Conflict(f"The book {taken.slug} has this name or currency ({taken.currency})")
     book = PriceBook.objects.create(slug=slug, name=name, currency=currency)
@@ -56,87 +50,69 @@ def draft_version(
 ) -> PriceBookVersion:
     """Write down a complete new set of prices, which holds for nothing until it is published."""
     viewer.require(Permission.MANAGE_MONEY)
-    if faults := faults_of_prices(prices):
+    book = find_book(book_slug)
+    if faults := faults_of_prices(prices, contract=book.tenant_id is not None):
         raise Invalid(**faults)
-    book = find_book(book_slug).change(expected)
+    book.change(expected)
     number = book.versions.aggregate(n=Max("number"))["n"] or 0
     version = PriceBookVersion.objects.create(
         book=book, number=number + 1, why=why, created_by=viewer.email
     )
+    _write(version, prices)
+    record(viewer, "price_book.draft", version, after=facts(version, prices), why=why)
+    return version
+
+
+@transaction.atomic
+def edit_draft(
+    viewer: Viewer,
+    book_slug: str,
+    number: int,
+    *,
+    prices: Sequence[PriceLine],
+    why: str = "",
+    expected: int | None = None,
+) -> PriceBookVersion:
+    """Write a draft anew. What waits for approval stays as it is: that was shown."""
+    viewer.require(Permission.MANAGE_MONEY)
+    book = find_book(book_slug)
+    version = find_draft(book, number)
+    if version.change_id is not None:
+        raise Conflict(f"Version {number} waits for approval: withdraw the proposal to edit it")
+    if faults := faults_of_prices(prices, contract=book.tenant_id is not None):
+        raise Invalid(**faults)
+    book.change(expected)
+    before = facts(version, lines_of(version))
+    version.prices.all().delete()
+    _write(version, prices)
+    PriceBookVersion.objects.filter(pk=version.pk).update(why=why)
+    version.refresh_from_db()
+    record(viewer, "price_book.edit", version, before=before, after=facts(version, prices), why=why)
+    return version
+
+
+def find_draft(book: PriceBook, number: int) -> PriceBookVersion:
+    version = PriceBookVersion.objects.filter(book=book, number=number).first()
+    if version is None:
+        raise NotFound(f"The book {book.slug} has no version {number}")
+    if version.published_at is not None:
+        raise Conflict(f"Version {number} was published before; draft a new one to change prices")
+    return version
+
+
+def _write(version: PriceBookVersion, prices: Sequence[PriceLine]) -> None:
     Price.objects.bulk_create(
         Price(
             book_version=version,
             model=line.model,
             meter=line.meter,
             traffic_class=line.traffic_class,
-            unit_price=line.unit_price,
+            kind=line.terms.kind.value,
+            unit_price=line.terms.unit_price if line.terms.kind == Kind.UNIT else None,
+            terms="" if line.terms.kind == Kind.UNIT else say_terms(line.terms),
         )
         for line in prices
     )
-    record(viewer, "price_book.draft", version, after=_facts(version, prices), why=why)
-    return version
-
-
-@transaction.atomic
-def publish_version(
-    viewer: Viewer,
-    book_slug: str,
-    number: int,
-    *,
-    starts_at: datetime,
-    now: datetime,
-    why: str = "",
-    expected: int | None = None,
-) -> PriceBookVersion:
-    """Let a draft hold from `starts_at`, in place of every version that would hold then.
-
-    Hours that were rated at other prices are rated again: reversals and corrected rows.
-    """
-    viewer.require(Permission.MANAGE_MONEY)
-    if fault := fault_of_start(starts_at, now=now, why=why):
-        raise Invalid(starts_at=fault)
-    book = find_book(book_slug).change(expected)
-    version = PriceBookVersion.objects.filter(book=book, number=number).first()
-    if version is None:
-        raise NotFound(f"The book {book_slug} has no version {number}")
-    if version.published_at is not None:
-        raise Conflict(f"Version {number} was published before; draft a new one to change prices")
-    with connection.cursor() as cursor:
-        cursor.execute(CUT, [starts_at, book.pk, starts_at])
-    PriceBookVersion.objects.filter(pk=version.pk).update(
-        published_at=Now(), published_by=viewer.email, effective=(starts_at, None)
-    )
-    version.refresh_from_db()
-    after = {"number": number, "starts_at": starts_at.isoformat()}
-    record(viewer, "price_book.publish", version, after=after, why=why)
-    if starts_at <= now:
-        tell_gateways(viewer, now)
-    nudge("billing.tasks.rate")
-    return version
-
-
-def tell_gateways(viewer: Viewer, now: datetime) -> None:
-    """Give gateways the prices that hold now, from the oldest book: holds are estimates."""
-    version = PriceBookVersion.objects.filter(effective__contains=now).order_by("book_id").first()
-    if version is not None:
-        publish_prices(viewer, gateway_prices(version))
-
-
-def gateway_prices(version: PriceBookVersion) -> dict[str, PublishedPrice]:
-    """Prices for every class; gateways hold by these, the ledger rates by class."""
-    by_model: dict[str, dict[str, int]] = {}
-    rows = version.prices.filter(traffic_class="")
-    for model, meter, unit_price in rows.values_list("model", "meter", "unit_price"):
-        by_model.setdefault(model, {})[meter] = int(unit_price * PICO)
-    return {
-        model: PublishedPrice(
-            version=version.number,
-            prompt=found[Meter.PROMPT],
-            cached=found[Meter.CACHED],
-            completion=found[Meter.COMPLETION],
-        )
-        for model, found in by_model.items()
-    }
 
 
 @transaction.atomic
@@ -198,6 +174,6 @@ def _faults_of_costs(currency: str, hourly: Mapping[str, Decimal]) -> dict[str, 
     return faults
 
 
-def _facts(version: PriceBookVersion, prices: Sequence[PriceLine]) -> dict[str, object]:
-    lines = {f"{p.model} {p.meter} {p.traffic_class}".strip(): str(p.price) for p in prices}
+def facts(version: PriceBookVersion, prices: Sequence[PriceLine]) -> dict[str, object]:
+    lines = {f"{p.model} {p.meter} {p.traffic_class}".strip(): p.text for p in prices}
     return {"number": version.number, "prices": lines}

@@ -2,8 +2,9 @@
 
 1. Take the lock of rating, or leave.
 2. Published prices that nobody applied yet: mark the hours they touch.
-3. Lock the heads of due hours, oldest first; read usage, prices, and what was charged.
-4. Write the differences, the unpriced list, the day sums, and which version was rated.
+3. Lock the heads of due hours, oldest first; where prices depend on the month, of all its hours.
+4. Read usage, prices, and what was charged.
+5. Write the differences, the unpriced list, the day sums, and which version was rated.
 
 All in one transaction: a worker that dies in the middle has written nothing. A difference in an
 hour of a closed period is a correction: it is billed in the next period that is still open.
@@ -19,20 +20,23 @@ from typing import Any
 
 from django.db import connection
 
-from billing.actions.prices import tell_gateways
+from billing.actions.contracts import open_months
+from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
-from billing.queries.books import read_books
+from billing.queries.books import read_tariffs
 from billing.queries.hours import PAIRS, columns, read_charged, read_usage
+from billing.queries.months import Due, whole_months
 from billing.rules.rating import (
     RULES_VERSION,
-    BookVersion,
     ChargeRow,
     Key,
     Rated,
     differences,
-    rate_by_currency,
+    rate,
+    with_fees,
 )
+from billing.rules.tariffs import Tariff
 from tenants.base.scope import fleet_scope
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
@@ -43,12 +47,14 @@ GRACE = timedelta(minutes=2)  # spools deliver within seconds
 # An hour that still runs is rated early, but every early rating may add a row per key: the more
 # tenants there are, the rarer it happens.
 EARLY_EACH = timedelta(seconds=15)
+LONGEST_MONTH = 31  # days
 EARLY_LEAST = timedelta(minutes=1)
 
 APPLY = """
 UPDATE usage_hour_head SET rated_version = 0
-FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective)
+FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
     AND (upper_inf(v.effective) OR hour < upper(v.effective)) AND rated_version <> 0
+    AND (%s::bigint IS NULL OR tenant_id = %s)
 """
 DUE = """
 SELECT hour, tenant_id, version FROM usage_hour_head
@@ -126,6 +132,7 @@ def rate_due(now: datetime, *, early: bool = False) -> Passed:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return Passed()
+        open_months(now)
         _apply_prices(now)
         due = _due(cursor, now, early=early)
         if not due:
@@ -142,53 +149,52 @@ def rate_now(viewer: Viewer, *, now: datetime) -> Passed:
 def _apply_prices(now: datetime) -> None:
     """A version is applied when it begins to hold; then its hours are due again."""
     waiting = PriceBookVersion.objects.filter(applied_at=None, effective__startswith__lte=now)
-    versions = list(waiting.order_by("id"))
+    versions = list(waiting.select_related("book").order_by("id"))
     for version in versions:
+        tenant_id = version.book.tenant_id
         with connection.cursor() as cursor:
-            cursor.execute(APPLY, [version.pk])
+            # A contract also shortens the fee of the one before, owed since the month began.
+            before = LONGEST_MONTH if tenant_id else 0
+            cursor.execute(APPLY, [version.pk, before, tenant_id, tenant_id])
     if versions:
         PriceBookVersion.objects.filter(pk__in=[v.pk for v in versions]).update(applied_at=now)
         tell_gateways(system_viewer("rating", [Permission.MANAGE_MONEY]), now)
 
 
-def _due(cursor: Any, now: datetime, *, early: bool) -> list[tuple[datetime, int, int]]:
+def _due(cursor: Any, now: datetime, *, early: bool) -> list[Due]:
     closed = now - timedelta(hours=1) - GRACE
     cursor.execute(OPEN, [closed])
     pause = max(EARLY_LEAST, EARLY_EACH * int(cursor.fetchone()[0]))
     cursor.execute(DUE, [closed, now if early else now - pause, MOST_HOURS])
-    found: list[tuple[datetime, int, int]] = cursor.fetchall()
+    found: list[Due] = cursor.fetchall()
     return found
 
 
-def _rate(cursor: Any, due: Sequence[tuple[datetime, int, int]], now: datetime) -> Passed:
-    pairs = ([hour for hour, _, _ in due], [tenant for _, tenant, _ in due])
-    currencies = {t.id: t.currency for t in tenant_refs({t for _, t, _ in due}).values()}
-    books = read_books()
-    rated = rate_by_currency(read_usage(pairs), currencies, books)
+def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
+    refs = tenant_refs({t for _, t, _ in wanted})
+    tariffs = read_tariffs(refs.values())
+    together = whole_months(wanted, tariffs, now, lock=True)
+    due, pairs = together.due, together.pairs
+    rated = with_fees(rate(read_usage(pairs), tariffs), together.periods, tariffs)
     rows = differences(rated.owed, read_charged(pairs))
     cursor.execute(FORGET_UNPRICED, list(pairs))
     _list_unpriced(cursor, rated.unpriced)
     run_id = None
     if rows:
-        run_id = _record(due, books, len(rows), now)
+        run_id = _record(due, tariffs, len(rows), now)
         _write(cursor, run_id, rows)
         _sum_days(cursor, rows)
-    _finish(cursor, due, rated, currencies, now)
+    _finish(cursor, due, rated, {t.id: t.currency for t in refs.values()}, now)
     return Passed(len(due), len(rows), run_id)
 
 
-def _record(
-    due: Sequence[tuple[datetime, int, int]],
-    books: Mapping[str, Sequence[BookVersion]],
-    charges: int,
-    now: datetime,
-) -> int:
+def _record(due: Sequence[Due], tariffs: Mapping[int, Tariff], charges: int, now: datetime) -> int:
     inputs = hashlib.sha256(RULES_VERSION.encode())
     for hour, tenant_id, version in due:
         inputs.update(f"{hour.isoformat()} {tenant_id} {version}\n".encode())
-    for currency in sorted(books):
-        for book in books[currency]:
-            inputs.update(f"{currency} {book.id} {book.starts_at} {book.ends_at}\n".encode())
+    for tenant_id in sorted(tariffs):
+        for book in (*tariffs[tenant_id].book, *tariffs[tenant_id].contract):
+            inputs.update(f"{tenant_id} {book.id} {book.starts_at} {book.ends_at}\n".encode())
     return RatingRun.objects.create(
         started_at=now,
         finished_at=now,
@@ -237,7 +243,7 @@ def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
 
 def _finish(
     cursor: Any,
-    due: Sequence[tuple[datetime, int, int]],
+    due: Sequence[Due],
     rated: Rated,
     currencies: Mapping[int, str],
     now: datetime,

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from billing.actions import exports as actions
 from billing.api.filters import tenant_id_of
 from billing.queries import exports as queries
+from billing.queries.exports import MEDIA_TYPES, media_type
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -24,7 +25,8 @@ FORMATS = actions.KNOWN
 
 
 class ExportIn(Strict):
-    format = serializers.ChoiceField(FORMATS)
+    format = serializers.ChoiceField(FORMATS, help_text="csv: our own columns")
+    file_type = serializers.ChoiceField(actions.TYPES, required=False, default="csv")
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField(help_text="Not part of the range")
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
@@ -39,11 +41,13 @@ class ArtifactOut(serializers.Serializer[Any]):
     watermark = serializers.IntegerField(help_text="Newest charge in the snapshot")
     complete_until = serializers.DateTimeField(help_text="Usage before this is in the file")
     created_at = serializers.DateTimeField()
+    manifest = serializers.JSONField(help_text="As it lies beside the file")
 
 
 class ExportOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     format = serializers.CharField()
+    file_type = serializers.CharField()
     tenant_id = serializers.IntegerField(allow_null=True, help_text="Null: the whole fleet")
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
@@ -58,7 +62,8 @@ class ExportOut(serializers.Serializer[Any]):
 
 class ScheduleIn(Strict):
     name = TextField(max_length=120)
-    format = serializers.ChoiceField(FORMATS)
+    format = serializers.ChoiceField(FORMATS, help_text="csv: our own columns")
+    file_type = serializers.ChoiceField(actions.TYPES, required=False, default="csv")
     local_time = serializers.TimeField()
     time_zone = TextField(max_length=64, help_text="IANA name")
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
@@ -74,6 +79,7 @@ class ScheduleOut(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     name = serializers.CharField()
     format = serializers.CharField()
+    file_type = serializers.CharField()
     tenant_id = serializers.IntegerField(allow_null=True)
     local_time = serializers.TimeField()
     time_zone = serializers.CharField()
@@ -109,7 +115,8 @@ class ExportView(ConsoleView):
 
 
 described: Callable[[Any], Any] = extend_schema(
-    operation_id="exports_download", responses={(200, "text/csv"): OpenApiTypes.BINARY}
+    operation_id="exports_download",
+    responses={(200, kind): OpenApiTypes.BINARY for kind in MEDIA_TYPES.values()},
 )
 
 
@@ -135,7 +142,7 @@ class DownloadView(ConsoleView):
             data,
             filename=artifact.filename,
             size=artifact.bytes,
-            content_type="text/csv",
+            content_type=media_type(artifact.filename),
         )
         answer["ETag"] = f'"{artifact.sha256}"'
         return answer

@@ -8,14 +8,19 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.actions import contracts, publication
 from billing.actions import prices as actions
-from billing.api.filters import CLASSES, METERS
+from billing.api.filters import CLASSES, tenant_id_of
 from billing.queries import economics
+from billing.queries import preview as previews
 from billing.queries import prices as queries
-from billing.rules.prices import PriceLine
+from billing.rules.meters import Meter
+from billing.rules.prices import PriceLine, read_line
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
+from tenants.errors import Invalid
+from tenants.queries.directory import tenant_refs
 
 
 class PriceField(serializers.DecimalField):
@@ -31,9 +36,18 @@ class PriceField(serializers.DecimalField):
 
 
 class PriceIn(Strict):
-    model = TextField(max_length=128)
-    meter = serializers.ChoiceField(METERS)
-    price = PriceField(help_text="For a million tokens, 1,000 requests, or one GPU-second")
+    model = TextField(
+        max_length=128, allow_blank=True, help_text="Empty: of a factor all, of a fee the tenant"
+    )
+    meter = serializers.ChoiceField(
+        ("", *(m.value for m in Meter)), help_text="Empty: of a factor all"
+    )
+    price = TextField(
+        max_length=900,
+        help_text="For a million tokens, 1,000 requests, or one GPU-second: 0.15; "
+        "tiered 10000000:0.50 rest:0.30; volume 10000000:0.50 rest:0.30; package 1000000:2.00; "
+        "flat 500; commitment 10000; factor 0.5; factor Europe/Berlin mon-fri@22-6:0.5",
+    )
     traffic_class = serializers.ChoiceField(
         ("", *CLASSES), required=False, default="", help_text="Empty: every class"
     )
@@ -44,8 +58,11 @@ class DraftIn(Strict):
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
 
-class PublishIn(Strict):
+class ProposeIn(Strict):
     starts_at = serializers.DateTimeField(help_text="On the full hour; the past needs a reason")
+    ends_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None, help_text="Of a contract; not part of it"
+    )
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
 
@@ -55,18 +72,24 @@ class BookIn(Strict):
     currency = TextField(max_length=3)
 
 
+class ContractIn(Strict):
+    tenant = serializers.SlugField(max_length=63)
+
+
 class PriceLineOut(serializers.Serializer[Any]):
-    model = serializers.CharField()
-    meter = serializers.CharField()
+    model = serializers.CharField(allow_blank=True)
+    meter = serializers.CharField(allow_blank=True)
     traffic_class = serializers.CharField(allow_blank=True)
-    price = serializers.DecimalField(38, 12)
+    kind = serializers.CharField()
+    text = serializers.CharField(help_text="As it is written in a draft")
+    price = serializers.DecimalField(38, 12, allow_null=True, help_text="Of the kind unit")
     per = serializers.CharField()
-    unit_price = serializers.DecimalField(24, 12)
+    unit_price = serializers.DecimalField(24, 12, allow_null=True)
 
 
 class VersionOut(serializers.Serializer[Any]):
     number = serializers.IntegerField()
-    state = serializers.CharField(help_text="draft, waiting, current, past, replaced")
+    state = serializers.CharField(help_text="draft, proposed, waiting, current, past, replaced")
     starts_at = serializers.DateTimeField(allow_null=True)
     ends_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -74,6 +97,7 @@ class VersionOut(serializers.Serializer[Any]):
     published_at = serializers.DateTimeField(allow_null=True)
     published_by = serializers.CharField(allow_blank=True)
     why = serializers.CharField(allow_blank=True)
+    change_id = serializers.IntegerField(allow_null=True, help_text="The request to publish it")
     prices = PriceLineOut(many=True)
 
 
@@ -81,11 +105,45 @@ class BookRowOut(serializers.Serializer[Any]):
     slug = serializers.SlugField()
     name = serializers.CharField()
     currency = serializers.CharField()
+    tenant_id = serializers.IntegerField(allow_null=True, help_text="Of a contract")
     version = serializers.IntegerField()
 
 
 class BookOut(BookRowOut):
     versions = VersionOut(many=True, help_text="Newest first")
+
+
+class PreviewLineOut(serializers.Serializer[Any]):
+    tenant = serializers.CharField()
+    old = serializers.DecimalField(38, 12)
+    new = serializers.DecimalField(38, 12)
+    difference = serializers.DecimalField(38, 12)
+    unpriced_before = serializers.IntegerField()
+    unpriced = serializers.IntegerField(help_text="Rows of usage that it gives no price")
+
+
+class PreviewOut(serializers.Serializer[Any]):
+    month = serializers.CharField()
+    currency = serializers.CharField()
+    old = serializers.DecimalField(38, 12)
+    new = serializers.DecimalField(38, 12)
+    difference = serializers.DecimalField(38, 12)
+    unpriced = serializers.IntegerField()
+    lines = PreviewLineOut(many=True)
+
+
+class PriceDifferenceOut(serializers.Serializer[Any]):
+    model = serializers.CharField(source="price.model", allow_blank=True)
+    meter = serializers.CharField(source="price.meter", allow_blank=True)
+    traffic_class = serializers.CharField(source="price.traffic_class", allow_blank=True)
+    per = serializers.CharField(source="price.per")
+    was = serializers.CharField(allow_null=True)
+    will = serializers.CharField(allow_null=True)
+    change = serializers.CharField(help_text="same, new, gone, dearer, cheaper, other")
+
+
+class DifferencesOut(serializers.Serializer[Any]):
+    lines = PriceDifferenceOut(many=True)
 
 
 class GpuPricesIn(Strict):
@@ -136,23 +194,77 @@ class VersionsView(ConsoleView):
         actions.draft_version(
             self.viewer,
             slug,
-            prices=[PriceLine(**p) for p in given["prices"]],
+            prices=lines_in(given["prices"]),
             why=given["why"],
             expected=self.expected_version(),
         )
         return answered(self, slug, 201)
 
 
-class PublishView(ConsoleView):
-    @operation("price_versions_publish", takes=PublishIn, gives=BookOut, if_match=True)
+class VersionView(ConsoleView):
+    @operation("price_versions_put", takes=DraftIn, gives=BookOut, if_match=True)
+    def put(self, request: Request, slug: str, number: int) -> Response:
+        """Write a draft anew. A published version never changes."""
+        given = self.given(DraftIn)
+        actions.edit_draft(
+            self.viewer,
+            slug,
+            number,
+            prices=lines_in(given["prices"]),
+            why=given["why"],
+            expected=self.expected_version(),
+        )
+        return answered(self, slug)
+
+
+class ProposeView(ConsoleView):
+    @operation("price_versions_propose", takes=ProposeIn, gives=BookOut, if_match=True)
     def post(self, request: Request, slug: str, number: int) -> Response:
-        """Let a draft hold. Hours that were rated at other prices are rated again."""
-        given = self.given(PublishIn)
+        """Ask an approver to let a draft hold; see `change_id` among the approvals."""
+        given = self.given(ProposeIn)
         expected = self.expected_version()
-        actions.publish_version(
+        publication.propose_version(
             self.viewer, slug, number, expected=expected, now=timezone.now(), **given
         )
         return answered(self, slug)
+
+
+class PreviewView(ConsoleView):
+    @operation("price_versions_preview", gives=PreviewOut)
+    def get(self, request: Request, slug: str, number: int) -> Response:
+        """Last month's usage of every tenant at the prices that held, and at these."""
+        found = previews.preview_version(self.viewer, slug, number, now=timezone.now())
+        return self.answer(PreviewOut(found).data)
+
+
+class DifferencesView(ConsoleView):
+    @operation("price_versions_diff", gives=DifferencesOut)
+    def get(self, request: Request, slug: str, number: int, other: int) -> Response:
+        """The prices of a version beside those of an older one."""
+        book = queries.get_book(self.viewer, slug, now=timezone.now())
+        lines = queries.differences(book.find(other), book.find(number))
+        return self.answer(DifferencesOut({"lines": lines}).data)
+
+
+class ContractsView(ConsoleView):
+    @operation("contracts_create", takes=ContractIn, gives=BookOut, status=201)
+    def post(self, request: Request) -> Response:
+        """Open the contract of a tenant: a book whose prices come before the list's."""
+        pk = tenant_id_of(self.given(ContractIn)["tenant"])
+        book = contracts.create_contract(self.viewer, tenant_refs([pk])[pk])
+        return answered(self, book.slug, 201)
+
+
+def lines_in(given: list[dict[str, Any]]) -> list[PriceLine]:
+    found, faults = [], {}
+    for index, p in enumerate(given):
+        try:
+            found.append(read_line(p["model"], p["meter"], p["price"], p["traffic_class"]))
+        except ValueError as error:
+            faults[f"prices/{index}"] = str(error)
+    if faults:
+        raise Invalid(**faults)
+    return found
 
 
 class GpuPricesView(ConsoleView):

@@ -3,11 +3,16 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from billing.clients.tables import TooManyRows, write_parquet, write_xlsx
+
+__all__ = ["Folder", "Stored", "TooManyRows"]
+Rows = Iterable[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +27,34 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def write_csv(self, path: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Stored:
-        """Write under a temporary name, then give it its own; an interrupted one leaves none."""
+    def write(self, path: str, columns: Sequence[tuple[str, str]], rows: Rows) -> Stored:
+        """Write a table in the form that the ending of `path` names, then give it that name.
+
+        `columns` are names with their types; an interrupted file leaves nothing behind.
+        """
+        count = 0
+
+        def fill(half: Path) -> None:
+            nonlocal count
+            count = WRITERS[target.suffix](half, columns, rows)
+
         target = self._root / path
+        digest, size = self._publish(target, fill)
+        return Stored(path, count, size, digest)
+
+    def write_text(self, path: str, text: str) -> None:
+        self._publish(self._root / path, lambda half: _write_text(half, text))
+
+    def _publish(self, target: Path, fill: Callable[[Path], None]) -> tuple[str, int]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary(target) as half:
-            with half.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.writer(out, lineterminator="\n")
-                writer.writerow(header)
-                count = 0
-                for row in rows:
-                    writer.writerow(row)
-                    count += 1
-                out.flush()
-                os.fsync(out.fileno())
+            fill(half)
             with half.open("rb") as data:
+                os.fsync(data.fileno())
                 digest = hashlib.file_digest(data, "sha256").hexdigest()
             size = half.stat().st_size
             half.replace(target)
-        return Stored(path, count, size, digest)
+        return digest, size
 
     def open(self, path: str) -> BinaryIO:
         return (self._root / path).open("rb")
@@ -51,6 +65,24 @@ class Folder:
 
     def exists(self, path: str) -> bool:
         return (self._root / path).is_file()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, columns: Sequence[tuple[str, str]], rows: Rows) -> int:
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([name for name, _ in columns])
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+    return count
+
+
+WRITERS = {".csv": write_csv, ".parquet": write_parquet, ".xlsx": write_xlsx}
 
 
 @contextmanager

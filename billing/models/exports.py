@@ -5,7 +5,9 @@ from django.db.models.functions import Now
 
 from tenants.base.rows import Claimable, Versioned
 
-FORMATS = [(f, f) for f in ("csv", "focus-1.4", "focus-1.2")]
+# "csv" is our own columns, a name from before there were several types of files.
+FORMATS = [(f, f) for f in ("csv", "focus-1.4", "focus-1.3", "focus-1.2")]
+FILE_TYPES = [(t, t) for t in ("csv", "parquet", "xlsx")]
 
 
 class ExportSchedule(Versioned):
@@ -14,6 +16,7 @@ class ExportSchedule(Versioned):
     tenant_id = models.BigIntegerField(null=True)
     name = models.CharField(max_length=120)
     format = models.CharField(max_length=12, choices=FORMATS)
+    file_type = models.CharField(max_length=8, choices=FILE_TYPES, default="csv")
     time_zone = models.CharField(max_length=64, default="UTC")
     local_time = models.TimeField()
     enabled = models.BooleanField(default=True)
@@ -39,6 +42,7 @@ class ExportJob(Claimable):
     due_at = models.DateTimeField(null=True)  # of a scheduled one
     tenant_id = models.BigIntegerField(null=True)
     format = models.CharField(max_length=12, choices=FORMATS)
+    file_type = models.CharField(max_length=8, choices=FILE_TYPES, default="csv")
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     requested_by = models.CharField(max_length=254)
@@ -72,6 +76,7 @@ class ExportArtifact(models.Model):
     sha256 = models.CharField(max_length=64)
     watermark = models.BigIntegerField()  # newest charge in the snapshot
     complete_until = models.DateTimeField()  # usage before this is rated
+    manifest = models.JSONField(default=dict)  # as it lies beside the file
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -3,21 +3,35 @@
 from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 
+from billing.rules.prices.terms import Kind
 from tenants.base.rows import Versioned
+
+KINDS = [(k.value, k.value) for k in Kind]
 
 
 class PriceBook(Versioned):
-    """List prices in one currency. A tenant pays by the book of its currency.
+    """List prices in one currency; or the contract of a tenant, whose prices come before them.
 
-    `version` counts the changes of the book and makes its ETag.
+    A tenant pays by the book of its currency. `version` counts changes and makes the ETag. Row
+    level security shows everybody the list, and a contract to its tenant; versions and prices
+    follow their book.
     """
 
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=120)
-    currency = models.CharField(max_length=3, unique=True)
+    currency = models.CharField(max_length=3)
+    tenant_id = models.BigIntegerField(null=True)  # null: the list, for all
 
     class Meta:
         db_table = "price_book"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["currency"],
+                condition=models.Q(tenant_id=None),
+                name="price_book_one_list",
+            ),
+            models.UniqueConstraint(fields=["tenant_id"], name="price_book_one_contract"),
+        ]
 
     def __str__(self) -> str:
         return self.slug
@@ -38,6 +52,7 @@ class PriceBookVersion(models.Model):
     published_at = models.DateTimeField(null=True)
     published_by = models.CharField(max_length=254, blank=True)
     effective = DateTimeRangeField(null=True)  # null: draft
+    change_id = models.BigIntegerField(null=True)  # the request to publish it, while it waits
     applied_at = models.DateTimeField(null=True)  # rating marked the hours that it touches
 
     class Meta:
@@ -51,19 +66,37 @@ class PriceBookVersion(models.Model):
 
 
 class Price(models.Model):
-    """Currency units for one token, request or GPU-second. Never changed."""
+    """A price of a version: changed with its draft, never once that is published.
+
+    The kind unit has its `unit_price`, for one token, request or GPU-second; the others have
+    `terms`, the text of `billing.rules.prices`, in numbers for one unit.
+    """
 
     book_version = models.ForeignKey(PriceBookVersion, models.PROTECT, related_name="prices")
-    model = models.CharField(max_length=128)
-    meter = models.CharField(max_length=12)
+    model = models.CharField(max_length=128, blank=True)  # empty: all, or of the tenant
+    meter = models.CharField(max_length=12, blank=True)
     traffic_class = models.CharField(max_length=12, blank=True)  # empty: every class
-    unit_price = models.DecimalField(max_digits=24, decimal_places=12)
+    kind = models.CharField(max_length=10, choices=KINDS, default=Kind.UNIT.value)
+    unit_price = models.DecimalField(max_digits=24, decimal_places=12, null=True)  # kind unit
+    terms = models.CharField(max_length=1000, blank=True, default="")  # of all other kinds
 
     class Meta:
         db_table = "price"
         constraints = [
             models.UniqueConstraint(
-                fields=["book_version", "model", "meter", "traffic_class"], name="price_once"
+                fields=["book_version", "model", "meter", "traffic_class"],
+                condition=~models.Q(kind="factor"),
+                name="price_once",
+            ),
+            models.UniqueConstraint(
+                fields=["book_version", "model", "meter", "traffic_class"],
+                condition=models.Q(kind="factor"),
+                name="price_factor_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="unit", terms="", unit_price__isnull=False)
+                | (~models.Q(kind="unit") & ~models.Q(terms="") & models.Q(unit_price=None)),
+                name="price_terms_of_kind",
             ),
             models.CheckConstraint(
                 condition=models.Q(unit_price__gte=0), name="price_not_negative"
@@ -71,4 +104,4 @@ class Price(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model} {self.meter} {self.unit_price}"
+        return f"{self.model} {self.meter} {self.terms or self.unit_price}"

@@ -1,34 +1,61 @@
 """Prices as the rating needs them."""
 
 from collections import defaultdict
-from decimal import Decimal
+from collections.abc import Iterable
 
 from billing.models import Price, PriceBookVersion
-from billing.rules.rating import BookVersion
+from billing.rules.prices.kinds import read_terms
+from billing.rules.prices.lines import PriceLine
+from billing.rules.prices.terms import Kind, Terms
+from billing.rules.tariffs import BookVersion, Priced, Tariff, version_of
+from tenants.queries.directory import TenantRef
+
+Versions = list[BookVersion]
 
 
-def read_books() -> dict[str, list[BookVersion]]:
-    """Published versions that hold at some time, by currency, oldest first."""
+def read_books() -> dict[str, Versions]:
+    """Published list prices that hold at some time, by currency, oldest first."""
+    return {v[0].currency: v for (tenant_id, _), v in _read().items() if tenant_id is None}
+
+
+def read_tariffs(tenants: Iterable[TenantRef]) -> dict[int, Tariff]:
+    """What each tenant pays by: its contract, then the list of its currency."""
+    found = _read()
+    return {
+        t.id: Tariff(
+            found.get((None, t.currency), []), found.get((t.id, t.currency), []), t.time_zone
+        )
+        for t in tenants
+    }
+
+
+def _read() -> dict[tuple[int | None, str], Versions]:
     versions = (
         PriceBookVersion.objects.filter(published_at__isnull=False, effective__isempty=False)
         .select_related("book")
         .order_by("book_id", "number")
     )
-    prices: dict[int, dict[tuple[str, str, str], Decimal]] = defaultdict(dict)
-    rows = Price.objects.filter(book_version__in=versions)
-    for version_id, model, meter, traffic_class, unit_price in rows.values_list(
-        "book_version_id", "model", "meter", "traffic_class", "unit_price"
-    ):
-        prices[version_id][model, meter, traffic_class] = unit_price
-    found: dict[str, list[BookVersion]] = defaultdict(list)
+    lines: dict[int, dict[tuple[Priced, bool], Terms]] = defaultdict(dict)
+    for price in Price.objects.filter(book_version__in=versions).order_by("id"):
+        name = (price.model, price.meter, price.traffic_class)
+        lines[price.book_version_id][name, price.kind == Kind.FACTOR] = terms_of(price)
+    found: dict[tuple[int | None, str], Versions] = defaultdict(list)
     for v in versions:
-        found[v.book.currency].append(
-            BookVersion(
-                id=v.pk,
-                currency=v.book.currency,
-                starts_at=v.effective.lower,
-                ends_at=v.effective.upper,
-                prices=prices[v.pk],
-            )
-        )
+        span = (v.effective.lower, v.effective.upper)
+        made = version_of(v.pk, v.book.currency, span, lines[v.pk])
+        found[v.book.tenant_id, v.book.currency].append(made)
     return dict(found)
+
+
+def terms_of(price: Price) -> Terms:
+    if price.unit_price is not None:
+        return Terms(Kind.UNIT, price.unit_price)
+    return read_terms(price.terms)
+
+
+def lines_of(version: PriceBookVersion) -> list[PriceLine]:
+    """The prices of one version, as they were written down."""
+    return [
+        PriceLine(p.model, p.meter, terms_of(p), p.traffic_class)
+        for p in version.prices.order_by("id")
+    ]

@@ -30,7 +30,7 @@ class ChargeFilter:
     start: datetime
     end: datetime
     tenant_id: int | None = None
-    application_id: int | None = None
+    application_id: int | None = None  # 0: what the tenant owes as a whole
     model: str = ""
     traffic_class: str = ""
     meter: str = ""
@@ -38,7 +38,8 @@ class ChargeFilter:
 
     def conditions(self) -> tuple[str, dict[str, Any]]:
         names = ("tenant_id", "application_id", "model", "traffic_class", "meter")
-        given = {n: getattr(self, n) for n in names if getattr(self, n)}
+        found = {n: getattr(self, n) for n in names}
+        given = {n: value for n, value in found.items() if value not in (None, "")}
         clauses = [f"AND {n} = %({n})s" for n in given]
         if self.tenant_ids is not None:
             clauses.append("AND tenant_id = ANY(%(tenant_ids)s)")
@@ -122,7 +123,7 @@ def sum_amounts(wanted: ChargeFilter, by: Sequence[str] = ()) -> dict[tuple[Any,
     The same sums: totals are made of the day's charges, and an hour's head holds the sum of its
     charges, written in one transaction with them.
     """
-    if wanted.application_id or wanted.traffic_class or wanted.meter:
+    if wanted.application_id is not None or wanted.traffic_class or wanted.meter:
         return {line.key: line.amount for line in sum_charges(wanted, by)}
     unknown = set(by) - {*COARSE}
     if unknown:

@@ -11,6 +11,16 @@ from billing.queries.visibility import visible_tenants
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+def media_type(filename: str) -> str:
+    return MEDIA_TYPES[filename.rpartition(".")[2]]
+
 
 def list_exports(viewer: Viewer, *, tenant_id: int | None = None) -> QuerySet[ExportJob]:
     """Newest first. A tenant's people see their own, never the fleet's."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.db import connection
 
-from billing.models import PriceBookVersion
+from billing.models import Price, PriceBookVersion
 from billing.queries.charged import ChargeFilter
 from billing.queries.hours import unrated_hours
-from billing.rules.focus import Line
+from billing.rules.focus import Line, SoldAs
+from billing.rules.meters import Meter
 from tenants.queries.directory import ApplicationRef, TenantRef, application_refs, tenant_refs
 from tenants.rules.quotas import Month, month_of
 
@@ -23,6 +24,7 @@ HAVING sum(quantity) <> 0
 ORDER BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, book_version_id
 """
 CHUNK = 2_000
+NO_APPLICATION = ApplicationRef(0, 0, "", "", "")  # what the tenant owes as a whole
 
 
 def read_lines(wanted: ChargeFilter) -> Generator[tuple[Line, int]]:
@@ -54,11 +56,15 @@ class Names:
         versions = PriceBookVersion.objects.values_list("id", "book__slug", "number")
         self._books = {pk: (slug, number) for pk, slug, number in versions}
         self._months: dict[str, Month] = {}
+        packages = Price.objects.filter(kind="package")
+        self._packages = set(
+            packages.values_list("book_version_id", "model", "meter", "traffic_class")
+        )
 
     def line(self, row: tuple[Any, ...]) -> Line:
         hour, tenant_id, application_id, model, traffic_class, meter = row[:6]
         tenant = self._tenants[tenant_id]
-        application = self._applications[application_id]
+        application = self._applications.get(application_id, NO_APPLICATION)
         book, number = self._books[row[10]]
         month = self._month(tenant.time_zone, hour)
         return Line(
@@ -82,7 +88,14 @@ class Names:
             period_start=month.starts_at,
             period_end=month.ends_at,
             demo=tenant.demo,
+            sold_as=self._sold_as(row[10], model, traffic_class, meter),
         )
+
+    def _sold_as(self, version_id: int, model: str, traffic_class: str, meter: str) -> SoldAs:
+        if meter in (Meter.FEE, Meter.COMMITMENT):
+            return SoldAs.MONTH
+        names = {(version_id, model, meter, traffic_class), (version_id, model, meter, "")}
+        return SoldAs.PACKAGE if names & self._packages else SoldAs.USE
 
     def _month(self, zone: str, hour: datetime) -> Month:
         known = self._months.get(zone)

@@ -95,7 +95,7 @@ def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") ->
     unpriced = UnpricedUsage.objects.filter(
         tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
     )
-    waiting = waiting_rows(month.starts_at, month.ends_at, [tenant.id])
+    waiting = waiting_rows(month.starts_at, month.ends_at, now, [tenant.id])
     return MonthToDate(
         tenant=tenant,
         month=month,
@@ -187,21 +187,27 @@ def parts(
             amount=line.amount,
             share=line.amount / whole if whole else ZERO,
             before=old.get(line.key[0], ZERO),
-            wanted=replace(wanted, **{by: line.key[0]}),
+            wanted=replace(wanted, **of_part(by, line.key[0])),
         )
         for line in lines
     ]
     return sorted(found, key=lambda p: (-p.amount, p.name))
 
 
+def of_part(by: str, key: Any) -> dict[str, Any]:
+    """The filter of a part. What has no service or class is owed by the tenant as a whole."""
+    return {by: key} if key else {"application_id": 0}
+
+
 def names_of(by: str, keys: Iterable[object]) -> dict[object, str]:
     if by == "application_id":
-        return {a.id: a.slug for a in application_refs().values()}
+        names: dict[object, str] = {a.id: a.slug for a in application_refs().values()}
+        return names | {0: "the account"}
     if by == "tenant_id":
         return {t.id: t.slug for t in tenant_refs().values()}
     if by == "meter":
         return {m.value: SALES[m].label for m in Meter}
-    return {key: str(key) for key in keys}
+    return {key: str(key) or "the account" for key in keys}
 
 
 def list_charges(viewer: Viewer, wanted: ChargeFilter) -> QuerySet[Charge]:

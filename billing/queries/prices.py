@@ -1,4 +1,4 @@
-"""Price books and their versions, for people."""
+"""Price books, contracts and their versions, for people."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,30 +6,40 @@ from decimal import Decimal
 
 from django.db.models import QuerySet
 
-from billing.models import PriceBook, PriceBookVersion
+from billing.models import Price, PriceBook, PriceBookVersion
+from billing.queries.books import terms_of
 from billing.queries.visibility import require_money
 from billing.rules.meters import SALES, Meter
+from billing.rules.prices.kinds import say_terms
+from billing.rules.prices.lines import per_of
 from tenants.errors import NotFound
+from tenants.queries.changes import Decision, decision_of
 from tenants.rules.access import Viewer
 
 
 @dataclass(frozen=True, slots=True)
 class PriceOut:
-    """A price as people say it (`price` is `per`), and as it is charged (`unit_price`)."""
+    """A price as people say it (`text` is `per`), and as it is charged (`unit_price`)."""
 
     model: str
     meter: str
     label: str
     traffic_class: str
-    price: Decimal
+    kind: str
+    text: str
+    price: Decimal | None  # of the kind unit
     per: str
-    unit_price: Decimal
+    unit_price: Decimal | None
+
+    @property
+    def name(self) -> tuple[str, str, str, bool]:
+        return (self.model, self.meter, self.traffic_class, self.kind == "factor")
 
 
 @dataclass(frozen=True, slots=True)
 class VersionOut:
     number: int
-    state: str  # draft, waiting, current, past, replaced
+    state: str  # draft, proposed, waiting, current, past, replaced
     starts_at: datetime | None
     ends_at: datetime | None
     created_at: datetime
@@ -37,6 +47,7 @@ class VersionOut:
     published_at: datetime | None
     published_by: str
     why: str
+    change_id: int | None
     prices: tuple[PriceOut, ...]
 
 
@@ -45,6 +56,7 @@ class BookOut:
     slug: str
     name: str
     currency: str
+    tenant_id: int | None  # of a contract
     etag: str
     version: int  # for If-Match and forms
     versions: tuple[VersionOut, ...]  # newest first
@@ -53,8 +65,25 @@ class BookOut:
     def current(self) -> VersionOut | None:
         return next((v for v in self.versions if v.state == "current"), None)
 
+    def find(self, number: int) -> VersionOut:
+        found = next((v for v in self.versions if v.number == number), None)
+        if found is None:
+            raise NotFound(f"The book {self.slug} has no version {number}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One price in two versions; None where one of them has no such price."""
+
+    price: PriceOut
+    was: str | None
+    will: str | None
+    change: str  # same, new, gone, dearer, cheaper, other
+
 
 def list_books(viewer: Viewer) -> QuerySet[PriceBook]:
+    """The lists, and contracts as far as row level security shows them."""
     require_money(viewer)
     return PriceBook.objects.order_by("-id")
 
@@ -71,10 +100,42 @@ def get_book(viewer: Viewer, slug: str, *, now: datetime) -> BookOut:
         slug=book.slug,
         name=book.name,
         currency=book.currency,
+        tenant_id=book.tenant_id,
         etag=book.etag,
         version=book.version,
         versions=tuple(_version(v, now) for v in versions),
     )
+
+
+def proposal_of(viewer: Viewer, version: VersionOut) -> Decision | None:
+    """The request to publish that a version waits for."""
+    require_money(viewer)
+    if version.change_id is None or version.published_at is not None:
+        return None
+    return decision_of(version.change_id)
+
+
+def differences(old: VersionOut | None, new: VersionOut) -> list[Difference]:
+    """Each price of either version, in the order of the new one."""
+    before = {p.name: p for p in old.prices} if old else {}
+    after = {p.name: p for p in new.prices}
+    rows = [_difference(before.get(name), price) for name, price in after.items()]
+    gone = [Difference(p, p.text, None, "gone") for n, p in before.items() if n not in after]
+    return rows + gone
+
+
+def _difference(was: PriceOut | None, will: PriceOut) -> Difference:
+    return Difference(will, was.text if was else None, will.text, _change(was, will))
+
+
+def _change(was: PriceOut | None, will: PriceOut) -> str:
+    if was is None:
+        return "new"
+    if was.text == will.text:
+        return "same"
+    if was.unit_price is None or will.unit_price is None:
+        return "other"
+    return "dearer" if will.unit_price > was.unit_price else "cheaper"
 
 
 def _version(row: PriceBookVersion, now: datetime) -> VersionOut:
@@ -89,27 +150,37 @@ def _version(row: PriceBookVersion, now: datetime) -> VersionOut:
         published_at=row.published_at,
         published_by=row.published_by,
         why=row.why,
-        prices=tuple(
-            PriceOut(
-                model=p.model,
-                meter=p.meter,
-                label=SALES[Meter(p.meter)].label,
-                traffic_class=p.traffic_class,
-                price=(p.unit_price * SALES[Meter(p.meter)].per).normalize() + 0,
-                per=SALES[Meter(p.meter)].per_label,
-                unit_price=p.unit_price,
-            )
-            for p in sorted(
-                row.prices.all(),
-                key=lambda p: (p.model, list(Meter).index(Meter(p.meter)), p.traffic_class),
-            )
-        ),
+        change_id=row.change_id,
+        prices=tuple(_price(p) for p in sorted(row.prices.all(), key=_order)),
+    )
+
+
+def _order(price: Price) -> tuple[str, int, str, str]:
+    meters = [m.value for m in Meter]
+    place = meters.index(price.meter) if price.meter else len(meters)
+    return (price.model, place, price.traffic_class, price.kind)
+
+
+def _price(row: Price) -> PriceOut:
+    terms, per = terms_of(row), per_of(row.meter)
+    sale = SALES[Meter(row.meter)] if row.meter else None
+    text = say_terms(terms, per)
+    return PriceOut(
+        model=row.model,
+        meter=row.meter,
+        label=sale.label if sale else "Every meter",
+        traffic_class=row.traffic_class,
+        kind=row.kind,
+        text=text,
+        price=Decimal(text) if row.unit_price is not None else None,
+        per=sale.per_label if sale and row.kind != "factor" else "times the price",
+        unit_price=row.unit_price,
     )
 
 
 def state_of(row: PriceBookVersion, now: datetime) -> str:
     if row.published_at is None or row.effective is None:
-        return "draft"
+        return "proposed" if row.change_id else "draft"
     if row.effective.isempty:
         return "replaced"
     if now < row.effective.lower:

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Model, Q, QuerySet
 
 from billing.models import UsageEvent, UsageHour, UsageQuarantine
-from billing.queries.books import read_books
+from billing.queries.books import read_tariffs
 from billing.queries.charged import ChargeFilter
 from billing.queries.visibility import visible_tenants
 from billing.rules.events import hour_of
@@ -17,7 +17,7 @@ from billing.rules.meters import BILLED, SALES, Meter, Usage
 from billing.rules.rating import rate
 from gateway.contract.outcomes import Outcome
 from tenants.errors import Invalid, NotFound
-from tenants.queries.directory import application_refs, tenant_refs
+from tenants.queries.directory import TenantRef, application_refs, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 R = TypeVar("R", bound=Model)
@@ -143,7 +143,7 @@ def get_request(viewer: Viewer, request_id: str) -> RequestDetail:
     tenant = tenant_refs([event.tenant_id])[event.tenant_id]
     hour = hour_of(event.event_time)
     span = (hour, hour + timedelta(hours=1))
-    lines = meter_lines(event, tenant.currency)
+    lines = meter_lines(event, tenant)
     return RequestDetail(
         row=Names().row(event),
         event={f.attname: getattr(event, f.attname) for f in UsageEvent._meta.concrete_fields},
@@ -163,7 +163,8 @@ def get_request(viewer: Viewer, request_id: str) -> RequestDetail:
     )
 
 
-def meter_lines(event: UsageEvent, currency: str) -> tuple[MeterLine, ...]:
+def meter_lines(event: UsageEvent, tenant: TenantRef) -> tuple[MeterLine, ...]:
+    """What the request costs by itself: where prices depend on the month, as its first."""
     usage = Usage(
         hour=hour_of(event.event_time),
         tenant_id=event.tenant_id,
@@ -177,7 +178,7 @@ def meter_lines(event: UsageEvent, currency: str) -> tuple[MeterLine, ...]:
         completion_tokens=event.completion_tokens,
         gpu_ms=event.gpu_ms,
     )
-    rated = rate([usage], read_books().get(currency, ()))
+    rated = rate([usage], read_tariffs([tenant]))
     priced = [
         MeterLine(
             key.meter,

@@ -1,14 +1,15 @@
-"""FOCUS CostAndUsage: one mapping of our charges, projected to 1.4 and to 1.2.
+"""FOCUS CostAndUsage: one mapping of our charges, projected to 1.4, 1.3 and 1.2.
 
-Columns whose feature does not exist here (capacity reservations, commitment discounts,
-contracts) are absent from 1.4 and empty in 1.2, where the official rules look for them.
+Columns whose feature does not exist here (capacity reservations, commitment discounts) are absent
+from 1.4 and 1.3, and empty in 1.2, where the official rules look for them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from billing.rules.meters import SALES, Meter
 
@@ -21,7 +22,7 @@ ALLOCATED = (
     "AllocatedResourceName",
     "AllocatedTags",
 )
-BOTH = (
+ALL = (
     *("AvailabilityZone", "BilledCost", "BillingAccountId", "BillingAccountName"),
     *("BillingAccountType", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart"),
     *("ChargeCategory", "ChargeClass", "ChargeDescription", "ChargeFrequency"),
@@ -34,17 +35,19 @@ BOTH = (
     *("ServiceName", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails"),
     *("SkuPriceId", "SubAccountId", "SubAccountName", "SubAccountType", "Tags"),
 )
-ONLY_1_4 = (*ALLOCATED, "HostProviderName", "InvoiceDetailId", "ServiceProviderName")
+SINCE_1_3 = (*ALLOCATED, "HostProviderName", "ServiceProviderName")
+SINCE_1_4 = ("InvoiceDetailId",)
+UNTIL_1_3 = ("ProviderName", "PublisherName")
 ONLY_1_2 = (
     *("CapacityReservationId", "CapacityReservationStatus", "CommitmentDiscountCategory"),
     *("CommitmentDiscountId", "CommitmentDiscountName", "CommitmentDiscountQuantity"),
     *("CommitmentDiscountStatus", "CommitmentDiscountType", "CommitmentDiscountUnit"),
-    *("ProviderName", "PublisherName"),
 )
 OWN = ("x_Demo", "x_PriceBookVersion", "x_RatingRunId", "x_TrafficClass")
 COLUMNS = {
-    "1.4": (*sorted((*BOTH, *ONLY_1_4)), *OWN),
-    "1.2": (*sorted((*BOTH, *ONLY_1_2)), *OWN),
+    "1.4": (*sorted((*ALL, *SINCE_1_3, *SINCE_1_4)), *OWN),
+    "1.3": (*sorted((*ALL, *SINCE_1_3, *UNTIL_1_3)), *OWN),
+    "1.2": (*sorted((*ALL, *ONLY_1_2, *UNTIL_1_3)), *OWN),
 }
 COSTS = (
     "BilledCost",
@@ -60,6 +63,14 @@ UNIT_PRICES = (
     "PricingCurrencyListUnitPrice",
 )
 Row = dict[str, str]
+
+
+class SoldAs(StrEnum):
+    """How a quantity was sold: by use, as whole packages, or for a month."""
+
+    USE = "use"
+    PACKAGE = "package"
+    MONTH = "month"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +97,15 @@ class Line:
     period_start: datetime
     period_end: datetime
     demo: bool
+    sold_as: SoldAs = SoldAs.USE
 
 
 def focus_row(line: Line, issuer: str) -> Row:
     """All columns of every version; a file takes those of its own."""
     sale = SALES[Meter(line.meter)]
-    row = dict.fromkeys((*BOTH, *ONLY_1_4, *ONLY_1_2, *OWN), "")
+    row = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN), "")
     row |= dict.fromkeys(COSTS, money(line.amount))
     row |= dict.fromkeys(UNIT_PRICES, money(line.unit_price))
-    row |= dict.fromkeys(("ConsumedQuantity", "PricingQuantity"), count(line.quantity))
-    row |= dict.fromkeys(("ConsumedUnit", "PricingUnit"), sale.unit)
     row |= dict.fromkeys(
         ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName", "ProviderName")
         + ("PublisherName",),
@@ -106,47 +116,79 @@ def focus_row(line: Line, issuer: str) -> Row:
         "BillingCurrency": line.currency,
         "BillingPeriodEnd": stamp(line.period_end),
         "BillingPeriodStart": stamp(line.period_start),
-        "ChargeCategory": "Usage",
-        "ChargeDescription": f"{sale.label}, {line.model}",
-        "ChargeFrequency": "Usage-Based",
+        "ChargeDescription": ", ".join(filter(None, (sale.label, line.model))),
         "ChargePeriodEnd": stamp(line.hour + timedelta(hours=1)),
         "ChargePeriodStart": stamp(line.hour),
         "PricingCategory": "Standard",
         "PricingCurrency": line.currency,
-        "ResourceId": f"service/{line.model}",
-        "ResourceName": line.model,
-        "ResourceType": "Model Service",
+        "PricingQuantity": count(line.quantity),
+        "PricingUnit": sale.unit,
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "LLM Serving",
         "ServiceSubcategory": "Generative AI",
-        "SkuId": f"{line.model}/{line.meter}",
+        "SkuId": f"{line.model or 'account'}/{line.meter}",
         "SkuMeter": sale.label,
         "SkuPriceDetails": details(line),
-        "SkuPriceId": f"{line.book}-{line.book_version}/{line.model}/{line.meter}",
+        "SkuPriceId": f"{line.book}-{line.book_version}/{line.model or 'account'}/{line.meter}",
         "x_Demo": "true" if line.demo else "false",
         "x_PriceBookVersion": f"{line.book}-{line.book_version}",
         "x_RatingRunId": f"run-{line.run_id}",
         "x_TrafficClass": line.traffic_class,
     }
-    return row
+    return row | sold(line) | resource(line)
+
+
+def sold(line: Line) -> Row:
+    """Use is metered; packages and months are bought, whether used or not."""
+    if line.sold_as == SoldAs.USE:
+        return {
+            "ChargeCategory": "Usage",
+            "ChargeFrequency": "Usage-Based",
+            "ConsumedQuantity": count(line.quantity),
+            "ConsumedUnit": SALES[Meter(line.meter)].unit,
+        }
+    if line.sold_as == SoldAs.PACKAGE:
+        return {"ChargeCategory": "Purchase", "ChargeFrequency": "One-Time"}
+    return {
+        "ChargeCategory": "Purchase",
+        "ChargeFrequency": "Recurring",
+        "ChargePeriodEnd": stamp(line.period_end),
+        "ChargePeriodStart": stamp(line.period_start),
+    }
+
+
+def resource(line: Line) -> Row:
+    if not line.model:
+        return {}
+    return {
+        "ResourceId": f"service/{line.model}",
+        "ResourceName": line.model,
+        "ResourceType": "Model Service",
+    }
 
 
 def who(line: Line) -> Row:
     """The tenant pays, the application is its cost centre. Ids carry letters: readers that guess
     types must not take them for numbers."""
     tags = {"cost_centre": line.cost_centre} if line.cost_centre else {}
-    return {
+    account = {
         "BillingAccountId": f"tenant-{line.tenant}",
         "BillingAccountName": plain(line.tenant_name),
         "BillingAccountType": "Tenant",
+        "Tags": json.dumps(tags),
+    }
+    if not line.application_id:
+        return account
+    return account | {
         "SubAccountId": f"application-{line.application_id}",
         "SubAccountName": plain(line.application_name),
         "SubAccountType": "Application",
-        "Tags": json.dumps(tags),
     }
 
 
 def details(line: Line) -> str:
+    if line.sold_as == SoldAs.MONTH:
+        return "{}"
     found = {"x_ModelName": line.model, "x_TrafficClass": line.traffic_class}
     if SALES[Meter(line.meter)].unit == "Tokens":
         found["x_TokenType"] = line.meter
@@ -161,6 +203,18 @@ CSV_COLUMNS = (
     *("hour", "tenant", "application", "cost_centre", "model", "traffic_class", "meter"),
     *("quantity", "unit", "unit_price", "amount", "currency", "price_book", "version", "demo"),
 )
+TIMES = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
+TYPES = {
+    **dict.fromkeys((*COSTS, *UNIT_PRICES, "unit_price", "amount"), "money"),
+    **dict.fromkeys(("ConsumedQuantity", "PricingQuantity", "quantity"), "count"),
+    **dict.fromkeys((*TIMES, "hour"), "time"),
+    "CommitmentDiscountQuantity": "count",
+}
+
+
+def typed(columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Names with the types of their cells, for forms that have types."""
+    return [(name, TYPES.get(name, "text")) for name in columns]
 
 
 def csv_row(line: Line) -> list[str]:

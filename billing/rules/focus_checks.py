@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-from billing.rules.focus import COLUMNS, COSTS, UNIT_PRICES
+from billing.rules.focus import COLUMNS, COSTS, TIMES, UNIT_PRICES
 
 NOT_NULL = {
     "1.4": (
@@ -17,6 +17,13 @@ NOT_NULL = {
         *("BillingPeriodStart", "ChargeCategory", "ChargePeriodEnd", "ChargePeriodStart"),
         *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost"),
         *("ServiceCategory", "ServiceName", "ServiceProviderName", "HostProviderName"),
+    ),
+    "1.3": (
+        *("BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd"),
+        *("BillingPeriodStart", "ChargeCategory", "ChargePeriodEnd", "ChargePeriodStart"),
+        *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost"),
+        *("ServiceCategory", "ServiceName", "ServiceProviderName", "HostProviderName"),
+        *("ProviderName", "PublisherName"),
     ),
     "1.2": (
         *("BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd"),
@@ -33,9 +40,8 @@ ALLOWED = {
     "ServiceCategory": {"AI and Machine Learning"},
     "ServiceSubcategory": {"Generative AI"},
     "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
-    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
+    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months"},
 }
-TIMES = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NUMBER = re.compile(r"-?\d+\.\d+")
 NUMBERS = (*COSTS, *UNIT_PRICES, "ConsumedQuantity", "PricingQuantity")
@@ -95,6 +101,8 @@ def _times(row: Row) -> str:
 
 
 def _usage(row: Row) -> str:
+    if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
+        return "ChargeFrequency Usage-Based on a purchase"
     if row["ChargeCategory"] != "Usage":
         return ""
     for name in (*USAGE, *SKU, *UNIT_PRICES, "PricingCategory"):

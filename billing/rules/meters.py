@@ -16,6 +16,8 @@ class Meter(StrEnum):
     COMPLETION = "completion"
     REQUEST = "request"
     GPU_SECOND = "gpu_second"
+    FEE = "fee"  # owed for a month, by contract
+    COMMITMENT = "commitment"  # what is missing to a month's minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,10 @@ SALES = {
     Meter.COMPLETION: Sale("Completion tokens", "Tokens", 1_000_000, "per million tokens"),
     Meter.REQUEST: Sale("Requests", "Requests", 1_000, "per 1,000 requests"),
     Meter.GPU_SECOND: Sale("GPU time", "GPU-Seconds", 1, "per GPU-second"),
+    Meter.FEE: Sale("Monthly fee", "Months", 1, "a month"),
+    Meter.COMMITMENT: Sale("Minimum commitment", "Months", 1, "a month"),
 }
+BY_USE = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION, Meter.REQUEST, Meter.GPU_SECOND)
 # A meter of this list without a price makes usage "unpriced"; the others are sold on demand.
 TOKENS = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION)
 

@@ -1,15 +1,26 @@
-"""Rating: usage hours and prices in, charges out. Pure, so a repeated run gives the same rows."""
+"""Rating: usage hours and prices in, charges out. Pure, so a repeated run gives the same rows.
+
+Most prices look at their own hour. Kinds whose amount depends on the month (tiers, packages,
+fees) are rated over the whole month of a tenant at once, hour after hour in a fixed order, and
+still give rows of an hour: quantity x unit price. What later usage shifts is a difference.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from billing.rules.meters import TOKENS, Meter, Usage, quantities
+from billing.rules.prices.kinds import parts_of
+from billing.rules.prices.terms import MONTHLY, Kind, Use
+from billing.rules.tariffs import BookVersion, Found, Priced, Tariff
+from tenants.rules.quotas import month_of
 
-RULES_VERSION = "1"  # raised when the same input would give other charges
+RULES_VERSION = "2"  # raised when the same input would give other charges
 ZERO = Decimal(0)
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -18,7 +29,7 @@ class Key:
 
     hour: datetime
     tenant_id: int
-    application_id: int
+    application_id: int  # 0: of the tenant as a whole
     model: str
     traffic_class: str
     meter: str
@@ -32,25 +43,6 @@ class PriceTag:
 
 
 @dataclass(frozen=True, slots=True)
-class BookVersion:
-    """Prices that hold for hours that begin in [starts_at, ends_at)."""
-
-    id: int
-    currency: str
-    starts_at: datetime
-    ends_at: datetime | None
-    prices: Mapping[tuple[str, str, str], Decimal]  # model, meter, class or "" for every class
-
-    def holds(self, hour: datetime) -> bool:
-        return self.starts_at <= hour and (self.ends_at is None or hour < self.ends_at)
-
-    def tag(self, model: str, meter: str, traffic_class: str) -> PriceTag | None:
-        own = self.prices.get((model, meter, traffic_class))
-        found = self.prices.get((model, meter, "")) if own is None else own
-        return None if found is None else PriceTag(found, self.currency, self.id)
-
-
-@dataclass(frozen=True, slots=True)
 class ChargeRow:
     key: Key
     quantity: Decimal
@@ -61,11 +53,16 @@ class ChargeRow:
         return self.quantity * self.tag.unit_price
 
 
+Owed = dict[tuple[Key, PriceTag], Decimal]
+# A month's quantities that count together: tenant, month, by contract or not, and the price's name.
+Pool = tuple[int, str, bool, Priced]
+
+
 @dataclass(frozen=True, slots=True)
 class Rated:
     """What is owed, and what nobody priced."""
 
-    owed: dict[tuple[Key, PriceTag], Decimal] = field(default_factory=dict)
+    owed: Owed = field(default_factory=dict)
     unpriced: dict[Key, Decimal] = field(default_factory=dict)
 
     @property
@@ -73,41 +70,120 @@ class Rated:
         return sum((q * tag.unit_price for (_, tag), q in self.owed.items()), ZERO)
 
 
-def rate(usage: Iterable[Usage], book: Iterable[BookVersion]) -> Rated:
-    """Price the usage of tenants who pay by this book; zero quantities leave no row."""
-    versions = list(book)
-    owed: dict[tuple[Key, PriceTag], Decimal] = defaultdict(Decimal)
+def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
+    """Price usage by its tenant's tariff; no tariff, no price. Zero quantities leave no row.
+
+    Tenants whose tariff is `monthly` bring whole months, or the tiers would begin anew.
+    """
+    owed: Owed = defaultdict(Decimal)
     unpriced: dict[Key, Decimal] = defaultdict(Decimal)
+    pools: dict[Pool, dict[Key, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for row in usage:
-        version = next((v for v in versions if v.holds(row.hour)), None)
+        tariff = tariffs.get(row.tenant_id)
         for meter, quantity in quantities(row).items():
             if not quantity:
                 continue
             key = _key(row, meter)
-            tag = version.tag(row.model, meter, row.traffic_class) if version else None
-            if tag is not None:
-                owed[key, tag] += quantity
-            elif meter in TOKENS:
-                unpriced[key] += quantity
+            found = tariff.find(row.hour, row.model, meter, row.traffic_class) if tariff else None
+            if found is None or tariff is None:
+                if meter in TOKENS:
+                    unpriced[key] += quantity
+            elif found.terms.kind in MONTHLY:
+                pools[pool_of(key, found, tariff)][key] += quantity
+            else:
+                owed[key, tag_of(key, found, tariff, found.terms.unit_price)] += quantity
+    for pool, rows in pools.items():
+        _spread(rows, tariffs[pool[0]], owed)
     return Rated(dict(owed), dict(unpriced))
 
 
-def rate_by_currency(
-    usage: Iterable[Usage],
-    currencies: Mapping[int, str],
-    books: Mapping[str, Iterable[BookVersion]],
+def pool_of(key: Key, found: Found, tariff: Tariff) -> Pool:
+    return (
+        key.tenant_id,
+        month_name(key.hour, tariff.time_zone),
+        found.by_contract,
+        found.priced,
+    )
+
+
+@lru_cache(maxsize=4096)
+def month_name(hour: datetime, time_zone: str) -> str:
+    return month_of(hour, time_zone).name
+
+
+def _spread(rows: Mapping[Key, Decimal], tariff: Tariff, owed: Owed) -> None:
+    """Walk a pool in the order of its keys, so the same month is always cut in the same places."""
+    total, before = sum(rows.values(), ZERO), ZERO
+    for key in sorted(rows):
+        found = tariff.find(key.hour, key.model, key.meter, key.traffic_class)
+        assert found is not None  # the key is here because it was found
+        for part in parts_of(found.terms, Use(before, rows[key], total)):
+            owed[key, tag_of(key, found, tariff, part.unit_price)] += part.quantity
+        before += rows[key]
+
+
+def tag_of(key: Key, found: Found, tariff: Tariff, unit_price: Decimal) -> PriceTag:
+    asked = (key.model, key.meter, key.traffic_class)
+    price = tariff.with_factors(found, unit_price, key.hour, asked)
+    return PriceTag(price, found.version.currency, found.version.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A month of one tenant, in whole hours: [starts_at, ends_at)."""
+
+    starts_at: datetime
+    ends_at: datetime
+    is_over: bool
+
+    def share(self, start: datetime, end: datetime) -> Decimal:
+        """The part of the month in [start, end), at 6 decimals."""
+        held = Decimal((end - start).total_seconds())
+        whole = Decimal((self.ends_at - self.starts_at).total_seconds())
+        return (held / whole).quantize(Decimal("0.000001"))
+
+
+def with_fees(
+    rated: Rated, periods: Mapping[int, Sequence[Period]], tariffs: Mapping[int, Tariff]
 ) -> Rated:
-    """Price each tenant's usage by the book of its currency; no book, no price."""
-    by_currency: dict[str, list[Usage]] = defaultdict(list)
-    for row in usage:
-        by_currency[currencies.get(row.tenant_id, "")].append(row)
-    owed: dict[tuple[Key, PriceTag], Decimal] = {}
-    unpriced: dict[Key, Decimal] = {}
-    for currency, rows in by_currency.items():
-        found = rate(rows, books.get(currency, ()))
-        owed |= found.owed
-        unpriced |= found.unpriced
-    return Rated(owed, unpriced)
+    """Add what contracts owe for each whole month given: fees, and minima once it is over."""
+    owed = dict(rated.owed)
+    for tenant_id, months in periods.items():
+        for version in tariffs[tenant_id].contract:
+            for month in months:
+                _add_fees(owed, rated.owed, tenant_id, version, month)
+    return Rated(owed, rated.unpriced)
+
+
+def _add_fees(owed: Owed, used: Owed, tenant_id: int, version: BookVersion, month: Period) -> None:
+    start, end = version.held_in(month.starts_at, month.ends_at)
+    if start >= end:
+        return
+    share = month.share(start, end)
+    for (_, meter, _), terms in version.by_month.items():
+        if terms.kind == Kind.COMMITMENT and not month.is_over:
+            continue
+        spent = _spent(used, tenant_id, start, end) if terms.kind == Kind.COMMITMENT else ZERO
+        hour = fee_hour(terms.kind, start, end)
+        for part in parts_of(terms, Use(ZERO, share, spent)):
+            tag = PriceTag(part.unit_price, version.currency, version.id)
+            owed[Key(hour, tenant_id, 0, "", "", meter), tag] = part.quantity
+
+
+def fee_hour(kind: Kind, start: datetime, end: datetime) -> datetime:
+    """Fees are owed at the beginning, what is missing to a minimum at the end."""
+    return end - HOUR if kind == Kind.COMMITMENT else start
+
+
+def _spent(used: Owed, tenant_id: int, start: datetime, end: datetime) -> Decimal:
+    return sum(
+        (
+            quantity * tag.unit_price
+            for (key, tag), quantity in used.items()
+            if key.tenant_id == tenant_id and start <= key.hour < end
+        ),
+        ZERO,
+    )
 
 
 def differences(

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.actions.prices import create_book, draft_version, publish_version, set_gpu_prices
+from billing.actions.prices import create_book, draft_version, set_gpu_prices
+from billing.actions.publication import publish_version
 from billing.queries.books import read_books
 from billing.rules.meters import Meter
 from billing.rules.prices import PriceLine
@@ -34,8 +35,8 @@ def set_prices(now: datetime) -> None:
 
 def lines() -> list[PriceLine]:
     usual = [
-        PriceLine(model, meter.value, Decimal(price))
+        (model, meter.value, Decimal(price))
         for model, prices in TOKENS.items()
         for meter, price in prices.items()
     ]
-    return usual + [PriceLine(p.model, p.meter, p.price / 2, "batch") for p in usual]
+    return [PriceLine(*p) for p in usual] + [PriceLine(m, n, p / 2, "batch") for m, n, p in usual]

@@ -2,17 +2,24 @@
 
 import csv
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
 from io import StringIO
 from typing import Any
 
 from django import forms
 
-from billing.rules.prices import PriceLine
+from billing.rules.prices import PriceLine, read_line
 from console.forms.selects import LongSelect
 
-FORMATS = (("csv", "CSV, our own columns"), ("focus-1.4", "FOCUS 1.4"), ("focus-1.2", "FOCUS 1.2"))
+FORMATS = (
+    ("csv", "Our own columns"),
+    ("focus-1.4", "FOCUS 1.4"),
+    ("focus-1.3", "FOCUS 1.3"),
+    ("focus-1.2", "FOCUS 1.2"),
+)
+FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
 COLUMNS = "service, meter, price, class"
+ANY = "*"
+HOUR_FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 class DraftForm(forms.Form):
@@ -22,7 +29,10 @@ class DraftForm(forms.Form):
         label="Prices, one a line",
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "mono"}),
         help_text=f"{COLUMNS}. Meters: prompt, cached, completion (for a million tokens), request "
-        "(for 1,000), gpu_second. Leave the class out to price every class.",
+        "(for 1,000), gpu_second. Leave the class out to price every class. A price is 0.50, or "
+        "tiered 10000000:0.50 rest:0.30, volume …, package 1000000:2.00, factor 0.5, or "
+        "factor Europe/Berlin mon-fri@22-6:0.5 with * for any service or meter; in a contract "
+        "also *, fee, flat 500 and *, commitment, commitment 10000.",
     )
     why = forms.CharField(label="Why", required=False, max_length=2000)
     version = forms.IntegerField(widget=forms.HiddenInput)
@@ -40,29 +50,50 @@ class DraftForm(forms.Form):
 def price_line(number: int, cells: list[str]) -> PriceLine:
     if len(cells) not in (3, 4):
         raise forms.ValidationError(f"Line {number} has {len(cells)} parts; write {COLUMNS}")
+    model, meter = ("" if cell == ANY else cell for cell in cells[:2])
     try:
-        price = Decimal(cells[2])
-    except InvalidOperation as error:
-        raise forms.ValidationError(f"Line {number}: '{cells[2][:30]}' is no price") from error
-    return PriceLine(cells[0], cells[1], price, cells[3] if len(cells) == 4 else "")
+        return read_line(model, meter, cells[2], cells[3] if len(cells) == 4 else "")
+    except ValueError as error:
+        raise forms.ValidationError(f"Line {number}: {error}") from error
 
 
-class PublishForm(forms.Form):
+class ProposeForm(forms.Form):
     starts_at = forms.DateTimeField(
         label="Holds from (UTC, full hour)",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": 3600}),
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"],
+        input_formats=HOUR_FORMATS,
+    )
+    ends_at = forms.DateTimeField(
+        label="Ends (UTC, full hour)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": 3600}),
+        input_formats=HOUR_FORMATS,
+        help_text="Empty: until the next version",
     )
     why = forms.CharField(
         label="Why", required=False, max_length=2000, help_text="Needed when it begins in the past"
     )
     version = forms.IntegerField(widget=forms.HiddenInput)
 
+    def __init__(self, *args: Any, contract: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not contract:
+            del self.fields["ends_at"]
+
+
+class ContractForm(forms.Form):
+    tenant = forms.ChoiceField(label="Tenant")
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
 
 class ExportForm(forms.Form):
     """Days are whole UTC days; the last one is part of the file."""
 
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
     tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
@@ -82,6 +113,7 @@ class ExportForm(forms.Form):
 class ScheduleForm(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
     tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     local_time = forms.TimeField(
         label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"

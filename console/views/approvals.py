@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from billing.actions import publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
@@ -18,6 +19,7 @@ from tenants.actions import changes as actions
 from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
 
+PRICES = publication.KIND
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
 
 
@@ -47,6 +49,8 @@ def show(request: ViewerRequest, change_id: int) -> HttpResponse:
     }
     if change.kind == "rollout":
         context |= rollout_context(viewer, change.target_id)
+    if change.kind == PRICES:
+        context["price"] = change.payload
     return render(request, "approvals/show.html", context)
 
 
@@ -85,20 +89,25 @@ def decide(request: ViewerRequest, change_id: int) -> HttpResponse:
         why=request.POST.get("why", ""),
     )
     messages.success(request, f"{'Approved' if approve else 'Rejected'}: {change.title}")
-    return after(change.kind, change.target_id, change_id)
+    return after(change)
 
 
 @require_POST
 def withdraw(request: ViewerRequest, change_id: int) -> HttpResponse:
     change = actions.withdraw(request.viewer, change_id, why=request.POST.get("why", ""))
     messages.success(request, f"Withdrawn: {change.title}")
+    if change.kind == PRICES:  # who proposes prices may not see the fleet's approvals
+        return after(change)
     return redirect("approval", change_id=change_id)
 
 
-def after(kind: str, target_id: int, change_id: int) -> HttpResponse:
+def after(change: Any) -> HttpResponse:
     """Go where the change takes effect: there one sees what happens next."""
-    if kind == "rollout":
-        return redirect("rollout", rollout_id=target_id)
-    if kind == "billing_period":
-        return redirect("period", period_id=target_id)
-    return redirect("approval", change_id=change_id)
+    if change.kind == "rollout":
+        return redirect("rollout", rollout_id=change.target_id)
+    if change.kind == "billing_period":
+        return redirect("period", period_id=change.target_id)
+    if change.kind == PRICES:
+        book, number = change.payload["book"], change.payload["version"]
+        return redirect("price_version", slug=book, number=number)
+    return redirect("approval", change_id=change.pk)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -33,6 +33,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         try:
             job = actions.request_export(
                 request.viewer, format=form.cleaned_data["format"], now=timezone.now(),
+                file_type=form.cleaned_data["file_type"] or "csv",
                 tenant_id=tenant_id(request, form.cleaned_data["tenant"]), **form.span(),
             )  # fmt: skip
         except ConsoleError as refusal:
@@ -102,6 +103,7 @@ def schedule(request: ViewerRequest) -> HttpResponse:
         try:
             actions.create_schedule(
                 request.viewer, name=given["name"], format=given["format"],
+                file_type=given["file_type"] or "csv",
                 local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
                 tenant_id=tenant_id(request, given["tenant"]),
             )  # fmt: skip
@@ -138,7 +140,17 @@ def file(request: ViewerRequest, job_id: int) -> HttpResponseBase:
     artifact, opened = queries.open_export(request.viewer, job_id)
     answer = answer_file(
         request, opened, filename=artifact.filename, size=artifact.bytes,
-        content_type="text/csv; charset=utf-8",
+        content_type=queries.media_type(artifact.filename),
     )  # fmt: skip
     answer["X-Content-SHA256"] = artifact.sha256
     return answer
+
+
+@require_GET
+def manifest(request: ViewerRequest, job_id: int) -> HttpResponse:
+    """What is in the file, as of when, and how to check it."""
+    job = queries.get_export(request.viewer, job_id)
+    artifact = getattr(job, "artifact", None)
+    if artifact is None or not artifact.manifest:
+        raise NotFound(f"Export {job_id} has no manifest")
+    return JsonResponse(artifact.manifest, json_dumps_params={"indent": 1})

@@ -1,7 +1,7 @@
-"""Prices: books, their versions, drafts and publication, and usage that no price covers."""
+"""Prices: books, contracts, their versions, drafts, preview, proposals; usage without a price."""
 
 from datetime import timedelta
-from decimal import Decimal
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -9,21 +9,21 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
+from billing.actions import contracts, publication
 from billing.actions import prices as actions
 from billing.queries import economics as cost_queries
-from billing.queries import money
+from billing.queries import money, preview
 from billing.queries import prices as queries
 from billing.queries.charged import ChargeFilter
 from billing.queries.prices import BookOut, VersionOut
 from console.access import ViewerRequest
 from console.forms import explain
-from console.forms.money import DraftForm, PublishForm
+from console.forms.money import ANY, ContractForm, DraftForm, ProposeForm
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
 LOOK_BACK = timedelta(days=62)
-Priced = tuple[str, str, str]
 
 
 @require_GET
@@ -38,7 +38,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         rows = money.list_unpriced(viewer, ChargeFilter(now - LOOK_BACK, now))[:50]
         unpriced = [(names.get(r.tenant_id, ""), r) for r in rows]
     context = {
-        "books": books,
+        "books": sorted(books, key=lambda b: (b.tenant_id is not None, b.slug)),
         "unpriced": unpriced,
         "sheets": list(cost_queries.list_gpu_prices(viewer)[:5]) if fleet else [],
         "may_manage": viewer.may(Permission.MANAGE_MONEY),
@@ -48,27 +48,58 @@ def index(request: ViewerRequest) -> HttpResponse:
 
 @require_GET
 def version(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
-    """One version beside the one that holds now: what it would change."""
-    book, shown = find(request, slug, number)
-    compared = book.current if book.current and book.current.number != number else None
-    form = PublishForm(initial={"version": book.version, "starts_at": next_hour()})
-    context = {
+    """One version beside another, by default the one that holds now: what it would change."""
+    book = get_book(request, slug)
+    form = ProposeForm(
+        initial={"version": book.version, "starts_at": next_hour()},
+        contract=book.tenant_id is not None,
+    )
+    return shown_version(request, book, book.find(number), form)
+
+
+def shown_version(
+    request: ViewerRequest, book: BookOut, shown: VersionOut, form: ProposeForm, status: int = 200
+) -> HttpResponse:
+    compared = compared_to(request, book, shown)
+    manages = request.viewer.may(Permission.MANAGE_MONEY)
+    proposal = queries.proposal_of(request.viewer, shown)
+    context: dict[str, Any] = {
         "book": book,
         "shown": shown,
         "compared": compared,
-        "rows": differences(compared, shown),
+        "others": [v for v in book.versions if v.number != shown.number],
+        "rows": queries.differences(compared, shown),
         "form": form,
-        "may_publish": shown.state == "draft" and request.viewer.may(Permission.MANAGE_MONEY),
+        "proposal": proposal,
+        "is_mine": proposal is not None and proposal.requester_id == request.viewer.user_id,
+        "may_decide": request.viewer.may(Permission.VIEW_FLEET),
+        "may_edit": shown.state == "draft" and manages,
+        "may_preview": request.viewer.may(Permission.VIEW_MONEY),
     }
-    return render(request, "prices/version.html", context)
+    return render(request, "prices/version.html", context, status=status)
 
 
-def find(request: ViewerRequest, slug: str, number: int) -> tuple[BookOut, VersionOut]:
-    book = queries.get_book(request.viewer, slug, now=timezone.now())
-    shown = next((v for v in book.versions if v.number == number), None)
-    if shown is None:
-        raise NotFound(f"The book {slug} has no version {number}")
-    return book, shown
+def compared_to(request: ViewerRequest, book: BookOut, shown: VersionOut) -> VersionOut | None:
+    wanted = request.GET.get("with", "")
+    if wanted:
+        if not wanted.isascii() or not wanted.isdigit() or len(wanted) > 9:
+            raise NotFound(f"The book {book.slug} has no version {wanted[:20]}")
+        return book.find(int(wanted))
+    return book.current if book.current and book.current.number != shown.number else None
+
+
+@require_GET
+def previewed(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
+    """What a version would have made of last month, tenant by tenant."""
+    book = get_book(request, slug)
+    shown = book.find(number)
+    found = preview.preview_version(request.viewer, slug, number, now=timezone.now())
+    context = {"book": book, "shown": shown, "found": found}
+    return render(request, "prices/preview.html", context)
+
+
+def get_book(request: ViewerRequest, slug: str) -> BookOut:
+    return queries.get_book(request.viewer, slug, now=timezone.now())
 
 
 def next_hour() -> str:
@@ -76,71 +107,95 @@ def next_hour() -> str:
     return f"{hour:%Y-%m-%dT%H:%M}"
 
 
-def differences(
-    old: VersionOut | None, new: VersionOut
-) -> list[tuple[Priced, str, Decimal | None, Decimal | None]]:
-    """Each price with what it was and will be; None where one of them has no such price."""
-    before = {(p.model, p.label, p.traffic_class): p for p in old.prices} if old else {}
-    after = {(p.model, p.label, p.traffic_class): p for p in new.prices}
-    rows = []
-    for key in [*after, *(k for k in before if k not in after)]:
-        was, will = before.get(key), after.get(key)
-        either = will or was
-        assert either is not None
-        rows.append((key, either.per, was.price if was else None, will.price if will else None))
-    return rows
-
-
 @require_http_methods(["GET", "POST"])
 def draft(request: ViewerRequest, slug: str) -> HttpResponse:
     """Write a new version, beginning with the prices that hold now."""
     request.viewer.require(Permission.MANAGE_MONEY)
-    book = queries.get_book(request.viewer, slug, now=timezone.now())
+    book = get_book(request, slug)
     start = book.current or (book.versions[0] if book.versions else None)
-    initial = {"version": book.version, "lines": as_lines(start)}
+    initial = {"version": book.version, "lines": as_lines(book, start)}
+    return written(request, book, initial, None)
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
+    """Write a draft anew."""
+    request.viewer.require(Permission.MANAGE_MONEY)
+    book = get_book(request, slug)
+    shown = book.find(number)
+    initial = {"version": book.version, "lines": as_lines(book, shown), "why": shown.why}
+    return written(request, book, initial, number)
+
+
+def written(
+    request: ViewerRequest, book: BookOut, initial: dict[str, Any], number: int | None
+) -> HttpResponse:
     form = DraftForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
+        lines = {
+            "prices": given["lines"], "why": given["why"], "expected": given["version"],
+        }  # fmt: skip
         try:
-            made = actions.draft_version(
-                request.viewer, slug, prices=given["lines"], why=given["why"],
+            if number is None:
+                made = actions.draft_version(request.viewer, book.slug, **lines)
+            else:
+                made = actions.edit_draft(request.viewer, book.slug, number, **lines)
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"Draft v{made.number} is kept. It holds once published.")
+            return redirect("price_version", slug=book.slug, number=made.number)
+    status = 422 if form.errors else 200
+    context = {"form": form, "book": book, "number": number}
+    return render(request, "prices/draft.html", context, status=status)
+
+
+def as_lines(book: BookOut, version: VersionOut | None) -> str:
+    if version is None and book.tenant_id is not None:
+        return "*, *, factor 0.9"
+    if version is None:
+        return "chat-large, prompt, 0.50\nchat-large, cached, 0.10\nchat-large, completion, 1.50"
+    rows = ([p.model or ANY, p.meter or ANY, p.text, p.traffic_class] for p in version.prices)
+    return "\n".join(", ".join(cell for cell in row if cell) for row in rows)
+
+
+@require_http_methods(["POST"])
+def propose(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
+    """Ask an approver to let a draft hold."""
+    request.viewer.require(Permission.MANAGE_MONEY)
+    book = get_book(request, slug)
+    shown = book.find(number)
+    form = ProposeForm(request.POST, contract=book.tenant_id is not None)
+    if form.is_valid():
+        given = form.cleaned_data
+        try:
+            publication.propose_version(
+                request.viewer, slug, number, starts_at=given["starts_at"],
+                ends_at=given.get("ends_at"), now=timezone.now(), why=given["why"],
                 expected=given["version"],
             )  # fmt: skip
         except ConsoleError as refusal:
             explain(form, refusal)
         else:
-            messages.success(request, f"Draft v{made.number} is kept. It holds once published.")
-            return redirect("price_version", slug=slug, number=made.number)
-    status = 422 if form.errors else 200
-    return render(request, "prices/draft.html", {"form": form, "book": book}, status=status)
+            messages.success(request, f"v{number} waits for somebody else to approve it")
+            return redirect("price_version", slug=slug, number=number)
+    return shown_version(request, book, shown, form, status=422)
 
 
-def as_lines(version: VersionOut | None) -> str:
-    if version is None:
-        return "chat-large, prompt, 0.50\nchat-large, cached, 0.10\nchat-large, completion, 1.50"
-    rows = ([p.model, p.meter, f"{p.price:f}", p.traffic_class] for p in version.prices)
-    return "\n".join(", ".join(cell for cell in row if cell) for row in rows)
-
-
-@require_http_methods(["POST"])
-def publish(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
+@require_http_methods(["GET", "POST"])
+def contract(request: ViewerRequest) -> HttpResponse:
+    """Open the contract of a tenant."""
     request.viewer.require(Permission.MANAGE_MONEY)
-    book, shown = find(request, slug, number)
-    form = PublishForm(request.POST)
-    if form.is_valid():
-        given = form.cleaned_data
+    tenants = {t.slug: t for t in sorted(tenant_refs().values(), key=lambda t: t.slug)}
+    form = ContractForm(request.POST or None, tenants=[(slug, slug) for slug in tenants])
+    if request.method == "POST" and form.is_valid():
         try:
-            actions.publish_version(
-                request.viewer, slug, number, starts_at=given["starts_at"], now=timezone.now(),
-                why=given["why"], expected=given["version"],
-            )  # fmt: skip
+            book = contracts.create_contract(request.viewer, tenants[form.cleaned_data["tenant"]])
         except ConsoleError as refusal:
             explain(form, refusal)
         else:
-            messages.success(request, f"v{number} holds from {given['starts_at']:%d %b %H:%M} UTC")
-            return redirect("prices")
-    context = {
-        "book": book, "shown": shown, "compared": book.current, "form": form,
-        "rows": differences(book.current, shown), "may_publish": shown.state == "draft",
-    }  # fmt: skip
-    return render(request, "prices/version.html", context, status=422)
+            messages.success(request, f"{book.name} is open: write down what was agreed")
+            return redirect("price_draft", slug=book.slug)
+    status = 422 if form.errors else 200
+    return render(request, "prices/contract.html", {"form": form}, status=status)

@@ -15,7 +15,10 @@ from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 DECIDED = "fleet.tasks.change_decided"
-BELLS = {"billing_period": "billing.tasks.change_decided"}  # of kinds with another owner
+BELLS = {  # of kinds with another owner
+    "billing_period": "billing.tasks.change_decided",
+    "price_version": "billing.tasks.publish_prices",
+}
 WAIT = timedelta(days=3)
 State = ChangeRequest.State
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billing.actions.ingest import ingest
-from billing.actions.prices import create_book, draft_version, publish_version
+from billing.actions.prices import create_book, draft_version
+from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.models import PriceBook

@@ -228,14 +228,41 @@ def test_it_drafts_and_publishes_prices_by_etag(finance):
     assert stale.status_code == 412
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     body = {"starts_at": hour.isoformat(), "why": "first prices"}
-    url = "price-books/eu/versions/1/publish"
+    url = "price-books/eu/versions/1/propose"
     assert finance("post", url, body).status_code == 428
     done = finance("post", url, body, **{"If-Match": made["ETag"]})
     assert done.status_code == 200, done.content
     version = done.json()["versions"][0]
-    assert (version["state"], version["prices"][0]["price"]) == ("current", "0.150000000000")
+    assert (version["state"], version["prices"][0]["price"]) == ("proposed", "0.150000000000")
     again = finance("post", url, body, **{"If-Match": done["ETag"]})
     assert again.status_code == 409
+    edit = finance("put", "price-books/eu/versions/1", prices(), **{"If-Match": done["ETag"]})
+    assert edit.status_code == 409
+
+
+def test_it_edits_compares_and_previews_drafts(finance):
+    made = finance(
+        "post", "price-books/eu/versions", prices(), **{"If-Match": book(finance)["ETag"]}
+    )
+    tiers = prices(price="tiered 1000:1 rest:0.5")
+    edited = finance("put", "price-books/eu/versions/1", tiers, **{"If-Match": made["ETag"]})
+    assert edited.status_code == 200, edited.content
+    price = edited.json()["versions"][0]["prices"][0]
+    assert (price["kind"], price["text"]) == ("tiered", "tiered 1000:1 rest:0.5")
+    finance("post", "price-books/eu/versions", prices(), **{"If-Match": edited["ETag"]})
+    lines = finance.get("price-books/eu/versions/2/differences-to/1")["lines"]
+    assert {(d["was"], d["will"], d["change"]) for d in lines} == {
+        ("tiered 1000:1 rest:0.5", "0.15", "other")
+    }
+    assert finance.get("price-books/eu/versions/2/preview")["lines"] == []
+
+
+def test_it_opens_contracts_of_tenants(finance, acme):
+    made = finance("post", "contracts", {"tenant": "acme"})
+    assert made.status_code == 201, made.content
+    assert made.json()["tenant_id"] == acme.pk
+    assert finance("post", "contracts", {"tenant": "acme"}).status_code == 409
+    assert finance("post", "contracts", {"tenant": "nobody"}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -271,7 +298,7 @@ def test_it_refuses_a_start_off_the_hour_or_in_the_past_without_a_reason(finance
     )
     answer = finance(
         "post",
-        "price-books/eu/versions/1/publish",
+        "price-books/eu/versions/1/propose",
         {"starts_at": starts_at},
         **{"If-Match": made["ETag"]},
     )

@@ -47,11 +47,12 @@ def charged(acme, globex, gateway):
     load(gateway, usage(acme, completion_tokens=5))  # a difference to an hour that was charged
 
 
-def export(who, format, tenant=None):
+def export(who, format, tenant=None, file_type="csv"):
     with scope_of(who):
         job = request_export(
             who,
             format=format,
+            file_type=file_type,
             starts_at=START,
             ends_at=END,
             now=NOW,
@@ -68,7 +69,7 @@ def rows_of(data):
     return list(csv.DictReader(data.decode().splitlines()))
 
 
-@pytest.mark.parametrize("version", ["1.4", "1.2"])
+@pytest.mark.parametrize("version", ["1.4", "1.3", "1.2"])
 @pytest.mark.usefixtures("charged")
 def test_it_exports_focus_rows_that_keep_every_rule(fiona, version):
     artifact, data = export(fiona, f"focus-{version}")
@@ -189,7 +190,12 @@ def test_it_lets_a_tenant_export_its_own(globex, mallory):
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": "xls"}, {"ends_at": START}, {"ends_at": START + timedelta(days=900)}],
+    [
+        {"format": "xls"},
+        {"file_type": "pdf"},
+        {"ends_at": START},
+        {"ends_at": START + timedelta(days=900)},
+    ],
 )
 @pytest.mark.django_db
 def test_it_refuses_an_export_that_cannot_be(fiona, change):
@@ -281,13 +287,14 @@ BROKEN = {
     "a cost without a point": {"BilledCost": "1"},
     "a currency that is none": {"BillingCurrency": "usd"},
     "no account": {"BillingAccountId": ""},
+    "a purchase that is metered": {"ChargeCategory": "Purchase"},
     "tags that are a list": {"Tags": "[]"},
     "tags that are no JSON": {"Tags": "{"},
     "a resource without a type": {"ResourceId": "x"},
 }
 
 
-@pytest.mark.parametrize("version", ["1.4", "1.2"])
+@pytest.mark.parametrize("version", ["1.4", "1.3", "1.2"])
 def test_it_passes_a_good_row(version):
     assert fault_of_row(good_row(), version) == ""
     assert len(project(good_row() | dict.fromkeys(COLUMNS[version], ""), version)) == len(
@@ -307,6 +314,7 @@ def test_it_finds_columns_that_are_missing_or_strange():
 
 def test_it_has_the_columns_of_each_version():
     assert len([c for c in COLUMNS["1.2"] if not c.startswith("x_")]) == 57
+    assert len([c for c in COLUMNS["1.3"] if not c.startswith("x_")]) == 55
     assert len([c for c in COLUMNS["1.4"] if not c.startswith("x_")]) == 54
 
 

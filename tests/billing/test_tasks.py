@@ -18,7 +18,14 @@ def test_it_has_a_task_for_every_bell():
     mine = {name for name in wanted if name.startswith("billing.")}
     assert mine == {
         f"billing.tasks.{name}"
-        for name in ("roll_up", "keep_budgets", "rate", "allocate", "run_exports")
+        for name in (
+            "roll_up",
+            "keep_budgets",
+            "rate",
+            "publish_prices",
+            "allocate",
+            "run_exports",
+        )
     }
     assert mine <= set(app.tasks)
 
@@ -30,6 +37,7 @@ def test_it_brings_usage_to_charges_by_bells_alone(acme, gateway):
     for _ in range(2):
         for task in (
             tasks.roll_up,
+            tasks.publish_prices,
             tasks.rate,
             tasks.keep_budgets,
             tasks.allocate,

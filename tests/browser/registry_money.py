@@ -28,6 +28,9 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "prices": lambda _: "/prices/",
     "price_draft": lambda _: "/prices/list/new/",
     "price_version": lambda s: f"/prices/list/{s.draft.number}/",
+    "price_edit": lambda s: f"/prices/list/{s.draft.number}/edit/",
+    "price_preview": lambda s: f"/prices/list/{s.draft.number}/preview/",
+    "contract_new": lambda _: "/new/contract/",
     "exports": lambda _: "/exports/",
     "export_schedule": lambda _: "/new/export-schedule/",
     "economics": lambda _: "/economics/",
@@ -35,6 +38,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
 }
 NO_PAGES: dict[str, str] = {
     "export_file": "a file",
+    "export_manifest": "JSON",
     "invoice_record": "a file",
     "invoice_pdf": "a file",
     "credit_note_record": "a file",

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from billing.actions.publication import publish_approved
 from billing.models import Charge, PriceBookVersion
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
@@ -116,10 +117,56 @@ def test_it_drafts_and_publishes_prices(scene):
     number = int(re.search(r"/(\d+)/$", kept["Location"])[1])
     page = fin.get(kept["Location"])
     given = page.context["form"].initial
-    answer = fin.post(f"/prices/list/{number}/publish/", given)
+    answer = fin.post(f"/prices/list/{number}/propose/", given)
     assert answer.status_code == 302
+    change = fin.get(kept["Location"]).context["proposal"]
+    assert fin.post(f"/approvals/{change.id}/decide/").status_code in (403, 404)
+    decide(scene.vic, change, "list-v" + str(number))
+    assert publish_approved(timezone.now()) == 1
     with fleet_scope():
         assert PriceBookVersion.objects.get(number=number).published_at
+
+
+def decide(user, change, typed):
+    answer = browser(user).post(
+        f"/approvals/{change.id}/decide/",
+        {"verdict": "approve", "digest": change.digest, "typed": typed},
+    )
+    assert answer.status_code == 302, answer.content
+
+
+def test_it_edits_withdraws_and_compares_drafts(scene):
+    fin = browser(scene.fin)
+    at = f"/prices/list/{scene.draft.number}/"
+    form = fin.get(f"{at}edit/").context["form"].initial
+    lines = form["lines"] + "\n*, *, factor Europe/Berlin 22-6:0.5, batch"
+    kept = fin.post(f"{at}edit/", form | {"lines": lines})
+    assert kept.status_code == 302
+    page = fin.get(f"{at}?with=1")
+    assert {d.change for d in page.context["rows"]} == {"dearer", "new"}
+    assert fin.get(f"{at}?with=77").status_code == 404
+    fin.post(f"{at}propose/", page.context["form"].initial)
+    assert fin.get(at).context["shown"].state == "proposed"
+    assert fin.post(f"{at}edit/", form | {"version": 99}).status_code == 422
+    change = fin.get(at).context["proposal"]
+    assert fin.post(f"/approvals/{change.id}/withdraw/").status_code == 302
+    publish_approved(timezone.now())
+    assert fin.get(at).context["shown"].state == "draft"
+
+
+def test_it_previews_a_draft_on_last_month(scene):
+    found = browser(scene.fin).get(f"/prices/list/{scene.draft.number}/preview/").context["found"]
+    assert found.old > 0
+    assert found.new == 2 * found.old
+    assert {line.unpriced for line in found.lines} == {0}
+
+
+def test_it_opens_a_contract_and_goes_on_to_its_prices(scene):
+    fin = browser(scene.fin)
+    made = fin.post("/new/contract/", {"tenant": "acme"})
+    assert made.status_code == 302
+    assert "factor" in fin.get(made["Location"]).context["form"].initial["lines"]
+    assert fin.post("/new/contract/", {"tenant": "acme"}).status_code == 422
 
 
 def test_it_keeps_what_was_typed_when_prices_are_refused(scene):

@@ -57,11 +57,12 @@ def test_it_gives_a_tenant_access(walk: Walk):
 
 
 def test_it_prices_the_service(walk: Walk):
-    """A draft of the old lines and the new ones, published from this hour on."""
+    """A draft of the old lines and the new ones, from this hour on once somebody approved it."""
     book = walk.finance.get("price-books/list")
     current = next(v for v in book["versions"] if v["state"] == "current")
     kept = [
-        {k: p[k] for k in ("model", "meter", "traffic_class", "price")} for p in current["prices"]
+        {k: p[k] for k in ("model", "meter", "traffic_class")} | {"price": p["text"]}
+        for p in current["prices"]
     ]
     new = [{"model": walk.model, "meter": m, "price": price} for m, price in PRICES.items()]
     path = "price-books/list"
@@ -69,10 +70,19 @@ def test_it_prices_the_service(walk: Walk):
     stale = walk.finance.etag(path)
     walk.finance.call("POST", f"{path}/versions", draft, 201, headers=stale)
     number = walk.finance.get(path)["versions"][0]["number"]
-    publish = {"starts_at": walk.hour.isoformat(), "why": "it is sold from now on"}
-    where = f"{path}/versions/{number}/publish"
-    walk.finance.call("POST", where, publish, 412, headers=stale)
-    walk.finance.call("POST", where, publish, headers=walk.finance.etag(path))
+    wish = {"starts_at": walk.hour.isoformat(), "why": "it is sold from now on"}
+    where = f"{path}/versions/{number}/propose"
+    walk.finance.call("POST", where, wish, 412, headers=stale)
+    walk.finance.call("POST", where, wish, headers=walk.finance.etag(path))
+    change = walk.approver.get(f"changes/{walk.finance.get(path)['versions'][0]['change_id']}")
+    given = {"digest": change["digest"], "approve": True}
+    person_is_refused(walk.operator, f"changes/{change['id']}/decide", given, 403)
+    walk.approver.post(f"changes/{change['id']}/decide", given)
+
+    def holds() -> bool:
+        return walk.finance.get(path)["versions"][0]["state"] == "current"
+
+    until("the approved prices", holds, 30)
 
 
 def test_it_knows_the_cluster_and_what_it_may_do_there(walk: Walk):

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0101_accounts_and_periods"),
+        ("billing", "0008_accounts_and_periods"),
     ]
 
     operations = [

@@ -202,7 +202,7 @@ WRITTEN_ONCE = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0104_journal"), ("tenants", "0002_row_level_security")]
+    dependencies = [("billing", "0011_journal"), ("tenants", "0002_row_level_security")]
 
     operations = [
         EnableRLS("billing_account"),

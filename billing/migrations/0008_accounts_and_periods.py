@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0006_fill_totals"),
+        ("billing", "0007_allocation_time"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0103_invoices"),
+        ("billing", "0010_invoices"),
     ]
 
     operations = [

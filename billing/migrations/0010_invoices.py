@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0102_corrections"),
+        ("billing", "0009_corrections"),
     ]
 
     operations = [

@@ -1,0 +1,130 @@
+"""What a draft would have made of the last month: old and new amount of every tenant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+
+from billing.models import PriceBook, PriceBookVersion
+from billing.queries.books import read_tariffs, terms_of
+from billing.queries.months import period_of
+from billing.rules.meters import Usage
+from billing.rules.prices.terms import Kind
+from billing.rules.rating import Period, Rated, rate, with_fees
+from billing.rules.tariffs import BookVersion, Tariff, version_of
+from tenants.errors import NotFound
+from tenants.queries.directory import TenantRef, tenant_refs
+from tenants.rules.access import Permission, Viewer
+from tenants.rules.quotas import month_of
+
+ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
+USAGE = """
+SELECT hour, tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
+    sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
+    sum(gpu_ms)::bigint
+FROM usage_hour WHERE tenant_id = %s AND hour >= %s AND hour < %s
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewLine:
+    """A tenant's last month, at the prices that held and as if the draft had held all of it."""
+
+    tenant: str
+    old: Decimal
+    new: Decimal
+    unpriced_before: int  # rows of usage without a price
+    unpriced: int
+
+    @property
+    def difference(self) -> Decimal:
+        return self.new - self.old
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    month: str
+    currency: str
+    lines: tuple[PreviewLine, ...]  # the largest change first
+
+    @property
+    def old(self) -> Decimal:
+        return sum((line.old for line in self.lines), Decimal(0))
+
+    @property
+    def new(self) -> Decimal:
+        return sum((line.new for line in self.lines), Decimal(0))
+
+    @property
+    def difference(self) -> Decimal:
+        return self.new - self.old
+
+    @property
+    def unpriced(self) -> int:
+        return sum(line.unpriced for line in self.lines)
+
+
+def preview_version(viewer: Viewer, slug: str, number: int, *, now: datetime) -> Preview:
+    """Rate last month's usage of every tenant of the book twice. Nothing is written.
+
+    The month is each tenant's own. Tenants without usage and without a fee are left out.
+    """
+    viewer.require(Permission.VIEW_MONEY)
+    rows = PriceBookVersion.objects.select_related("book")
+    version = rows.filter(book__slug=slug, number=number).first()
+    if version is None:
+        raise NotFound(f"The book {slug} has no version {number}")
+    tenants = _tenants(version.book)
+    tariffs = read_tariffs(tenants)
+    draft = _as_if(version)
+    lines = []
+    for tenant in tenants:
+        line = _line(tenant, tariffs[tenant.id], version.book, draft, now)
+        if line.old or line.new or line.unpriced or line.unpriced_before:
+            lines.append(line)
+    lines.sort(key=lambda line: (-abs(line.difference), line.tenant))
+    return Preview(_last(now, "UTC"), version.book.currency, tuple(lines))
+
+
+def _last(now: datetime, time_zone: str) -> str:
+    return month_of(month_of(now, time_zone).starts_at - timedelta(hours=1), time_zone).name
+
+
+def _tenants(book: PriceBook) -> list[TenantRef]:
+    if book.tenant_id is not None:
+        return list(tenant_refs([book.tenant_id]).values())
+    return [t for t in tenant_refs().values() if t.currency == book.currency]
+
+
+def _as_if(version: PriceBookVersion) -> BookVersion:
+    """The version as if it held always."""
+    lines = {
+        ((p.model, p.meter, p.traffic_class), p.kind == Kind.FACTOR): terms_of(p)
+        for p in version.prices.order_by("id")
+    }
+    return version_of(version.pk, version.book.currency, (ALWAYS, None), lines)
+
+
+def _line(
+    tenant: TenantRef, tariff: Tariff, book: PriceBook, draft: BookVersion, now: datetime
+) -> PreviewLine:
+    month = month_of(now, tenant.time_zone)
+    period = period_of(month.starts_at - timedelta(hours=1), tenant.time_zone, now)
+    with connection.cursor() as cursor:
+        cursor.execute(USAGE, [tenant.id, period.starts_at, period.ends_at])
+        usage = [Usage(*row) for row in cursor.fetchall()]
+    changed = (
+        replace(tariff, book=[draft])
+        if book.tenant_id is None
+        else replace(tariff, contract=[draft])
+    )
+    old, new = (_rated(usage, tenant, t, period) for t in (tariff, changed))
+    return PreviewLine(tenant.slug, old.amount, new.amount, len(old.unpriced), len(new.unpriced))
+
+
+def _rated(usage: Sequence[Usage], tenant: TenantRef, tariff: Tariff, period: Period) -> Rated:
+    tariffs = {tenant.id: tariff}
+    return with_fees(rate(usage, tariffs), {tenant.id: [period]}, tariffs)

@@ -1,0 +1,161 @@
+"""Four eyes on prices: what is approved is what was shown, and what holds never changes."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from billing.actions.prices import create_book, draft_version, edit_draft
+from billing.actions.publication import propose_version, publish_approved, publish_version
+from billing.models import Price, PriceBookVersion
+from billing.queries.preview import preview_version
+from billing.rules.prices import read_line
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope
+from tenants.errors import Conflict, Forbidden, Invalid
+from tenants.models import ChangeRequest, User
+from tenants.rules.access import Binding, Role, Viewer
+from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, load, make_prices, usage
+
+pytestmark = pytest.mark.django_db
+LATER = HOUR + timedelta(days=2)
+
+
+def person(name, *roles):
+    user = User.objects.create(email=f"{name}@example.com")
+    return Viewer(
+        user_id=user.pk, email=user.email, bindings=tuple(Binding(Role(r)) for r in roles)
+    )
+
+
+@pytest.fixture
+def fin(db):
+    return person("fiona", "finance")
+
+
+@pytest.fixture
+def vic(db):
+    return person("vic", "approver")
+
+
+@pytest.fixture
+def draft(db):
+    with fleet_scope():
+        create_book(SYSTEM, slug="list", name="List prices", currency="USD")
+        return draft_version(SYSTEM, "list", prices=lines(), why="first")
+
+
+def propose(who, number=1, **changes):
+    with fleet_scope():
+        given = {"starts_at": LATER, "now": NOW, "why": "agreed"} | changes
+        return propose_version(who, "list", number, **given)
+
+
+def decide(who, version, *, approve=True):
+    change = ChangeRequest.objects.get(pk=version.change_id)
+    with fleet_scope():
+        return changes.decide(who, change.pk, digest=change.digest, approve=approve, why="seen")
+
+
+def fresh(version):
+    return PriceBookVersion.objects.get(pk=version.pk)
+
+
+def test_it_holds_once_somebody_else_has_approved_it(fin, vic, draft):
+    version = propose(fin)
+    assert publish_approved(NOW) == 0
+    decide(vic, version)
+    assert publish_approved(NOW) == 1
+    assert publish_approved(NOW) == 0
+    found = fresh(version)
+    assert found.effective.lower == LATER
+    assert found.published_by == "fiona@example.com, approved by vic@example.com"
+
+
+def test_it_refuses_the_approval_of_who_proposed_it(draft):
+    both = person("olga", "finance", "approver")
+    version = propose(both)
+    with pytest.raises(Forbidden):
+        decide(both, version)
+
+
+def test_it_frees_the_draft_when_it_is_turned_down(fin, vic, draft):
+    decide(vic, propose(fin), approve=False)
+    publish_approved(NOW)
+    assert fresh(draft).change_id is None
+    with fleet_scope():
+        edit_draft(fin, "list", 1, prices=lines(), why="again")
+    propose(fin)
+
+
+def test_it_keeps_a_proposed_draft_as_it_was_shown(fin, draft):
+    propose(fin)
+    with fleet_scope(), pytest.raises(Conflict):
+        edit_draft(fin, "list", 1, prices=lines())
+    with fleet_scope(), pytest.raises(DatabaseError), transaction.atomic():
+        Price.objects.filter(book_version=draft).delete()
+
+
+def test_it_does_not_publish_what_was_not_shown(fin, vic, draft):
+    version = propose(fin)
+    with fleet_scope():
+        # What only the owner of the database could do.
+        PriceBookVersion.objects.filter(pk=draft.pk).update(change_id=None)
+        Price.objects.filter(book_version=draft, meter="prompt").update(unit_price=Decimal(7))
+        PriceBookVersion.objects.filter(pk=draft.pk).update(change_id=version.change_id)
+    decide(vic, version)
+    assert publish_approved(NOW) == 0
+    assert fresh(version).published_at is None
+
+
+def test_it_refuses_to_publish_without_a_second_person(fin, draft):
+    with fleet_scope(), pytest.raises(Forbidden, match="four eyes"):
+        publish_version(fin, "list", 1, starts_at=LATER, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"starts_at": LATER + timedelta(minutes=1)},
+        {"starts_at": at(days=3).replace(minute=0), "why": ""},
+        {"ends_at": LATER + timedelta(days=3)},
+    ],
+)
+def test_it_refuses_a_range_that_cannot_be(fin, draft, change):
+    with pytest.raises(Invalid):
+        propose(fin, **change)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE price SET unit_price = 0",
+        "DELETE FROM price",
+        "UPDATE price_book_version SET why = 'x'",
+        "DELETE FROM price_book_version",
+        "UPDATE price_book_version SET effective = tstzrange('2020-01-01', NULL)",
+        "INSERT INTO price (book_version_id, model, meter, traffic_class, kind, unit_price, terms)"
+        " SELECT id, 'new', 'prompt', '', 'unit', 1, '' FROM price_book_version",
+    ],
+)
+def test_it_keeps_a_published_version_even_from_sql(sql):
+    make_prices()
+    with fleet_scope(), pytest.raises(DatabaseError), transaction.atomic():
+        connection.cursor().execute(sql)
+
+
+def test_it_previews_a_draft_without_writing(acme, globex, gateway, fin):
+    make_prices()
+    last_month = NOW - timedelta(days=25)
+    load(gateway, usage(acme, at=last_month), usage(globex, at=last_month, model="code"))
+    with fleet_scope():
+        more = [read_line("chat", m, "1") for m in ("prompt", "cached", "completion")]
+        made = draft_version(SYSTEM, "list", prices=more)
+        found = preview_version(fin, "list", made.number, now=NOW)
+    assert found.month == "2026-10"
+    by_tenant = {line.tenant: line for line in found.lines}
+    assert by_tenant["acme"].new == Decimal("0.00013")
+    assert by_tenant["acme"].unpriced == 0
+    assert (by_tenant["globex"].new, by_tenant["globex"].unpriced) == (0, 3)
+    assert by_tenant["globex"].unpriced_before == 0
