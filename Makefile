@@ -9,7 +9,7 @@ BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
 CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset traffic-on traffic-off base dev check $(CHECKS) test e2e bench fmt schema requirements
+.PHONY: help up down reset traffic-on traffic-off base dev parts check $(CHECKS) test e2e bench fmt schema requirements
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -59,15 +59,19 @@ check-requirements: dev
 check-audit: dev
 	$(RUN) sandbox.quality.audit
 
-# Three processes: a browser's event loop and its committed rows end with it.
-test: dev  ## every test; installs or builds what they need
+# What takes minutes to build or install comes first, so that no test's time limit counts it.
+parts: dev
 	@$(RUN) sandbox.quality.chromium
+	@$(RUN) sandbox.controlplane.build
+	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
+
+# Three processes: a browser's event loop and its committed rows end with it.
+test: parts  ## every test; installs or builds what they need
 	$(RUN) pytest -m "not browser and not e2e" --durations=15
 	$(RUN) pytest -m "browser and not e2e"
 	$(RUN) pytest -m e2e --durations=15
 
-e2e: dev  ## only the walks through the whole product
-	@$(RUN) sandbox.quality.chromium
+e2e: parts  ## only the walks through the whole product
 	$(RUN) pytest -m e2e --durations=15
 
 bench: dev  ## the benchmarks; each prints its ratios

@@ -12,7 +12,7 @@ from gateway.contract.routing import Service
 from gateway.estimate import Estimate
 from gateway.limits.limiter import Checkpoint, Reservation, cost_micros
 from gateway.normalise import Asked
-from gateway.pools import Seat, Wish
+from gateway.pools import Seat
 from gateway.stream import Observed
 
 
@@ -27,13 +27,12 @@ class Exchange:
     started: float
     routing_version: int
     model: str = ""
-    service: Service | None = None
+    service: Service | None = None  # where it runs
     asked: Asked | None = None
     estimate: Estimate | None = None
     limits: tuple[Limit, ...] = ()
     price: Price | None = None
     reservation: Reservation | None = None
-    wish: Wish | None = None
     seat: Seat | None = None
     rerouted_from: str = ""
     modifiers: list[str] = field(default_factory=list)
@@ -78,6 +77,12 @@ class Exchange:
         self.seat = seat
         if self.first_seated_at is None:
             self.first_seated_at = now
+
+    def fall_back(self, asked: Service, stand_in: Service) -> None:
+        """Another service answers. It is billed as what was asked for, its cost is where it ran."""
+        self.service = stand_in
+        self.rerouted_from = asked.name
+        self.modifiers.append(f"fallback:{stand_in.name}")
 
     def report(self) -> None:
         """Write the event now: an answer's last byte must not come before its record."""

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -130,6 +130,11 @@ def normalise(path: str, body: dict[str, Any], raw_bytes: int, service: Service)
         prompt_token_ids=token_ids,
         modifiers=modifiers,
     )
+
+
+def retarget(asked: Asked, service: Service) -> Asked:
+    """The same request for a service that stands in: its name, so also its salt."""
+    return replace(asked, model=service.name, body=asked.body | {"model": service.name})
 
 
 def encode(asked: Asked, *, salt: str, priority: int | None) -> bytes:

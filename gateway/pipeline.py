@@ -6,7 +6,8 @@
 4. Estimate and reserve all limits in one step.    rejected: rpm, tpm, concurrency, budget
 5. Note the intent in the spool.                   shed: metering
 6. Take a seat in a pool, or wait for one.         shed: pool full; timed out
-7. Proxy; before the first byte reroute once.      failed, timed out, cancelled
+7. Proxy; before the first byte reroute once,
+   then let a service stand in that may.           failed, timed out, cancelled
 8. Report and settle, exactly once.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import uuid_utils
 
@@ -29,7 +30,7 @@ from gateway.estimate import Estimator
 from gateway.exchange import Exchange
 from gateway.limits.limiter import Limiter, Need, cost_micros, holds_for
 from gateway.metering import Meter
-from gateway.normalise import Asked
+from gateway.normalise import Asked, retarget
 from gateway.pools import Pools, Seat, Wish
 from gateway.proxy import AttemptError, Proxy
 from gateway.settings import Settings
@@ -198,9 +199,10 @@ class Pipeline:
     async def _send(
         self, exchange: Exchange, client: Client, asked: Asked, service: Service
     ) -> None:
+        """Ask the service; where nothing of it answers, a service that stands in for it."""
         estimate = exchange.estimate
         work = estimate.prompt + OUTPUT_WORK * estimate.output if estimate else 0.0
-        wish = exchange.wish = Wish(
+        wish = Wish(
             service=service,
             data_policy=exchange.context.tenant.data_policy,
             tenant_id=exchange.tenant_id,
@@ -210,17 +212,54 @@ class Pipeline:
         )
         saved = self._retries.get(service.name, RETRIES_SAVED)
         self._retries[service.name] = min(RETRIES_SAVED, saved + RETRY_SHARE)
-        seat = await self._first_seat(wish)
         try:
-            await self._attempt(exchange, client, asked, service, seat)
+            await self._ask(exchange, client, asked, wish)
+        except AttemptError as error:
+            if not await self._stand_in(exchange, client, asked, wish):
+                raise error.refusal from error
+
+    async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
+        """At most two attempts at one service."""
+        try:
+            seat = await self._first_seat(wish)
+        except Refusal as refusal:
+            raise AttemptError(refusal) from refusal
+        try:
+            await self._attempt(exchange, client, asked, wish, seat)
         except AttemptError as error:
             other = self._other_seat(exchange, wish, seat, error)
         else:
             return
-        try:
-            await self._attempt(exchange, client, asked, service, other)
-        except AttemptError as error:
-            raise error.refusal from error
+        await self._attempt(exchange, client, asked, wish, other)
+
+    async def _stand_in(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> bool:
+        """Let the first fallback with a free seat answer. False: none did."""
+        now = asyncio.get_running_loop().time()
+        for service in self._fallbacks(exchange, asked, wish.service):
+            there = replace(wish, service=service)
+            seat = None if self.pools.must_wait(there) else self.pools.take(there, now)
+            if seat is None:
+                continue
+            exchange.fall_back(wish.service, service)
+            try:
+                await self._attempt(exchange, client, retarget(asked, service), there, seat)
+            except AttemptError:
+                return False
+            return True
+        return False
+
+    def _fallbacks(self, exchange: Exchange, asked: Asked, service: Service) -> list[Service]:
+        """Services of the newest snapshot that the tenant may use and that can give as much."""
+        routing = self.snapshots.routing
+        known = routing.document.services if routing else {}
+        prompt = exchange.estimate.prompt if exchange.estimate else 0
+        return [
+            known[name]
+            for name in service.fallbacks
+            if name in known
+            and exchange.context.may_use(name)
+            and prompt + asked.max_tokens <= known[name].max_model_len
+        ]
 
     async def _first_seat(self, wish: Wish) -> Seat:
         now = asyncio.get_running_loop().time()
@@ -231,31 +270,30 @@ class Pipeline:
         return await self.pools.wait(wish, now)
 
     async def _attempt(
-        self, exchange: Exchange, client: Client, asked: Asked, service: Service, seat: Seat
+        self, exchange: Exchange, client: Client, asked: Asked, wish: Wish, seat: Seat
     ) -> None:
         loop = asyncio.get_running_loop()
         exchange.seated(seat, loop.time())
         try:
-            await self.proxy.attempt(exchange, client, asked, service, seat)
+            await self.proxy.attempt(exchange, client, asked, wish.service, seat)
             self.pools.answered(seat)
         except AttemptError as error:
-            if exchange.wish is not None:
-                self.pools.correct(exchange.wish, 0.0, loop.time())  # nothing was computed
+            self.pools.correct(wish, 0.0, loop.time())  # nothing was computed
             if error.is_unreachable:
                 self.pools.failed(seat, loop.time())
             raise
         finally:
-            self._return_seat(exchange, seat, loop.time())
+            self._return_seat(exchange, wish, seat, loop.time())
 
-    def _return_seat(self, exchange: Exchange, seat: Seat, now: float) -> None:
+    def _return_seat(self, exchange: Exchange, wish: Wish, seat: Seat, now: float) -> None:
         observed = exchange.observed
-        if exchange.wish is not None and observed.prompt:
+        if observed.prompt:
             work = observed.prompt - observed.cached + OUTPUT_WORK * observed.completion
-            self.pools.correct(exchange.wish, work, now)
+            self.pools.correct(wish, work, now)
         self.pools.give_back(seat)
 
     def _other_seat(self, exchange: Exchange, wish: Wish, seat: Seat, error: AttemptError) -> Seat:
-        """Find another endpoint for the one reroute, or end with what the first attempt said."""
+        """Find another endpoint for the one reroute, or raise what ended the first attempt."""
         saved = self._retries.get(wish.service.name, RETRIES_SAVED)
         now = asyncio.get_running_loop().time()
         other = None
@@ -266,7 +304,7 @@ class Pipeline:
             if other is not None:
                 return other  # the same engine over a fresh connection: nothing was rerouted
         if other is None:
-            raise error.refusal from error
+            raise error
         self._retries[wish.service.name] = saved - 1.0
         exchange.rerouted_from = seat.endpoint.pod or seat.pool.id
         return other

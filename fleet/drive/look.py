@@ -9,7 +9,7 @@ from typing import Any
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
-from fleet.models import Deployment, Release, Rollout
+from fleet.models import Deployment, ObservedPod, Release, Rollout
 from fleet.queries.releases import spec_of
 from fleet.queries.traffic import window as traffic
 from fleet.rules.gates import GateLimits, Window, bounds_of
@@ -165,8 +165,16 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     found = view.workloads.look(selector_of(r.service.name))
     new = read_side(found, r.to_release.fingerprint)
     old = read_side(found, r.from_release.fingerprint) if r.from_release else Side()
-    seen = Seen(old=old, new=new, window=window_of(r, state, now))
+    seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
     return replace(seen, probes=probe(view, seen, outside))
+
+
+def routed_pods(r: Rollout) -> frozenset[str]:
+    """Pods that a routing snapshot made now would hold."""
+    rows = ObservedPod.objects.filter(
+        deployment__service=r.service_id, ready=True, admitted=True, terminating=False
+    )
+    return frozenset(rows.exclude(address="").values_list("uid", flat=True))
 
 
 def window_of(r: Rollout, state: State, now: datetime) -> Window | None:

@@ -4,10 +4,12 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from django.db.models.functions import Now
+
 from fleet.drive.act import writes
 from fleet.drive.evidence import store_probes, store_starts
 from fleet.drive.look import View, viewer
-from fleet.models import Deployment, GateResult, Release, Rollout, RolloutEvent, Service
+from fleet.models import Cluster, Deployment, GateResult, Release, Rollout, RolloutEvent, Service
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.state import KEEP, Decision, Place
 from tenants.actions import audit, changes
@@ -30,6 +32,8 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
             close(view, decision)
         if changed or decision.admit:
             nudge(PUBLISH)
+        if decision.admit:  # gateways learn of these replicas from the observer's next look
+            Cluster.objects.filter(pk=view.rollout.cluster_id).update(look_again=Now())
     return True
 
 

@@ -130,6 +130,22 @@ def grow(state: State, seen: Seen, now: datetime, goal: int) -> Decision | None:
     return waiting_for_start(state, seen, now, goal)
 
 
+def unknown_to_gateways(state: State, seen: Seen) -> Decision | None:
+    """Addresses before weight: traffic sent to a release without endpoints would be refused.
+
+    The bell that tells gateways of new addresses can be lost with its worker, so a weight may
+    only be written where any later publication holds both.
+    """
+    missing = seen.unrouted(seen.new)
+    if not missing:
+        return None
+    why = (
+        f"{missing} of {seen.new.serving} verified replicas of {state.new} are not known to"
+        " gateways yet: the observer looks every 3 s"
+    )
+    return replace(stay(state, why), look_again=SOON)
+
+
 def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Replicas first, then the weight, then the proof from answers."""
     if decision := grow(state, seen, now, new_goal(state)):
@@ -137,6 +153,8 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     percent = 100 if seen.old.serving == 0 else state.percent
     since = moment(state.memory.shifted_at)
     if state.weight_new != percent or since is None:
+        if decision := unknown_to_gateways(state, seen):
+            return decision
         text = f"{percent} % of the traffic goes to {state.new}"
         return shift(state, seen, (100 - percent, percent), text, now)
     share = share_of(seen.window, percent) if seen.window else None
@@ -223,6 +241,8 @@ def step_passed(state: State, seen: Seen, reading: Reading) -> Decision:
 def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
     """All replicas of the new release answer before the last old ones stop."""
     weights = weights_promoting(state, seen)
+    if decision := unknown_to_gateways(state, seen):
+        return decision
     if seen.new.serving and weights != (state.weight_old, state.weight_new):
         why = f"{weights[1]} % of the traffic goes to {state.new}: {tally(seen.new)}"
         return shift(state, seen, weights, why, now)

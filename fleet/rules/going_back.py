@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 from fleet.rules.balance import backward, counts_of, tally, weights_back
 from fleet.rules.causes import Patience, diagnose, progress_of
-from fleet.rules.moves import scale, seconds, shift, stay, want_of
+from fleet.rules.moves import scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.state import KEEP, NOW, SOON, Decision, Place, Seen, State, Want, moment
 
 SETTLE = timedelta(seconds=3)  # gateways have the new weights
+LEARN = timedelta(seconds=15)  # the observer sees old replicas that came; not waited for longer
 
 
 def begin(state: State, seen: Seen, now: datetime, cause: Cause, why: str) -> Decision:
@@ -52,6 +53,9 @@ def going_back(state: State, seen: Seen, now: datetime) -> Decision:
 def next_move(state: State, seen: Seen, now: datetime) -> Decision:
     weights = weights_back(state, seen, at_any_price=at_any_price(state))
     if weights != (state.weight_old, state.weight_new):
+        if seen.unrouted(seen.old) and waited(state, now) < LEARN:
+            why = f"Replicas of {state.old} answer, gateways do not know them yet"
+            return replace(stay(state, why), look_again=SOON)
         return shift(state, seen, weights, f"{weights[0]} % of the traffic on {state.old}", now)
     counts = backward(state, seen, at_any_price=at_any_price(state))
     if counts != counts_of(seen):

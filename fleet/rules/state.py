@@ -118,6 +118,13 @@ class Seen:
     trouble: str = ""  # the cluster could not be asked
     dry_run: str | None = None  # validating: "" passed, else what the API server refused
     moved: str = ""  # the approval does not cover what would be applied
+    routed: frozenset[str] | None = None  # pods that gateways can be told of; None: all of them
+
+    def unrouted(self, side: Side) -> int:
+        """Replicas that serve and that the observer has not seen yet: no gateway knows them."""
+        if self.routed is None:
+            return 0
+        return sum(p.serves and p.uid not in self.routed for p in side.pods)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class RealStage:
             assert time.monotonic() < ends, f"still {rollout.phase}: {rollout.why}"
             drive(rollout.pk, REAL)
             rollout.refresh_from_db()
+            self.observe()
             self.pump()
         return rollout
 

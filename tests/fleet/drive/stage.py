@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
+from fleet.actions.observation import store_pods
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import propose_rollout
 from fleet.actions.traffic import record
@@ -12,6 +13,7 @@ from fleet.drive.rollout import drive
 from fleet.models import Deployment, Node, Service
 from fleet.queries.releases import spec_of
 from fleet.rules.manifests import placed, render
+from fleet.rules.observation import read_pods
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.plan import StepPlan
 from fleet.rules.traffic import TrafficSample
@@ -75,6 +77,7 @@ class Stage:
         drive(rollout.pk, self.outside)
         rollout.refresh_from_db()
         self.fake.tick(seconds)
+        self.observe()
         self.traffic(seconds)
 
     def run(self, rollout, until=FINAL, most=200):
@@ -83,6 +86,11 @@ class Stage:
                 return rollout
             self.step(rollout)
         raise AssertionError(f"still {rollout.phase}: {rollout.why}")
+
+    def observe(self):
+        """As the observer's process does beside the passes."""
+        pods = list(self.fake.pods.values())
+        store_pods(self.cluster, read_pods(pods, self.fake.now), self.fake.now)
 
     def traffic(self, seconds):
         """Answered requests by weight, as usage would report them."""

@@ -274,3 +274,29 @@ def test_it_refuses_a_plan_without_room_and_says_what_is_missing():
     stage = make_stage(replicas=1, gpus=1)
     with pytest.raises(Conflict, match="consent"):
         stage.propose(stage.release("b"))
+
+
+def test_it_moves_no_traffic_to_replicas_that_gateways_do_not_know(stage):
+    """Nobody observes: the rollout waits, and says for what."""
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.observe = lambda: None
+    for _ in range(20):
+        stage.step(rollout)
+    assert rollout.phase == Phase.SHIFTING
+    assert "1 of 1 verified replicas" in rollout.why
+    assert "not known to gateways yet" in rollout.why
+    assert list(Deployment.objects.filter(weight__gt=0).values_list("weight", flat=True)) == [100]
+    del stage.observe
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+
+
+def test_it_asks_the_observer_to_look_at_replicas_that_it_admitted(stage):
+    later = timezone.now() + timedelta(hours=1)
+    type(stage.cluster).objects.update(look_again=later)
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.SHIFTING})
+    stage.cluster.refresh_from_db()
+    assert stage.cluster.look_again < later
