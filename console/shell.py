@@ -46,6 +46,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Services", "apps", "services", Permission.VIEW_FLEET),
             Entry("Rollouts", "rocket", "rollouts", Permission.VIEW_FLEET, "rollouts"),
             Entry("Releases", "package", "releases", Permission.VIEW_FLEET),
+            Entry("Change calendar", "calendar-time", "freezes", Permission.VIEW_FLEET),
             Entry(
                 "Clusters and nodes", "topology-star-3", "clusters", Permission.VIEW_FLEET, "nodes"
             ),

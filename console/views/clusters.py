@@ -14,6 +14,7 @@ from console.forms import explain
 from console.forms.fleet import ClusterChangeForm, ClusterForm
 from fleet.actions import clusters as actions
 from fleet.queries import clusters as queries
+from fleet.queries.drift import list_drift
 from tenants.base.scope import scope_of
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
@@ -70,7 +71,8 @@ def detail(request: ViewerRequest, slug: str) -> dict[str, Any]:
         }
     )  # fmt: skip
     may = request.viewer.may(Permission.MANAGE_FLEET)
-    return {"detail": found, "cluster": row, "form": form, "may_manage": may}
+    drifts = list_drift(request.viewer, cluster=slug)
+    return {"detail": found, "cluster": row, "form": form, "may_manage": may, "drifts": drifts}
 
 
 @require_POST

@@ -17,10 +17,12 @@ from console.access import ViewerRequest
 from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
+from fleet.queries.by_hand import way_back_by_hand
+from fleet.queries.freezes import held_back
 from fleet.queries.rollout_outcome import outcome_of
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.rules.access import Permission, Viewer
 
 VIEWS = {"": "All", "open": "Open", "rolled_back": "Rolled back", "succeeded": "Succeeded"}
@@ -65,6 +67,8 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "cost": page_parts.cost_of(detail, price_of(viewer, detail), now),
         "manifests": shown(detail.manifests),
         "outcome": outcome_of(viewer, rollout_id),
+        "by_hand": by_hand(viewer, rollout_id),
+        "held": held_back(viewer, rollout_id, now),
         "last_point": next((p for p in reversed(points) if p.share is not None), None),
         **gate_context(detail, points),
     }
@@ -73,6 +77,13 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         chart = page_parts.share_chart(points, detail.timeline, detail.new.label, until)
         context["share"] = chart
     return render(request, "rollouts/show.html", context)
+
+
+def by_hand(viewer: Viewer, rollout_id: int) -> str:
+    try:
+        return "\n".join(way_back_by_hand(viewer, rollout_id))
+    except Conflict:
+        return ""  # there is nothing to go back from
 
 
 def price_of(viewer: Viewer, detail: RolloutDetail) -> HourlyPrice | None:

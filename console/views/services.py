@@ -1,5 +1,6 @@
 """Services: what tenants call, what runs, where requests and data may go."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
@@ -14,6 +15,7 @@ from console.forms.fleet import NEW_SERVICE, ServiceForm, objective_values
 from fleet.actions import services as actions
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import services as queries
+from fleet.queries.drift import DriftRow, list_drift
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
@@ -45,14 +47,24 @@ def fits(service: queries.ServiceRow, show: str) -> bool:
 @require_GET
 def show(request: ViewerRequest, name: str) -> HttpResponse:
     found = queries.get_service(request.viewer, name, timezone.now())
+    drifts = list_drift(request.viewer, service_id=found.service.id)
+    may_propose = request.viewer.may(Permission.PROPOSE)
     context = {
         "detail": found,
         "service": found.service,
+        "drifts": drifts,
+        "choices": choices(drifts) if may_propose else [],
         "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
-        "may_propose": request.viewer.may(Permission.PROPOSE),
+        "may_propose": may_propose,
         "may_money": request.viewer.may(Permission.VIEW_MONEY),
     }
     return render(request, "services/show.html", context)
+
+
+def choices(drifts: Iterable[DriftRow]) -> list[DriftRow]:
+    """One for each Deployment that can be put right: the row that can be adopted, if there is."""
+    able = sorted((d for d in drifts if d.can_repair), key=lambda d: d.can_adopt)
+    return list({d.deployment_id: d for d in able}.values())
 
 
 @require_http_methods(["GET", "POST"])

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
+from fleet.actions.drift import store_drift
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
 from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
@@ -40,6 +41,7 @@ class Seen:
     permissions: tuple[dict[str, Any], ...] | None = None
     quotas: tuple[SeenQuota, ...] | None = None  # None: the account may not read them
     budgets: tuple[SeenBudget, ...] | None = None
+    deployments: tuple[dict[str, Any], ...] = ()  # as the API server gave them
 
 
 @transaction.atomic
@@ -53,6 +55,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
     store_events(cluster, seen.events)
     if store_pods(cluster, seen.pods, now):
         nudge(PUBLISH)
+    store_drift(cluster, seen.deployments, now)
     add_gpu_time(cluster, holdings(seen.nodes, seen.pods), intervals(cluster.observed_at, now))
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
     return Cluster.record(

@@ -1,8 +1,8 @@
-"""Addresses of releases, plans and rollouts."""
+"""Addresses of releases, plans, rollouts and the change calendar."""
 
 from django.urls import URLPattern, path
 
-from fleet.api import plan_outcome, releases, rollouts
+from fleet.api import freezes, plan_outcome, releases, rollouts
 
 urlpatterns: list[URLPattern] = [
     path("releases", releases.ReleasesView.as_view()),
@@ -12,9 +12,13 @@ urlpatterns: list[URLPattern] = [
     path("rollouts", rollouts.RolloutsView.as_view()),
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),
     path("rollouts/<int:rollout_id>/plan", plan_outcome.PlanOutcomeView.as_view()),
+    path("rollouts/<int:rollout_id>/by-hand", rollouts.ByHandView.as_view()),
+    path("rollouts/<int:rollout_id>/exception", freezes.ExceptionView.as_view()),
     path("rollouts/<int:rollout_id>/pause", rollouts.PauseView.as_view()),
     path("rollouts/<int:rollout_id>/resume", rollouts.ResumeView.as_view()),
     path("rollouts/<int:rollout_id>/abort", rollouts.AbortView.as_view()),
     path("rollouts/<int:rollout_id>/roll-back", rollouts.RollBackView.as_view()),
     path("rollouts/<int:rollout_id>/skip-gate", rollouts.SkipGateView.as_view()),
+    path("freezes", freezes.FreezesView.as_view()),
+    path("freezes/<int:freeze_id>/end", freezes.EndFreezeView.as_view()),
 ]

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from fleet.actions import rollouts as actions
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
+from fleet.queries.by_hand import way_back_by_hand
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import StepPlan
@@ -231,6 +232,10 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     timeline = TimelineOut(many=True)
 
 
+class ByHandOut(serializers.Serializer[Any]):
+    lines = serializers.ListField(child=serializers.CharField(), help_text="Comments and commands")
+
+
 class RolloutFilter(serializers.Serializer[Any]):
     service_id = serializers.IntegerField(required=False, min_value=1)
     only_open = serializers.BooleanField(required=False, default=False)
@@ -275,6 +280,14 @@ class RolloutView(ConsoleView):
     @operation("rollouts_get", gives=RolloutDetailOut)
     def get(self, request: Request, rollout_id: int) -> Response:
         return answered(self, rollout_id)
+
+
+class ByHandView(ConsoleView):
+    @operation("rollouts_by_hand", gives=ByHandOut)
+    def get(self, request: Request, rollout_id: int) -> Response:
+        """The way back as lines for kubectl, to be kept for the day when nothing else works."""
+        lines = way_back_by_hand(self.viewer, rollout_id)
+        return self.answer(ByHandOut({"lines": lines}).data)
 
 
 def wish_view(name: str, action: Callable[..., Any], says: str) -> type[ConsoleView]:

@@ -1,16 +1,17 @@
 """What a rollout does in a cluster: look at its own objects, apply them, delete them.
 
 Writes are server-side applies of everything that we own, without force: what others own stays
-theirs, and a conflict is told with the other manager's name.
+theirs, and a conflict is told with the other manager's name. Force is a person's explicit choice.
 """
 
 from typing import Any, Protocol
 
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.kube import Access, Json, Kube, answer, connect, pages
+from fleet.rules.manifests import MANAGER
 
-MANAGER = "quartermaster-rollout"
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
+JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -22,7 +23,9 @@ class Workloads(Protocol):
     """A namespace of one cluster. The fake of the tests has the same methods."""
 
     def look(self, selector: str) -> dict[str, list[Json]]: ...
-    def apply(self, manifest: Json, *, dry_run: bool = False) -> Json: ...
+    def apply(self, manifest: Json, *, dry_run: bool = False, force: bool = False) -> Json: ...
+    def take_away(self, name: str, uid: str, patch: Json) -> None: ...
+    def own_alone(self, name: str, version: str, managed: list[Json]) -> None: ...
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
     def delete(self, kind: str, name: str, uid: str) -> None: ...
 
@@ -60,9 +63,12 @@ class KubeWorkloads:
             for name, listing in listings.items()
         }
 
-    def apply(self, manifest: Json, *, dry_run: bool = False) -> Json:
-        """Apply all fields that we own; `dry_run` runs admission, defaults and validation only."""
-        more = {"dry_run": "All"} if dry_run else {}
+    def apply(self, manifest: Json, *, dry_run: bool = False, force: bool = False) -> Json:
+        """Apply all fields that we own; `dry_run` runs admission, defaults and validation only.
+
+        `force` takes the fields that others own: only after a person said so.
+        """
+        more: Json = ({"dry_run": "All"} if dry_run else {}) | ({"force": True} if force else {})
         try:
             return answer(
                 self.patch[manifest["kind"]],
@@ -74,6 +80,26 @@ class KubeWorkloads:
                 _content_type=APPLY,
                 **more,
             )
+        except Permanent as error:
+            raise conflict_of(error) from error
+
+    def take_away(self, name: str, uid: str, patch: Json) -> None:
+        """Remove from this very Deployment what others added to it."""
+        body = patch | {"metadata": {"uid": uid}}
+        self._deployment(name, body, STRATEGIC)
+
+    def own_alone(self, name: str, version: str, managed: list[Json]) -> None:
+        """Write who owns which field; refused when the Deployment was changed meanwhile."""
+        body = [
+            {"op": "replace", "path": "/metadata/managedFields", "value": managed},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        ]
+        self._deployment(name, body, JSON_PATCH)
+
+    def _deployment(self, name: str, body: Any, kind: str) -> None:
+        patch = self.kube.apps.patch_namespaced_deployment
+        try:
+            answer(patch, name, self.namespace, body, field_manager=MANAGER, _content_type=kind)
         except Permanent as error:
             raise conflict_of(error) from error
 

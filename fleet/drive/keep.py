@@ -1,6 +1,7 @@
 """Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, a
-Deployment that somebody changed or deleted becomes what is declared again, and a service whose
-number of replicas was changed since its last rollout is scaled to it.
+Deployment that somebody deleted is made again, and a service whose number of replicas was changed
+since its last rollout is scaled to it. What somebody else wrote into a Deployment is left alone
+until a person chooses (`fleet.actions.drift`); then it is repaired or adopted here.
 
 Works from the observer's rows and asks the cluster only where these show a difference. Open
 rollouts look after their own service.
@@ -15,10 +16,11 @@ from django.db.models import Count, F, Max, Q
 from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
 from fleet.drive.act import admission
+from fleet.drive.drift import settle, undecided_replicas, wished
 from fleet.drive.evidence import store_probes, store_starts
 from fleet.drive.look import ask_all, expected, viewer
 from fleet.drive.outside import REAL, Outside
-from fleet.models import Deployment, Rollout
+from fleet.models import Deployment, Drift, Rollout
 from fleet.rules.manifests import placed, selector_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.seen import Side, read_side
@@ -38,7 +40,13 @@ def due_deployments() -> list[int]:
     current = Q(release=F("service__current_release"))
     rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=busy())
     rows = rows.select_related("service").annotate(serving=serving).order_by("id")
-    return [d.pk for d in rows if d.serving != d.replicas or asked_replicas(d) != d.replicas]
+    wishes = Drift.objects.filter(ended_at=None).exclude(wish="")
+    wished = set(wishes.values_list("deployment_id", flat=True))
+    return [
+        d.pk
+        for d in rows
+        if d.pk in wished or d.serving != d.replicas or asked_replicas(d) != d.replicas
+    ]
 
 
 def busy() -> Any:
@@ -55,13 +63,25 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
     scale(row)
     try:
         workloads = outside.connect(row.cluster)
-        side = read_side(workloads.look(selector_of(row.service.name)), row.release.fingerprint)
-        if not side.exists or side.wanted != row.replicas:
-            log.warning("declared state restored", deployment=row.name, replicas=row.replicas)
-            workloads.apply(placed(row.manifest, replicas=row.replicas, fence=row.fence))
+        look = workloads.look(selector_of(row.service.name))
+        side = read_side(look, row.release.fingerprint)
+        if drift := wished(row.pk):
+            settle(row, drift, workloads, look)
+        elif not side.exists or (side.wanted != row.replicas and not undecided_replicas(row.pk)):
+            restore(row, workloads, existed=side.exists)
         admit_verified(row, side, workloads, outside, outside.clock())
     except ClientError as error:
         log.warning("not kept now", deployment=row.name, why=error.message)
+
+
+def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
+    """Nobody has to be asked whether what is declared shall be there at all."""
+    log.warning("declared state restored", deployment=row.name, replicas=row.replicas)
+    workloads.apply(placed(row.manifest, replicas=row.replicas, fence=row.fence))
+    if not existed:
+        with fleet_scope():
+            why = f"{row.name} was deleted in the cluster and is declared with {row.replicas}"
+            audit.record(viewer(), "deployment.restore", row, why=f"{why} replicas: made again")
 
 
 def asked_replicas(row: Deployment) -> int:

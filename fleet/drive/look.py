@@ -13,6 +13,7 @@ from fleet.drive.outside import Outside
 from fleet.models import Deployment, ObservedPod, Release, Rollout
 from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
+from fleet.queries.freezes import held
 from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
 from fleet.queries.traffic import window as traffic
@@ -64,7 +65,7 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
     if view.state.phase in FINAL:
         return view
     if view.state.phase is Phase.AWAITING_APPROVAL:
-        view.seen = Seen(moved=moved(rollout))
+        view.seen = Seen(moved=moved(rollout), frozen=frozen(rollout, now))
         return view
     view.manifests, view.around = manifests_of(rollout, old_row)
     try:
@@ -130,6 +131,11 @@ def approval_of(r: Rollout) -> Approval:
 
 def viewer() -> Any:
     return system_viewer("rollouts", (Permission.VIEW_FLEET, Permission.PROPOSE))
+
+
+def frozen(r: Rollout, now: datetime) -> str:
+    found = held(viewer(), r, now)
+    return found.sentence if found and found.holds else ""
 
 
 def moved(r: Rollout) -> str:

@@ -18,6 +18,7 @@ from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Access, Json, connect
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
+from fleet.rules.manifests import SERVICE
 from fleet.rules.observation import read_budgets, read_events, read_nodes, read_pods, read_quotas
 from fleet.rules.rbac import Question
 
@@ -32,6 +33,7 @@ class Observed(Protocol):
     def server_version(self) -> str: ...
     def list_nodes(self) -> list[Json]: ...
     def list_pods(self, namespace: str, selector: str = "") -> list[Json]: ...
+    def list_deployments(self, namespace: str, selector: str = "") -> list[Json]: ...
     def list_events(self, namespace: str, field_selector: str = "") -> list[Json]: ...
     def list_quotas(self, namespace: str) -> list[Json]: ...
     def list_budgets(self, namespace: str) -> list[Json]: ...
@@ -95,6 +97,7 @@ class Observer:
             permissions=permissions if fresh else None,
             quotas=read_quotas(kube.list_quotas(space)) if may("resourcequotas") else None,
             budgets=read_budgets(kube.list_budgets(space)) if may("poddisruptionbudgets") else None,
+            deployments=tuple(kube.list_deployments(cluster.namespace, SERVICE)),
         )
 
     def _ask(self, cluster: Cluster, kube: Observed, now: datetime) -> bool:

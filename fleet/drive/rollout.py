@@ -61,7 +61,7 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
         log.info("claim lost, the pass is dropped", rollout=rollout_id)
         return None
     try:
-        tell_gateways(decision)
+        tell_gateways(view, decision)
         act(view, decision, now)
     except ClientError as error:
         decision = hindered(view, decision, error, now)
@@ -72,7 +72,7 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
     return sooner(view) or decision.look_again
 
 
-def tell_gateways(decision: Decision) -> None:
+def tell_gateways(view: View, decision: Decision) -> None:
     """Before replicas change, gateways must know the traffic of the passes before.
 
     The bell for it may have died with its worker. A way back does not wait for a lost Redis.
@@ -82,7 +82,7 @@ def tell_gateways(decision: Decision) -> None:
     try:
         publish_routing()
     except Unavailable as error:
-        if decision.phase not in GOING_BACK:
+        if decision.phase not in GOING_BACK and not view.rollout.is_rollback:
             raise Temporary(f"Gateways cannot be told. {error.message}") from error
         log.warning("goes back without telling gateways", error=error.message)
 

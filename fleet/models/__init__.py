@@ -1,4 +1,6 @@
 from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.models.drift import Drift
+from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
 from fleet.models.service import Deployment, Service
@@ -7,9 +9,11 @@ from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot
 __all__ = [
     "Cluster",
     "Deployment",
+    "Drift",
     "EngineProbe",
     "EngineSample",
     "Finding",
+    "Freeze",
     "GateResult",
     "GpuTime",
     "LatencySlot",

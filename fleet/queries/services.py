@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 
-from fleet.models import Deployment, Finding, ObservedPod, Rollout, Service, TrafficSlot
+from fleet.models import Deployment, Drift, Finding, ObservedPod, Rollout, Service, TrafficSlot
 from fleet.queries.access import see_fleet
+from fleet.queries.drift import sentences
 from fleet.rules.drift import Live, Sync, Wanted, compare
 from fleet.rules.freshness import stale_because
 from fleet.rules.objectives import Objective, objective_of
@@ -103,6 +104,7 @@ class ServiceRow:
     sync: Sync
     health: Health
     why: tuple[str, ...]  # each difference, each reason
+    edits: tuple[str, ...]  # of these, what somebody changed in the cluster by hand
     observed_at: datetime | None
     rollout_id: int | None
     rollout_phase: str
@@ -129,7 +131,7 @@ class ServiceDetail:
 
 def list_services(viewer: Viewer, now: datetime) -> tuple[ServiceRow, ...]:
     see_fleet(viewer)
-    return _rows(list(_services()), now)
+    return _rows(viewer, list(_services()), now)
 
 
 def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
@@ -140,7 +142,7 @@ def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
     if found is None:
         raise NotFound("There is no such service")
     return ServiceDetail(
-        service=_rows([found], now)[0],
+        service=_rows(viewer, [found], now)[0],
         objectives={c.value: objective_of(found.objectives, c.value) for c in TrafficClass},
         own_objectives=found.objectives,
         wanted_replicas=found.replicas,
@@ -164,14 +166,15 @@ def _services() -> QuerySet[Service]:
     return rows.only(*OWN, *RUNNING)
 
 
-def _rows(services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
+def _rows(viewer: Viewer, services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
     ids = [s.pk for s in services]
     pods: dict[int | None, list[ObservedPod]] = {}
     for pod in ObservedPod.objects.filter(deployment__service__in=ids).order_by("created_at"):
         pods.setdefault(pod.deployment_id, []).append(pod)
     deployments: dict[int, list[DeploymentRow]] = {}
+    drifting = Exists(Drift.objects.filter(deployment=OuterRef("pk"), ended_at=None))
     placed = Deployment.objects.filter(service__in=ids).select_related("release", "cluster")
-    placed = placed.only(*PLACED)
+    placed = placed.only(*PLACED).annotate(drifting=drifting)
     for row in placed.order_by("-weight", "-release__number"):
         deployments.setdefault(row.service_id, []).append(_deployment(row, pods.get(row.pk, [])))
     ended = [phase.value for phase in FINAL]
@@ -182,6 +185,7 @@ def _rows(services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
     for (service_id,) in Finding.objects.filter(ended_at=None).values_list("service_id"):
         findings[service_id] = findings.get(service_id, 0) + 1
     traffic = _traffic(ids, now)
+    drift = sentences(viewer) if any(row.drifting for row in placed) else {}
     return tuple(
         _row(
             service,
@@ -189,6 +193,7 @@ def _rows(services: Sequence[Service], now: datetime) -> tuple[ServiceRow, ...]:
             rollouts.get(service.pk, (None, "")),
             findings.get(service.pk, 0),
             traffic.get(service.pk, (0, 0)),
+            drift.get(service.pk, ()),
             now,
         )
         for service in services
@@ -215,20 +220,12 @@ def _row(
     rollout: tuple[int | None, str],
     findings: int,
     traffic: tuple[int, int],
+    drift: tuple[str, ...],
     now: datetime,
 ) -> ServiceRow:
     cluster = service.cluster
     stale = stale_because(cluster.observed_at, cluster.trouble, now) if cluster else ""
-    sync, why = compare(
-        [Wanted(d.name, d.fingerprint, d.image_digest, d.replicas) for d in deployments],
-        [
-            Live(p.name, p.release, p.image_id, p.admitted and p.ready)
-            for d in deployments
-            for p in d.pods
-            if not p.terminating
-        ],
-        unknown_because=stale,
-    )
+    sync, why = _sync(deployments, drift, stale)
     serving = sum(d.serving for d in deployments)
     wanted = sum(d.replicas for d in deployments)
     release = service.current_release
@@ -249,6 +246,7 @@ def _row(
         sync=sync,
         health=_health(bool(stale), wanted, serving, findings),
         why=why,
+        edits=drift,
         observed_at=cluster.observed_at if cluster else None,
         rollout_id=rollout[0],
         rollout_phase=rollout[1],
@@ -257,6 +255,22 @@ def _row(
         answered=traffic[1],
         deployments=deployments,
     )
+
+
+def _sync(
+    deployments: tuple[DeploymentRow, ...], drift: tuple[str, ...], stale: str
+) -> tuple[Sync, tuple[str, ...]]:
+    sync, why = compare(
+        [Wanted(d.name, d.fingerprint, d.image_digest, d.replicas) for d in deployments],
+        [
+            Live(p.name, p.release, p.image_id, p.admitted and p.ready)
+            for d in deployments
+            for p in d.pods
+            if not p.terminating
+        ],
+        unknown_because=stale,
+    )
+    return (Sync.DRIFTED, (*drift, *why)) if drift and not stale else (sync, why)
 
 
 def _health(stale: bool, wanted: int, serving: int, findings: int) -> Health:

@@ -16,6 +16,7 @@ RELEASE = f"{PREFIX}/release"
 ROLE = f"{PREFIX}/role"
 FENCE = f"{PREFIX}/fence"
 ADMITTED = f"{PREFIX}/admitted"
+MANAGER = "quartermaster-rollout"  # of fields, as the API server keeps them apart
 PRIORITY = "serving-stable"
 PORT = 8000
 CONTAINER = "vllm"

@@ -181,6 +181,14 @@ def skipped(state: State) -> Decision:
     return Decision(phase, following, why, look_again=SOON, memory=memory)
 
 
+def frozen(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Only beginnings wait for the calendar: what moves goes on, a way back and an abort too."""
+    begins = state.phase is Phase.AWAITING_APPROVAL and state.approval.state in ("", "approved")
+    if not begins or not seen.frozen or seen.moved:
+        return None
+    return stay(state, f"Approved, and waits. {seen.frozen}")
+
+
 RULES: dict[Phase, Rule] = {
     Phase.VALIDATING: validating,
     Phase.AWAITING_APPROVAL: awaiting_approval,
@@ -208,5 +216,6 @@ CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
     pause_asked,
     paused,
     gate_skipped,
+    frozen,
     by_phase,
 )

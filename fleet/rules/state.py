@@ -135,6 +135,7 @@ class Seen:
     trouble: str = ""  # the cluster could not be asked
     dry_run: str | None = None  # validating: "" passed, else what the API server refused
     moved: str = ""  # the approval does not cover what would be applied
+    frozen: str = ""  # the calendar lets no rollout begin now
     routed: frozenset[str] | None = None  # pods that gateways can be told of; None: all of them
 
     def unrouted(self, side: Side) -> int:

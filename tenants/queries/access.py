@@ -1,11 +1,13 @@
 """Who is asking: turn a session's user or a bearer secret into a Viewer."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from tenants.base.scope import fleet_scope
+from tenants.errors import NotFound
 from tenants.models import AccessToken, RoleBinding, UsageSource, User
 from tenants.rules.access import Binding, Permission, Role, Viewer
 from tenants.rules.secrets import Kind, digest, kind_of
@@ -17,6 +19,14 @@ def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
     return Viewer(
         user_id=user.pk, email=user.email, bindings=bindings_of(user.pk), request_id=request_id
     )
+
+
+def viewer_of_email(email: str) -> Viewer:
+    """For commands in a terminal, whose caller names the person that acts."""
+    user = User.objects.filter(email__iexact=email, is_active=True).first()
+    if user is None:
+        raise NotFound(f"Nobody with the address {email!r} may sign in")
+    return replace(viewer_of_user(user), via="command")
 
 
 def viewer_of_secret(secret: str, *, request_id: str = "") -> Viewer | None:

@@ -71,7 +71,7 @@ class Viewer:
     bindings: tuple[Binding, ...] = ()
     allowed: frozenset[Permission] | None = None
     token_id: int | None = None
-    via: str = "session"  # session, token, system
+    via: str = "session"  # session, token, command, system
     source_id: int | None = None  # usage source, when a gateway speaks
     request_id: str = field(default="", compare=False)
 

@@ -25,6 +25,8 @@ PAGES: dict[str, Address] = {
     "rollout_waiting": lambda s: f"/rollouts/{s.rollouts['waiting'].pk}/",
     "rollout_choose": lambda s: f"/new/rollout/?service={s.services[0].name}",
     "rollout_new": lambda s: f"/new/rollout/?release={s.spare.pk}",
+    "freezes": lambda _: "/calendar/",
+    "freeze_new": lambda _: "/new/freeze/",
     "clusters": lambda _: "/clusters/",
     "cluster": lambda s: f"/clusters/{s.cluster.slug}/",
     "cluster_credential": lambda s: f"/clusters/{s.cluster.slug}/credential/",

@@ -35,6 +35,7 @@ class FakeWorkloads:
         self.pods: dict[str, dict] = {}
         self.behaviours: dict[str, str] = {}
         self.numbers = count(1)
+        self.taken_away: list[dict] = []
         self.calls: list[tuple[str, ...]] = []
         self.down = False
         self.owned_by = ""  # another field manager
@@ -50,19 +51,30 @@ class FakeWorkloads:
             "pods": copy.deepcopy(list(self.pods.values())),
         }
 
-    def apply(self, manifest, *, dry_run=False):
+    def apply(self, manifest, *, dry_run=False, force=False):
         name = manifest["metadata"]["name"]
         self._reach("dry_run" if dry_run else "apply", name)
         if dry_run and self.refuses:
             raise Permanent(self.refuses, status=422)
+        if force:
+            self.owned_by = ""
         if self.owned_by and not dry_run:
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
         if manifest["kind"] == "Deployment" and not dry_run:
             uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
             found = copy.deepcopy(manifest)
             found["metadata"]["uid"] = uid or f"d{next(self.numbers)}"
+            if "replicas" not in found["spec"]:
+                found["spec"]["replicas"] = self.deployments[name]["spec"]["replicas"]
             self.deployments[name] = found
         return manifest
+
+    def take_away(self, name, uid, patch):
+        self._reach("take_away", name)
+        self.taken_away.append(patch)
+
+    def own_alone(self, name, version, managed):
+        self._reach("own_alone", name)
 
     def set_condition(self, pod, uid, condition):
         self._reach("admit", pod)

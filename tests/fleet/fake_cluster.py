@@ -101,6 +101,7 @@ class FakeCluster:
     def __init__(self, nodes=(), pods=(), events=()):
         self.nodes, self.pods, self.events = list(nodes), list(pods), list(events)
         self.quotas, self.budgets = [], []
+        self.deployments = []
         self.failing = ""
         self.denied = {"pods/"}  # "resource/namespace"
         self.connections = 0
@@ -121,6 +122,10 @@ class FakeCluster:
     def list_pods(self, namespace, selector=""):
         self._fail("pods")
         return [p for p in self.pods if not namespace or p["metadata"]["namespace"] == namespace]
+
+    def list_deployments(self, namespace, selector=""):
+        self._fail("deployments")
+        return self.deployments
 
     def list_events(self, namespace, field_selector=""):
         self._fail("events")

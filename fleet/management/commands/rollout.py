@@ -2,24 +2,33 @@
 
 manage.py rollout list
 manage.py rollout show 12
-manage.py rollout pause|resume|abort|rollback 12 --why "..." --by olga@example.org [--drive]
-manage.py rollout drive 12       makes passes here until the rollout has ended
-manage.py rollout plan 12        prints what kubectl would have to do to go back
+manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
+manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
+manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
+manage.py rollout drive 12             makes passes here until the rollout has ended
+manage.py rollout rescue SERVICE --as olga@example.org --why "..."     goes back, from here
+manage.py rollout rescue SERVICE --print       what kubectl would have to do instead
 """
 
-import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from fleet.actions import rollouts as actions
-from fleet.drive.rollout import drive
+from fleet.drive.foreground import drive_to_the_end
+from fleet.models import Release, Rollout
+from fleet.queries.by_hand import of_service, way_back_by_hand
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
-from tenants.base.scope import fleet_scope
-from tenants.errors import ConsoleError
-from tenants.rules.access import Viewer, system_viewer
+from fleet.queries.services import get_service
+from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
+from tenants.actions import changes
+from tenants.base.scope import scope_of
+from tenants.errors import Conflict, ConsoleError, NotFound
+from tenants.queries.access import viewer_of_email
+from tenants.rules.access import Permission, Viewer, system_viewer
 
 Act = Callable[..., Any]
 WISHES: dict[str, Act] = {
@@ -28,59 +37,109 @@ WISHES: dict[str, Act] = {
     "abort": actions.abort_rollout,
     "rollback": actions.roll_back,
 }
-VERBS = ("list", "show", *WISHES, "drive", "plan")
+LOOKING = ("list", "show", "drive")
+DECISIONS = ("approve", "reject")
+MUST_SAY_WHY = ("abort", "rollback", "reject")
 
 
 class Command(BaseCommand):
-    help = "Look at rollouts and steer them without web and Redis"
+    help = "Look at rollouts, propose and steer them, without web tier, workers and Redis"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("verb", choices=VERBS)
-        parser.add_argument("rollout", nargs="?", type=int)
-        parser.add_argument("--why", default="")
-        parser.add_argument("--by", default="", help="who asks, for the audit")
-        parser.add_argument("--drive", action="store_true", help="make the passes here")
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        verbs.add_parser("list", help="all rollouts, newest first")
+        for verb in ("show", *WISHES, *DECISIONS, "drive"):
+            one = verbs.add_parser(verb)
+            one.add_argument("rollout", type=int, help="its number")
+            if verb not in LOOKING:
+                add_person(one, why=verb in MUST_SAY_WHY)
+            if verb in DECISIONS:
+                one.add_argument("--digest", required=True, help="of what was seen, as shown")
+            if verb in WISHES:
+                one.add_argument("--drive", action="store_true", help="make the passes here")
+        add_proposal(verbs.add_parser("propose"))
+        rescue = verbs.add_parser("rescue", help="take a service back, with the passes made here")
+        rescue.add_argument("service", help="its name")
+        add_person(rescue, why=False, needed=False)
+        rescue.add_argument("--print", action="store_true", help="only print lines for kubectl")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verb, found = options["verb"], options["rollout"]
-        viewer = system_viewer(options["by"] or "command line")
-        if verb != "list" and found is None:
-            raise CommandError("Give the number of the rollout")
         try:
-            if verb == "list":
-                return self.list(viewer)
-            if verb in WISHES:
-                with fleet_scope():
-                    found = WISHES[verb](viewer, found, why=options["why"]).pk
-                self.stdout.write(f"Asked: {verb} of RO-{found}")
-            if verb == "drive" or options["drive"]:
-                self.drive(viewer, found)
-            with fleet_scope():
-                detail = get_rollout(viewer, found)
+            viewer = viewer_of(options)
+            getattr(self, f"do_{door_of(options['verb'])}")(viewer, options)
         except ConsoleError as error:
             raise CommandError(error.message) from error
-        return self.plan(detail) if verb == "plan" else self.show(detail)
 
-    def list(self, viewer: Viewer) -> None:
-        with fleet_scope():
+    def do_list(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        with scope_of(viewer):
             rows = list_rollouts(viewer)
         for r in rows:
             way = f"{r.from_label or '-'} -> {r.to_label}"
             self.stdout.write(f"{r.id:>5} {r.service:<24} {way:<14} {r.phase:<18} {r.why}")
 
-    def drive(self, viewer: Viewer, rollout_id: int) -> None:
-        """Pass after pass until the end; a worker that has the row is waited for."""
-        said = ""
-        while True:
-            again = drive(rollout_id)
-            with fleet_scope():
-                row = get_rollout(viewer, rollout_id).rollout
-            if row.why != said:
-                said = row.why
-                self.stdout.write(f"{row.phase:<18} {row.why}")
-            if not row.is_open:
+    def do_show(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        with scope_of(viewer):
+            self.show(get_rollout(viewer, options["rollout"]))
+
+    def do_drive(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        drive_to_the_end(options["rollout"], self.stdout.write)
+        self.do_show(viewer, options)
+
+    def do_wish(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        verb = options["verb"]
+        with scope_of(viewer):
+            found = WISHES[verb](viewer, options["rollout"], why=options["why"]).pk
+        self.stdout.write(f"Asked: {verb} of RO-{found}")
+        if options["drive"]:
+            drive_to_the_end(found, self.stdout.write)
+        self.do_show(viewer, options | {"rollout": found})
+
+    def do_decide(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        with scope_of(viewer):
+            approval = get_rollout(viewer, options["rollout"]).approval
+            if approval is None:
+                raise Conflict("Nobody has to approve this one")
+            yes = options["verb"] == "approve"
+            changes.decide(
+                viewer,
+                approval.change_id,
+                digest=options["digest"],
+                approve=yes,
+                why=options["why"],
+            )
+            # The bell rings for a worker that may be dead: the row itself is due from now on.
+            actions.wake_by_change(approval.change_id)
+        self.do_show(viewer, options)
+
+    def do_propose(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        kind = options["plan"]
+        with scope_of(viewer):
+            found = actions.propose_rollout(
+                viewer,
+                *pair(viewer, options["service"], options["release"]),
+                kind=PlanKind(kind) if kind else None,
+                replicas=options["replicas"],
+                soak_seconds=options["soak"],
+                reason=options["why"],
+                consent=options["consent"],
+            )
+        self.do_show(viewer, options | {"rollout": found.pk})
+
+    def do_rescue(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        """Go back from whatever state the service is in, pass by pass in this terminal."""
+        with scope_of(viewer):
+            found = of_service(viewer, options["service"])
+            if options["print"]:
+                self.stdout.write("\n".join(way_back_by_hand(viewer, found.pk)))
                 return
-            time.sleep(again.total_seconds() if again is not None else 1)
+            if not options["as"] or not options["why"].strip():
+                raise CommandError("Say who goes back (--as EMAIL) and why (--why): it is kept")
+            way = found
+            if not goes_back(found):
+                way = actions.roll_back(viewer, found.pk, why=options["why"])
+        self.stdout.write(f"{way}: back to {goal_of(way)}")
+        drive_to_the_end(way.pk, self.stdout.write)
+        self.do_show(viewer, options | {"rollout": way.pk})
 
     def show(self, detail: RolloutDetail) -> None:
         r = detail.rollout
@@ -88,27 +147,55 @@ class Command(BaseCommand):
             f"{r.label} {r.service} {r.from_label or '-'} -> {r.to_label}: {r.phase}, wish {r.wish}"
         )
         self.stdout.write(f"  {r.why}")
+        if detail.approval:
+            a = detail.approval
+            self.stdout.write(f"  approval {a.state}, digest {a.digest}")
         for event in detail.timeline:
             who = event.actor or "machine"
             self.stdout.write(f"  {event.at:%H:%M:%S} {event.phase:<18} {who}: {event.why}")
 
-    def plan(self, detail: RolloutDetail) -> None:
-        """The way back as commands, in the order that loses no request."""
-        r, old, new = detail.rollout, detail.old, detail.new
-        names = {d["metadata"]["labels"]["quartermaster.dev/release"]: d["metadata"] for d in
-                 detail.manifests if d["kind"] == "Deployment"}  # fmt: skip
-        space = next(iter(names.values()))["namespace"]
-        self.stdout.write(f"# {r.label}: back to {r.from_label or 'nothing'}")
-        if old:
-            wanted = detail.numbers["old_replicas"]
-            self.stdout.write(
-                f"kubectl -n {space} scale deployment -l"
-                f" quartermaster.dev/release={old.fingerprint} --replicas={wanted}"
-            )
-            self.stdout.write(
-                f"kubectl -n {space} wait pod -l quartermaster.dev/release={old.fingerprint}"
-                " --for=condition=Ready --timeout=30m"
-            )
-        self.stdout.write(
-            f"kubectl -n {space} delete deployment -l quartermaster.dev/release={new.fingerprint}"
-        )
+
+def door_of(verb: str) -> str:
+    return "wish" if verb in WISHES else "decide" if verb in DECISIONS else verb
+
+
+def add_person(parser: ArgumentParser, *, why: bool, needed: bool = True) -> None:
+    parser.add_argument("--as", required=needed, default="", help="address of the person who acts")
+    parser.add_argument("--why", required=why, default="", help="the reason, kept in the audit")
+
+
+def add_proposal(parser: ArgumentParser) -> None:
+    parser.add_argument("service", help="its name")
+    parser.add_argument("release", type=int, help="its number within the service: 7 for r7")
+    add_person(parser, why=True)
+    parser.add_argument("--plan", choices=[k.value for k in PlanKind], default="")
+    parser.add_argument("--replicas", type=int)
+    parser.add_argument("--soak", type=int, help="seconds")
+    parser.add_argument("--consent", action="store_true", help="to a plan that needs it")
+
+
+def viewer_of(options: dict[str, Any]) -> Viewer:
+    """The named person with their rights; who only looks needs no name in a terminal."""
+    if email := options.get("as"):
+        return viewer_of_email(email)
+    return system_viewer("command line", (Permission.VIEW_FLEET,))
+
+
+def pair(viewer: Viewer, service: str, number: int) -> tuple[int, int]:
+    found = get_service(viewer, service, timezone.now()).service
+    release = Release.objects.filter(service=found.id, number=number).first()
+    if release is None:
+        raise NotFound(f"{service} has no release r{number}")
+    return found.id, release.pk
+
+
+def goes_back(found: Rollout) -> bool:
+    """Already on its way: an abort of a way back would bring the bad release again."""
+    phase = Phase(found.phase)
+    return phase not in FINAL and (phase in GOING_BACK or found.is_rollback)
+
+
+def goal_of(way: Rollout) -> str:
+    """A new rollout brings the old release; an open one returns to it."""
+    target = way.to_release if way.is_rollback else way.from_release
+    return str(target) if target else "nothing: nothing served before"

@@ -1,15 +1,17 @@
 """Rollouts from a terminal: neither web tier nor Redis nor workers are needed."""
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from fleet.management.commands import rollout as command
+from fleet.actions import rollouts as actions
+from fleet.drive import foreground
 from fleet.models import Rollout
 from fleet.rules.phases import Phase
 from tenants.base.scope import fleet_scope
-from tenants.models import AuditEvent
+from tenants.models import AuditEvent, ChangeRequest
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,46 +43,112 @@ def test_it_lists_and_shows(rollout):
     assert "olga@example.com: Proposed: faster" in told
 
 
-def test_it_goes_back_and_makes_the_passes_itself(stage, rollout, monkeypatch):
-    def drive_here(rollout_id):
-        stage.step(rollout)
-        return stage.outside.clock() - stage.outside.clock()
+@pytest.fixture
+def here(stage, rollout, monkeypatch):
+    """The command's own loop, on the cluster in memory."""
 
-    # The command's own loop, on the cluster in memory.
-    monkeypatch.setattr(command, "drive", drive_here)
-    told = say("abort", rollout.pk, why="the console is down", by="olga@example.com", drive=True)
+    def drive_here(rollout_id):
+        stage.step(Rollout.objects.get(pk=rollout_id))
+        return timedelta(0)
+
+    monkeypatch.setattr(foreground, "drive", drive_here)
+
+
+OLGA = {"as": "olga@example.com"}
+
+
+def test_it_goes_back_and_makes_the_passes_itself(rollout, here):
+    told = say("abort", rollout.pk, why="the console is down", drive=True, **OLGA)
     rollout.refresh_from_db()
     assert rollout.phase == Phase.ROLLED_BACK
     assert "rolled_back" in told
     with fleet_scope():
         event = AuditEvent.objects.get(verb="rollout.abort")
-    assert (event.actor, event.why) == ("system:olga@example.com", "the console is down")
+    assert (event.actor, event.via) == ("olga@example.com", "command")
+    assert event.why == "the console is down"
+
+
+def test_it_rescues_an_open_rollout_without_redis(rollout, here, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    told = say("rescue", "chat", why="errors", **OLGA)
+    rollout.refresh_from_db()
+    assert rollout.phase == Phase.ROLLED_BACK
+    assert f"RO-{rollout.pk}: back to r1" in told
+    assert "100 % of the traffic on r1" in told or "Abort asked" in told
+
+
+def test_it_rescues_a_finished_rollout_without_redis(stage, rollout, here, settings):
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    say("rescue", "chat", why="answers got worse", **OLGA)
+    back = Rollout.objects.get(is_rollback=True)
+    assert back.phase == Phase.SUCCEEDED
+    assert stage.fake.serving(rollout.from_release.fingerprint) == 4
+    assert stage.fake.serving(rollout.to_release.fingerprint) == 0
+
+
+def test_a_rescue_never_undoes_a_way_back(stage, rollout, here):
+    stage.run(rollout)
+    back = stage.act(actions.roll_back, rollout.pk, why="worse")
+    say("rescue", "chat", why="still worse", **OLGA)
+    back.refresh_from_db()
+    assert (back.phase, Rollout.objects.count()) == (Phase.SUCCEEDED, 2)
+
+
+def test_a_rescue_asks_who_and_why(rollout):
+    with pytest.raises(CommandError, match="Say who goes back"):
+        say("rescue", "chat")
+    with pytest.raises(CommandError, match="Nobody with the address"):
+        say("rescue", "chat", why="errors", **{"as": "nobody@example.com"})
+    with pytest.raises(CommandError, match="needs the permission"):
+        say("rescue", "chat", why="errors", **{"as": "vic@example.com"})
+    with pytest.raises(CommandError, match="no rollout of a service"):
+        say("rescue", "other", why="errors", **OLGA)
+    assert Rollout.objects.get().wish == "run"
+
+
+def test_it_proposes_and_approves_as_two_people(stage):
+    release = stage.release("b")
+    told = say("propose", "chat", release.number, why="faster", soak=60, **OLGA)
+    rollout = Rollout.objects.get()
+    stage.step(rollout)
+    digest = ChangeRequest.objects.get().digest
+    assert digest in told
+    with pytest.raises(CommandError, match="needs the permission"):
+        say("approve", rollout.pk, digest=digest, **OLGA)
+    say("approve", rollout.pk, digest=digest, **{"as": "vic@example.com"})
+    stage.step(rollout)
+    assert rollout.phase == Phase.PREPARING
+    with pytest.raises(CommandError, match="no release r99"):
+        say("propose", "chat", 99, why="faster", **OLGA)
 
 
 def test_it_pauses_and_resumes(stage, rollout):
-    say("pause", rollout.pk)
+    say("pause", rollout.pk, **OLGA)
     stage.step(rollout)
     assert rollout.phase == Phase.PAUSED
-    say("resume", rollout.pk)
+    say("resume", rollout.pk, **OLGA)
     stage.step(rollout)
     assert rollout.phase == Phase.ANALYZING
 
 
 def test_it_prints_the_way_back_for_kubectl(rollout):
-    told = say("plan", rollout.pk)
-    lines = [line for line in told.splitlines() if line.startswith("kubectl")]
-    assert "scale deployment" in lines[0]
-    assert rollout.from_release.fingerprint in lines[0]
-    assert lines[0].endswith("--replicas=4")
-    assert "delete deployment" in lines[-1]
-    assert rollout.to_release.fingerprint in lines[-1]
+    told = say("rescue", "chat", print=True)
+    lines = [line for line in told.splitlines() if not line.startswith("#")]
+    old, new = rollout.from_release.fingerprint, rollout.to_release.fingerprint
+    # The old release still has all replicas: traffic goes first.
+    assert new in lines[0] and '"status":"False"' in lines[0]
+    assert old in lines[1] and "apply --server-side" in lines[1]
+    assert lines[-2].startswith("kubectl -n models delete deployment chat-")
+    assert "rescue chat" in told.splitlines()[-1]
 
 
 def test_it_refuses_with_the_sentence_of_the_page(rollout):
     with pytest.raises(CommandError, match="is not paused"):
-        say("resume", rollout.pk)
+        say("resume", rollout.pk, **OLGA)
     with pytest.raises(CommandError, match="no such rollout"):
-        say("abort", 999_999)
-    with pytest.raises(CommandError, match="number of the rollout"):
-        say("abort")
+        say("abort", 999_999, why="x", **OLGA)
+    with pytest.raises(CommandError, match="--as"):
+        say("abort", rollout.pk)
     assert Rollout.objects.get().wish == "run"

@@ -64,13 +64,13 @@ def test_it_does_not_admit_what_answers_wrongly(stage, row):
     assert stage.fake.serving(row.release.fingerprint) == 3
 
 
-def test_it_restores_a_deployment_that_somebody_scaled_or_deleted(stage, row):
-    stage.fake.deployments[row.name]["spec"]["replicas"] = 1
-    keep(row.pk, stage.outside)
-    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+def test_it_makes_a_deleted_deployment_again_and_says_so(stage, row):
     del stage.fake.deployments[row.name]
     keep(row.pk, stage.outside)
     assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+    with fleet_scope():
+        told = AuditEvent.objects.get(verb="deployment.restore").why
+    assert "was deleted in the cluster" in told
 
 
 def test_it_leaves_a_service_with_an_open_rollout_to_that(stage, row):

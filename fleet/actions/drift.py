@@ -1,0 +1,145 @@
+"""What differs from the declared state: kept as it is seen, ended by what people choose.
+
+The observer writes what it saw. People choose between the declared state (repair) and what runs
+(adopt, of replicas only); the drive does it with the cluster.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from fleet.models import Cluster, Deployment, Drift, Rollout, Service
+from fleet.rules.declared import REPLICAS, Difference, differences, missing
+from fleet.rules.manifests import SERVICE, placed
+from fleet.rules.phases import FINAL
+from tenants.actions.audit import record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.nudge import nudge
+from tenants.rules.access import Permission, Viewer
+
+KEEP = "fleet.tasks.keep_deployment"
+Json = Mapping[str, Any]
+
+
+def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
+    """Open, refresh and end the rows of a whole cluster; the caller's transaction holds it."""
+    found = {d["metadata"]["name"]: d for d in live if SERVICE in d["metadata"].get("labels", {})}
+    busy = moving(cluster)
+    related = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
+    for row in related.select_related("service"):
+        store_one(row, seen_of(row, found.get(row.name), row.service_id in busy), now)
+
+
+def moving(cluster: Cluster) -> set[int]:
+    """Services whose rollout looks after replicas and Deployments itself."""
+    ended = [phase.value for phase in FINAL]
+    rows = Rollout.objects.filter(cluster=cluster).exclude(phase__in=ended)
+    return set(rows.values_list("service_id", flat=True))
+
+
+def seen_of(row: Deployment, live: Json | None, moves: bool) -> tuple[Difference, ...]:
+    declared = placed(row.manifest, replicas=row.replicas, fence=row.fence)
+    if live is None:
+        return () if moves or not row.replicas else (missing(declared),)
+    if "deletionTimestamp" in live["metadata"] and not row.replicas:
+        return ()
+    found = differences(declared, live)
+    return tuple(d for d in found if not (moves and d.text == REPLICAS))
+
+
+def store_one(row: Deployment, seen: Sequence[Difference], now: datetime) -> None:
+    known = {d.path: d for d in Drift.objects.filter(deployment=row, ended_at=None)}
+    for difference in seen:
+        drift = known.pop(difference.text[:300], None)
+        fields = fields_of(difference) | {"seen_at": now}
+        if drift is None:
+            path = difference.text[:300]
+            Drift.objects.create(deployment=row, path=path, found_at=now, **fields)
+        else:
+            Drift.objects.filter(pk=drift.pk).update(**fields)
+    gone = [d.pk for d in known.values()]
+    Drift.objects.filter(pk__in=gone).update(ended_at=now, trouble="")
+
+
+def fields_of(d: Difference) -> dict[str, Any]:
+    return {
+        "declared": d.declared,
+        "live": d.live,
+        "manager": d.writer.manager[:128],
+        "operation": d.writer.operation[:32],
+        "written_at": d.writer.at,
+        "owned": d.owned,
+    }
+
+
+@transaction.atomic
+def repair(viewer: Viewer, deployment_id: int, *, why: str) -> Deployment:
+    """The declared state again, over whoever changed it. What an autoscaler owns stays its own."""
+    row, drifts = chosen(viewer, deployment_id, why)
+    mine = drifts.filter(owned=False)
+    if not mine.exists():
+        raise Conflict(
+            f"An autoscaler owns the replicas of {row}: take its HorizontalPodAutoscaler or"
+            " ScaledObject away first, the console does not fight it"
+        )
+    wish(viewer, mine, Drift.Wish.REPAIR, why)
+    record(viewer, "deployment.repair", row, before=facts(mine, "live"), after=facts(mine), why=why)
+    nudge(KEEP, row.pk)
+    return row
+
+
+@transaction.atomic
+def adopt(viewer: Viewer, deployment_id: int, *, replicas: int, why: str) -> Deployment:
+    """Declare the number of replicas that runs, as the viewer saw it. Nothing else is adopted."""
+    row, drifts = chosen(viewer, deployment_id, why)
+    drift = drifts.filter(path=REPLICAS).first()
+    refuse_adoption(row, drift, replicas)
+    before = {"replicas": row.replicas}
+    if row.service.current_release_id == row.release_id:
+        Service.objects.get(pk=row.service_id).change(None, replicas=replicas)
+    wish(viewer, drifts.filter(path=REPLICAS), Drift.Wish.ADOPT, why)
+    after = {"replicas": replicas, "manager": drift.manager if drift else ""}
+    record(viewer, "deployment.adopt", row, before=before, after=after, why=why)
+    nudge(KEEP, row.pk)
+    return row
+
+
+def refuse_adoption(row: Deployment, drift: Drift | None, replicas: int) -> None:
+    if drift is None:
+        raise Conflict(
+            f"Only replicas can be adopted. Other content of {row} is what was approved as"
+            f" {row.release}: make a new release with it and roll that out, or repair this one"
+        )
+    if drift.owned:
+        raise Conflict(f"An autoscaler owns the replicas of {row}: they are its own already")
+    if drift.live != replicas:
+        raise Conflict(f"{row} has {drift.live} replicas now, not {replicas}: look again")
+    if not replicas:
+        raise Conflict(f"Nothing would serve: {row} cannot be adopted with 0 replicas")
+
+
+def chosen(viewer: Viewer, deployment_id: int, why: str) -> tuple[Deployment, QuerySet[Drift]]:
+    viewer.require(Permission.PROPOSE)
+    rows = Deployment.objects.select_related("service", "release", "cluster")
+    row = rows.filter(pk=deployment_id).first()
+    if row is None:
+        raise NotFound("There is no such deployment")
+    if not why.strip():
+        raise Invalid(why="Say why: the reason is kept with the change")
+    if row.service_id in moving(row.cluster):
+        raise Conflict(f"A rollout of {row.service} is open: it looks after {row} until it ends")
+    drifts = Drift.objects.filter(deployment=row, ended_at=None)
+    if not drifts.exists():
+        raise Conflict(f"{row} runs as declared: there is nothing to decide")
+    return row, drifts
+
+
+def wish(viewer: Viewer, drifts: QuerySet[Drift], wanted: Drift.Wish, why: str) -> None:
+    drifts.update(wish=wanted.value, wish_by=viewer.email, wish_why=why.strip(), trouble="")
+
+
+def facts(drifts: QuerySet[Drift], side: str = "declared") -> dict[str, Any]:
+    return dict(drifts.order_by("path").values_list("path", F(side)))

@@ -1,0 +1,69 @@
+"""Do with one Deployment what a person chose about its drift."""
+
+from django.db import transaction
+
+from fleet.clients.errors import ClientError
+from fleet.clients.kube import Json
+from fleet.clients.workloads import Workloads
+from fleet.models import Deployment, Drift
+from fleet.rules.declared import REPLICAS, Difference, Step, differences, released, removal
+from fleet.rules.manifests import placed
+from fleet.rules.seen import release_of
+from tenants.base.scope import fleet_scope
+
+PATH = (Step("spec"), Step("replicas"))
+
+
+def wished(deployment_id: int) -> Drift | None:
+    rows = Drift.objects.filter(deployment=deployment_id, ended_at=None).exclude(wish="")
+    return rows.order_by("id").first()
+
+
+def undecided_replicas(deployment_id: int) -> bool:
+    """Somebody else's number of replicas waits for a person, or belongs to an autoscaler."""
+    rows = Drift.objects.filter(deployment=deployment_id, ended_at=None, path=REPLICAS)
+    return rows.filter(wish="").exists()
+
+
+def settle(row: Deployment, drift: Drift, workloads: Workloads, look: Json) -> None:
+    """Repair or adopt; the observer ends the rows once the cluster is as declared."""
+    deployments = look["deployments"]
+    found = [d for d in deployments if release_of(d) == row.release.fingerprint]
+    live: Json | None = found[0] if found else None
+    try:
+        if drift.wish == Drift.Wish.ADOPT and live is not None:
+            take_over(row, drift, workloads, live)
+        else:
+            put_right(row, workloads, live)
+    except ClientError as error:
+        Drift.objects.filter(deployment=row, ended_at=None).exclude(wish="").update(
+            trouble=error.message
+        )
+        raise
+
+
+def put_right(row: Deployment, workloads: Workloads, live: Json | None) -> None:
+    """Apply over everybody but an autoscaler, and take away what others added."""
+    declared = placed(row.manifest, replicas=row.replicas, fence=row.fence)
+    found = differences(declared, live) if live else ()
+    if any(d.owned for d in found):
+        declared["spec"].pop("replicas")
+    workloads.apply(declared, force=True)
+    added: list[Difference] = [d for d in found if d.declared is None]
+    if live and added:
+        patch = removal([d.path for d in added])
+        workloads.take_away(row.name, live["metadata"]["uid"], patch)
+
+
+def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -> None:
+    """Declare what runs, and own it: the next rollout must not meet another owner."""
+    replicas = live["spec"].get("replicas", 0)
+    if replicas != drift.live:
+        return  # changed again: the next look of the observer shows it
+    with fleet_scope(), transaction.atomic():
+        Deployment.objects.filter(pk=row.pk).update(replicas=replicas)
+    row.replicas = replicas
+    applied = workloads.apply(placed(row.manifest, replicas=replicas, fence=row.fence), force=True)
+    meta = applied["metadata"]
+    managed = released(meta.get("managedFields") or [], PATH)
+    workloads.own_alone(row.name, meta.get("resourceVersion", ""), managed)

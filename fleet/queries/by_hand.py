@@ -1,0 +1,82 @@
+"""The way back of a rollout as lines for a shell, from what is kept and wanted now."""
+
+from fleet.models import Deployment, Release, Rollout
+from fleet.queries.releases import spec_of
+from fleet.queries.rollouts import rollouts
+from fleet.rules.by_hand import Hand, lines_back
+from fleet.rules.manifests import Manifest, render
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from tenants.errors import Conflict, NotFound
+from tenants.rules.access import Viewer
+
+
+def way_back_by_hand(viewer: Viewer, rollout_id: int) -> tuple[str, ...]:
+    """Raise `Conflict` where there is nothing to go back from."""
+    found = rollouts(viewer).filter(pk=rollout_id).first()
+    if found is None:
+        raise NotFound("There is no such rollout")
+    refuse(found)
+    return tuple(lines_back(hand_of(found)))
+
+
+def of_service(viewer: Viewer, name: str) -> Rollout:
+    """What a rescue of this service goes back from: the open rollout, else the last good one."""
+    rows = rollouts(viewer).filter(service__name=name)
+    if not rows.exists():
+        raise NotFound(f"There was no rollout of a service {name!r}")
+    good = rows.filter(phase=Phase.SUCCEEDED.value)
+    found = rows.exclude(phase__in=FINAL).first() or good.first()
+    if found is None:
+        raise Conflict(f"No rollout of {name} is open and none succeeded: nothing to go back from")
+    return found
+
+
+def refuse(rollout: Rollout) -> None:
+    phase = Phase(rollout.phase)
+    if phase in BEFORE_WRITES:
+        raise Conflict(f"{rollout} is {phase}: nothing was written to the cluster, abort it")
+    if phase in FINAL and phase is not Phase.SUCCEEDED:
+        raise Conflict(f"{rollout} ended as {phase}: there is nothing to go back from")
+    if phase is Phase.SUCCEEDED and rollout.service.current_release_id != rollout.to_release_id:
+        now = rollout.service.current_release
+        raise Conflict(f"{rollout} is not the last word on {rollout.service}: {now} serves now")
+
+
+def hand_of(r: Rollout) -> Hand:
+    """An open way back is finished; everything else is undone."""
+    forward = r.is_rollback and Phase(r.phase) not in FINAL
+    bad, good = (r.from_release, r.to_release) if forward else (r.to_release, r.from_release)
+    assert bad is not None  # a way back starts from a release
+    numbers = r.plan["numbers"]
+    gpus_old, gpus_new = numbers["gpus_old"], numbers["gpus_new"]
+    before = numbers["old_replicas"] or r.service.replicas
+    budget = max(before * gpus_old + numbers["surge"] * gpus_new, r.replicas * gpus_new)
+    rows = {d.release_id: d for d in Deployment.objects.filter(service=r.service_id)}
+    now = {pk: d.replicas for pk, d in rows.items()}
+    return Hand(
+        title=str(r),
+        service=r.service.name,
+        new=manifest_of(r, bad, rows),
+        old=manifest_of(r, good, rows) if good else None,
+        old_label=str(good) if good else "",
+        new_label=str(bad),
+        old_wanted=r.replicas if forward else before,
+        old_now=now.get(good.pk, 0) if good else 0,
+        new_now=now.get(bad.pk, 0),
+        gpus_old=gpus_new if forward else gpus_old,
+        gpus_new=gpus_old if forward else gpus_new,
+        gpu_budget=budget,
+        fence=r.fence,
+    )
+
+
+def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Manifest:
+    """As placed, as approved, or as it would be rendered now."""
+    if (row := rows.get(release.pk)) and row.manifest:
+        placed: Manifest = row.manifest
+        return placed
+    made = r.manifests if release.pk == r.to_release_id else []
+    if not made:
+        made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
+    found: Manifest = next(m for m in made if m["kind"] == "Deployment")
+    return found

@@ -1,0 +1,135 @@
+"""What runs otherwise than declared, who wrote it, and what may be done about it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleet.models import Drift, Rollout
+from fleet.queries.access import see_fleet
+from fleet.rules.declared import MISSING, REPLICAS
+from fleet.rules.phases import FINAL
+from tenants.rules.access import Viewer
+
+MOST_SHOWN = 600  # characters of a value
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRow:
+    id: int
+    deployment_id: int
+    deployment: str
+    service: str
+    service_id: int
+    cluster: str
+    path: str
+    declared: Any
+    live: Any
+    manager: str
+    operation: str
+    written_at: datetime | None
+    owned: bool  # by an autoscaler
+    found_at: datetime
+    seen_at: datetime
+    wish: str
+    wish_by: str
+    wish_why: str
+    trouble: str
+    busy: bool  # a rollout of the service is open
+
+    @property
+    def declared_text(self) -> str:
+        return text_of(self.declared, "not declared")
+
+    @property
+    def live_text(self) -> str:
+        return text_of(self.live, "not there")
+
+    @property
+    def who(self) -> str:
+        if not self.manager:
+            return "not told by the cluster"
+        return f"{self.manager} ({self.operation})"
+
+    @property
+    def can_repair(self) -> bool:
+        return not self.owned and not self.busy and self.wish != Drift.Wish.REPAIR
+
+    @property
+    def can_adopt(self) -> bool:
+        good = self.path == REPLICAS and bool(self.live)
+        return good and not self.owned and not self.busy and not self.wish
+
+    @property
+    def sentence(self) -> str:
+        if self.path == MISSING:
+            return f"{self.deployment} is declared and not in the cluster: somebody deleted it"
+        by = f" by {self.manager}" if self.manager else ""
+        change = f"{self.path} is {self.live_text}, declared is {self.declared_text}"
+        owned = ". An autoscaler owns it: it is left alone" if self.owned else ""
+        return f"{self.deployment} was changed{by}: {change}{owned}"
+
+
+def text_of(value: Any, absent: str) -> str:
+    if value is None:
+        return absent
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def list_drift(
+    viewer: Viewer, *, service_id: int | None = None, cluster: str = ""
+) -> tuple[DriftRow, ...]:
+    """Open ones, those that anybody should decide first."""
+    see_fleet(viewer)
+    rows = Drift.objects.filter(ended_at=None, deployment__cluster__removed_at=None)
+    if service_id is not None:
+        rows = rows.filter(deployment__service=service_id)
+    if cluster:
+        rows = rows.filter(deployment__cluster__slug=cluster)
+    related = rows.select_related("deployment__service", "deployment__cluster")
+    return rows_of(related.order_by("owned", "deployment__name", "path"))
+
+
+def rows_of(found: Iterable[Drift]) -> tuple[DriftRow, ...]:
+    drifts = list(found)
+    if not drifts:
+        return ()
+    ended = [phase.value for phase in FINAL]
+    moving = Rollout.objects.exclude(phase__in=ended).values_list("service_id", flat=True)
+    busy = set(moving)
+    return tuple(
+        DriftRow(
+            id=d.pk,
+            deployment_id=d.deployment_id,
+            deployment=d.deployment.name,
+            service=d.deployment.service.name,
+            service_id=d.deployment.service_id,
+            cluster=d.deployment.cluster.slug,
+            path=d.path,
+            declared=d.declared,
+            live=d.live,
+            manager=d.manager,
+            operation=d.operation,
+            written_at=d.written_at,
+            owned=d.owned,
+            found_at=d.found_at,
+            seen_at=d.seen_at,
+            wish=d.wish,
+            wish_by=d.wish_by,
+            wish_why=d.wish_why,
+            trouble=d.trouble,
+            busy=d.deployment.service_id in busy,
+        )
+        for d in drifts
+    )
+
+
+def sentences(viewer: Viewer) -> dict[int, tuple[str, ...]]:
+    """By service, what a person should decide. An autoscaler's own numbers are no news."""
+    found: dict[int, tuple[str, ...]] = {}
+    for row in list_drift(viewer):
+        if not row.owned:
+            found[row.service_id] = (*found.get(row.service_id, ()), row.sentence)
+    return found

@@ -1,0 +1,159 @@
+"""The change calendar: what holds now, what comes, what is over, and what waits for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from fleet.models import Freeze, Rollout
+from fleet.queries.access import see_fleet
+from fleet.rules.freeze import Frozen, Window, frozen_by, held_until, next_start, words_of
+from fleet.rules.phases import BEFORE_WRITES, Phase
+from tenants.queries.changes import latest_change
+from tenants.rules.access import Viewer
+
+EXCEPTION = "freeze_exception"  # of the change request; its target is the rollout
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRow:
+    """`state`: holds, planned, over."""
+
+    id: int
+    title: str
+    reason: str
+    scope: str  # everything, cluster x, service y
+    when: str
+    state: str
+    starts_at: datetime
+    until: datetime | None  # of what holds now
+    next_at: datetime | None
+    ends_at: datetime | None
+    created_by: str
+    created_at: datetime
+    closed_at: datetime | None
+    closed_by: str
+    closed_why: str
+
+    @property
+    def dialog(self) -> str:
+        return str(self.id)
+
+    @property
+    def end_body(self) -> str:
+        guard = " As it holds now and has an end, only an approver may." if self.until else ""
+        return f"“{self.title}” for {self.scope}: rollouts that wait for it begin.{guard}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a rollout may not begin now. `exception`: state of the change that asks for one."""
+
+    sentence: str
+    until: datetime | None
+    exception: str
+    change_id: int | None
+
+    @property
+    def holds(self) -> bool:
+        return self.exception != "approved"
+
+
+def list_freezes(viewer: Viewer, now: datetime, *, past: bool = True) -> tuple[FreezeRow, ...]:
+    """What holds first, then what comes, then what is over."""
+    see_fleet(viewer)
+    rows = Freeze.objects.select_related("cluster", "service").order_by("-id")
+    found = [row_of(f, now) for f in rows]
+    order = {"holds": 0, "planned": 1, "over": 2}
+    kept = [f for f in found if past or f.state != "over"]
+    return tuple(sorted(kept, key=lambda f: (order[f.state], f.until or f.next_at or f.starts_at)))
+
+
+def row_of(f: Freeze, now: datetime) -> FreezeRow:
+    window = window_of(f)
+    held, until = held_until(window, now)
+    coming = next_start(window, now)
+    open_ = f.closed_at is None
+    state = "holds" if open_ and held else "planned" if open_ and coming else "over"
+    scope = f"cluster {f.cluster}" if f.cluster else f"service {f.service}" if f.service else ""
+    return FreezeRow(
+        id=f.pk,
+        title=f.title,
+        reason=f.reason,
+        scope=scope or "everything",
+        when=words_of(window),
+        state=state,
+        starts_at=f.starts_at,
+        until=until if state == "holds" else None,
+        next_at=coming if open_ else None,
+        ends_at=f.ends_at,
+        created_by=f.created_by,
+        created_at=f.created_at,
+        closed_at=f.closed_at,
+        closed_by=f.closed_by,
+        closed_why=f.closed_why,
+    )
+
+
+def window_of(f: Freeze) -> Window:
+    return Window(
+        title=f.title,
+        reason=f.reason,
+        starts_at=f.starts_at,
+        ends_at=f.ends_at,
+        weekdays=tuple(f.weekdays),
+        from_time=f.from_time,
+        minutes=f.minutes,
+        zone=f.zone,
+    )
+
+
+def freeze_of(rollout: Rollout, now: datetime) -> Frozen | None:
+    """What keeps this rollout from beginning. A way back is never frozen."""
+    if rollout.is_rollback:
+        return None
+    return frozen_by((window_of(f) for f in covering(rollout)), now)
+
+
+def covering(rollout: Rollout) -> QuerySet[Freeze]:
+    everything = Q(cluster=None, service=None)
+    mine = everything | Q(cluster=rollout.cluster_id) | Q(service=rollout.service_id)
+    return Freeze.objects.filter(mine, closed_at=None)
+
+
+def held(viewer: Viewer, rollout: Rollout, now: datetime) -> Held | None:
+    """The freeze that holds a rollout back, with the exception that somebody asked for."""
+    if Phase(rollout.phase) not in BEFORE_WRITES:
+        return None
+    frozen = freeze_of(rollout, now)
+    if frozen is None:
+        return None
+    change = latest_change(viewer, kind=EXCEPTION, target_id=rollout.pk)
+    if change and change.payload.get("manifest_digest") != rollout.manifest_digest:
+        change = None
+    return Held(
+        sentence=frozen.sentence,
+        until=frozen.until,
+        exception=change.state if change else "",
+        change_id=change.pk if change else None,
+    )
+
+
+def held_back(viewer: Viewer, rollout_id: int, now: datetime) -> Held | None:
+    see_fleet(viewer)
+    rollout = Rollout.objects.defer("manifests", "plan").filter(pk=rollout_id).first()
+    return held(viewer, rollout, now) if rollout else None
+
+
+def held_rollouts(viewer: Viewer, now: datetime) -> tuple[tuple[Rollout, Held], ...]:
+    see_fleet(viewer)
+    before = [p.value for p in BEFORE_WRITES]
+    rows: Iterable[Rollout] = (
+        Rollout.objects.select_related("service", "cluster", "to_release")
+        .filter(phase__in=before)
+        .defer("manifests")
+        .order_by("id")
+    )
+    found = ((r, held(viewer, r, now)) for r in rows)
+    return tuple((r, h) for r, h in found if h and h.holds)

@@ -1,0 +1,124 @@
+"""The way back as lines for a shell: for the day when not even the console's database answers.
+
+In the order of the machine's own way back: traffic first where the old release can carry it, old
+replicas up as far as GPUs allow, and the new release goes last. Each line applies all fields that
+we own under our own field manager, so that the console finds what it would have written itself.
+"""
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fleet.rules.manifests import ADMITTED, MANAGER, RELEASE, Manifest, placed
+
+PATIENCE = "30m"
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What must be known to go back by hand. `old` None: nothing served before."""
+
+    title: str  # RO-12
+    service: str
+    new: Manifest
+    old: Manifest | None
+    old_label: str
+    new_label: str
+    old_wanted: int  # at the end
+    old_now: int
+    new_now: int
+    gpus_old: int
+    gpus_new: int
+    gpu_budget: int  # both releases together
+    fence: int
+
+
+def lines_back(hand: Hand) -> list[str]:
+    """Comments and commands, one a line, to be pasted into a shell as they are."""
+    return list(_lines(hand))
+
+
+def _lines(hand: Hand) -> Iterator[str]:
+    goal = hand.old_label or "nothing"
+    yield f"# {hand.title}: {hand.service} back to {goal}. Stop at the first line that fails."
+    yield "# Workers that still run would work against it: stop them, or use `rollout rescue`."
+    if hand.old is None:
+        yield f"# Nothing served before: {hand.new_label} is taken away."
+        yield _delete(hand)
+        return
+    if hand.old_now >= hand.old_wanted:
+        yield f"# {hand.old_label} still has all replicas: traffic leaves {hand.new_label} first."
+        yield _admit(hand.new, False)
+        yield from _up(hand, hand.old, hand.old_wanted)
+    else:
+        yield from _exchange(hand, hand.old)
+        yield f"# {hand.old_label} serves: traffic leaves {hand.new_label}, then its replicas."
+        yield _admit(hand.new, False)
+    yield "sleep 5"
+    yield _delete(hand)
+    yield _say(hand.old, "get pods", "-o wide")
+    yield "# Once PostgreSQL answers, make the declared state agree and let it be verified:"
+    yield f"# manage.py rollout rescue {hand.service} --as YOUR_EMAIL --why REASON"
+
+
+def _exchange(hand: Hand, old: Manifest) -> Iterator[str]:
+    """Old replicas as far as GPUs allow; where they do not, new ones make room one by one."""
+    have, left = hand.old_now, hand.new_now
+    while have < hand.old_wanted:
+        room = (hand.gpu_budget - left * hand.gpus_new) // hand.gpus_old - have
+        if room < 1 and left:
+            left -= 1
+            gone = " Nothing answers until the next lines are through." if not left + have else ""
+            yield f"# No GPU is free: one replica of {hand.new_label} makes room.{gone}"
+            yield _apply(placed(hand.new, replicas=left, fence=hand.fence))
+            continue
+        # With no new replica left there is nothing more to wait for: the scheduler decides.
+        have = min(have + room, hand.old_wanted) if left else hand.old_wanted
+        yield from _up(hand, old, have)
+
+
+def _up(hand: Hand, old: Manifest, replicas: int) -> Iterator[str]:
+    """Scale, wait until the replicas have loaded, admit them, wait until they serve."""
+    name = old["metadata"]["name"]
+    yield f"# {hand.old_label} to {replicas} replicas, and wait until they have loaded."
+    yield _apply(placed(old, replicas=replicas, fence=hand.fence))
+    made = f"--for=jsonpath='{{.status.replicas}}'={replicas} --timeout=2m"
+    yield f"{_kubectl(old)} wait deployment/{name} {made}"
+    yield _say(old, "wait pod", f"--for=condition=ContainersReady --timeout={PATIENCE}")
+    yield _admit(old, True)
+    yield f"{_kubectl(old)} rollout status deployment/{name} --timeout=2m"
+
+
+def _kubectl(manifest: Manifest) -> str:
+    return f"kubectl -n {manifest['metadata']['namespace']}"
+
+
+def _say(manifest: Manifest, verb: str, more: str) -> str:
+    return f"{_kubectl(manifest)} {verb} -l {_selector(manifest)} {more}"
+
+
+def _selector(manifest: Manifest) -> str:
+    return f"{RELEASE}={manifest['metadata']['labels'][RELEASE]}"
+
+
+def _apply(manifest: Manifest) -> str:
+    text = shlex.quote(json.dumps(manifest, separators=(",", ":"), sort_keys=True))
+    return (
+        f"printf %s {text} |"
+        f" {_kubectl(manifest)} apply --server-side --field-manager={MANAGER} -f -"
+    )
+
+
+def _admit(manifest: Manifest, yes: bool) -> str:
+    """The readiness gate of all its pods; a probe of the console sets it otherwise."""
+    condition = {"type": ADMITTED, "status": "True" if yes else "False", "reason": "ByHand"}
+    patch = shlex.quote(json.dumps({"status": {"conditions": [condition]}}, separators=(",", ":")))
+    names = _say(manifest, "get pods", "-o name")
+    kubectl = f"{_kubectl(manifest)} patch {{}} --subresource=status"
+    return f"{names} | xargs -r -I{{}} {kubectl} --field-manager={MANAGER} -p {patch}"
+
+
+def _delete(hand: Hand) -> str:
+    name = hand.new["metadata"]["name"]
+    return f"{_kubectl(hand.new)} delete deployment {name} --cascade=foreground --ignore-not-found"

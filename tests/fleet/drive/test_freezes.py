@@ -1,0 +1,140 @@
+"""A freeze keeps rollouts from beginning; a way back and an abort are never frozen."""
+
+from datetime import timedelta
+
+import pytest
+
+from fleet.actions import freezes, rollouts
+from fleet.queries.freezes import held_rollouts, list_freezes
+from fleet.rules.freeze import Window
+from fleet.rules.phases import Phase
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope, scope_of
+from tenants.errors import Conflict, Forbidden, Invalid
+from tenants.models import AuditEvent, ChangeRequest
+from tests.fleet.drive.stage import make_stage, make_viewer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stage():
+    return make_stage()
+
+
+def freeze(stage, *, hours=8, title="Holidays", **scope):
+    now = stage.fake.now
+    ends = now + timedelta(hours=hours) if hours else None
+    window = Window(title, "nobody is up", now - timedelta(hours=1), ends)
+    return stage.act(freezes.create_freeze, window, **scope)
+
+
+def proposed(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.step(rollout)
+    assert rollout.phase == Phase.AWAITING_APPROVAL
+    return rollout
+
+
+def approved(stage):
+    rollout = proposed(stage)
+    stage.approve(rollout)
+    stage.step(rollout)
+    return rollout
+
+
+def test_an_approved_rollout_waits_and_says_for_what(stage):
+    freeze(stage)
+    rollout = approved(stage)
+    assert rollout.phase == Phase.AWAITING_APPROVAL
+    assert "“Holidays” lets no rollout begin until" in rollout.why
+    assert "nobody is up" in rollout.why
+    with scope_of(stage.olga):
+        ((waiting, _),) = held_rollouts(stage.olga, stage.fake.now)
+    assert waiting == rollout
+
+
+def test_it_begins_when_a_hold_is_ended(stage):
+    hold = freeze(stage, hours=0, title="Incident 7")
+    rollout = approved(stage)
+    assert "until somebody ends it" in rollout.why
+    stage.act(freezes.end_freeze, hold.pk, why="it is over")
+    stage.step(rollout)
+    assert rollout.phase == Phase.PREPARING
+    with fleet_scope():
+        verbs = AuditEvent.objects.filter(verb__startswith="freeze.")
+        assert list(verbs.order_by("id").values_list("verb", flat=True)) == [
+            "freeze.create", "freeze.end",
+        ]  # fmt: skip
+
+
+def test_a_window_that_holds_is_ended_by_an_approver_only(stage):
+    window = freeze(stage)
+    with pytest.raises(Forbidden):
+        stage.act(freezes.end_freeze, window.pk, why="I want to go on")
+    with scope_of(stage.vic):
+        freezes.end_freeze(stage.vic, window.pk, why="agreed in the meeting")
+        assert [f.state for f in list_freezes(stage.vic, stage.fake.now)] == ["over"]
+        with pytest.raises(Forbidden):
+            freezes.create_freeze(stage.vic, Window("x", "y", stage.fake.now))
+
+
+def test_an_exception_needs_a_reason_and_somebody_elses_approval(stage):
+    freeze(stage)
+    rollout = approved(stage)
+    with pytest.raises(Invalid, match="cannot wait"):
+        stage.act(freezes.ask_exception, rollout.pk, why=" ")
+    change_id = stage.act(freezes.ask_exception, rollout.pk, why="a leak")
+    stage.step(rollout)
+    assert rollout.phase == Phase.AWAITING_APPROVAL
+    change = ChangeRequest.objects.get(pk=change_id)
+    paul = make_viewer("paul", "approver")
+    with scope_of(stage.olga), pytest.raises(Forbidden):
+        changes.decide(stage.olga, change.pk, digest=change.digest, approve=True)
+    with scope_of(paul):
+        changes.decide(paul, change.pk, digest=change.digest, approve=True)
+    stage.step(rollout)
+    assert rollout.phase == Phase.PREPARING
+    with pytest.raises(Conflict, match="needs no exception"):
+        stage.act(freezes.ask_exception, rollout.pk, why="again")
+
+
+def test_it_holds_only_where_it_is_planned(stage):
+    freeze(stage, cluster_id=stage.cluster.pk)
+    assert "Holidays" in approved(stage).why
+
+
+def test_another_cluster_or_service_is_not_touched(stage):
+    with pytest.raises(Invalid, match="no such cluster"):
+        freeze(stage, cluster_id=999_999)
+    other = type(stage.service).objects.create(name="other", cluster=stage.cluster)
+    freeze(stage, service_id=other.pk)
+    assert approved(stage).phase == Phase.PREPARING
+
+
+def test_an_abort_and_a_way_back_are_never_frozen(stage):
+    first = stage.propose(stage.release("b"))
+    stage.approve(first)
+    stage.run(first)
+    assert first.phase == Phase.SUCCEEDED
+    freeze(stage)
+    back = stage.act(rollouts.roll_back, first.pk, why="worse")
+    stage.run(back)
+    assert back.phase == Phase.SUCCEEDED
+
+
+def test_what_moves_already_goes_on(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.ANALYZING})
+    freeze(stage)
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED
+
+
+def test_an_abort_ends_what_a_freeze_holds(stage):
+    freeze(stage)
+    rollout = approved(stage)
+    stage.act(rollouts.abort_rollout, rollout.pk, why="not needed")
+    stage.step(rollout)
+    assert rollout.phase == Phase.CANCELLED
