@@ -38,7 +38,7 @@ spends = st.tuples(
     st.integers(1, 3_000_000),
     st.integers(0, 500_000),
 )
-fixes = st.tuples(st.just("fix"), st.decimals("0.000001", "9.999999", places=6))
+fixes = st.tuples(st.just("fix"), st.decimals("0.001", "9.999", places=3))
 closes = st.tuples(st.just("close"))
 lives = st.lists(st.one_of(spends, spends, fixes, closes), min_size=2, max_size=9)
 
