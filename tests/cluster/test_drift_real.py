@@ -37,6 +37,7 @@ def stage(cluster):
 def kubectl(stage, *words):
     kubeconfig = stage.cluster.sandbox.cluster.kubeconfig("admin")
     environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig)}
+    environment["KUBECACHEDIR"] = str(kubeconfig.parent / "kubectl")
     command = [str(build.ensure() / "kubectl"), "-n", "models", *words]
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
 

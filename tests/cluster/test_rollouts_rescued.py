@@ -89,6 +89,7 @@ def by_hand(cluster, lines):
     binaries = build.ensure()
     kubeconfig = cluster.sandbox.cluster.kubeconfig("admin")
     environment = {"PATH": f"{binaries}:{os.environ['PATH']}", "KUBECONFIG": str(kubeconfig)}
+    environment["KUBECACHEDIR"] = str(kubeconfig.parent / "kubectl")
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", lines],
         env=environment, capture_output=True, text=True, timeout=180, check=False,

@@ -20,7 +20,7 @@ from tenants.models import (
     UsageSource,
     User,
 )
-from tests.console.scene import CHECKS, Scene
+from tests.console.scene import Scene
 
 
 def grow(scene: SimpleNamespace, now: datetime, many: int = 60) -> None:
@@ -101,10 +101,11 @@ def grow_rollouts(builder: Scene, scene: SimpleNamespace, many: int) -> None:
         RolloutEvent(rollout=moving, phase="analyzing", step=1, why="One more look", detail={})
         for _ in range(many)
     )
+    last = GateResult.objects.filter(rollout=moving).latest("id")
     GateResult.objects.bulk_create(
         GateResult(
             rollout=moving, step=1, window_start=builder.ago(9), window_end=builder.ago(7),
-            verdict="inconclusive", checks=CHECKS, why="88 samples are missing",
+            verdict=last.verdict, checks=last.checks, why=last.why, evidence=last.evidence,
         )
         for _ in range(many)
     )  # fmt: skip
