@@ -65,9 +65,11 @@ parts: dev
 	@$(RUN) sandbox.controlplane.build
 	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
 
-# Three processes: a browser's event loop and its committed rows end with it.
+# Tests of rules and rows share the two cores, the rest wants them for itself. A browser's event
+# loop and its committed rows end with its process.
 test: parts  ## every test; installs or builds what they need
-	$(RUN) pytest -m "not browser and not e2e" --durations=15
+	$(RUN) pytest -m "not (cluster or engine or alone or browser or e2e)" -n 2 --dist loadfile
+	$(RUN) pytest -m "(cluster or engine or alone) and not (browser or e2e)" --durations=15
 	$(RUN) pytest -m "browser and not e2e"
 	$(RUN) pytest -m e2e --durations=15
 

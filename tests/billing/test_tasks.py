@@ -20,6 +20,7 @@ def test_it_has_a_task_for_every_bell():
         f"billing.tasks.{name}"
         for name in (
             "roll_up",
+            "keep_periods",
             "keep_budgets",
             "rate",
             "publish_prices",

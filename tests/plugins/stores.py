@@ -30,6 +30,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         stack = ExitStack()
         early_config.add_cleanup(stack.close)
         start(stack)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # pytest-django gives each worker a database of its own; here is its share of Valkey.
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = os.environ["REDIS_URL"].replace("?db=0", f"?db={number}")
     return (yield)
 
 

@@ -16,6 +16,7 @@ from sandbox.stores.launcher import scratch_folder
 from tests.fixtures.installation import COLD_SECONDS, Installation, free_port
 
 WARM_SECONDS = 15
+pytestmark = pytest.mark.alone
 STATES = {"starting", "building", "ready", "failed"}
 
 
