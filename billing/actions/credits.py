@@ -9,9 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from billing.actions.invoices import document_head, lock_series, take_number
+from billing.actions.invoices import document_head, lock_series, seal, take_number
 from billing.actions.journal import post
-from billing.clients.pdf import render_pdf
 from billing.models import CreditNote, CreditNoteLine
 from billing.queries.accounts import accounts_of, read_taxes
 from billing.queries.invoices import InvoiceOut, get_invoice, get_line
@@ -19,8 +18,6 @@ from billing.rules.documents import amount_text, credit_document
 from billing.rules.invoices import (
     Remains,
     Terms,
-    canonical,
-    digest_of,
     refuse_credit,
     tax_to_credit,
 )
@@ -125,9 +122,6 @@ def _write(
     account = accounts_of(list(tenant_refs([invoice.tenant_id]).values()))[invoice.tenant_id]
     head = document_head(invoice.period, account, invoice.currency, taken[1], now)
     document = credit_document(rows, head=head, invoice=invoice.number, why=why, net=net, tax=tax)
-    text = canonical(document)
-    sha256 = digest_of(text)
-    pdf = render_pdf(document, sha256)
     return CreditNote.objects.create(
         tenant_id=invoice.tenant_id,
         invoice=invoice,
@@ -141,8 +135,5 @@ def _write(
         issued_at=now,
         issued_by=viewer.email,
         why=why,
-        snapshot=text,
-        sha256=sha256,
-        pdf=pdf,
-        pdf_sha256=digest_of(pdf),
+        **seal(document),
     )

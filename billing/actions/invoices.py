@@ -84,17 +84,14 @@ def _issue(
 ) -> Invoice:
     sequence, number = take_number(series)
     lines = invoice_lines(bill, currency, period.starts_at, period.ends_at)
-    due_on = due_date(account, now)
     document = invoice_document(
         bill,
         lines,
         head=document_head(period, account, currency, number, now),
-        due_on=due_on,
+        due_on=(due_on := due_date(account, now)),
         charges=charges,
     )
-    text = canonical(document)
-    sha256 = digest_of(text)
-    pdf = render_pdf(document, sha256)
+    sealed = seal(document)
     invoice = Invoice.objects.create(
         tenant_id=period.tenant_id,
         period=period,
@@ -113,17 +110,27 @@ def _issue(
         upto_charge=charges[1],
         issued_at=now,
         issued_by=viewer.email,
-        snapshot=text,
-        sha256=sha256,
-        pdf=pdf,
-        pdf_sha256=digest_of(pdf),
+        **sealed,
     )
-    rows = [InvoiceLine(tenant_id=period.tenant_id, invoice=invoice, **line) for line in lines]
-    InvoiceLine.objects.bulk_create(rows)
+    InvoiceLine.objects.bulk_create(
+        InvoiceLine(tenant_id=period.tenant_id, invoice=invoice, **line) for line in lines
+    )
     _post(invoice, bill, viewer, now)
-    after = {"number": number, "total": amount_text(bill.total, currency), "sha256": sha256}
+    after = {
+        "number": number,
+        "total": amount_text(bill.total, currency),
+        "sha256": sealed["sha256"],
+    }
     record(viewer, "invoice.issue", invoice, after=after)
     return invoice
+
+
+def seal(document: dict[str, Any]) -> dict[str, Any]:
+    """The frozen record and its printed form, each with its digest: the last columns of a row."""
+    text = canonical(document)
+    sha256 = digest_of(text)
+    pdf = render_pdf(document, sha256)
+    return {"snapshot": text, "sha256": sha256, "pdf": pdf, "pdf_sha256": digest_of(pdf)}
 
 
 def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:

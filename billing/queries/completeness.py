@@ -62,17 +62,15 @@ def completeness(
     whole, rest = days.aggregate(**SUMS), heads.aggregate(**SUMS)
     sums = {name: (whole[name] or 0) + (rest[name] or 0) for name in SUMS}
     waiting = unrated_hours(start, end, None if tenant_id is None else [tenant_id])
-    unpriced_rows = unpriced.aggregate(n=Count("id"))["n"]
+    models = dict(unpriced.values_list("model").annotate(n=Count("id")).order_by("model"))
     return Completeness(
         events=sums["events"],
         quarantined=dict(bad.annotate(n=Count("id")).order_by("reason")),
         hours_to_roll_up=HourMark.objects.filter(**narrow).count(),
         hours_to_rate=len(waiting),
         oldest_to_rate=min((hour for hour, _ in waiting), default=None),
-        unpriced_rows=unpriced_rows,
-        unpriced_models=tuple(
-            unpriced.values_list("model", flat=True).distinct().order_by("model")
-        ),
+        unpriced_rows=sum(models.values()),
+        unpriced_models=tuple(models),
         prompt_tokens=sums["prompt"],
         completion_tokens=sums["completion"],
     )

@@ -1,9 +1,11 @@
 """What a draft would have made of the last month: old and new amount of every tenant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
 from django.db import connection
 
@@ -24,8 +26,8 @@ USAGE = """
 SELECT hour, tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
     sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
     sum(gpu_ms)::bigint
-FROM usage_hour WHERE tenant_id = %s AND hour >= %s AND hour < %s
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+FROM usage_hour WHERE tenant_id = ANY(%s) AND hour >= %s AND hour < %s
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY tenant_id, 1, 3, 4, 5, 6
 """
 
 
@@ -80,11 +82,16 @@ def preview_version(viewer: Viewer, slug: str, number: int, *, now: datetime) ->
     tenants = _tenants(version.book)
     tariffs = read_tariffs(tenants)
     draft = _as_if(version)
-    lines = []
+    zones: dict[str, list[TenantRef]] = {}
     for tenant in tenants:
-        line = _line(tenant, tariffs[tenant.id], version.book, draft, now)
-        if line.old or line.new or line.unpriced or line.unpriced_before:
-            lines.append(line)
+        zones.setdefault(tenant.time_zone, []).append(tenant)
+    lines = []
+    for zone, alike in zones.items():
+        period = _last_period(now, zone)
+        for tenant, usage in _usage(alike, period):
+            line = _line(tenant, usage, tariffs[tenant.id], version.book, draft, period)
+            if line.old or line.new or line.unpriced or line.unpriced_before:
+                lines.append(line)
     lines.sort(key=lambda line: (-abs(line.difference), line.tenant))
     return Preview(_last(now, "UTC"), version.book.currency, tuple(lines))
 
@@ -108,14 +115,30 @@ def _as_if(version: PriceBookVersion) -> BookVersion:
     return version_of(version.pk, version.book.currency, (ALWAYS, None), lines)
 
 
+def _last_period(now: datetime, time_zone: str) -> Period:
+    month = month_of(now, time_zone)
+    return period_of(month.starts_at - timedelta(hours=1), time_zone, now)
+
+
+def _usage(tenants: Sequence[TenantRef], period: Period) -> Iterator[tuple[TenantRef, list[Usage]]]:
+    """One statement for tenants whose month is the same; one tenant in memory at a time."""
+    left = {tenant.id: tenant for tenant in tenants}
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(USAGE, [list(left), period.starts_at, period.ends_at])
+        for tenant_id, rows in groupby(cursor, key=itemgetter(1)):
+            yield left.pop(tenant_id), [Usage(*row) for row in rows]
+    for tenant in left.values():  # no usage, perhaps a fee
+        yield tenant, []
+
+
 def _line(
-    tenant: TenantRef, tariff: Tariff, book: PriceBook, draft: BookVersion, now: datetime
+    tenant: TenantRef,
+    usage: Sequence[Usage],
+    tariff: Tariff,
+    book: PriceBook,
+    draft: BookVersion,
+    period: Period,
 ) -> PreviewLine:
-    month = month_of(now, tenant.time_zone)
-    period = period_of(month.starts_at - timedelta(hours=1), tenant.time_zone, now)
-    with connection.cursor() as cursor:
-        cursor.execute(USAGE, [tenant.id, period.starts_at, period.ends_at])
-        usage = [Usage(*row) for row in cursor.fetchall()]
     changed = (
         replace(tariff, book=[draft])
         if book.tenant_id is None

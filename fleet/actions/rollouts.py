@@ -234,16 +234,13 @@ def freeze(
     new = fetch_release(viewer, proposal.to_id)
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
-    numbers = numbers_of(plan, proposal.situation, spec, before, patience)
     manifests = manifests_of(proposal, new)
     frozen = {
         "plan": asdict(plan),
-        "numbers": asdict(numbers),
+        "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
-    }
-    if audience:
-        frozen["audience"] = audience.as_json()
+    } | ({"audience": audience.as_json()} if audience else {})
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(

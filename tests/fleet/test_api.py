@@ -67,6 +67,7 @@ READS = {
     "gateways": "gateways",
     "services": "services",
     "service": "services/{service}",
+    "drift": "drift",
 }
 WRITES = {
     "change a cluster": ("patch", "clusters/{cluster}", {"name": "East 2"}),
@@ -88,6 +89,8 @@ def test_it_tries_every_address():
         "findings",
         "tenants/<slug:slug>/degradation",
         "clusters/<int:cluster_id>/credential",
+        "deployments/<int:deployment_id>/adopt",
+        "deployments/<int:deployment_id>/repair",
     }
     assert {str(p.pattern) for p in urlpatterns} == tried | by_name
 
@@ -307,3 +310,14 @@ def test_it_shows_a_tenant_its_own_degradation(world, olga, adam, mallory):
 def test_it_refuses_impossible_ranges(world, olga):
     for query in ("start=2026-01-01T00:00:00Z&end=2025-01-01T00:00:00Z", "start=x", "service=nix"):
         assert call(olga, "get", f"tenants/acme/degradation?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("verb", ["repair", "adopt"])
+def test_it_lets_operators_alone_end_drift(world, olga, vic, fiona, mallory, client, verb):
+    body = {"why": "by hand"} | ({"replicas": 1} if verb == "adopt" else {})
+    at = f"deployments/{world['service'] + 1000}/{verb}"
+    for person in (vic, fiona, mallory):
+        assert call(person, "post", at, body).status_code in {403, 404}
+    assert client.post(V1 + at, body, content_type="application/json").status_code == 401
+    assert call(olga, "post", at, body).status_code == 404
+    assert call(olga, "post", at, {}).status_code == 422
