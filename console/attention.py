@@ -23,7 +23,7 @@ ACTS = {
     "finding": "See the causes",
     "service": "Open the service",
     "rollout": "Open the rollout",
-    "change": "Review the plan",
+    "change": "Review and decide",
     "nodes": "Open the nodes",
     "cluster": "Open the cluster",
 }

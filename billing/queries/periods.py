@@ -130,7 +130,7 @@ def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
     worst = max((c.drift or 0 for c in compared), default=0)
     said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT * 100:.1f} %"
     if compared:
-        said += f", the worst by {worst:.2%}"
+        said += f", the worst by {worst * 100:,.2f} %"
     way = "Look at Economics and at gateways that were down, or sign off the difference"
     return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
 

@@ -13,8 +13,9 @@ from billing.actions import periods, publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
-from fleet.actions import freezes, rollouts
+from fleet.actions import rollouts
 from fleet.queries import rollouts as rollout_queries
+from fleet.queries.freezes import EXCEPTION
 from fleet.queries.releases import compare_releases
 from fleet.queries.rollout_outcome import outcome_of
 from tenants.actions import changes as actions
@@ -24,7 +25,7 @@ from tenants.rules.access import Permission, Viewer
 PRICES = publication.KIND
 # What an approval does where the page shows no plan, and the page on which one sees it.
 EFFECTS = {
-    freezes.EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
+    EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
 }
@@ -118,7 +119,7 @@ def after(change: Any) -> HttpResponse:
 
 def place_of(change: Any) -> str:
     """The page of what is changed. Empty: it has none of its own."""
-    if change.kind in (rollouts.KIND, freezes.EXCEPTION):
+    if change.kind in (rollouts.KIND, EXCEPTION):
         return reverse("rollout", args=[change.target_id])
     if change.kind == periods.KIND:
         return reverse("period", args=[change.target_id])
