@@ -23,7 +23,7 @@ ACTS = {
     "finding": "See the causes",
     "service": "Open the service",
     "rollout": "Open the rollout",
-    "change": "Review the plan",
+    "change": "Review and decide",
     "nodes": "Open the nodes",
     "cluster": "Open the cluster",
 }
@@ -107,7 +107,7 @@ def incomplete_lines(state: Completeness) -> list[Line]:
         lines.append(
             Line(
                 Urgency.PERSON,
-                f"{state.unpriced_rows:,} sums of usage have no price",
+                f"Sums of usage without a price: {state.unpriced_rows:,}",
                 f"{named}: kept and not billed as zero until a price covers them",
                 reverse("prices") + "#unpriced",
                 "Add a price",
@@ -118,7 +118,7 @@ def incomplete_lines(state: Completeness) -> list[Line]:
         lines.append(
             Line(
                 Urgency.PERSON,
-                f"{bad:,} usage events could not be taken",
+                f"{bad:,} usage event{'s' * (bad > 1)} could not be taken",
                 f"They wait in quarantine: {reasons}",
                 reverse("quarantine"),
                 "See why",

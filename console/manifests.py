@@ -21,4 +21,4 @@ def shown(manifests: Iterable[Mapping[str, Any]]) -> list[Shown]:
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(content), sort_keys=False, width=100)
+    return yaml.safe_dump(dict(content), sort_keys=False, width=100, allow_unicode=True)

@@ -210,7 +210,7 @@ def terms_of(gate: GateRow) -> str:
 
 
 def chance(p: float | None) -> str:
-    return "inside" if p is None else f"{p:.2g}"
+    return "inside limit" if p is None else f"{p:.2g}"
 
 
 def gate_chart(metric: str, points: Sequence[Point], limit: float | None) -> Chart:
@@ -352,17 +352,17 @@ def way_back(detail: RolloutDetail) -> tuple[str, str]:
         took = figures.duration(detail.traffic_back_seconds)
         return took, "measured: from the abort to all traffic on the old release"
     if phase is Phase.SUCCEEDED:
-        return "a rollout", f"to {old.label}, without approval" if old else "nothing served before"
+        return "A rollout", f"to {old.label}, without approval" if old else "nothing served before"
     if old is None:
-        return "none", "nothing served before this release"
+        return "None", "nothing served before this release"
     return back_of(old, detail)
 
 
 def back_of(old: ReleaseSide, detail: RolloutDetail) -> tuple[str, str]:
     before = int(detail.numbers.get("old_replicas") or old.wanted or 1)
     if old.serving >= before:
-        return "seconds", f"{old.label} was never stopped: {old.serving} of {before} ready"
+        return "Seconds", f"{old.label} was never stopped: {old.serving} of {before} ready"
     if old.serving:
-        return "seconds, smaller", f"{old.serving} of {before} replicas of {old.label} are left"
+        return "Seconds, smaller", f"{old.serving} of {before} replicas of {old.label} are left"
     full = detail.plan.get("full_back_seconds")
-    return figures.duration(full) if full else "not measured", f"{old.label} must start again"
+    return figures.duration(full) if full else "Not measured", f"{old.label} must start again"

@@ -128,9 +128,9 @@ def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
     compared = compare_tokens(viewer, period.starts_at, period.ends_at)
     bad = [c for c in compared if c.is_alarming]
     worst = max((c.drift or 0 for c in compared), default=0)
-    said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT:.1%}"
+    said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT * 100:.1f} %"
     if compared:
-        said += f", the worst by {worst:.2%}"
+        said += f", the worst by {worst * 100:,.2f} %"
     way = "Look at Economics and at gateways that were down, or sign off the difference"
     return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
 

@@ -23,29 +23,33 @@ class FreezeForm(forms.Form):
     reason = forms.CharField(
         label="Why",
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Whoever waits reads it.",
+        help_text="Whoever waits for it reads this.",
     )
     scope = forms.ChoiceField(label="For")
-    zone = forms.CharField(label="Time zone", initial="UTC", help_text="IANA, or UTC.")
-    starts_at = moment_field("From", required=True, help_text="On the clocks of that zone.")
+    zone = forms.CharField(
+        label="Time zone",
+        initial="UTC",
+        help_text="Europe/Berlin, for example: the clocks that all times here are read on.",
+    )
+    starts_at = moment_field("From", required=True, help_text="")
     ends_at = moment_field(
-        "Until", required=False, help_text="Empty: a hold, until somebody ends it."
+        "Until", required=False, help_text="Empty: it holds until somebody ends it."
     )
     weekdays = forms.TypedMultipleChoiceField(
-        label="Every week on",
+        label="Only on these days of each week",
         choices=list(enumerate(DAYS)),
         coerce=int,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="None: once, the whole time between From and Until.",
+        help_text="No day chosen: all the time between From and Until.",
     )
     from_time = forms.TimeField(
-        label="On these days from",
+        label="On each of these days from",
         required=False,
         widget=forms.TimeInput(attrs={"type": "time"}),
     )
     hours = forms.FloatField(
-        label="For hours", required=False, min_value=0.25, max_value=168, initial=8
+        label="For how many hours", required=False, min_value=0.25, max_value=168, initial=8
     )
 
     def __init__(self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any) -> None:

@@ -28,11 +28,7 @@ class DraftForm(forms.Form):
     lines = forms.CharField(
         label="Prices, one a line",
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "mono"}),
-        help_text=f"{COLUMNS}. Meters: prompt, cached, completion (for a million tokens), request "
-        "(for 1,000), gpu_second. Leave the class out to price every class. A price is 0.50, or "
-        "tiered 10000000:0.50 rest:0.30, volume …, package 1000000:2.00, factor 0.5, or "
-        "factor Europe/Berlin mon-fri@22-6:0.5 with * for any service or meter; in a contract "
-        "also *, fee, flat 500 and *, commitment, commitment 10000.",
+        help_text="A service or meter that no line names has no price in this version.",
     )
     why = forms.CharField(label="Why", required=False, max_length=2000)
     version = forms.IntegerField(widget=forms.HiddenInput)

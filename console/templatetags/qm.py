@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
-from django.forms import BoundField, CheckboxInput
+from django.forms import BoundField, CheckboxInput, Select
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils import timezone
@@ -209,6 +209,8 @@ def field(bound: BoundField, css: str = "") -> dict[str, Any]:
         "field": bound,
         "widget": bound.as_widget(attrs=attrs),
         "check": isinstance(bound.field.widget, CheckboxInput),
+        # A select always says something: its first line names what holds when nothing is chosen.
+        "optional": not bound.field.required and not isinstance(bound.field.widget, Select),
         "group": bound.use_fieldset,
         "css": css,
     }

@@ -6,13 +6,16 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from billing.actions import publication
+from billing.actions import periods, publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
+from fleet.actions import rollouts
 from fleet.queries import rollouts as rollout_queries
+from fleet.queries.freezes import EXCEPTION
 from fleet.queries.releases import compare_releases
 from fleet.queries.rollout_outcome import outcome_of
 from tenants.actions import changes as actions
@@ -20,6 +23,12 @@ from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
 
 PRICES = publication.KIND
+# What an approval does where the page shows no plan, and the page on which one sees it.
+EFFECTS = {
+    EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
+    periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
+    PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
+}
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
 
 
@@ -46,8 +55,10 @@ def show(request: ViewerRequest, change_id: int) -> HttpResponse:
         "may_withdraw": viewer.may(Permission.PROPOSE),
         "typed": name_of(change.title),
         "payload": as_yaml(change.payload),
+        "effect": EFFECTS.get(change.kind, ""),
+        "place": place_of(change),
     }
-    if change.kind == "rollout":
+    if change.kind == rollouts.KIND:
         context |= rollout_context(viewer, change.target_id)
     if change.kind == PRICES:
         context["price"] = change.payload
@@ -103,11 +114,15 @@ def withdraw(request: ViewerRequest, change_id: int) -> HttpResponse:
 
 def after(change: Any) -> HttpResponse:
     """Go where the change takes effect: there one sees what happens next."""
-    if change.kind == "rollout":
-        return redirect("rollout", rollout_id=change.target_id)
-    if change.kind == "billing_period":
-        return redirect("period", period_id=change.target_id)
+    return redirect(place_of(change) or reverse("approval", args=[change.pk]))
+
+
+def place_of(change: Any) -> str:
+    """The page of what is changed. Empty: it has none of its own."""
+    if change.kind in (rollouts.KIND, EXCEPTION):
+        return reverse("rollout", args=[change.target_id])
+    if change.kind == periods.KIND:
+        return reverse("period", args=[change.target_id])
     if change.kind == PRICES:
-        book, number = change.payload["book"], change.payload["version"]
-        return redirect("price_version", slug=book, number=number)
-    return redirect("approval", change_id=change.pk)
+        return reverse("price_version", args=[change.payload["book"], change.payload["version"]])
+    return ""

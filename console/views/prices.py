@@ -1,6 +1,7 @@
 """Prices: books, contracts, their versions, drafts, preview, proposals; usage without a price."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -71,12 +72,22 @@ def shown_version(
         "rows": queries.differences(compared, shown),
         "form": form,
         "proposal": proposal,
+        "asked": asked_range(proposal.payload if proposal else {}),
         "is_mine": proposal is not None and proposal.requester_id == request.viewer.user_id,
         "may_decide": request.viewer.may(Permission.VIEW_FLEET),
         "may_edit": shown.state == "draft" and manages,
         "may_preview": request.viewer.may(Permission.VIEW_MONEY),
     }
     return render(request, "prices/version.html", context, status=status)
+
+
+def asked_range(payload: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """From when to when a proposal wants its prices to hold."""
+    start, end = (payload.get(name) for name in ("starts_at", "ends_at"))
+    return (
+        datetime.fromisoformat(start) if start else None,
+        datetime.fromisoformat(end) if end else None,
+    )
 
 
 def compared_to(request: ViewerRequest, book: BookOut, shown: VersionOut) -> VersionOut | None:

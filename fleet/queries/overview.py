@@ -198,7 +198,7 @@ def troubled_clusters(
             title = f"Cluster {c.slug} is out of sight{what}"
             found.append(Attention(Urgency.SOON, "cluster", c.slug, title, why, c.observed_at))
         if c.denied:
-            title = f"The console lacks {c.denied} permissions in {c.slug}"
+            title = f"The console lacks {c.denied} permission{'s' * (c.denied > 1)} in {c.slug}"
             why = "Rollouts there will be refused: apply the roles that the cluster's page prints"
             found.append(Attention(Urgency.SOON, "cluster", c.slug, title, why, None))
     return found

@@ -170,7 +170,8 @@ def checks_of(
             "pass" if best.gpus_missing == 0 and best.answer != "never" else "fail",
             best.why,
         ),
-        quota_check(best),
+        # Where quotas could not be read, the line "Not known" below says so.
+        *([] if s.quotas is None else [quota_check(best)]),
         floor_check(best),
         CheckRow(
             "No other rollout open",

@@ -12,5 +12,13 @@ def stale_because(observed_at: datetime | None, trouble: str, now: datetime) -> 
     age = now - observed_at
     if age <= STALE:
         return ""
-    told = f"Last observed {round(age.total_seconds())} s ago"
+    told = f"Last observed {in_words(age)} ago"
     return f"{told}: {trouble}" if trouble else f"{told}: the observer does not run"
+
+
+def in_words(age: timedelta) -> str:
+    seconds = round(age.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -66,6 +66,8 @@ def test_a_frozen_rollout_says_so_and_asks_for_an_exception(olga: Client, scene:
     answer = olga.post(f"/rollouts/{waiting}/exception/", {"why": "a leak"})
     page = olga.get(answer["Location"]).content.decode()
     assert "exception from the freeze" in page
+    assert "begins although a freeze holds" in page
+    assert f'href="/rollouts/{waiting}/"' in page
     assert f"/rollouts/{waiting}/" in olga.get("/calendar/").content.decode()
 
 
