@@ -91,7 +91,6 @@ def _issue(
         due_on=(due_on := due_date(account, now)),
         charges=charges,
     )
-    sealed = seal(document)
     invoice = Invoice.objects.create(
         tenant_id=period.tenant_id,
         period=period,
@@ -110,17 +109,14 @@ def _issue(
         upto_charge=charges[1],
         issued_at=now,
         issued_by=viewer.email,
-        **sealed,
+        **seal(document),
     )
     InvoiceLine.objects.bulk_create(
         InvoiceLine(tenant_id=period.tenant_id, invoice=invoice, **line) for line in lines
     )
     _post(invoice, bill, viewer, now)
-    after = {
-        "number": number,
-        "total": amount_text(bill.total, currency),
-        "sha256": sealed["sha256"],
-    }
+    total = amount_text(bill.total, currency)
+    after = {"number": number, "total": total, "sha256": invoice.sha256}
     record(viewer, "invoice.issue", invoice, after=after)
     return invoice
 
