@@ -5,16 +5,22 @@ from collections.abc import Callable
 
 from django.utils import timezone
 
+from fleet.drive.observation import Observer
 from fleet.drive.rollout import drive
 from fleet.models import Rollout
 from fleet.rules.phases import FINAL, Phase
 
 
 def drive_to_the_end(rollout_id: int, say: Callable[[str], object]) -> None:
-    """Each new reason once. Whoever holds the claim is waited for: it may be alive."""
-    said = ""
+    """Each new reason once. Whoever holds the claim is waited for: it may be alive.
+
+    The observer may be dead as well, and traffic moves only to replicas that somebody has seen:
+    the cluster is looked at here whenever its look is overdue.
+    """
+    said, observer = "", Observer()
     while True:
         again = drive(rollout_id)
+        look_around(observer, rollout_id)
         row = Rollout.objects.get(pk=rollout_id)
         if (words := words_of(row, taken=again is None)) != said:
             said = words
@@ -22,6 +28,12 @@ def drive_to_the_end(rollout_id: int, say: Callable[[str], object]) -> None:
         if Phase(row.phase) in FINAL:
             return
         time.sleep(again.total_seconds() if again is not None else 1)
+
+
+def look_around(observer: Observer, rollout_id: int) -> None:
+    cluster = Rollout.objects.values_list("cluster_id", flat=True).get(pk=rollout_id)
+    if cluster in observer.due(timezone.now()):
+        observer.observe(cluster, timezone.now())
 
 
 def words_of(row: Rollout, *, taken: bool) -> str:
