@@ -87,14 +87,19 @@ def pass_that_dies(rollout_id, points):
 
 
 def run_with_deaths(stage, rollout, deaths, most=400):
-    """Every second pass dies at one of ALWAYS; each point of SELDOM kills the first that comes."""
+    """No pass lives until one died at each of ALWAYS, afterwards every second one dies there.
+
+    Each point of SELDOM kills the first pass that comes by.
+    """
     always = cycle(ALWAYS)
     for number in range(most):
         rollout.refresh_from_db()
         if Phase(rollout.phase) in FINAL:
             return
         points = {point for point in SELDOM if not deaths[point]}
-        if number % 2 == 0:
+        if missing := [point for point in ALWAYS if not deaths[point]]:
+            points.add(missing[0])
+        elif number % 2 == 0:
             points.add(next(always))
         deaths[pass_that_dies(rollout.pk, points)] += 1
         # The dead worker's claim runs out; nothing but the row is needed to go on.
