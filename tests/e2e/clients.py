@@ -6,10 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 import openai
 
-MESSAGES = [{"role": "user", "content": "Where is the spare valve of pump seven?"}]
+PUMPS = count(1)
+
+
+def messages() -> list[Any]:
+    """A conversation of its own each time: during a rollout one stays with one release."""
+    return [{"role": "user", "content": f"Where is the spare valve of pump {next(PUMPS)}?"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Tenant:
 
     def _whole(self, body) -> Answer:
         raw = self.client.chat.completions.with_raw_response
-        return read(raw.create(messages=MESSAGES, **body))
+        return read(raw.create(messages=messages(), **body))
 
     def _text(self, body) -> Answer:
         raw = self.client.completions.with_raw_response
@@ -64,7 +71,7 @@ class Tenant:
     def _stream(self, body) -> Answer:
         options = {"include_usage": True}
         raw = self.client.chat.completions.with_raw_response
-        answer = raw.create(messages=MESSAGES, stream=True, stream_options=options, **body)
+        answer = raw.create(messages=messages(), stream=True, stream_options=options, **body)
         *_, last = answer.parse()
         assert last.usage, "a stream ends with its usage"
         return told(last, answer.request_id)
@@ -73,7 +80,7 @@ class Tenant:
         """Begin a long stream and hang up."""
         stream = self.client.chat.completions.create(
             model=self.model,
-            messages=MESSAGES,
+            messages=messages(),
             stream=True,
             max_tokens=400,
             extra_body={"ignore_eos": True},
