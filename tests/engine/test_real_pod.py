@@ -24,16 +24,16 @@ pytestmark = [
 
 def test_it_serves_in_a_pod_and_drains_whole(vllm: vllm_env.Installed, cluster: RunningCluster):
     cluster.sandbox.write_images()  # the environment may be newer than the cluster
-    args = ("--max-model-len=2048", "--max-num-seqs=4", "--shutdown-timeout=30")
+    args = ("--max-model-len=2048", "--max-num-seqs=4", "--shutdown-timeout=60")
     body = deployment(
-        "real", reference=image("vllm-cpu"), args=args, grace=60, startup_failures=280
+        "real", reference=image("vllm-cpu"), args=args, grace=75, startup_failures=280
     )
     apply(cluster.console, body)
     ip = cluster.ready("real", 1, 280)[0]["status"]["podIP"]
     code, answer = complete(ip, 8, 60)
     assert (code, answer["system_fingerprint"]) == (200, "real")
     assert answer["usage"]["completion_tokens"] == 8
-    stream = start_stream(ip, tokens=1500, chunks=5)
+    stream = start_stream(ip, tokens=800, chunks=5)
     cluster.console.delete(f"{DEPLOYMENTS}/real")
     stream.join(90)
     assert (stream.reason, stream.done) == ("length", True)
