@@ -77,7 +77,7 @@ def demo(up: Up, *words: str) -> list[str]:
 
 def console_lane(up: Up) -> Lane:
     """Migrate, open the console, make the demo's people and keys, start the other processes."""
-    yield from run(up, "migrate", manage("migrate", "--no-input", "--verbosity", "1"))
+    yield from run(up, "migrate", manage("migrate", "--no-input", "--skip-checks"))
     up.begin("console")
     web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]
     web += ["--host", "127.0.0.1", "--port", str(up.options.port)]
