@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.actions.journal import post
-from billing.clients.pdf import render_pdf
 from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
 from billing.queries.billed import billed_sums, invoiced_upto, newest_charge
@@ -123,6 +122,8 @@ def _issue(
 
 def seal(document: dict[str, Any]) -> dict[str, Any]:
     """The frozen record and its printed form, each with its digest: the last columns of a row."""
+    from billing.clients.pdf import render_pdf  # noqa: PLC0415  # reportlab: no start waits for it
+
     text = canonical(document)
     sha256 = digest_of(text)
     pdf = render_pdf(document, sha256)
