@@ -9,7 +9,7 @@ BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
 CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset traffic-on traffic-off base dev parts check $(CHECKS) test e2e bench fmt schema requirements
+.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test e2e bench fmt schema requirements
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -61,20 +61,31 @@ check-audit: dev
 
 # What takes minutes to build or install comes first, so that no test's time limit counts it.
 parts: dev
+	@$(MAKE) --no-print-directory -j 3 part-chromium part-controlplane part-engine
+
+part-chromium:
 	@$(RUN) sandbox.quality.chromium
+
+part-controlplane:
 	@$(RUN) sandbox.controlplane.build
+
+part-engine:
 	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
 
-# Tests of rules and rows share the two cores, the rest wants them for itself. A browser's event
-# loop and its committed rows end with its process.
+# Two files at a time, each worker with a database, a cluster, an installation of its own: most of
+# them wait more than they compute. What measures a start wants the machine for itself. A browser's
+# event loop and its committed rows end with its process.
+PAIRED = -n 2 --dist loadfile
+
 test: parts  ## every test; installs or builds what they need
-	$(RUN) pytest -m "not (cluster or engine or alone or browser or e2e)" -n 2 --dist loadfile
-	$(RUN) pytest -m "(cluster or engine or alone) and not (browser or e2e)" --durations=15
-	$(RUN) pytest -m "browser and not e2e"
-	$(RUN) pytest -m e2e --durations=15
+	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
+	$(RUN) pytest $(PAIRED) -m "(cluster or engine) and not (browser or e2e)" --durations=15
+	$(RUN) pytest -m "alone"
+	$(RUN) pytest $(PAIRED) -m "browser and not e2e"
+	$(RUN) pytest $(PAIRED) -m e2e --durations=15
 
 e2e: parts  ## only the walks through the whole product
-	$(RUN) pytest -m e2e --durations=15
+	$(RUN) pytest $(PAIRED) -m e2e --durations=15
 
 bench: dev  ## the benchmarks; each prints its ratios
 	$(RUN) bench

@@ -192,8 +192,8 @@ GROUP BY 2, 3, 4, 5, 6, 7, 8 ORDER BY 2;
 DROP TABLE before;
 DROP TABLE event;
 
-INSERT INTO price (book_version_id, model, meter, traffic_class, unit_price)
-SELECT v.id, s.name, m.meter, '', m.price
+INSERT INTO price (book_version_id, model, meter, traffic_class, kind, terms, unit_price)
+SELECT v.id, s.name, m.meter, '', 'unit', '', m.price
 FROM (SELECT min(id) AS id FROM price_book_version WHERE published_at IS NOT NULL) v, service s,
      LATERAL (VALUES ('prompt', 0.00000015), ('cached', 0.00000003), ('completion', 0.0000006)) m (meter, price)
 WHERE NOT EXISTS (SELECT FROM price p WHERE p.book_version_id = v.id AND p.model = s.name);

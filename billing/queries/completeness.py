@@ -1,28 +1,17 @@
 """How complete the figures are: what still waits on each step from request to charge."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Q, Sum
+from django.db import connection
+from django.db.models import Sum
 
-from billing.models import (
-    HourHead,
-    HourMark,
-    UnpricedUsage,
-    UsageDay,
-    UsageHour,
-    UsageQuarantine,
-)
+from billing.models import UsageHour
 from billing.queries.charged import edges
 from billing.queries.hours import unrated_hours
 from fleet.queries.engines import token_counters
 from tenants.rules.access import Permission, Viewer
-
-SUMS = {
-    "events": Sum("events"),
-    "prompt": Sum("prompt_tokens"),
-    "completion": Sum("completion_tokens"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +38,47 @@ def completeness(
     viewer: Viewer, start: datetime, end: datetime, *, tenant_id: int | None = None
 ) -> Completeness:
     viewer.require(Permission.VIEW_MONEY, tenant_id)
-    narrow = {} if tenant_id is None else {"tenant_id": tenant_id}
-    cut = edges(start, end)
-    days = UsageDay.objects.filter(day__gte=cut["first"], day__lt=cut["last"], **narrow)
-    heads = HourHead.objects.filter(
-        Q(hour__gte=cut["start"], hour__lt=cut["first_at"])
-        | Q(hour__gte=cut["last_at"], hour__lt=cut["end"]),
-        **narrow,
-    )
-    unpriced = UnpricedUsage.objects.filter(hour__gte=start, hour__lt=end, **narrow)
-    bad = UsageQuarantine.objects.filter(**narrow).values_list("reason")
-    whole, rest = days.aggregate(**SUMS), heads.aggregate(**SUMS)
-    sums = {name: (whole[name] or 0) + (rest[name] or 0) for name in SUMS}
     waiting = unrated_hours(start, end, None if tenant_id is None else [tenant_id])
-    models = dict(unpriced.values_list("model").annotate(n=Count("id")).order_by("model"))
+    with connection.cursor() as cursor:
+        cursor.execute(STATE, edges(start, end) | {"tenant": tenant_id})
+        *sums, marks, bad, unpriced = cursor.fetchone()
+    (events, prompt, completion), models = map(int, sums), dict(json.loads(unpriced))
     return Completeness(
-        events=sums["events"],
-        quarantined=dict(bad.annotate(n=Count("id")).order_by("reason")),
-        hours_to_roll_up=HourMark.objects.filter(**narrow).count(),
+        events=events,
+        quarantined=dict(json.loads(bad)),
+        hours_to_roll_up=marks,
         hours_to_rate=len(waiting),
         oldest_to_rate=min((hour for hour, _ in waiting), default=None),
         unpriced_rows=sum(models.values()),
         unpriced_models=tuple(models),
-        prompt_tokens=sums["prompt"],
-        completion_tokens=sums["completion"],
+        prompt_tokens=prompt,
+        completion_tokens=completion,
     )
+
+
+# One statement: the first page asks for it. Whole days are read as such, the hours at the edges
+# one by one.
+STATE = """
+WITH tallied AS (
+    SELECT events, prompt_tokens, completion_tokens FROM usage_day
+        WHERE day >= %(first)s AND day < %(last)s {of}
+    UNION ALL
+    SELECT events, prompt_tokens, completion_tokens FROM usage_hour_head
+        WHERE (hour >= %(start)s AND hour < %(first_at)s OR hour >= %(last_at)s AND hour < %(end)s)
+            {of}
+), bad AS (
+    SELECT reason, count(*) AS n FROM usage_quarantine WHERE true {of} GROUP BY reason
+), unpriced AS (
+    SELECT model, count(*) AS n FROM unpriced_usage
+        WHERE hour >= %(start)s AND hour < %(end)s {of} GROUP BY model
+)
+SELECT coalesce(sum(events), 0), coalesce(sum(prompt_tokens), 0),
+    coalesce(sum(completion_tokens), 0),
+    (SELECT count(*) FROM usage_hour_mark WHERE true {of}),
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(reason, n) ORDER BY reason), '[]') FROM bad),
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(model, n) ORDER BY model), '[]') FROM unpriced)
+FROM tallied
+""".format(of="AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from console.ranges import TimeRange, read_range
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import overview as queries
 from fleet.queries.gateways import read_gateways
-from fleet.queries.services import Health
+from fleet.queries.service_states import Health
 from tenants.rules.access import Permission, Viewer
 
 DAY = timedelta(days=1)

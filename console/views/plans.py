@@ -18,9 +18,9 @@ from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import plans as queries
 from fleet.queries import releases as release_queries
-from fleet.queries import services as service_queries
 from fleet.queries.plans import Proposal
 from fleet.queries.releases import ReleaseRow
+from fleet.queries.service_states import list_states
 from fleet.rules.answers import Answer
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
@@ -44,7 +44,7 @@ def new(request: ViewerRequest) -> HttpResponse:
 
 
 def choose(request: ViewerRequest) -> HttpResponse:
-    services = service_queries.list_services(request.viewer, timezone.now())
+    services = list_states(request.viewer, timezone.now())
     wanted = request.GET.get("service", "")
     chosen = next((s for s in services if s.name == wanted), None)
     rows = release_queries.list_releases(request.viewer, service_id=chosen.id) if chosen else ()

@@ -16,6 +16,7 @@ from fleet.actions import services as actions
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import services as queries
 from fleet.queries.drift import DriftRow, list_drift
+from fleet.queries.service_states import Health
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
@@ -30,7 +31,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     shown = [s for s in rows if fits(s, show) and text in s.name]
     context = {
         "services": shown, "all": len(rows), "show": show, "views": VIEWS.items(), "text": text,
-        "healthy": sum(s.health == queries.Health.HEALTHY for s in rows),
+        "healthy": sum(s.health == Health.HEALTHY for s in rows),
         "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
     }  # fmt: skip
     return render(request, "services/index.html", context)
@@ -38,7 +39,7 @@ def index(request: ViewerRequest) -> HttpResponse:
 
 def fits(service: queries.ServiceRow, show: str) -> bool:
     if show == "degraded":
-        return service.health in (queries.Health.DEGRADED, queries.Health.DOWN)
+        return service.health in (Health.DEGRADED, Health.DOWN)
     if show == "drifted":
         return service.sync == "drifted" and not service.rollout_id
     return bool(service.rollout_id) if show == "moving" else True

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models.functions import Greatest
 
 from fleet.clients import vault
 from fleet.clients.kube import Access
@@ -16,6 +17,8 @@ from fleet.rules.freshness import stale_because
 from fleet.rules.rbac import manifest, token_command
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
+
+OUT = Q(cordoned=True) | Q(ready=False)  # of a node: it takes no new replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,10 @@ class ClusterDetail:
 def list_clusters(viewer: Viewer, now: datetime) -> tuple[ClusterRow, ...]:
     see_fleet(viewer)
     clusters = list(_live().annotate(service_count=Count("services")).order_by("slug"))
-    nodes: dict[int, list[Node]] = {}
-    for node in Node.objects.filter(cluster__in=clusters).order_by("name"):
-        nodes.setdefault(node.cluster_id, []).append(node)
-    return tuple(_row(c, nodes.get(c.pk, []), c.service_count, now) for c in clusters)
+    sums: dict[int, list[NodeSum]] = {}
+    for pk, found in sum_nodes(Node.objects.filter(cluster__in=clusters)):
+        sums.setdefault(pk, []).append(found)
+    return tuple(_row(c, sums.get(c.pk, []), c.service_count, now) for c in clusters)
 
 
 def get_cluster(viewer: Viewer, key: int | str, now: datetime) -> ClusterDetail:
@@ -112,10 +115,11 @@ def get_cluster(viewer: Viewer, key: int | str, now: datetime) -> ClusterDetail:
     found = _live().filter(**by).annotate(service_count=Count("services")).first()
     if found is None:
         raise NotFound("There is no such cluster")
-    nodes = list(Node.objects.filter(cluster=found).order_by("name"))
+    of_it = Node.objects.filter(cluster=found)
+    nodes = list(of_it.order_by("name"))
     events = ObservedEvent.objects.filter(cluster=found).order_by("-at", "-id")[:50]
     return ClusterDetail(
-        cluster=_row(found, nodes, found.service_count, now),
+        cluster=_row(found, [s for _, s in sum_nodes(of_it)], found.service_count, now),
         nodes=tuple(_node(found.slug, node) for node in nodes),
         permissions=tuple(found.permissions),
         rbac=manifest(found.namespace),
@@ -133,6 +137,14 @@ def list_nodes(viewer: Viewer) -> tuple[NodeRow, ...]:
     return tuple(sorted(found, key=lambda n: (not n.is_out, not n.gpus.allocatable)))
 
 
+def nodes_out(viewer: Viewer) -> tuple[NodeRow, ...]:
+    """Those with GPUs that take no new replica."""
+    see_fleet(viewer)
+    rows = Node.objects.filter(OUT, cluster__removed_at=None, gpus_allocatable__gt=0)
+    found = rows.annotate(slug=F("cluster__slug")).order_by("slug", "name")
+    return tuple(_node(n.slug, n) for n in found)
+
+
 def printed_rbac(viewer: Viewer, namespace: str) -> tuple[str, str]:
     """For the registration page: the YAML, and the command that makes a token."""
     see_fleet(viewer)
@@ -146,16 +158,47 @@ def access_of(cluster: Cluster) -> Access:
     return Access(kubeconfig=vault.unseal(settings.SECRET_KEY, bytes(cluster.credential)))
 
 
-def count_gpus(nodes: Iterable[Node]) -> tuple[GpuCount, ...]:
-    sums: dict[str, list[int]] = {}
-    for node in nodes:
-        if not node.gpus_allocatable:
-            continue
-        one = node_gpus(node)
-        total = sums.setdefault(one.product, [0, 0, 0, 0])
-        for index, number in enumerate((one.allocatable, one.used, one.free, one.out)):
-            total[index] += number
-    return tuple(GpuCount(product, *sums[product]) for product in sorted(sums))
+@dataclass(frozen=True, slots=True)
+class NodeSum:
+    """The nodes of one product in a cluster that are in service, or that are out of it."""
+
+    product: str
+    out: bool
+    nodes: int
+    allocatable: int
+    used: int
+    free: int
+
+
+def sum_nodes(nodes: QuerySet[Node]) -> list[tuple[int, NodeSum]]:
+    """By cluster. In the database: a fleet has more nodes than a page has time to load."""
+    rows = nodes.annotate(out=Case(When(OUT, then=True), default=False)).values_list(
+        "cluster_id", "gpu_product", "out"
+    )
+    sums = rows.annotate(
+        count=Count("pk"),
+        allocatable=Sum("gpus_allocatable"),
+        used=Sum("gpus_used"),
+        unheld=Sum(Greatest(F("gpus_allocatable") - F("gpus_used"), 0)),
+    )
+    return [
+        (cluster, NodeSum(product or "unknown", out, count, all_of_them, used, 0 if out else free))
+        for cluster, product, out, count, all_of_them, used, free in sums.order_by(
+            "cluster_id", "gpu_product", "out"
+        )
+    ]
+
+
+def count_gpus(sums: Iterable[NodeSum]) -> tuple[GpuCount, ...]:
+    """By product; a node without GPUs counts for none."""
+    parts: dict[str, list[int]] = {}
+    for one in sums:
+        if one.allocatable:
+            total = parts.setdefault(one.product, [0, 0, 0, 0])
+            out = one.allocatable if one.out else 0
+            for index, number in enumerate((one.allocatable, one.used, one.free, out)):
+                total[index] += number
+    return tuple(GpuCount(product, *parts[product]) for product in sorted(parts))
 
 
 def node_gpus(node: Node) -> GpuCount:
@@ -186,7 +229,7 @@ def _live() -> Any:
     return Cluster.objects.filter(Q(removed_at=None))
 
 
-def _row(cluster: Cluster, nodes: Sequence[Node], services: int, now: datetime) -> ClusterRow:
+def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime) -> ClusterRow:
     return ClusterRow(
         id=cluster.pk,
         slug=cluster.slug,
@@ -204,9 +247,9 @@ def _row(cluster: Cluster, nodes: Sequence[Node], services: int, now: datetime) 
         stale=stale_because(cluster.observed_at, cluster.trouble, now),
         trouble=cluster.trouble,
         denied=sum(p.get("needed", True) and not p["allowed"] for p in cluster.permissions),
-        nodes=len(nodes),
-        nodes_out=sum(n.cordoned or not n.ready for n in nodes),
-        gpus=count_gpus(nodes),
+        nodes=sum(s.nodes for s in sums),
+        nodes_out=sum(s.nodes for s in sums if s.out),
+        gpus=count_gpus(sums),
         services=services,
     )
 

@@ -10,9 +10,9 @@ from django.db import connection
 from django.db.models import Q, Sum
 
 from fleet.models import Finding, TrafficSlot
-from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, list_nodes
-from fleet.queries.rollouts import RolloutRow, list_rollouts, rolled_back_rows
-from fleet.queries.services import Health, ServiceRow, list_services
+from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, nodes_out
+from fleet.queries.rollouts import RolloutRow, current_rollouts
+from fleet.queries.service_states import Health, ServiceState, list_states
 from fleet.rules.drift import Sync
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
@@ -51,7 +51,7 @@ class Overview:
 
     attention: tuple[Attention, ...]
     clusters: tuple[ClusterRow, ...] = ()
-    services: tuple[ServiceRow, ...] = ()
+    services: tuple[ServiceState, ...] = ()
     rollouts: tuple[RolloutRow, ...] = ()  # open ones
 
 
@@ -92,18 +92,19 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     findings = open_findings(now)
     if not viewer.may(Permission.VIEW_FLEET):
         return Overview(tuple(findings))
-    services = list_services(viewer, now)
+    services = list_states(viewer, now)
     clusters = list_clusters(viewer, now)
-    rollouts = list_rollouts(viewer, only_open=True)
+    rollouts = current_rollouts(viewer, now - ROLLED_BACK_FOR)
     attention = [
         *findings,
         *troubled_services(services),
-        *troubled_rollouts(rollouts, rolled_back_rows(viewer, now - ROLLED_BACK_FOR)),
+        *troubled_rollouts(rollouts),
         *troubled_clusters(clusters, services),
-        *troubled_nodes(list_nodes(viewer)),
+        *troubled_nodes(nodes_out(viewer)),
         *waiting_changes(viewer),
     ]
-    return Overview(tuple(attention), clusters, services, rollouts)
+    moving = tuple(r for r in rollouts if r.is_open)
+    return Overview(tuple(attention), clusters, services, moving)
 
 
 def outcomes(
@@ -121,14 +122,14 @@ def outcomes(
 
 
 def open_findings(now: datetime) -> list[Attention]:
-    rows = list(Finding.objects.filter(ended_at=None).select_related("service"))
+    rows = list(Finding.objects.filter(ended_at=None).values_list(*TOLD, named=True))
     names = tenant_refs({row.tenant_id for row in rows}) if rows else {}
     return [
         Attention(
             Urgency.NOW,
             "finding",
-            row.service.name,
-            f"{row.service.name}: {SYMPTOMS.get(row.symptom, row.symptom)}, {row.traffic_class}",
+            row.service__name,
+            f"{row.service__name}: {SYMPTOMS.get(row.symptom, row.symptom)}, {row.traffic_class}",
             row.sentence,
             row.started_at,
             (names[row.tenant_id].slug,),
@@ -139,6 +140,9 @@ def open_findings(now: datetime) -> list[Attention]:
     ]
 
 
+TOLD = (
+    "tenant_id", "service__name", "traffic_class", "symptom", "sentence", "started_at", "affected",
+)  # fmt: skip
 SYMPTOMS = {
     "errors": "requests fail",
     "shed": "requests are shed",
@@ -148,7 +152,7 @@ SYMPTOMS = {
 }
 
 
-def troubled_services(services: Iterable[ServiceRow]) -> list[Attention]:
+def troubled_services(services: Iterable[ServiceState]) -> list[Attention]:
     found = []
     for s in services:
         if s.health is Health.DOWN and not s.rollout_id:
@@ -164,13 +168,12 @@ def troubled_services(services: Iterable[ServiceRow]) -> list[Attention]:
     return found
 
 
-def troubled_rollouts(
-    rollouts: Iterable[RolloutRow], rolled_back: Iterable[RolloutRow]
-) -> list[Attention]:
-    """Blocked, paused and failing ones; rolled back ones until the service moves on."""
+def troubled_rollouts(rollouts: Sequence[RolloutRow]) -> list[Attention]:
+    """Blocked, paused and failing ones; then those that went back."""
     stuck = (Phase.ROLLBACK_BLOCKED, Phase.PAUSED)
-    found = [r for r in rollouts if r.phase in stuck or r.failures]
-    return [rollout_attention(r) for r in (*found, *rolled_back)]
+    found = [r for r in rollouts if r.is_open and (r.phase in stuck or r.failures)]
+    went_back = [r for r in rollouts if not r.is_open]
+    return [rollout_attention(r) for r in (*found, *went_back)]
 
 
 def rollout_attention(r: RolloutRow) -> Attention:
@@ -187,7 +190,7 @@ def rollout_attention(r: RolloutRow) -> Attention:
 
 
 def troubled_clusters(
-    clusters: Iterable[ClusterRow], services: Sequence[ServiceRow]
+    clusters: Iterable[ClusterRow], services: Sequence[ServiceState]
 ) -> list[Attention]:
     placed = Counter(s.cluster for s in services)
     found = []
@@ -205,12 +208,12 @@ def troubled_clusters(
 
 
 def troubled_nodes(nodes: Sequence[NodeRow]) -> list[Attention]:
-    out = [n for n in nodes if n.is_out and n.gpus.allocatable]
-    if len(out) > NODES_NAMED:
-        gpus = sum(n.gpus.allocatable for n in out)
-        title = f"{len(out)} nodes are out of service"
+    if len(nodes) > NODES_NAMED:
+        gpus = sum(n.gpus.allocatable for n in nodes)
+        title = f"{len(nodes)} nodes are out of service"
         why = f"{gpus} GPUs take no new replica"
-        return [Attention(Urgency.SOON, "nodes", "out", title, why, min(n.changed_at for n in out))]
+        since = min(n.changed_at for n in nodes)
+        return [Attention(Urgency.SOON, "nodes", "out", title, why, since)]
     return [
         Attention(
             Urgency.SOON,
@@ -221,7 +224,7 @@ def troubled_nodes(nodes: Sequence[NodeRow]) -> list[Attention]:
             " new replica",
             n.changed_at,
         )
-        for n in out
+        for n in nodes
     ]
 
 

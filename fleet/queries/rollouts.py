@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
-from fleet.queries.services import PodRow, pod_row
+from fleet.queries.services import PodRow, pods_by
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
 from tenants.errors import NotFound
@@ -175,11 +175,11 @@ def list_rollouts(
     return rows_of(rows.exclude(phase__in=FINAL) if only_open else rows)
 
 
-def rolled_back_rows(viewer: Viewer, since: datetime) -> tuple[RolloutRow, ...]:
-    """Those that ended so since then and whose service had no rollout after them."""
+def current_rollouts(viewer: Viewer, since: datetime) -> tuple[RolloutRow, ...]:
+    """Open ones, and those rolled back since then whose service had no rollout after them."""
     newer = Rollout.objects.filter(service=OuterRef("service"), id__gt=OuterRef("id"))
-    rows = rollouts(viewer).filter(~Exists(newer), phase=Phase.ROLLED_BACK, ended_at__gt=since)
-    return rows_of(rows.only(*LISTED))
+    back = Q(~Exists(newer), phase=Phase.ROLLED_BACK, ended_at__gt=since)
+    return rows_of(rollouts(viewer).filter(~Q(phase__in=FINAL) | back).only(*LISTED))
 
 
 def search_rollouts(viewer: Viewer, *, show: str = "", service: str = "") -> QuerySet[Rollout]:
@@ -326,12 +326,11 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
         d.release_id: d
         for d in Deployment.objects.filter(service=r.service_id, cluster=r.cluster_id)
     }
-    pods: dict[str, list[PodRow]] = {}
-    for pod in ObservedPod.objects.filter(
+    of_both = ObservedPod.objects.filter(
         cluster=r.cluster_id,
         release__in=[x.fingerprint for x in (r.from_release, r.to_release) if x],
-    ).order_by("created_at"):
-        pods.setdefault(pod.release, []).append(pod_row(pod))
+    )
+    pods = pods_by("release", of_both.order_by("created_at"))
 
     def side(release: Any) -> ReleaseSide:
         row, seen = placed.get(release.pk), tuple(pods.get(release.fingerprint, ()))

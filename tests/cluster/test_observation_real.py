@@ -13,7 +13,8 @@ from fleet.models import Cluster, EngineSample, GpuTime, Node, ObservedEvent, Ob
 from fleet.queries.clusters import get_cluster
 from fleet.queries.engines import token_counters
 from fleet.queries.routing import build_routing
-from fleet.queries.services import Health, get_service
+from fleet.queries.service_states import Health
+from fleet.queries.services import get_service
 from fleet.rules.phases import Phase
 from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 
