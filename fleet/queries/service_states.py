@@ -1,0 +1,146 @@
+"""Services at a glance: wanted against live, health, and why. The whole fleet in few questions."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from fleet.models import Deployment, Finding, ObservedPod, Rollout, Service
+from fleet.queries.access import see_fleet
+from fleet.queries.drift import sentences
+from fleet.rules.drift import Live, Sync, Wanted, compare
+from fleet.rules.freshness import stale_because
+from fleet.rules.phases import FINAL
+from fleet.rules.release import fingerprint_of
+from tenants.rules.access import Viewer
+
+# Values, not instances: a fleet has many, and JSON that no list shows is slow to decode.
+SERVICE = (
+    "pk", "name", "description", "version", "demo", "replicas", "cluster_id", "cluster__slug",
+    "cluster__region", "cluster__observed_at", "cluster__trouble", "current_release_id",
+    "current_release__number",
+)  # fmt: skip
+DEPLOYMENT = ("service_id", "name", "replicas", "release__digest", "release__image_digest")
+POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready")
+
+
+class Health(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # it answers, but something is missing or a finding is open
+    DOWN = "down"  # nothing answers
+    EMPTY = "empty"  # never rolled out
+    UNKNOWN = "unknown"  # the observation does not count
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    id: int
+    name: str
+    description: str
+    version: int
+    demo: bool
+    cluster: str
+    cluster_id: int | None
+    region: str
+    release: str  # of the last rollout that succeeded; empty: none
+    release_id: int | None
+    replicas: int
+    serving: int
+    sync: Sync
+    health: Health
+    why: tuple[str, ...]  # each difference, each reason
+    edits: tuple[str, ...]  # of these, what somebody changed in the cluster by hand
+    observed_at: datetime | None
+    rollout_id: int | None
+    rollout_phase: str
+    findings: int
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.id}-{self.version}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What else tells of services, by service."""
+
+    rollouts: Mapping[int, tuple[int, str]]  # the open one: id and phase
+    findings: Mapping[int, int]  # open ones
+    edits: Mapping[int, tuple[str, ...]]
+
+
+def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
+    """By name."""
+    see_fleet(viewer)
+    wanted: dict[int, list[Wanted]] = {}
+    placed = Deployment.objects.order_by("-weight", "-release__number")
+    for service, name, replicas, digest, image in placed.values_list(*DEPLOYMENT):
+        one = Wanted(name, fingerprint_of(digest), image, replicas)
+        wanted.setdefault(service, []).append(one)
+    live: dict[int, list[Live]] = {}
+    staying = ObservedPod.objects.filter(deployment__isnull=False, terminating=False)
+    pods = staying.order_by("created_at").values_list(*POD)
+    for service, name, release, image, admitted, ready in pods:
+        live.setdefault(service, []).append(Live(name, release, image, admitted and ready))
+    signs = read_signs(viewer)
+    return tuple(
+        ServiceState(**state_of(row, wanted.get(row.pk, ()), live.get(row.pk, ()), signs, now))
+        for row in Service.objects.order_by("name").values_list(*SERVICE, named=True)
+    )
+
+
+def read_signs(viewer: Viewer) -> Signs:
+    moving = Rollout.objects.exclude(phase__in=[phase.value for phase in FINAL])
+    findings = Finding.objects.filter(ended_at=None).values_list("service_id", flat=True)
+    rollouts = moving.values_list("service_id", "pk", "phase")
+    return Signs(
+        {s: (pk, phase) for s, pk, phase in rollouts}, Counter(findings), sentences(viewer)
+    )
+
+
+def state_of(
+    row: Any, wanted: Sequence[Wanted], live: Sequence[Live], signs: Signs, now: datetime
+) -> dict[str, Any]:
+    """The fields of a `ServiceState`, of the values SERVICE."""
+    seen = (row.cluster__observed_at, row.cluster__trouble)
+    stale = stale_because(*seen, now) if row.cluster_id else ""
+    edits, findings = signs.edits.get(row.pk, ()), signs.findings.get(row.pk, 0)
+    sync, why = compare(wanted, live, unknown_because=stale)
+    if edits and not stale:
+        sync, why = Sync.DRIFTED, (*edits, *why)
+    replicas, serving = sum(d.replicas for d in wanted), sum(p.admitted for p in live)
+    rollout_id, rollout_phase = signs.rollouts.get(row.pk, (None, ""))
+    return {
+        "id": row.pk,
+        "name": row.name,
+        "description": row.description,
+        "version": row.version,
+        "demo": row.demo,
+        "cluster": row.cluster__slug or "",
+        "cluster_id": row.cluster_id,
+        "region": row.cluster__region or "",
+        "release": f"r{row.current_release__number}" if row.current_release_id else "",
+        "release_id": row.current_release_id,
+        "replicas": replicas if wanted else row.replicas,
+        "serving": serving,
+        "sync": sync,
+        "health": _health(bool(stale), replicas, serving, findings),
+        "why": why,
+        "edits": edits,
+        "observed_at": row.cluster__observed_at,
+        "rollout_id": rollout_id,
+        "rollout_phase": rollout_phase,
+        "findings": findings,
+    }
+
+
+def _health(stale: bool, wanted: int, serving: int, findings: int) -> Health:
+    if stale:
+        return Health.UNKNOWN
+    if not wanted:
+        return Health.EMPTY
+    if not serving:
+        return Health.DOWN
+    return Health.DEGRADED if findings or serving < wanted else Health.HEALTHY
