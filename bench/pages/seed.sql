@@ -225,9 +225,11 @@ FROM (SELECT hour, tenant_id, sum(requests) AS events, sum(prompt_tokens) AS pro
 LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id)
 ORDER BY 1;
 
-TRUNCATE charge_total, usage_day;
+TRUNCATE charge_total, charge_sum, usage_day;
 INSERT INTO charge_total (day, tenant_id, model, currency, amount)
 SELECT day, tenant_id, model, currency, sum(amount) FROM charge_day GROUP BY 1, 2, 3, 4 ORDER BY 1;
+INSERT INTO charge_sum (day, tenant_id, currency, amount)
+SELECT day, tenant_id, currency, sum(amount) FROM charge_total GROUP BY 1, 2, 3 ORDER BY 1;
 INSERT INTO usage_day (day, tenant_id, events, prompt_tokens, completion_tokens)
 SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, sum(events), sum(prompt_tokens), sum(completion_tokens)
 FROM usage_hour_head GROUP BY 1, 2 ORDER BY 1;

@@ -113,6 +113,16 @@ SELECT m.day, m.tenant_id, model, currency, sum(amount)
 FROM {DAYS} JOIN charge_day d ON d.tenant_id = m.tenant_id AND d.day = m.day
 GROUP BY 1, 2, 3, 4
 """
+FORGET_SUMS = f"""
+DELETE FROM charge_sum d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+"""
+SUM_SUMS = f"""
+INSERT INTO charge_sum (day, tenant_id, currency, amount)
+SELECT m.day, m.tenant_id, currency, sum(amount)
+FROM {DAYS} JOIN charge_total d ON d.tenant_id = m.tenant_id AND d.day = m.day
+GROUP BY 1, 2, 3
+"""
+SUMS = (FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS)
 
 Pair = tuple[datetime, int]
 
@@ -237,7 +247,7 @@ def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
 def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
     days = sorted({(r.key.hour.date(), r.key.tenant_id) for r in rows})
     parameters = [[day for day, _ in days], [tenant for _, tenant in days]]
-    for statement in (FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS):
+    for statement in SUMS:
         cursor.execute(statement, parameters)
 
 

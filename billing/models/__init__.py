@@ -1,4 +1,11 @@
-from billing.models.charges import Charge, ChargeDay, ChargeTotal, RatingRun, UnpricedUsage
+from billing.models.charges import (
+    Charge,
+    ChargeDay,
+    ChargeSum,
+    ChargeTotal,
+    RatingRun,
+    UnpricedUsage,
+)
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -37,6 +44,7 @@ __all__ = [
     "AllocationRun",
     "Charge",
     "ChargeDay",
+    "ChargeSum",
     "ChargeTotal",
     "CostDay",
     "CostPool",

@@ -125,6 +125,25 @@ class ChargeTotal(models.Model):
         return f"{self.day} {self.tenant_id} {self.amount}"
 
 
+class ChargeSum(models.Model):
+    """Sums of `ChargeTotal` by tenant, replaced with it: what a month of all tenants adds up."""
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+
+    class Meta:
+        db_table = "charge_sum"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "day", "currency"], name="charge_sum_key")
+        ]
+        indexes = [models.Index(fields=["day"], name="charge_sum_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id} {self.amount}"
+
+
 class UnpricedUsage(models.Model):
     """Billable usage that no price covers: visible, never taken for zero."""
 

@@ -105,7 +105,7 @@ COARSE = ("day", "tenant_id", "model", "currency")
 # Each part is summed before the parts are joined: half the time of summing the joined rows.
 AMOUNTS = """
 SELECT {group} sum(amount) FROM (
-    SELECT {group} sum(amount) AS amount FROM charge_total
+    SELECT {group} sum(amount) AS amount FROM {totals}
         WHERE day >= %(first)s AND day < %(last)s {where} {by}
     UNION ALL
     SELECT {group} sum(amount) FROM (
@@ -133,6 +133,7 @@ def sum_amounts(wanted: ChargeFilter, by: Sequence[str] = ()) -> dict[tuple[Any,
     sql = AMOUNTS.format(
         group="".join(f"{name}, " for name in by),
         model="model" if by_model else "'' AS model",
+        totals="charge_total" if by_model else "charge_sum",
         source="charge" if by_model else "usage_hour_head",
         where=where,
         by=f"GROUP BY {', '.join(by)}" if by else "",

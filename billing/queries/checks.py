@@ -92,6 +92,11 @@ CHECKS = (
         "SELECT sum(amount) FROM charge_total",
     ),
     (
+        "money: totals = sums of tenants (of all time)",
+        "SELECT sum(amount) FROM charge_total",
+        "SELECT sum(amount) FROM charge_sum",
+    ),
+    (
         "requests: hours = days (of all time)",
         "SELECT sum(events) FROM usage_hour_head",
         "SELECT sum(events) FROM usage_day",

@@ -7,6 +7,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -48,7 +49,10 @@ def index(request: ViewerRequest) -> HttpResponse:
     figures = figures_by_tenant(viewer, timezone.now(), tuple(t.pk for t in page))
     context = {
         "page": page,
-        "found": [{"t": t, "f": figures.get(t.pk, NOTHING)} for t in page],
+        "found": [
+            {"t": t, "f": figures.get(t.pk, NOTHING), "url": reverse("tenant", args=[t.slug])}
+            for t in page
+        ],
         "money": viewer.may_somewhere(Permission.VIEW_MONEY),
         "wanted": wanted,
         "narrowed": any(wanted.values()),

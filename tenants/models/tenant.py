@@ -31,6 +31,16 @@ class Tenant(Versioned):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def data_policy(self) -> str:
+        """Where its requests may run: "confidential only, eu-west only, hosted fallback"."""
+        parts = ["confidential only"] if self.confidential_only else []
+        if self.residency:
+            parts.append(f"{', '.join(self.residency)} only")
+        elif not self.confidential_only:
+            parts.append("any region")
+        return ", ".join([*parts, "hosted fallback"] if self.hosted_fallback else parts)
+
 
 class Application(Versioned):
     """A tenant's program or project: the cost centre. API keys belong to it."""
