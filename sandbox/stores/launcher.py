@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from sandbox.stores import postgres, valkey
+from sandbox.stores.named import check_named
 from sandbox.stores.programs import find_postgres, find_valkey
 from sandbox.stores.run_as import LaunchError, RunAs, choose_run_as
 from sandbox.stores.server import STOP_SECONDS, Server, say
@@ -61,8 +62,10 @@ def launch(
 ) -> Iterator[Running]:
     """Start what the environment does not name, yield the URLs, stop everything at the end.
 
+    Raise LaunchError when a server cannot be started, or one that is named does not answer.
     `throwaway` gives up safety against a power cut for speed: for tests.
     """
+    check_named()
     folder = folder.resolve()
     programs = {
         postgres: None if os.environ.get("DATABASE_URL") else find_postgres(),

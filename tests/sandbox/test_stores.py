@@ -71,11 +71,12 @@ def test_it_refuses_a_second_launcher_and_names_the_first(folder):
 
 
 def test_it_uses_the_servers_that_the_environment_names(folder, monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/console")
-    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
-    with launch(folder, quiet=True) as running:
-        assert running.servers == []
-        assert running.urls == {}
+    with launch(folder, throwaway=True, quiet=True) as elsewhere:
+        for variable, url in elsewhere.urls.items():
+            monkeypatch.setenv(variable, url)
+        with launch(folder.with_name("other"), quiet=True) as running:
+            assert running.servers == []
+            assert running.urls == {}
 
 
 def test_it_leaves_no_server_behind_when_it_is_killed(folder):
@@ -97,3 +98,17 @@ def test_it_leaves_no_server_behind_when_it_is_killed(folder):
     with launch(folder, throwaway=True, quiet=True) as running:
         assert role_of(running.urls["DATABASE_URL"])[0] == "console_app"
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("DATABASE_URL", "postgresql://a@127.0.0.1:1/x"),
+        ("DATABASE_OWNER_URL", "nonsense"),
+        ("REDIS_URL", "redis://127.0.0.1:1/0"),
+    ],
+)
+def test_it_says_which_named_server_does_not_answer(folder, monkeypatch, variable, url):
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(LaunchError, match=f"{variable} names a server that does not answer"):
+        launch(folder).__enter__()
