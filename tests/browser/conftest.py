@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.console.calendar_scene import furnish_calendar
 from tests.console.scene import PASSWORD, make_scene
 from tests.plugins.database import Seeds, superuser
 
@@ -38,7 +39,8 @@ def scene(django_db_setup, django_db_blocker) -> Iterator[SimpleNamespace]:
     """Committed rows: another process reads them. Taken away again after the last browser test."""
     with django_db_blocker.unblock():
         seeds = Seeds()
-        made = make_scene(timezone.now())
+        now = timezone.now()
+        made = furnish_calendar(make_scene(now), now)
         connection.close()
         yield made
         seeds.restore()
