@@ -36,8 +36,8 @@ def ways_of(proposal: Proposal, price: HourlyPrice | None) -> list[Way]:
         Way(
             plan=plan,
             short=SHORT[plan.kind],
-            picked=index == 0 and plan.answer is Answer.POSSIBLE,
-            open=plan.answer in (Answer.POSSIBLE, Answer.NEEDS_CONSENT),
+            picked=index == 0 and plan.answer in (Answer.POSSIBLE, Answer.QUEUED),
+            open=plan.answer not in (Answer.NOT_NOW, Answer.NEVER),
             cost=cost_of(plan, price),
         )
         for index, plan in enumerate(proposal.plans)

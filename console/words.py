@@ -101,6 +101,7 @@ WORDS: dict[str, dict[str, Word]] = {
     },
     "answer": {
         "possible": Word("ok", "circle-check", "Possible"),
+        "queued": Word("info", "hourglass", "Waits for others"),
         "needs_consent": Word("warn", "alert-triangle", "Needs consent"),
         "not_now": Word("bad", "ban", "Not now"),
         "never": Word("bad", "ban", "Never fits"),

@@ -57,14 +57,20 @@ VLLM = DemoRelease(
     {"cpu": "2", "memory": "4Gi"},
 )
 STANDIN = DemoRelease("vllm-standin", "0.32.0", "The stand-in engine in the manner of vLLM 0.32.0")
+
+
+def bad(fault: str, note: str) -> DemoRelease:
+    return DemoRelease(f"vllm-standin-faulty-{fault}", "0.32.0", note)
+
+
 # Made, not rolled out: something good and something bad to try a rollout with.
 TO_TRY = {
     SMALL: (DemoRelease("vllm-standin", "0.31.0", "The stand-in engine as of vLLM 0.31.0"),),
     LARGE: (
         DemoRelease("vllm-standin", "0.32.1", "A newer one, which works"),
-        DemoRelease(
-            "vllm-standin-faulty-slow", "0.32.0", "Three times slower: the gates must refuse it"
-        ),
+        bad("slow", "Three times slower: the gates must refuse it"),
+        bad("crash", "Ends right after its start: goes back as soon as the canary crashes"),
+        bad("wrong-answer", "Answers without a token: its first probe must refuse it"),
     ),
 }
 

@@ -100,7 +100,7 @@ def roll_back(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
     )
     refuse_second(rollout.service_id)
     plan = proposal.plans[0]
-    if plan.answer is Answer.NEVER or plan.answer is Answer.NOT_NOW:
+    if plan.answer in (Answer.NEVER, Answer.NOT_NOW, Answer.QUEUED):
         # In place always goes: it takes the GPUs of the release that leaves.
         plan = next((p for p in proposal.plans if p.kind is PlanKind.REPLACE), plan)
     back = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why, is_rollback=True)

@@ -16,6 +16,7 @@ from fleet.queries.comparison import compare
 from fleet.queries.freezes import held
 from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
+from fleet.queries.situations import queued
 from fleet.queries.traffic import window as traffic
 from fleet.rules.comparison import Window
 from fleet.rules.gates import arrears, bounds_of
@@ -65,7 +66,7 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
     if view.state.phase in FINAL:
         return view
     if view.state.phase is Phase.AWAITING_APPROVAL:
-        view.seen = Seen(moved=moved(rollout), frozen=frozen(rollout, now))
+        view.seen = Seen(moved=moved(rollout), frozen=frozen(rollout, now), queued=queued(rollout))
         return view
     view.manifests, view.around = manifests_of(rollout, old_row)
     try:

@@ -23,12 +23,14 @@ from fleet.queries.releases import MANY_STARTS, spec_of
 from fleet.rules.answers import Quota
 from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.manifests import labels_of
-from fleet.rules.phases import Phase
+from fleet.rules.phases import FINAL, Phase
 from fleet.rules.plan import Situation, Starts, StepPlan
+from fleet.rules.queue import Ahead, waits
 from fleet.rules.release import GPU
 from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
+from tenants.queries.changes import undecided
 from tenants.queries.tenants import tenants_by_id
 from tenants.rules.access import Viewer
 
@@ -66,7 +68,7 @@ def situation_of(
         replicas=replicas,
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms_of(cluster, old),
-        claims=claims_of(cluster, service),
+        ahead=[other for _, other in others_of(cluster, service)],
         quotas=quotas_of(cluster),
         floor=floor_of(cluster, service.name),
         requests_an_hour=requests_an_hour,
@@ -103,12 +105,35 @@ def _repels(taint: dict[str, str]) -> bool:
     return taint.get("key") != GPU and taint.get("effect") in ("NoSchedule", "NoExecute")
 
 
-def claims_of(cluster: Cluster, service: Service) -> list[Need]:
-    """GPUs that other open rollouts were planned with and do not hold yet."""
-    rows = Rollout.objects.filter(cluster=cluster, phase__in=[p.value for p in NOT_STARTED])
-    plans = rows.exclude(service=service).order_by("id").values_list("plan", flat=True)
-    numbers = [p["numbers"] for p in plans if p.get("numbers", {}).get("surge")]
-    return [Need(n["product"], n["gpus_new"], n["surge"]) for n in numbers]
+def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]:
+    """Open rollouts of other services that were planned with GPUs on top, the oldest first."""
+    rows = Rollout.objects.filter(cluster=cluster).exclude(phase__in=[p.value for p in FINAL])
+    rows = rows.exclude(service=service).select_related("service").order_by("id")
+    found = []
+    for row in rows.only("phase", "plan", "change_id", "service__name"):
+        n = row.plan.get("numbers", {})
+        if n.get("surge"):
+            need = Need(n["product"], n["gpus_new"], n["surge"])
+            began = Phase(row.phase) not in NOT_STARTED
+            found.append((row, Ahead(f"{row} of {row.service.name}", need, began)))
+    return found
+
+
+def queued(rollout: Rollout) -> str:
+    """Why an approved rollout does not begin yet. Before it come those that began, and older
+    ones that are approved; a way back waits for nobody.
+    """
+    if rollout.is_rollback:
+        return ""
+    waiting = undecided()
+    ahead = [
+        other
+        for row, other in others_of(rollout.cluster, rollout.service)
+        if other.began or (row.pk < rollout.pk and row.change_id not in waiting)
+    ]
+    n, nodes = rollout.plan["numbers"], rooms_of(rollout.cluster, None)
+    need = Need(n["product"], n["gpus_new"], n["surge"])
+    return waits(nodes, need, quotas_of(rollout.cluster) or (), ahead) if ahead else ""
 
 
 def quotas_of(cluster: Cluster) -> list[Quota] | None:

@@ -13,6 +13,7 @@ from fleet.rules.fit import Fit, Need
 
 class Answer(StrEnum):
     POSSIBLE = "possible"
+    QUEUED = "queued"  # as soon as other rollouts are over
     NEEDS_CONSENT = "needs_consent"  # less capacity than somebody declared to need
     NOT_NOW = "not_now"
     NEVER = "never"

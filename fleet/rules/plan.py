@@ -11,6 +11,7 @@ from math import ceil
 from fleet.rules.answers import Answer, Quota, Verdict, below_floor, gpus, judge, tightest
 from fleet.rules.fit import Fit, Need, NodeRoom, fit
 from fleet.rules.phases import PlanKind
+from fleet.rules.queue import Ahead, turn
 
 SECONDS_BACK = 5.0  # gateways take new weights within it
 
@@ -46,7 +47,7 @@ class Situation:
     replicas: int  # wanted of the new release
     old_replicas: int  # 0: nothing runs yet
     nodes: Sequence[NodeRoom]
-    claims: Sequence[Need] = ()  # of other open rollouts
+    ahead: Sequence[Ahead] = ()  # other open rollouts
     quotas: Sequence[Quota] | None = ()  # None: could not be read
     floor: int | None = None  # replicas that disruption budgets want to answer
     requests_an_hour: int = 0  # that the service got lately
@@ -55,6 +56,11 @@ class Situation:
     grace_seconds: int = 120  # of the old release
     steps: Sequence[StepPlan] = ()
     soak_seconds: int = 3600
+
+    @property
+    def claims(self) -> list[Need]:
+        """GPUs that are free and that others will take."""
+        return [a.need for a in self.ahead if not a.began]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,8 @@ def beside(s: Situation, kind: PlanKind, surge: int, words: str) -> Plan:
     need = Need(s.product, s.gpus_new, surge)
     room = fit(s.nodes, need, s.claims)
     answer, why = judge(need, room, s.quotas or (), s.old_replicas * s.gpus_old)
+    if answer is Answer.NOT_NOW:
+        answer, why = turn(s.nodes, need, s.quotas or (), s.ahead)
     if answer is Answer.POSSIBLE:
         why = (
             f"{need.total} {gpus(s.product)} on top, {room.free - room.claimed} free:"
@@ -194,7 +202,7 @@ def first_placement(s: Situation) -> Plan:
     """Nothing runs yet: there is no capacity to keep and no release to go back to."""
     need = Need(s.product, s.gpus_new, s.replicas)
     room = fit(s.nodes, need, s.claims)
-    answer, why = judge(need, room, s.quotas or ())
+    answer, why = turn(s.nodes, need, s.quotas or (), s.ahead)
     if answer is Answer.POSSIBLE:
         why = f"The first release: {need.total} {gpus(s.product)} of {room.free} free"
     times = Times(0.0, finish(s, s.starts_new.p95, 0, s.steps), None, None, None)

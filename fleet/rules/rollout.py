@@ -181,12 +181,13 @@ def skipped(state: State) -> Decision:
     return Decision(phase, following, why, look_again=SOON, memory=memory)
 
 
-def frozen(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Only beginnings wait for the calendar: what moves goes on, a way back and an abort too."""
+def held_back(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """Only beginnings wait, for the calendar and for their turn: what moves goes on."""
     begins = state.phase is Phase.AWAITING_APPROVAL and state.approval.state in ("", "approved")
-    if not begins or not seen.frozen or seen.moved:
+    why = seen.frozen or seen.queued
+    if not begins or not why or seen.moved:
         return None
-    return stay(state, f"Approved, and waits. {seen.frozen}")
+    return stay(state, f"Approved, and waits. {why}")
 
 
 RULES: dict[Phase, Rule] = {
@@ -216,6 +217,6 @@ CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
     pause_asked,
     paused,
     gate_skipped,
-    frozen,
+    held_back,
     by_phase,
 )

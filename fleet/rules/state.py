@@ -136,6 +136,7 @@ class Seen:
     dry_run: str | None = None  # validating: "" passed, else what the API server refused
     moved: str = ""  # the approval does not cover what would be applied
     frozen: str = ""  # the calendar lets no rollout begin now
+    queued: str = ""  # it is another one's turn: the GPUs do not suffice for both
     routed: frozenset[str] | None = None  # pods that gateways can be told of; None: all of them
 
     def unrouted(self, side: Side) -> int:

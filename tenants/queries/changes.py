@@ -33,6 +33,11 @@ def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
 
 
+def undecided() -> set[int]:
+    """Ids of all that wait for a decision."""
+    return set(ChangeRequest.objects.filter(state=WAITING).values_list("pk", flat=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What the owner of a change needs to know of it."""

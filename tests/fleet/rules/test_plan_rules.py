@@ -11,6 +11,7 @@ from fleet.rules.outcome import Happened, compare
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Situation, Starts, StepPlan, plan_of, plans_of
 from fleet.rules.proposal import read_steps, refuse_plan
+from fleet.rules.queue import Ahead
 from fleet.rules.starts import deadline_of, measured
 
 H = "NVIDIA-H100-80GB-HBM3"
@@ -71,7 +72,11 @@ ANSWERS = {
     "full now": (
         {"nodes": nodes(0, 0)}, PlanKind.SURGE_CANARY, Answer.NOT_NOW, "1 H100-80GB-HBM3 missing"),
     "claimed": (
-        {"claims": (Need(H, 1, 4),)}, PlanKind.SURGE_CANARY, Answer.NOT_NOW, "claimed by other"),
+        {"ahead": (Ahead("RO-5 of chat", Need(H, 1, 4), began=False),)}, PlanKind.SURGE_CANARY,
+        Answer.QUEUED, "claimed by other rollouts. It waits for RO-5 of chat"),
+    "held by one that began": (
+        {"nodes": nodes(0), "ahead": (Ahead("RO-5 of chat", Need(H, 1, 4), began=True),)},
+        PlanKind.SURGE_CANARY, Answer.QUEUED, "It waits for RO-5 of chat"),
     "no such product": ({"nodes": []}, PlanKind.SURGE_CANARY, Answer.NEVER, "No node has"),
     "too large": (
         {"gpus_new": 8}, PlanKind.SURGE_CANARY, Answer.NEVER, "fits on no node"),
@@ -110,8 +115,8 @@ ANSWERS = {
     "less than a budget asks for": (
         {"floor": 4}, PlanKind.REPLACE, Answer.NEEDS_CONSENT, "asks for 4 answering replicas, 3"),
     "others want what comes free": (
-        {"nodes": held(4), "claims": (Need(H, 2, 1),)}, PlanKind.REPLACE,
-        Answer.POSSIBLE, "3 of 4"),
+        {"nodes": held(4), "ahead": (Ahead("RO-5 of chat", Need(H, 2, 1), began=False),)},
+        PlanKind.REPLACE, Answer.POSSIBLE, "3 of 4"),
     "a clique across nodes": (
         {"gpus_new": 8, "nodes": [replace(n, clique="a.1") for n in nodes(4, 4)]},
         PlanKind.BLUE_GREEN, Answer.NEVER, "clique has 8, but a replica does not span nodes"),

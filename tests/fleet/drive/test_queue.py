@@ -1,0 +1,63 @@
+"""Two rollouts of a cluster whose free GPUs suffice for one."""
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.actions import rollouts
+from fleet.models import Service
+from fleet.rules.phases import Phase
+from tests.fleet.drive.stage import make_stage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def chat():
+    """Four replicas on five GPUs."""
+    return make_stage(gpus=5)
+
+
+@pytest.fixture
+def embed(chat):
+    """Nothing of it runs yet."""
+    service = Service.objects.create(name="embed", cluster=chat.cluster, replicas=1)
+    return replace(chat, service=service)
+
+
+def approved(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.step(rollout)
+    stage.approve(rollout)
+    return rollout
+
+
+def test_the_second_one_waits_says_for_whom_and_begins_when_the_first_is_over(chat, embed):
+    first, second = approved(chat), approved(embed)
+    assert second.plan["plan"]["answer"] == "queued"
+    embed.step(second)
+    assert second.phase == Phase.AWAITING_APPROVAL
+    assert f"It waits for {first} of chat" in second.why
+    assert "1 H100-80GB-HBM3 missing: 1 needed" in second.why
+
+    chat.step(first)
+    assert first.phase == Phase.PREPARING
+    chat.act(rollouts.abort_rollout, first.pk, why="a better one comes")
+    chat.run(first)
+    embed.step(second)
+    assert second.phase == Phase.PREPARING
+
+
+def test_a_proposal_that_nobody_approved_holds_nobody_up(chat, embed):
+    first = chat.propose(chat.release("b"))
+    chat.step(first)
+    second = approved(embed)
+    embed.step(second)
+    assert (first.phase, second.phase) == (Phase.AWAITING_APPROVAL, Phase.PREPARING)
+
+
+def test_the_younger_one_does_not_hold_up_the_older_one(chat, embed):
+    first, second = approved(chat), approved(embed)
+    chat.step(first)
+    embed.step(second)
+    assert (first.phase, second.phase) == (Phase.PREPARING, Phase.AWAITING_APPROVAL)
