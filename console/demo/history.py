@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from console.demo.cast import HISTORY_SOURCE, TENANTS
-from console.demo.rhythm import Caller, days_before, events_of_day
+from console.demo.rhythm import DAYS, Caller, days_before, events_of_day
 from console.demo.services import MACHINE, service_ids
 from gateway.contract.usage import EVENT_TYPE, UsageEvent
 from tenants.base.scope import fleet_scope
@@ -24,19 +24,20 @@ Progress = dict[str, Any]  # end: of the history; days: delivered, counted back 
 Tell = Callable[[Progress, float, str], None]
 
 
-def load(token: str, kept: Progress, url: str, now: datetime, tell: Tell) -> None:
+def load(token: str, kept: Progress, url: str, now: datetime, tell: Tell, last: int = DAYS) -> None:
     """Load day after day; a run that was cut short goes on with the day that it was at.
 
     Days delivered twice change nothing: ids are the same again, and the door knows them.
     """
     latest = now.replace(minute=0, second=0, microsecond=0).isoformat()
     end = datetime.fromisoformat(kept.setdefault("end", latest))
-    callers, days = list(_callers()), days_before(end)
-    for number in range(kept.setdefault("days", 0), len(days)):
-        if days[number] > now - OLDEST:
-            _deliver(url, token, _day(callers, days[number], end))
-        kept["days"] = number + 1
-        tell(kept, 100 * (number + 1) / len(days), f"{days[number]:%Y-%m-%d}")
+    callers, days = list(_callers()), days_before(end)[:last]
+    with httpx.Client(timeout=60, headers={"Authorization": f"Bearer {token}"}) as client:
+        for number in range(kept.setdefault("days", 0), len(days)):
+            if days[number] > now - OLDEST:
+                _deliver(client, url, _day(callers, days[number], end))
+            kept["days"] = number + 1
+            tell(kept, 100 * (number + 1) / len(days), f"{days[number]:%Y-%m-%d}")
 
 
 def _callers() -> Iterator[Caller]:
@@ -56,10 +57,9 @@ def _day(callers: list[Caller], day: datetime, end: datetime) -> list[UsageEvent
     return [event for caller in callers for event in events_of_day(caller, day, end)]
 
 
-def _deliver(url: str, token: str, events: list[UsageEvent]) -> None:
-    with httpx.Client(timeout=60, headers={"Authorization": f"Bearer {token}"}) as client:
-        for start in range(0, len(events), BATCH):
-            _post(client, f"{url}/api/v1/usage/events", events[start : start + BATCH])
+def _deliver(client: httpx.Client, url: str, events: list[UsageEvent]) -> None:
+    for start in range(0, len(events), BATCH):
+        _post(client, f"{url}/api/v1/usage/events", events[start : start + BATCH])
 
 
 def _post(client: httpx.Client, url: str, events: list[UsageEvent]) -> None:

@@ -108,7 +108,12 @@ def gateway_environment(up: Up, facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def history_lane(up: Up) -> Lane:
-    yield from run(up, "history", demo(up, "--history", "--url", up.options.console_url))
+    if not up.options.history:
+        up.begin("history")
+        up.end("history", SKIPPED, "QM_HISTORY=0")
+        return
+    days = ["--days", str(up.options.history)]
+    yield from run(up, "history", demo(up, "--history", *days, "--url", up.options.console_url))
 
 
 def cluster_lane(up: Up) -> Lane:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("auto", "vllm", "standin")
+MOST_HISTORY = 60  # days of demo usage; the door takes no older ones
 
 
 class UpError(Exception):
@@ -22,6 +23,7 @@ class Options:
     engine: str
     kubeconfig: Path | None  # a cluster that is there already, used instead of the sandbox's own
     traffic: bool
+    history: int = MOST_HISTORY  # days
 
     @property
     def console_url(self) -> str:
@@ -50,6 +52,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         engine=_choice(environ, "QM_ENGINE", ENGINES),
         kubeconfig=Path(kubeconfig).expanduser().absolute() if kubeconfig else None,
         traffic=_choice(environ, "QM_TRAFFIC", ("on", "off")) == "on",
+        history=_days(environ),
     )
 
 
@@ -73,6 +76,13 @@ def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
         raise UpError(f"{name} is {text!r}: give a port number from 1 to 65535.")
+    return int(text)
+
+
+def _days(environ: Mapping[str, str]) -> int:
+    text = environ.get("QM_HISTORY") or str(MOST_HISTORY)
+    if not text.isascii() or not text.isdigit() or int(text) > MOST_HISTORY:
+        raise UpError(f"QM_HISTORY is {text!r}: give a number of days from 0 to {MOST_HISTORY}.")
     return int(text)
 
 

@@ -29,7 +29,7 @@ STOP_SECONDS = {"gateway": 25.0, "worker": 20.0, "cluster": 40.0}
 SHARED = ("operator", "approver", "finance", "viewer", "finance_token", "api_keys")
 
 
-def stages() -> list[Stage]:
+def stages(options: Options) -> list[Stage]:
     return [
         Stage("stores", "PostgreSQL and Valkey", 3),
         Stage("migrate", "Tables", 6),
@@ -40,7 +40,7 @@ def stages() -> list[Stage]:
         Stage("cluster", "Cluster and GPU nodes", 15),
         Stage("deploy", "Demo services", 60),
         Stage("traffic", "Traffic", 1),
-        Stage("history", "60 days of history", 60),
+        Stage("history", f"{options.history} days of history", options.history),
     ]
 
 
@@ -48,7 +48,7 @@ class Supervisor:
     def __init__(self, options: Options, surroundings: Mapping[str, str]) -> None:
         self.options = options
         self.surroundings = dict(surroundings)
-        self.status = Status(stages())
+        self.status = Status(stages(options))
         self.status.facts = {
             "console_url": options.console_url,
             "gateway_url": options.gateway_url,

@@ -9,9 +9,12 @@ from tests.fixtures.kubernetes import apply, deployment
 __all__ = ["cluster"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def releases(cluster: RunningCluster) -> RunningCluster:
-    """rel1 drains slowly, rel2 aborts at once; together they take 8 of 8 H100s."""
+    """rel1 drains slowly, rel2 aborts at once; together they take 8 of 8 H100s.
+
+    They stay for the next module, which finds them as they were or places them again.
+    """
     args = ("--start-delay=1", "--itl-ms=20", "--shutdown-timeout=15")
     apply(cluster.console, deployment("rel1", replicas=2, gpus=2, args=args, grace=18))
     apply(

@@ -34,6 +34,12 @@ ONE_STEP = (StepPlan(50, 5, 20),)
 BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
 
 
+def new_connections():
+    """One client, for making one takes longer than a request; a connection for each request."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(timeout=10, limits=limits, trust_env=False)
+
+
 @dataclass
 class RealStage:
     cluster: object  # the running sandbox
@@ -45,6 +51,7 @@ class RealStage:
     asked: int = 0
     failed: list = field(default_factory=list)
     number: int = 0
+    http: httpx.Client = field(default_factory=new_connections)
 
     def act(self, action, *args, **more):
         with scope_of(self.olga):
@@ -128,12 +135,10 @@ class RealStage:
     def ask(self, row, address):
         started, times, whole = time.monotonic(), [], False
         try:
-            with httpx.stream(
+            with self.http.stream(
                 "POST",
                 f"http://{address}:{PORT}/v1/completions",
                 json=BODY | {"model": self.service.name},
-                timeout=10,
-                trust_env=False,
             ) as answer:
                 answer.raise_for_status()
                 for line in answer.iter_lines():
@@ -161,7 +166,7 @@ class RealStage:
             for address in addresses:
                 body = BODY | {"model": self.service.name, "stream": False}
                 url = f"http://{address}:{PORT}/v1/completions"
-                answer = httpx.post(url, json=body, trust_env=False).json()
+                answer = self.http.post(url, json=body).json()
                 found.append(answer["system_fingerprint"])
         return found
 

@@ -13,6 +13,7 @@ from fleet.rules.answers import Answer
 from fleet.rules.phases import Cause, Phase, PlanKind
 from tenants.errors import Conflict
 from tests.cluster.rollout_stage import ONE_STEP, make_real_stage
+from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -20,6 +21,14 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),
 ]
 QUOTAS = "/api/v1/namespaces/models/resourcequotas"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_namespace(cluster):
+    """Quotas count every pod, also those that other modules left."""
+    for left in cluster.console.get(DEPLOYMENTS)["items"]:
+        cluster.console.delete(f"{DEPLOYMENTS}/{left['metadata']['name']}")
+    until("an empty namespace", lambda: not cluster.console.get(PODS)["items"], 60)
 
 
 def make_stage_serving(cluster, name, replicas):

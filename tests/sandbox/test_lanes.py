@@ -45,7 +45,7 @@ class FakeUp:
         given = {"port": 8000, "gateway_port": 8080, "engine": "auto", "kubeconfig": None}
         given |= {"traffic": True, "data": Path("/data")} | changes
         self.options = Options(**given)
-        self.status = Status(stages())
+        self.status = Status(stages(self.options))
         self.said_by, self.started, self.lines = answers, [], []
         self.commands: dict[str, list[str]] = {}
 

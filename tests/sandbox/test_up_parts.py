@@ -26,6 +26,7 @@ from sandbox.up.status import DONE, FAILED, SKIPPED, Stage, Status
         ({"QM_GATEWAY_PORT": "70000"}, "QM_GATEWAY_PORT is '70000': give a port number"),
         ({"QM_ENGINE": "gpu"}, "QM_ENGINE is 'gpu': say auto, vllm or standin"),
         ({"QM_TRAFFIC": "maybe"}, "QM_TRAFFIC is 'maybe': say on or off"),
+        ({"QM_HISTORY": "61"}, "QM_HISTORY is '61': give a number of days from 0 to 60"),
         ({"KUBECONFIG": "/nowhere/config"}, "KUBECONFIG names /nowhere/config"),
     ],
 )

@@ -15,6 +15,7 @@ from console.demo import credentials
 from console.demo.history import Progress, load
 from console.demo.people import prepare
 from console.demo.placement import place_services, register_cluster
+from console.demo.rhythm import DAYS
 from console.demo.rollouts import bring_up
 from tenants.errors import ConsoleError
 
@@ -29,7 +30,8 @@ class Command(BaseCommand):
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--prepare", action="store_true", help="people, tenants, keys, prices")
         what.add_argument("--deploy", action="store_true", help="cluster, releases, rollouts")
-        what.add_argument("--history", action="store_true", help="60 days of usage")
+        what.add_argument("--history", action="store_true", help="usage of the last days")
+        parser.add_argument("--days", type=int, default=DAYS, help="of the history")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the console's address")
         parser.add_argument("--kubeconfig", type=Path, help="of the cluster to register")
         parser.add_argument("--register-only", action="store_true", help="roll nothing out")
@@ -45,7 +47,7 @@ class Command(BaseCommand):
             if options["deploy"]:
                 self._deploy(path, options)
             if options["history"]:
-                self._history(path, options["url"])
+                self._history(path, options["url"], options["days"])
         except ConsoleError as refusal:
             self._say(error=refusal.message)
             raise CommandError(refusal.message) from None
@@ -70,7 +72,7 @@ class Command(BaseCommand):
         )
         self._say(percent=100, text="The demo's services answer")
 
-    def _history(self, path: Path, url: str) -> None:
+    def _history(self, path: Path, url: str, days: int) -> None:
         """Its progress has a file of its own: cluster and history are worked on at once."""
         beside = path.with_name("history.json")
 
@@ -79,7 +81,7 @@ class Command(BaseCommand):
             self._say(percent=round(percent, 1), text=text)
 
         token = credentials.read(path)["history_token"]
-        load(token, credentials.read(beside), url.rstrip("/"), timezone.now(), tell)
+        load(token, credentials.read(beside), url.rstrip("/"), timezone.now(), tell, days)
 
     def _say(self, **values: object) -> None:
         self.stdout.write(json.dumps(values))
