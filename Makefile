@@ -2,6 +2,8 @@
 PYTHON ?= python3
 QM_VENV ?= .venv
 export QM_VENV
+# A process imports thousands of modules; to compile them anew takes seconds of each start.
+unexport PYTHONDONTWRITEBYTECODE
 BIN = $(QM_VENV)/bin
 RUN = $(BIN)/python -m
 # Beside throw-away servers, for commands that read the settings.

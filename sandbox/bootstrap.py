@@ -60,6 +60,7 @@ def ensure(venv: Path, kind: str) -> None:
         "pip",
         "sync",
         "--quiet",
+        "--compile-bytecode",  # once, and not in each of the processes that start together
         "--require-hashes",
         "--python",
         python,
