@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,6 +17,7 @@ from fleet.actions.drift import store_drift
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
 from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
+from fleet.rules.release import fingerprint_of
 from tenants.nudge import nudge
 
 EVERY = timedelta(seconds=3)
@@ -86,38 +88,33 @@ def store_trouble(cluster_id: int, claim: uuid.UUID, trouble: str, now: datetime
     )
 
 
+OF_NODE = (
+    "gpu_product", "gpus_allocatable", "gpus_used", "clique", "zone", "ready", "cordoned",
+    "trouble", "taints",
+)  # fmt: skip
+READY = OF_NODE.index("ready")
+
+
 def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> None:
-    known = {n.name: n for n in Node.objects.filter(cluster=cluster)}
-    Node.objects.filter(cluster=cluster).exclude(name__in=[n.name for n in nodes]).delete()
-    kept = (
-        "gpu_product",
-        "gpus_allocatable",
-        "gpus_used",
-        "clique",
-        "zone",
-        "ready",
-        "cordoned",
-        "trouble",
-    )
+    """Only what differs is written: a large fleet looks the same for hours."""
+    found = Node.objects.filter(cluster=cluster).values_list("name", "changed_at", *OF_NODE)
+    known = {name: (changed_at, tuple(values)) for name, changed_at, *values in found}
+    if gone := known.keys() - {n.name for n in nodes}:
+        Node.objects.filter(cluster=cluster, name__in=gone).delete()
     rows = []
     for node in nodes:
-        before = known.get(node.name)
-        same = before is not None and before.ready == node.ready
-        rows.append(
-            Node(
-                cluster=cluster,
-                name=node.name,
-                taints=list(node.taints),
-                changed_at=before.changed_at if before and same else now,
-                observed_at=now,
-                **{field: getattr(node, field) for field in kept},
-            )
-        )
+        values = [getattr(node, field) for field in OF_NODE[:-1]] + [list(node.taints)]
+        changed_at, before = known.get(node.name, (now, ()))
+        if before != tuple(values):
+            same = bool(before) and before[READY] == node.ready
+            more = {"changed_at": changed_at if same else now, "observed_at": now}
+            of_it = dict(zip(OF_NODE, values, strict=True))
+            rows.append(Node(cluster=cluster, name=node.name, **more, **of_it))
     Node.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["cluster", "name"],
-        update_fields=[*kept, "taints", "changed_at", "observed_at"],
+        update_fields=[*OF_NODE, "changed_at", "observed_at"],
     )
 
 
@@ -139,25 +136,32 @@ KEPT = (
     "created_at",
     "ready_at",
 )
+OF_POD = ("deployment_id", *KEPT)
+ADDRESS = OF_POD.index("address")
+LONGEST = {f: getattr(ObservedPod._meta.get_field(f), "max_length", None) for f in KEPT}
+of_pod = attrgetter(*KEPT)
+taking = itemgetter(*map(OF_POD.index, ("ready", "admitted", "terminating", "address")))
 
 
 def store_pods(cluster: Cluster, pods: Sequence[SeenPod], now: datetime) -> bool:
-    """True: what the gateway may send to has changed. Results of probes are left as they are."""
-    placed = Deployment.objects.filter(cluster=cluster).select_related("service", "release")
-    deployments = {(d.service.name, d.release.fingerprint): d.pk for d in placed}
-    known = ObservedPod.objects.filter(cluster=cluster)
-    before = {(p.uid, p.address) for p in known if _takes_traffic(p)}
-    known.exclude(uid__in=[p.uid for p in pods]).delete()
-    rows = [
-        ObservedPod(
-            cluster=cluster,
-            deployment_id=deployments.get((pod.service, pod.release)),
-            uid=pod.uid,
-            observed_at=now,
-            **{field: _fitting(field, getattr(pod, field)) for field in KEPT},
-        )
-        for pod in pods
-    ]
+    """True: what the gateway may send to has changed. Results of probes are left as they are.
+
+    Only what differs is written.
+    """
+    placed = Deployment.objects.filter(cluster=cluster)
+    names = placed.values_list("pk", "service__name", "release__digest")
+    deployments = {(name, fingerprint_of(digest)): pk for pk, name, digest in names}
+    found = ObservedPod.objects.filter(cluster=cluster)
+    known = {uid: tuple(values) for uid, *values in found.values_list("uid", *OF_POD)}
+    before = {(uid, values[ADDRESS]) for uid, values in known.items() if _takes_traffic(values)}
+    if gone := known.keys() - {p.uid for p in pods}:
+        found.filter(uid__in=gone).delete()
+    rows = []
+    for pod in pods:
+        values = [deployments.get((pod.service, pod.release)), *map(_fitting, KEPT, of_pod(pod))]
+        if known.get(pod.uid) != tuple(values):
+            of_it = dict(zip(OF_POD, values, strict=True))
+            rows.append(ObservedPod(cluster=cluster, uid=pod.uid, observed_at=now, **of_it))
     ObservedPod.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -167,13 +171,14 @@ def store_pods(cluster: Cluster, pods: Sequence[SeenPod], now: datetime) -> bool
     return before != {(p.uid, p.address) for p in pods if p.takes_traffic}
 
 
-def _takes_traffic(pod: ObservedPod) -> bool:
-    return pod.ready and pod.admitted and not pod.terminating and bool(pod.address)
+def _takes_traffic(values: Sequence[Any]) -> bool:
+    ready, admitted, terminating, address = taking(values)
+    return ready and admitted and not terminating and bool(address)
 
 
 def _fitting(field: str, value: Any) -> Any:
     """Cut to the column: a cluster may say more than we keep, and one word must not stop us."""
-    longest = getattr(ObservedPod._meta.get_field(field), "max_length", None)
+    longest = LONGEST[field]
     return value[:longest] if longest and isinstance(value, str) else value
 
 

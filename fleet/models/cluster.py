@@ -50,7 +50,7 @@ class Node(models.Model):
     taints = models.JSONField(default=list)
     trouble = models.TextField(blank=True)
     changed_at = models.DateTimeField()  # since when ready or not
-    observed_at = models.DateTimeField()
+    observed_at = models.DateTimeField()  # as it is since then; its cluster's tells the age
 
     class Meta:
         db_table = "node"
@@ -88,7 +88,7 @@ class ObservedPod(models.Model):
     probe = models.CharField(max_length=200, blank=True)  # its answer in words
     probe_passes = models.PositiveIntegerField(default=0)  # in a row
     probe_failures = models.PositiveIntegerField(default=0)  # in a row
-    observed_at = models.DateTimeField()
+    observed_at = models.DateTimeField()  # as it is since then
 
     class Meta:
         db_table = "observed_pod"

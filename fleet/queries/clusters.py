@@ -120,7 +120,7 @@ def get_cluster(viewer: Viewer, key: int | str, now: datetime) -> ClusterDetail:
     events = ObservedEvent.objects.filter(cluster=found).order_by("-at", "-id")[:50]
     return ClusterDetail(
         cluster=_row(found, [s for _, s in sum_nodes(of_it)], found.service_count, now),
-        nodes=tuple(_node(found.slug, node) for node in nodes),
+        nodes=tuple(_node(found.slug, node, found.observed_at) for node in nodes),
         permissions=tuple(found.permissions),
         rbac=manifest(found.namespace),
         token_command=token_command(),
@@ -133,7 +133,8 @@ def list_nodes(viewer: Viewer) -> tuple[NodeRow, ...]:
     """Nodes with GPUs first, the troubled ones before the sound."""
     see_fleet(viewer)
     rows = Node.objects.filter(cluster__removed_at=None).select_related("cluster")
-    found = [_node(n.cluster.slug, n) for n in rows.order_by("cluster__slug", "name")]
+    ordered = rows.order_by("cluster__slug", "name")
+    found = [_node(n.cluster.slug, n, n.cluster.observed_at) for n in ordered]
     return tuple(sorted(found, key=lambda n: (not n.is_out, not n.gpus.allocatable)))
 
 
@@ -141,8 +142,8 @@ def nodes_out(viewer: Viewer) -> tuple[NodeRow, ...]:
     """Those with GPUs that take no new replica."""
     see_fleet(viewer)
     rows = Node.objects.filter(OUT, cluster__removed_at=None, gpus_allocatable__gt=0)
-    found = rows.annotate(slug=F("cluster__slug")).order_by("slug", "name")
-    return tuple(_node(n.slug, n) for n in found)
+    named = rows.annotate(slug=F("cluster__slug"), seen_at=F("cluster__observed_at"))
+    return tuple(_node(n.slug, n, n.seen_at) for n in named.order_by("slug", "name"))
 
 
 def printed_rbac(viewer: Viewer, namespace: str) -> tuple[str, str]:
@@ -254,7 +255,7 @@ def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime
     )
 
 
-def _node(cluster: str, node: Node) -> NodeRow:
+def _node(cluster: str, node: Node, observed_at: datetime) -> NodeRow:
     return NodeRow(
         id=node.pk,
         cluster=cluster,
@@ -268,5 +269,5 @@ def _node(cluster: str, node: Node) -> NodeRow:
         zone=node.zone,
         taints=tuple(node.taints),
         changed_at=node.changed_at,
-        observed_at=node.observed_at,
+        observed_at=observed_at,
     )

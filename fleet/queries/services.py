@@ -49,7 +49,6 @@ class PodRow:
     probe: str
     probed_at: datetime | None
     created_at: datetime
-    observed_at: datetime
 
 
 POD = tuple(field.name for field in fields(PodRow))

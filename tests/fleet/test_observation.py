@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from fleet.actions import observation as actions
 from fleet.drive.observation import Observer
@@ -189,9 +191,21 @@ def test_it_keeps_the_results_of_probes(cluster):
     observer = Observer(fake := FakeCluster([make_node()], [make_pod()]))
     look(fake, cluster, observer=observer)
     ObservedPod.objects.update(probe="answered", probe_failures=2, probed_at=NOW)
+    fake.pods = [make_pod(ready=False)]
     look(fake, cluster, LATER, observer)
     pod = ObservedPod.objects.get()
     assert (pod.probe, pod.probe_failures, pod.observed_at) == ("answered", 2, LATER)
+
+
+def test_it_writes_no_row_of_what_is_as_it_was(cluster, chat):
+    observer = Observer(fake := FakeCluster([make_node()], [make_pod(), make_pod("q")]))
+    look(fake, cluster, observer=observer)
+    with CaptureQueriesContext(connection) as asked:
+        look(fake, cluster, LATER, observer)
+    tables = ('"node"', '"observed_pod"')
+    wrote = [q["sql"] for q in asked if not q["sql"].startswith("SELECT")]
+    assert not [sql for sql in wrote if any(table in sql for table in tables)]
+    assert set(ObservedPod.objects.values_list("observed_at", flat=True)) == {NOW}
 
 
 @pytest.mark.parametrize("what", ["nodes", "pods", "events", "version"])
