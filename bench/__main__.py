@@ -12,7 +12,7 @@ import sys
 from sandbox.up.folder import holder
 from sandbox.up.options import data_folder
 
-BENCHMARKS = ("gateway", "billing", "pages", "memory")
+BENCHMARKS = ("gateway", "billing", "pages", "rollouts", "fleet", "memory")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ The observer writes what it saw. People choose between the declared state (repai
 (adopt, of replicas only); the drive does it with the cluster.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,9 +29,13 @@ def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
     """Open, refresh and end the rows of a whole cluster; the caller's transaction holds it."""
     found = {d["metadata"]["name"]: d for d in live if SERVICE in d["metadata"].get("labels", {})}
     busy = moving(cluster)
-    related = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
-    for row in related.select_related("service"):
-        store_one(row, seen_of(row, found.get(row.name), row.service_id in busy), now)
+    known: dict[int, list[Drift]] = defaultdict(list)
+    for drift in Drift.objects.filter(deployment__cluster=cluster, ended_at=None):
+        known[drift.deployment_id].append(drift)
+    rows = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
+    for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
+        seen = seen_of(row, found.get(row.name), row.service_id in busy)
+        store_one(row, {d.path: d for d in known[row.pk]}, seen, now)
 
 
 def moving(cluster: Cluster) -> set[int]:
@@ -50,8 +55,10 @@ def seen_of(row: Deployment, live: Json | None, moves: bool) -> tuple[Difference
     return tuple(d for d in found if not (moves and d.text == REPLICAS))
 
 
-def store_one(row: Deployment, seen: Sequence[Difference], now: datetime) -> None:
-    known = {d.path: d for d in Drift.objects.filter(deployment=row, ended_at=None)}
+def store_one(
+    row: Deployment, known: dict[str, Drift], seen: Sequence[Difference], now: datetime
+) -> None:
+    """`known` are the open ones by path."""
     for difference in seen:
         drift = known.pop(difference.text[:300], None)
         fields = fields_of(difference) | {"seen_at": now}
@@ -60,8 +67,8 @@ def store_one(row: Deployment, seen: Sequence[Difference], now: datetime) -> Non
             Drift.objects.create(deployment=row, path=path, found_at=now, **fields)
         else:
             Drift.objects.filter(pk=drift.pk).update(**fields)
-    gone = [d.pk for d in known.values()]
-    Drift.objects.filter(pk__in=gone).update(ended_at=now, trouble="")
+    if gone := [d.pk for d in known.values()]:
+        Drift.objects.filter(pk__in=gone).update(ended_at=now, trouble="")
 
 
 def fields_of(d: Difference) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import urllib3
 from kubernetes import client, config
 
@@ -119,7 +120,7 @@ def pages(call: Callable[..., Any], *args: object, **kwargs: object) -> Iterator
 
 def answer(call: Callable[..., Any], *args: object, **kwargs: object) -> Json:
     with refusals():
-        found: Json = json.loads(call(*args, **RAW, **kwargs).data)
+        found: Json = msgspec.json.decode(call(*args, **RAW, **kwargs).data)
         return found
 
 
@@ -132,7 +133,7 @@ def refusals() -> Iterator[None]:
         raise refusal(error) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Temporary(f"The cluster's API does not answer: {reason_of(error)}") from error
-    except json.JSONDecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Temporary(f"The cluster's API answered what is not JSON: {error}") from error
 
 
