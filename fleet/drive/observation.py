@@ -4,6 +4,7 @@ Level-triggered: each pass lists the whole and replaces what was known, so that 
 only cost the seconds until the next pass. When a list fails, nothing known is dropped.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ from fleet.rules.observation import read_budgets, read_events, read_nodes, read_
 from fleet.rules.rbac import Question
 
 log = structlog.get_logger(__name__)
-HOLD = timedelta(seconds=60)  # a pass of many timeouts stays below
+HOLD = timedelta(seconds=20)  # longer than one answer may take; renewed before each question
+RENEWED = 5.0  # seconds: quick passes renew nothing
 ASK_AGAIN = timedelta(minutes=10)  # about permissions and the version
 
 
@@ -64,7 +66,7 @@ class Observer:
         if claim is None:
             return False
         try:
-            seen = self._look(Cluster.objects.get(pk=cluster_id), now)
+            seen = self._look(Cluster.objects.get(pk=cluster_id), Held(cluster_id, claim), now)
         except ClientError as error:
             self._forget(cluster_id)
             store_trouble(cluster_id, claim, error.message, now)
@@ -78,26 +80,28 @@ class Observer:
         log.info("claim lost, the look is dropped", cluster=cluster_id)
         return False
 
-    def _look(self, cluster: Cluster, now: datetime) -> Seen:
+    def _look(self, cluster: Cluster, held: "Held", now: datetime) -> Seen:
         kube = self._connection(cluster)
         fresh = self._ask(cluster, kube, now)
         _, version, permissions = self.asked[cluster.pk]
         space = cluster.namespace
-        pods = kube.list_pods("" if sees_everything(permissions) else space)
+        pods = held.ask(kube.list_pods, "" if sees_everything(permissions) else space)
         ours = [p for p in pods if p["metadata"]["namespace"] == space]
 
         def may(resource: str) -> bool:
             return may_list(permissions, resource)
 
+        quotas = held.ask(kube.list_quotas, space) if may("resourcequotas") else None
+        budgets = held.ask(kube.list_budgets, space) if may("poddisruptionbudgets") else None
         return Seen(
             version=version,
-            nodes=read_nodes(kube.list_nodes(), pods),
+            nodes=read_nodes(held.ask(kube.list_nodes), pods),
             pods=read_pods(ours, now),
-            events=read_events(kube.list_events(space), now),
+            events=read_events(held.ask(kube.list_events, space), now),
             permissions=permissions if fresh else None,
-            quotas=read_quotas(kube.list_quotas(space)) if may("resourcequotas") else None,
-            budgets=read_budgets(kube.list_budgets(space)) if may("poddisruptionbudgets") else None,
-            deployments=tuple(kube.list_deployments(cluster.namespace, SERVICE)),
+            quotas=None if quotas is None else read_quotas(quotas),
+            budgets=None if budgets is None else read_budgets(budgets),
+            deployments=tuple(held.ask(kube.list_deployments, space, SERVICE)),
         )
 
     def _ask(self, cluster: Cluster, kube: Observed, now: datetime) -> bool:
@@ -125,6 +129,23 @@ class Observer:
         self.asked.pop(cluster_id, None)
         if known := self.connections.pop(cluster_id, None):
             known[1].close()
+
+
+class Held:
+    """The claim of a pass, held as long as the cluster answers each question in time.
+
+    Short, so that somebody else goes on soon where this process was killed.
+    """
+
+    def __init__(self, cluster_id: int, claim: uuid.UUID) -> None:
+        self.cluster_id, self.claim = cluster_id, claim
+        self.renewed_at = time.monotonic()
+
+    def ask(self, question: Callable[..., list[Json]], *about: str) -> list[Json]:
+        if time.monotonic() - self.renewed_at > RENEWED:
+            Cluster.keep_claim(self.cluster_id, self.claim, hold=HOLD)
+            self.renewed_at = time.monotonic()
+        return question(*about)
 
 
 def sees_everything(permissions: Iterable[dict[str, Any]]) -> bool:

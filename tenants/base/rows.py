@@ -40,6 +40,12 @@ class Claimable(models.Model):
         return claim if taken else None
 
     @classmethod
+    def keep_claim(cls, pk: int, claim: uuid.UUID, *, hold: timedelta = CLAIM) -> bool:
+        """Hold the row longer, in a pass that takes long. False: the claim was lost."""
+        rows = cls._default_manager.filter(pk=pk, claim=claim)
+        return bool(rows.update(claim_until=Now() + hold))
+
+    @classmethod
     def record(cls, pk: int, claim: uuid.UUID, **changes: Any) -> bool:
         """Write the result of a pass and free the row. False: the claim was lost, drop it."""
         rows = cls._default_manager.filter(pk=pk, claim=claim)
