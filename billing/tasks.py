@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing.actions import allocation, budgets, periods, publication, rating, rollup
-from billing.drive import exports
+from billing.drive import deliveries, exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -71,3 +71,8 @@ def change_decided(change_id: int) -> None:
 @shared_task(name="billing.tasks.run_exports", soft_time_limit=1_500, time_limit=1_700)
 def run_exports() -> None:
     exports.run_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.deliver_exports", soft_time_limit=1_500, time_limit=1_700)
+def deliver_exports() -> None:
+    deliveries.deliver_due(timezone.now())

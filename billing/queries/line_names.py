@@ -57,6 +57,7 @@ class Names:
             book=book,
             book_version=number,
             run_id=row[11],
+            period=period.name,
             period_start=period.starts_at,
             period_end=period.ends_at,
             month_start=month.starts_at,

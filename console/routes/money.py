@@ -7,6 +7,7 @@ from console.views import (
     economics,
     exports,
     invoices,
+    ledger,
     periods,
     prices,
     requests,
@@ -55,6 +56,8 @@ urlpatterns: list[URLPattern] = [
     page("exports/<int:job_id>/retry/", exports.retry, "export_retry"),
     page("exports/<int:job_id>/file/", exports.file, "export_file"),
     page("exports/<int:job_id>/manifest/", exports.manifest, "export_manifest"),
+    page("ledger-accounts/", ledger.index, "ledger_accounts"),
+    page("ledger-accounts/<slug:account>/", ledger.number, "ledger_account"),
     page("economics/", economics.index, "economics"),
     page("economics/shares/", economics.shares, "economics_shares"),
 ]

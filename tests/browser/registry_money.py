@@ -33,6 +33,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "contract_new": lambda _: "/new/contract/",
     "exports": lambda _: "/exports/",
     "export_schedule": lambda _: "/new/export-schedule/",
+    "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
     "economics_shares": lambda _: "/economics/shares/",
 }

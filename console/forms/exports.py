@@ -1,0 +1,56 @@
+"""Forms of exports. They parse; what is allowed is decided by the actions."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from billing.rules.datasets import DATASETS
+from console.forms.selects import LongSelect
+
+FORMATS = tuple((name, dataset.label) for name, dataset in DATASETS.items())
+FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
+
+
+class ExportForm(forms.Form):
+    """Whole days of the tenant's zone, of UTC for the fleet; the last one is part of the file."""
+
+    format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+    def span(self, time_zone: str) -> dict[str, Any]:
+        zone = ZoneInfo(time_zone)
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"] + timedelta(days=1)
+        return {
+            "starts_at": datetime.combine(first, time(), zone),
+            "ends_at": datetime.combine(last, time(), zone),
+        }
+
+
+class ScheduleForm(forms.Form):
+    name = forms.CharField(label="Name", max_length=120)
+    format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+    local_time = forms.TimeField(
+        label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
+    )
+    time_zone = forms.CharField(label="Time zone (IANA)", max_length=64, initial="UTC")
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+
+class LedgerAccountForm(forms.Form):
+    number = forms.CharField(label="Number", max_length=32)
+    name = forms.CharField(label="Name", max_length=120, required=False)
+    version = forms.IntegerField(widget=forms.HiddenInput)
