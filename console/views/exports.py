@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from billing.actions import exports as actions
 from billing.queries import exports as queries
 from billing.queries.accounts import get_account
+from billing.queries.deliveries import list_destinations
 from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.exports import ExportForm, ScheduleForm
@@ -104,7 +105,8 @@ def tenant_id(request: ViewerRequest, slug: str) -> int | None:
 @require_http_methods(["GET", "POST"])
 def schedule(request: ViewerRequest) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_MONEY)
-    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request))
+    receivers = [(d.pk, d.name) for d in list_destinations(request.viewer)]
+    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request), receivers=receivers)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
@@ -113,6 +115,7 @@ def schedule(request: ViewerRequest) -> HttpResponse:
                 file_type=given["file_type"] or "csv",
                 local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
                 tenant_id=tenant_id(request, given["tenant"]),
+                destination_id=int(given["destination"]) if given["destination"] else None,
             )  # fmt: skip
         except ConsoleError as refusal:
             explain(form, refusal)
