@@ -18,7 +18,7 @@ from console.forms.exports import DeliverForm, DestinationForm, NewDestinationFo
 from console.once import new_ticket, show_secret, use_ticket
 from console.views.exports import sums_of, tenant_choices, tenant_id, tenant_ids
 from tenants.actions.idempotency import Claim
-from tenants.errors import ConsoleError, Invalid
+from tenants.errors import ConsoleError, Forbidden, Invalid
 from tenants.rules.access import Permission
 
 
@@ -79,6 +79,8 @@ def destinations(request: ViewerRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def new(request: ViewerRequest) -> HttpResponse:
+    if not request.viewer.may_somewhere(Permission.MANAGE_MONEY):
+        raise Forbidden("Receivers are made by who may change money: ask for the role 'finance'")
     form = NewDestinationForm(
         request.POST or None, tenants=tenant_choices(request), initial={"once": new_ticket()}
     )
