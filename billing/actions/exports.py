@@ -8,8 +8,7 @@ from django.db import transaction
 from billing.actions.deliveries import find_fitting
 from billing.models import ExportDestination, ExportJob, ExportSchedule
 from billing.models.exports import FILE_TYPES
-from billing.rules.datasets import DATASETS
-from billing.rules.datasets import FORMATS as KNOWN
+from billing.rules.datasets import DATASETS, FORMATS
 from billing.rules.schedules import next_run
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -75,8 +74,8 @@ def find_receiver(
 
 def faults_of_form(format: str, file_type: str) -> dict[str, str]:
     faults = {}
-    if format not in KNOWN:
-        faults["format"] = f"There is no format {format!r}; there are {', '.join(KNOWN)}"
+    if format not in FORMATS:
+        faults["format"] = f"There is no format {format!r}; there are {', '.join(FORMATS)}"
     if file_type not in TYPES:
         faults["file_type"] = f"There is no file type {file_type!r}; there are {', '.join(TYPES)}"
     return faults

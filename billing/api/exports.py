@@ -16,12 +16,11 @@ from billing.actions import exports as actions
 from billing.api.filters import tenant_id_of
 from billing.queries import exports as queries
 from billing.queries.exports import MEDIA_TYPES, media_type
+from billing.rules.datasets import FORMATS
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
-
-FORMATS = actions.KNOWN
 
 
 class ExportIn(Strict):

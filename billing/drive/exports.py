@@ -101,15 +101,15 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
         manifest=manifest,
     )
     if job.destination_id:
-        _deliver(job, now)
+        _deliver(job, job.destination_id, now)
     return 1
 
 
-def _deliver(job: ExportJob, now: datetime) -> None:
+def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
     ExportDelivery.objects.create(
         tenant_id=job.tenant_id,
         job=job,
-        destination_id=job.destination_id,
+        destination_id=destination_id,
         requested_by=job.requested_by,
         look_again=now,
     )

@@ -143,11 +143,12 @@ def _of_invoice(
 
 
 def _of_note(note: CreditNote, head: dict[str, Any]) -> Iterator[DetailLine]:
-    plain = {"model": "", "meter": "", "corrects": "", "unit_price": None}
+    plain: dict[str, Any] = {"model": "", "meter": "", "corrects": "", "unit_price": None}
     lines = CreditNoteLine.objects.filter(note=note).select_related("line").order_by("position")
     for row in lines:
-        given = {"place": str(row.position), "kind": CREDIT, "name": row.line.name}
-        yield DetailLine(**head, **plain, **given, amount=-row.amount, exact=-row.amount)
+        given = plain | {"place": str(row.position), "kind": CREDIT, "name": row.line.name}
+        yield DetailLine(**head, **given, amount=-row.amount, exact=-row.amount)
     if note.tax:
-        given = {"place": "tax", "kind": LineKind.TAX.value, "name": "Tax of what is credited"}
-        yield DetailLine(**head, **plain, **given, amount=-note.tax, exact=-note.tax)
+        name = "Tax of what is credited"
+        given = plain | {"place": "tax", "kind": LineKind.TAX.value, "name": name}
+        yield DetailLine(**head, **given, amount=-note.tax, exact=-note.tax)

@@ -65,7 +65,7 @@ class LedgerAccountForm(forms.Form):
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 
-class DestinationForm(forms.Form):
+class DestinationFields(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     url = forms.CharField(
         label="Address",
@@ -74,11 +74,13 @@ class DestinationForm(forms.Form):
         help_text="Public and https. With PUT, the name of each file is added to it.",
     )
     method = forms.ChoiceField(label="Method", choices=(("POST", "POST"), ("PUT", "PUT")))
+
+
+class DestinationForm(DestinationFields):
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 
-class NewDestinationForm(DestinationForm):
-    version = None
+class NewDestinationForm(DestinationFields):
     tenant = forms.ChoiceField(
         label="For files of", required=False, widget=LongSelect,
         help_text="A tenant's receiver gets files of that tenant alone.",

@@ -14,7 +14,12 @@ from billing.queries import deliveries as queries
 from billing.queries import exports as files
 from console.access import ViewerRequest
 from console.forms import explain
-from console.forms.exports import DeliverForm, DestinationForm, NewDestinationForm
+from console.forms.exports import (
+    DeliverForm,
+    DestinationFields,
+    DestinationForm,
+    NewDestinationForm,
+)
 from console.once import new_ticket, show_secret, use_ticket
 from console.views.exports import sums_of, tenant_choices, tenant_id, tenant_ids
 from tenants.actions.idempotency import Claim
@@ -120,7 +125,7 @@ def edit(request: ViewerRequest, destination_id: int) -> HttpResponse:
     return form_page(request, form, found)
 
 
-def form_page(request: ViewerRequest, form: DestinationForm, found: Any) -> HttpResponse:
+def form_page(request: ViewerRequest, form: DestinationFields, found: Any) -> HttpResponse:
     context = {"form": form, "destination": found, "once": new_ticket()}
     status = 422 if form.errors else 200
     return render(request, "exports/destination.html", context, status=status)
