@@ -8,8 +8,8 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing import drive
 from billing.actions import allocation, budgets, periods, publication, rating, rollup
+from billing.drive import deliveries, exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -70,4 +70,9 @@ def change_decided(change_id: int) -> None:
 # A file of some million rows takes minutes; the claim of a job holds as long.
 @shared_task(name="billing.tasks.run_exports", soft_time_limit=1_500, time_limit=1_700)
 def run_exports() -> None:
-    drive.run_due(timezone.now())
+    exports.run_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.deliver_exports", soft_time_limit=1_500, time_limit=1_700)
+def deliver_exports() -> None:
+    deliveries.deliver_due(timezone.now())

@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing.api import accounts, charges, costs, exports, invoices, periods, prices, usage
+from billing.api import (
+    accounts,
+    charges,
+    costs,
+    deliveries,
+    exports,
+    invoices,
+    ledger,
+    periods,
+    prices,
+    usage,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.UsageView.as_view()),
@@ -54,6 +65,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exports", exports.ExportsView.as_view()),
     path("exports/<int:export_id>", exports.ExportView.as_view()),
     path("exports/<int:export_id>/download", exports.DownloadView.as_view()),
+    path("ledger-accounts", ledger.LedgerAccountsView.as_view()),
+    path("ledger-accounts/<slug:account>", ledger.LedgerAccountView.as_view()),
+    path("exports/<int:export_id>/deliveries", deliveries.DeliveriesView.as_view()),
+    path("export-destinations", deliveries.DestinationsView.as_view()),
+    path("export-destinations/<int:destination_id>", deliveries.DestinationView.as_view()),
+    path(
+        "export-destinations/<int:destination_id>/secret",
+        deliveries.DestinationSecretView.as_view(),
+    ),
     path("export-schedules", exports.SchedulesView.as_view()),
     path("export-schedules/<int:schedule_id>", exports.ScheduleView.as_view()),
 ]

@@ -25,4 +25,5 @@ app.conf.beat_schedule = {
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
+    "deliver exports": {"task": "billing.tasks.deliver_exports", "schedule": 15.0},
 }

@@ -28,11 +28,19 @@ def use_ticket(request: ViewerRequest) -> Claim:
 
 
 def show_secret(
-    request: ViewerRequest, claim: Claim, *, title: str, secret: str, note: str, back: str
+    request: ViewerRequest,
+    claim: Claim,
+    *,
+    title: str,
+    secret: str,
+    note: str,
+    back: str,
+    kept: str = "",
 ) -> HttpResponse:
-    """Show `secret` this one time. Nothing on the way keeps it."""
+    """Show `secret` this one time. Nothing on the way keeps it; `kept` says what the tables have
+    of it, where that is more than a digest."""
     keep_answer(claim, 200, None)
-    context = {"title": title, "secret": secret, "note": note, "back": back}
+    context = {"title": title, "secret": secret, "note": note, "back": back, "kept": kept}
     response = render(request, "account/secret.html", context)
     response["Cache-Control"] = "no-store"
     return response

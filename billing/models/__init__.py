@@ -14,7 +14,8 @@ from billing.models.costs import (
     GpuPrice,
     GpuPriceSheet,
 )
-from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule
+from billing.models.deliveries import ExportAttempt, ExportDelivery, ExportDestination
+from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule, LedgerAccount
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
@@ -30,6 +31,10 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "ExportAttempt",
+    "ExportDelivery",
+    "ExportDestination",
+    "LedgerAccount",
     "JournalLeg",
     "JournalTxn",
     "CreditNote",

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.actions.allocation import allocate_due
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from tenants.base.scope import fleet_scope
 from tenants.models import AccessToken, RoleBinding, User
 from tenants.rules.secrets import Kind, compose, digest
@@ -89,8 +89,15 @@ URLS = [
     "price-books",
     "exports",
     "export-schedules",
+    "export-destinations",
 ]
-FLEET_URLS = ["usage/quarantine", "usage/confidence", "costs/economics", "costs/gpu-prices"]
+FLEET_URLS = [
+    "ledger-accounts",
+    "usage/quarantine",
+    "usage/confidence",
+    "costs/economics",
+    "costs/gpu-prices",
+]
 
 
 @pytest.mark.parametrize("url", URLS + FLEET_URLS)
@@ -122,7 +129,10 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
         "tenants/acme/billing",
         "exports/1",
         "exports/1/download",
+        "exports/1/deliveries",
         "export-schedules/1",
+        "export-destinations/1",
+        "ledger-accounts/bank",
         "price-books/nothing",
     ],
 )
