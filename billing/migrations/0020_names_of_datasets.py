@@ -11,7 +11,7 @@ def field():
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0016_files_of_exports")]
+    dependencies = [("billing", "0018_fill_sums_of_tenants")]
 
     operations = [
         migrations.AlterField(model_name="exportjob", name="format", field=field()),
