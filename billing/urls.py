@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing.api import accounts, charges, costs, exports, invoices, periods, prices, usage
+from billing.api import accounts, charges, costs, exports, grants, invoices, periods, prices, usage
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.UsageView.as_view()),
@@ -34,6 +34,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing-accounts/<slug:slug>", accounts.AccountView.as_view()),
     path("billing-accounts/<slug:slug>/statement", accounts.StatementView.as_view()),
     path("billing-accounts/<slug:slug>/payments", accounts.PaymentsView.as_view()),
+    path("billing-accounts/<slug:slug>/credits", grants.AccountCreditsView.as_view()),
+    path("credits", grants.CreditsView.as_view()),
+    path("credits/<int:credit_id>", grants.CreditView.as_view()),
+    path("credits/<int:credit_id>/entries", grants.CreditEntriesView.as_view()),
     path("billing-periods", periods.PeriodsView.as_view()),
     path("billing-periods/<int:period_id>", periods.PeriodView.as_view()),
     path("billing-periods/<int:period_id>/start-closing", periods.StartClosingView.as_view()),

@@ -24,5 +24,6 @@ app.conf.beat_schedule = {
     "publish prices": {"task": "billing.tasks.publish_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
+    "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
 }

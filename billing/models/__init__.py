@@ -8,6 +8,7 @@ from billing.models.costs import (
     GpuPriceSheet,
 )
 from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule
+from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
@@ -23,6 +24,8 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "CreditEntry",
+    "CreditGrant",
     "JournalLeg",
     "JournalTxn",
     "CreditNote",

@@ -22,6 +22,7 @@ def test_it_has_a_task_for_every_bell():
             "roll_up",
             "keep_periods",
             "keep_budgets",
+            "keep_credits",
             "rate",
             "publish_prices",
             "allocate",

@@ -24,6 +24,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "billing_account": lambda _: "/billing-accounts/acme/",
     "billing_account_edit": lambda _: "/billing-accounts/acme/edit/",
     "billing_payment": lambda _: "/billing-accounts/acme/payment/",
+    "credit_grant_new": lambda _: "/billing-accounts/acme/new/credit/",
+    "credit_grant": lambda s: f"/credits/{s.credit.pk}/",
     "quarantine": lambda _: "/quarantine/",
     "prices": lambda _: "/prices/",
     "price_draft": lambda _: "/prices/list/new/",
