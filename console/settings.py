@@ -34,6 +34,7 @@ class Environment(BaseSettings):
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
+    qm_allow_private_delivery: bool = False  # deliver to addresses inside the own network
     qm_max_body: int = 32 * 1024 * 1024
     qm_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -300,6 +301,7 @@ QM_ENVIRONMENT = ENV.qm_environment
 QM_ISSUER = ENV.qm_issuer
 QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
+QM_ALLOW_PRIVATE_DELIVERY = ENV.qm_allow_private_delivery
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
 REDIS_URL = ENV.redis_url
 
