@@ -8,7 +8,6 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing import drive
 from billing.actions import (
     allocation,
     budgets,
@@ -18,6 +17,7 @@ from billing.actions import (
     rating,
     rollup,
 )
+from billing.drive import exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -85,4 +85,4 @@ def keep_credits(change_id: int = 0) -> None:
 # A file of some million rows takes minutes; the claim of a job holds as long.
 @shared_task(name="billing.tasks.run_exports", soft_time_limit=1_500, time_limit=1_700)
 def run_exports() -> None:
-    drive.run_due(timezone.now())
+    exports.run_due(timezone.now())

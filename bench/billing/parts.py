@@ -12,7 +12,7 @@ from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from billing.models import ExportArtifact, PriceBook
 from billing.rules.prices import PriceLine
 from tenants.base.scope import fleet_scope

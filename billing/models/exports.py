@@ -3,10 +3,10 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from billing.rules import datasets
 from tenants.base.rows import Claimable, Versioned
 
-# "csv" is our own columns, a name from before there were several types of files.
-FORMATS = [(f, f) for f in ("csv", "focus-1.4", "focus-1.3", "focus-1.2")]
+FORMATS = [(f, f) for f in datasets.FORMATS]
 FILE_TYPES = [(t, t) for t in ("csv", "parquet", "xlsx")]
 
 

@@ -1,42 +1,128 @@
-"""Charges as lines of a file: one line an hour, key and price, differences summed up."""
+"""Charges as lines of a file: one line an hour, key and price, differences summed up.
 
-from collections.abc import Generator
+`read_lines` takes the charges of usage in a range, as pages do. `read_billed` takes those that are
+billed in it: a correction of an earlier month stands in the month that it is billed in.
+"""
+
+from collections.abc import Generator, Iterator
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
 
 from django.db import connection
+from django.db.models import Max
 
-from billing.models import Price, PriceBookVersion
+from billing.models import Invoice, InvoiceLine
 from billing.queries.charged import ChargeFilter
 from billing.queries.hours import unrated_hours
-from billing.rules.focus import Line, SoldAs
-from billing.rules.meters import Meter
-from tenants.queries.directory import ApplicationRef, TenantRef, application_refs, tenant_refs
-from tenants.rules.quotas import Month, month_of
+from billing.queries.line_names import Names, detail_id
+from billing.rules.focus import Extra, ExtraKind, Line
+from tenants.queries.directory import tenant_refs
 
 LINES = """
 SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity), unit_price,
-    sum(amount), currency, book_version_id, max(run_id), max(id)
+    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, max(id)
 FROM charge WHERE hour >= %(start)s AND hour < %(end)s {where}
 GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
     book_version_id
 HAVING sum(quantity) <> 0
 ORDER BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, book_version_id
 """
+# What came after the first invoice of a period that was opened again corrects it as well.
+BILLED_LINES = """
+WITH periods AS MATERIALIZED (
+    SELECT id, tenant_id, starts_at, ends_at,
+        (SELECT min(i.upto_charge) FROM invoice i
+            WHERE i.period_id = p.id AND i.id <= %(invoices)s) AS billed_upto
+    FROM billing_period p WHERE ends_at > %(start)s AND starts_at < %(end)s
+), billed AS (
+    SELECT * FROM charge WHERE (correction_period_id IS NULL
+            AND hour >= %(start)s AND hour < %(end)s
+        OR correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s)) {where}
+)
+SELECT c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, sum(c.quantity),
+    c.unit_price, sum(c.amount), c.currency, c.book_version_id, max(c.run_id), p.id, i.id,
+    c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false) AS corrects,
+    max(c.id)
+FROM billed c
+LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
+    OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
+LEFT JOIN invoice i ON i.period_id = p.id AND i.currency = c.currency
+    AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
+GROUP BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
+    c.currency, c.book_version_id, p.id, i.id, corrects
+HAVING sum(c.quantity) <> 0
+ORDER BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
+    c.book_version_id, p.id, i.id, corrects
+"""
 CHUNK = 2_000
-NO_APPLICATION = ApplicationRef(0, 0, "", "", "")  # what the tenant owes as a whole
 
 
 def read_lines(wanted: ChargeFilter) -> Generator[tuple[Line, int]]:
     """Each line with the id of its newest charge. One statement, so one snapshot."""
+    return _read(LINES, wanted)
+
+
+def newest_invoice() -> int:
+    """Read it first: lines, extras and totals of one file then know the same invoices.
+
+    Invoices are issued one after another, so a lower id is never committed later.
+    """
+    return Invoice.objects.aggregate(newest=Max("id"))["newest"] or 0
+
+
+def read_billed(wanted: ChargeFilter, *, invoices: int) -> Generator[tuple[Line, int]]:
+    """The same of what is billed in the range, with the invoice that it is on."""
+    return _read(BILLED_LINES, wanted, invoices=invoices)
+
+
+def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, int]]:
     where, given = wanted.conditions()
+    given |= {"start": wanted.start, "end": wanted.end, **more}
     names = Names()
-    sql = LINES.format(where=where)
     with connection.chunked_cursor() as cursor:
-        cursor.execute(sql, given | {"start": wanted.start, "end": wanted.end})
+        cursor.execute(sql.format(where=where), given)
         while rows := cursor.fetchmany(CHUNK):
             for row in rows:
                 yield names.line(row), row[-1]
+
+
+def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
+    """Taxes and rounding of invoices whose period begins in the range."""
+    names = tenant_refs()
+    rows = InvoiceLine.objects.filter(
+        invoice_id__lte=invoices,
+        invoice__period__starts_at__gte=wanted.start,
+        invoice__period__starts_at__lt=wanted.end,
+        kind__in=list(ExtraKind),
+    ).select_related("invoice__period")
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    heavy = ("invoice__snapshot", "invoice__pdf")
+    for row in rows.defer(*heavy).order_by("invoice_id", "position").iterator(CHUNK):
+        tenant = names[row.tenant_id]
+        yield Extra(
+            kind=ExtraKind(row.kind),
+            name=row.name,
+            tenant=tenant.slug,
+            tenant_name=tenant.name,
+            amount=row.exact,
+            currency=row.invoice.currency,
+            period_start=row.invoice.period.starts_at,
+            period_end=row.invoice.period.ends_at,
+            invoice=row.invoice.number,
+            invoice_line=detail_id(row.invoice.number, row.position),
+            demo=tenant.demo,
+        )
+
+
+def whole_invoices(wanted: ChargeFilter, *, invoices: int) -> dict[str, Decimal]:
+    """Totals of the invoices whose whole period lies in the range: a file holds all of them."""
+    rows = Invoice.objects.filter(
+        pk__lte=invoices, period__starts_at__gte=wanted.start, period__ends_at__lte=wanted.end
+    )
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    return dict(rows.values_list("number", "total"))
 
 
 def complete_until(wanted: ChargeFilter, now: datetime) -> datetime:
@@ -45,60 +131,3 @@ def complete_until(wanted: ChargeFilter, now: datetime) -> datetime:
     waiting = unrated_hours(wanted.start, wanted.end, tenants)
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     return min([wanted.end, max(this_hour, wanted.start), *(hour for hour, _ in waiting)])
-
-
-class Names:
-    """Names of tenants, applications and price books, and the months of tenants' zones."""
-
-    def __init__(self) -> None:
-        self._tenants: dict[int, TenantRef] = tenant_refs()
-        self._applications: dict[int, ApplicationRef] = application_refs()
-        versions = PriceBookVersion.objects.values_list("id", "book__slug", "number")
-        self._books = {pk: (slug, number) for pk, slug, number in versions}
-        self._months: dict[str, Month] = {}
-        packages = Price.objects.filter(kind="package")
-        self._packages = set(
-            packages.values_list("book_version_id", "model", "meter", "traffic_class")
-        )
-
-    def line(self, row: tuple[Any, ...]) -> Line:
-        hour, tenant_id, application_id, model, traffic_class, meter = row[:6]
-        tenant = self._tenants[tenant_id]
-        application = self._applications.get(application_id, NO_APPLICATION)
-        book, number = self._books[row[10]]
-        month = self._month(tenant.time_zone, hour)
-        return Line(
-            hour=hour,
-            tenant=tenant.slug,
-            tenant_name=tenant.name,
-            application_id=application_id,
-            application=application.slug,
-            application_name=application.name,
-            cost_centre=application.cost_centre,
-            model=model,
-            traffic_class=traffic_class,
-            meter=meter,
-            quantity=row[6],
-            unit_price=row[7],
-            amount=row[8],
-            currency=row[9],
-            book=book,
-            book_version=number,
-            run_id=row[11],
-            period_start=month.starts_at,
-            period_end=month.ends_at,
-            demo=tenant.demo,
-            sold_as=self._sold_as(row[10], model, traffic_class, meter),
-        )
-
-    def _sold_as(self, version_id: int, model: str, traffic_class: str, meter: str) -> SoldAs:
-        if meter in (Meter.FEE, Meter.COMMITMENT):
-            return SoldAs.MONTH
-        names = {(version_id, model, meter, traffic_class), (version_id, model, meter, "")}
-        return SoldAs.PACKAGE if names & self._packages else SoldAs.USE
-
-    def _month(self, zone: str, hour: datetime) -> Month:
-        known = self._months.get(zone)
-        if known is None or not known.starts_at <= hour < known.ends_at:
-            known = self._months[zone] = month_of(hour, zone)
-        return known

@@ -43,7 +43,7 @@ ONLY_1_2 = (
     *("CommitmentDiscountId", "CommitmentDiscountName", "CommitmentDiscountQuantity"),
     *("CommitmentDiscountStatus", "CommitmentDiscountType", "CommitmentDiscountUnit"),
 )
-OWN = ("x_Demo", "x_PriceBookVersion", "x_RatingRunId", "x_TrafficClass")
+OWN = ("x_Demo", "x_IsRounding", "x_PriceBookVersion", "x_RatingRunId", "x_TrafficClass")
 COLUMNS = {
     "1.4": (*sorted((*ALL, *SINCE_1_3, *SINCE_1_4)), *OWN),
     "1.3": (*sorted((*ALL, *SINCE_1_3, *UNTIL_1_3)), *OWN),
@@ -61,6 +61,10 @@ UNIT_PRICES = (
     "ListUnitPrice",
     "PricingCurrencyContractedUnitPrice",
     "PricingCurrencyListUnitPrice",
+)
+ISSUERS = (
+    *("InvoiceIssuerName", "ServiceProviderName", "HostProviderName"),
+    *("ProviderName", "PublisherName"),
 )
 Row = dict[str, str]
 
@@ -94,48 +98,99 @@ class Line:
     book: str
     book_version: int
     run_id: int
-    period_start: datetime
+    period_start: datetime  # the month that it is billed in
     period_end: datetime
+    month_start: datetime  # the month that the usage is of
+    month_end: datetime
     demo: bool
     sold_as: SoldAs = SoldAs.USE
+    corrects: bool = False  # a period that was closed or billed before
+    invoice: str = ""  # its number, once it is issued
+    invoice_line: str = ""
+
+
+class ExtraKind(StrEnum):
+    """What stands on an invoice besides charges."""
+
+    ROUNDING = "rounding"
+    TAX = "tax"
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A tax, or what rounding the lines of an invoice made of its exact charges."""
+
+    kind: ExtraKind
+    name: str
+    tenant: str
+    tenant_name: str
+    amount: Decimal
+    currency: str
+    period_start: datetime
+    period_end: datetime
+    invoice: str
+    invoice_line: str
+    demo: bool
 
 
 def focus_row(line: Line, issuer: str) -> Row:
     """All columns of every version; a file takes those of its own."""
     sale = SALES[Meter(line.meter)]
-    row = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN), "")
-    row |= dict.fromkeys(COSTS, money(line.amount))
+    row = common(line, issuer) | who(line)
     row |= dict.fromkeys(UNIT_PRICES, money(line.unit_price))
-    row |= dict.fromkeys(
-        ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName", "ProviderName")
-        + ("PublisherName",),
-        issuer,
-    )
-    row |= who(line)
     row |= {
-        "BillingCurrency": line.currency,
-        "BillingPeriodEnd": stamp(line.period_end),
-        "BillingPeriodStart": stamp(line.period_start),
+        "ChargeClass": "Correction" if line.corrects else "",
         "ChargeDescription": ", ".join(filter(None, (sale.label, line.model))),
         "ChargePeriodEnd": stamp(line.hour + timedelta(hours=1)),
         "ChargePeriodStart": stamp(line.hour),
         "PricingCategory": "Standard",
-        "PricingCurrency": line.currency,
         "PricingQuantity": count(line.quantity),
         "PricingUnit": sale.unit,
-        "ServiceCategory": "AI and Machine Learning",
-        "ServiceName": "LLM Serving",
-        "ServiceSubcategory": "Generative AI",
         "SkuId": f"{line.model or 'account'}/{line.meter}",
         "SkuMeter": sale.label,
         "SkuPriceDetails": details(line),
         "SkuPriceId": f"{line.book}-{line.book_version}/{line.model or 'account'}/{line.meter}",
-        "x_Demo": "true" if line.demo else "false",
         "x_PriceBookVersion": f"{line.book}-{line.book_version}",
         "x_RatingRunId": f"run-{line.run_id}",
         "x_TrafficClass": line.traffic_class,
     }
     return row | sold(line) | resource(line)
+
+
+def extra_row(extra: Extra, issuer: str) -> Row:
+    """Of the whole period and account; nothing was sold, so it has no quantity and no price."""
+    return common(extra, issuer) | {
+        "BillingAccountId": f"tenant-{extra.tenant}",
+        "BillingAccountName": plain(extra.tenant_name),
+        "BillingAccountType": "Tenant",
+        "ChargeCategory": "Tax" if extra.kind == ExtraKind.TAX else "Adjustment",
+        "ChargeDescription": plain(extra.name),
+        "ChargeFrequency": "One-Time",
+        "ChargePeriodEnd": stamp(extra.period_end),
+        "ChargePeriodStart": stamp(extra.period_start),
+        "Tags": "{}",
+        "x_IsRounding": "true" if extra.kind == ExtraKind.ROUNDING else "false",
+    }
+
+
+def common(item: Line | Extra, issuer: str) -> Row:
+    """What every row has, whatever it charges."""
+    row = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN), "")
+    row |= dict.fromkeys(COSTS, money(item.amount))
+    row |= dict.fromkeys(ISSUERS, issuer)
+    return row | {
+        "BillingCurrency": item.currency,
+        "BillingPeriodEnd": stamp(item.period_end),
+        "BillingPeriodStart": stamp(item.period_start),
+        "InvoiceDetailId": item.invoice_line,
+        "InvoiceId": item.invoice,
+        "PricingCurrency": item.currency,
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceName": "LLM Serving",
+        "ServiceSubcategory": "Generative AI",
+        "x_Demo": "true" if item.demo else "false",
+        "x_IsRounding": "false",
+    }
 
 
 def sold(line: Line) -> Row:
@@ -152,8 +207,8 @@ def sold(line: Line) -> Row:
     return {
         "ChargeCategory": "Purchase",
         "ChargeFrequency": "Recurring",
-        "ChargePeriodEnd": stamp(line.period_end),
-        "ChargePeriodStart": stamp(line.period_start),
+        "ChargePeriodEnd": stamp(line.month_end),
+        "ChargePeriodStart": stamp(line.month_start),
     }
 
 

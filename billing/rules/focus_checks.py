@@ -103,6 +103,9 @@ def _times(row: Row) -> str:
 def _usage(row: Row) -> str:
     if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
         return "ChargeFrequency Usage-Based on a purchase"
+    if row["ChargeCategory"] in ("Adjustment", "Tax"):
+        filled = [n for n in (*USAGE, *SKU, *UNIT_PRICES, "PricingCategory") if row[n]]
+        return f"{filled[0]} is filled where nothing was sold" if filled else ""
     if row["ChargeCategory"] != "Usage":
         return ""
     for name in (*USAGE, *SKU, *UNIT_PRICES, "PricingCategory"):
@@ -125,6 +128,40 @@ def _product(row: Row) -> str:
     return ""
 
 
+def _correction(row: Row) -> str:
+    """What was used in another billing period, and what is taken back, corrects something."""
+    if row["ChargeClass"]:
+        return "" if row["ChargeCategory"] in ("Usage", "Purchase") else "a correction of no charge"
+    inside = row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["BillingPeriodEnd"]
+    if not inside:
+        return "ChargeClass is empty on a charge of another billing period"
+    if row["PricingQuantity"].startswith("-"):
+        return "ChargeClass is empty on a negative quantity"
+    return ""
+
+
+def _invoice(row: Row) -> str:
+    if row["InvoiceDetailId"] and not row["InvoiceId"]:
+        return "InvoiceDetailId without InvoiceId"
+    number, slash, _ = row["InvoiceDetailId"].rpartition("/")
+    if slash and number != row["InvoiceId"]:
+        return "InvoiceDetailId is not of the invoice"
+    if row["ChargeCategory"] in ("Adjustment", "Tax") and not row["InvoiceId"]:
+        return f"{row['ChargeCategory']} without InvoiceId"
+    if (row["ChargeCategory"] == "Adjustment") != (row["x_IsRounding"] == "true"):
+        return "x_IsRounding does not tell whether this is the rounding"
+    return ""
+
+
+def faults_of_invoices(sums: Mapping[str, Decimal], totals: Mapping[str, Decimal]) -> list[str]:
+    """Whole invoices whose rows do not add up to what is to be paid."""
+    return [
+        f"The rows of {number} add up to {sums.get(number, Decimal(0))}, its total is {total}"
+        for number, total in totals.items()
+        if sums.get(number, Decimal(0)) != total
+    ]
+
+
 def _objects(row: Row) -> str:
     for name in ("Tags", "SkuPriceDetails"):
         try:
@@ -138,4 +175,6 @@ def _objects(row: Row) -> str:
     return ""
 
 
-CHECKS: tuple[Callable[[Row], str], ...] = (_enums, _numbers, _times, _usage, _product, _objects)
+CHECKS: tuple[Callable[[Row], str], ...] = (
+    *(_enums, _numbers, _times, _usage, _product, _correction, _invoice, _objects),
+)

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.actions.allocation import allocate_due
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from tenants.base.scope import fleet_scope
 from tenants.models import AccessToken, RoleBinding, User
 from tenants.rules.secrets import Kind, compose, digest

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from billing.actions.exports import request_export
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from billing.models import ChargeDay, UsageHour
 from tenants.base.scope import fleet_scope
 from tests.billing.books import OCTOBER, bill_month, spend

@@ -17,7 +17,7 @@ from django.conf import settings as django_settings
 from billing.actions.exports import request_export
 from billing.clients import tables
 from billing.clients.store import Folder, TooManyRows
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, media_type, open_export
 from billing.rules.prices import read_line

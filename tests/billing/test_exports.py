@@ -15,7 +15,7 @@ from billing.actions.exports import (
     request_export,
     retry_export,
 )
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from billing.models import ExportArtifact, ExportJob
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, list_exports, open_export
@@ -153,7 +153,7 @@ def test_it_makes_the_file_when_a_worker_died_over_it(acme, gateway, fiona, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("billing.drive.ExportArtifact.objects.create", die)
+        patch.setattr("billing.drive.exports.ExportArtifact.objects.create", die)
         with pytest.raises(KeyboardInterrupt):
             run_due(NOW)
     assert run_due(NOW) == 0  # the dead worker's claim still holds

@@ -9,7 +9,7 @@ from billing.actions.allocation import allocate_due
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
 from billing.actions.prices import draft_version, set_gpu_prices
-from billing.drive import run_due
+from billing.drive.exports import run_due
 from billing.models import PriceBook, UsageEvent
 from billing.rules.prices import PriceLine
 from fleet.models import GpuTime

@@ -7,31 +7,19 @@ dies leaves a job that the next pass takes up; its half file never had a name.
 
 import traceback
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from django.conf import settings
 from django.db import DatabaseError
 
 from billing.clients.store import Folder, Stored, TooManyRows
+from billing.drive.rows import BadRow, Evidence, rows_of
 from billing.models import ExportArtifact, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
-from billing.queries.lines import complete_until, read_lines
-from billing.rules.focus import (
-    COLUMNS,
-    CSV_COLUMNS,
-    Line,
-    csv_row,
-    focus_row,
-    money,
-    project,
-    typed,
-)
-from billing.rules.focus_checks import fault_of_row, faults_of_header
+from billing.queries.lines import complete_until
+from billing.rules.datasets import DATASETS
+from billing.rules.focus import money
 from billing.rules.manifests import Manifest, as_text
 from billing.rules.schedules import month_to_yesterday, next_run
 from tenants.base.scope import fleet_scope
@@ -40,21 +28,6 @@ MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
 HOLD = timedelta(minutes=30)  # longer than a task may run
 MOST_JOBS = 20
-OWN = "csv"  # the format of our own columns
-SCHEMAS = {OWN: "Quartermaster charges 1"}
-CORRECTIONS = "replacement: each file is a snapshot of its range; earlier files stay as they are"
-
-
-class BadRow(ValueError):
-    """A row breaks a rule of its format: the file must not get its name."""
-
-
-@dataclass
-class Evidence:
-    """Filled while the rows run through to the file."""
-
-    sums: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    watermark: int = 0
 
 
 def run_due(now: datetime) -> int:
@@ -104,9 +77,7 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
     wanted = ChargeFilter(job.starts_at, job.ends_at, tenant_id=job.tenant_id)
     complete = complete_until(wanted, now)
     evidence = Evidence()
-    # Closed before the transaction ends: a cursor that outlives it breaks the next one.
-    with closing(read_lines(wanted)) as lines:
-        stored = _write(job, _counted(lines, evidence))
+    stored = _write(job, wanted, evidence)
     kept = ExportJob.record(
         job.pk, claim, state=ExportJob.State.DONE, why="", finished_at=now, look_again=None
     )
@@ -131,10 +102,11 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
 
 
 def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: datetime) -> Manifest:
+    dataset = DATASETS[job.format]
     return {
         "file": stored.path.rpartition("/")[2],
-        "schema": SCHEMAS.get(job.format, f"FOCUS {job.format[6:]} CostAndUsage"),
-        "columns": list(_columns(job.format)),
+        "schema": dataset.schema,
+        "columns": dataset.names,
         "rows": stored.rows,
         "bytes": stored.bytes,
         "sha256": stored.sha256,
@@ -143,42 +115,18 @@ def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: date
         "complete_until": complete.isoformat(),
         "is_complete": complete >= job.ends_at,
         "watermark": evidence.watermark,
-        "corrections": CORRECTIONS,
+        "corrections": dataset.corrections,
     }
 
 
-def _write(job: ExportJob, lines: Iterable[Line]) -> Stored:
+def _write(job: ExportJob, wanted: ChargeFilter, evidence: Evidence) -> Stored:
     whose = f"tenant-{job.tenant_id}" if job.tenant_id else "fleet"
     # The fence keeps the file of a worker that was frozen and came back apart from the new one.
     name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
     path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.{job.file_type}"
-    folder = Folder(settings.QM_EXPORTS_DIR)
-    columns = _columns(job.format)
-    if job.format == OWN:
-        return folder.write(path, typed(columns), map(csv_row, lines))
-    version = job.format.removeprefix("focus-")
-    if faults := faults_of_header(columns, version):
-        raise BadRow("; ".join(faults))
-    return folder.write(path, typed(columns), _focus_rows(lines, version))
-
-
-def _columns(format: str) -> Sequence[str]:
-    return CSV_COLUMNS if format == OWN else COLUMNS[format.removeprefix("focus-")]
-
-
-def _focus_rows(lines: Iterable[Line], version: str) -> Iterator[Sequence[str]]:
-    for number, line in enumerate(lines, start=2):
-        row = focus_row(line, settings.QM_ISSUER)
-        if fault := fault_of_row(row, version):
-            raise BadRow(f"Line {number} breaks FOCUS {version}: {fault}")
-        yield project(row, version)
-
-
-def _counted(lines: Iterable[tuple[Line, int]], evidence: Evidence) -> Iterator[Line]:
-    for line, newest in lines:
-        evidence.sums[line.currency] += line.amount
-        evidence.watermark = max(evidence.watermark, newest)
-        yield line
+    # Closed before the transaction ends: a cursor that outlives it breaks the next one.
+    with closing(rows_of(job.format, wanted, evidence)) as rows:
+        return Folder(settings.QM_EXPORTS_DIR).write(path, DATASETS[job.format].columns, rows)
 
 
 def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:

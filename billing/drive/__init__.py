@@ -1,0 +1,1 @@
+"""Passes over what is due: `exports` makes files."""
