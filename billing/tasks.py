@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing.actions import (
     allocation,
+    anomalies,
     budgets,
     grants,
     periods,
@@ -17,7 +18,7 @@ from billing.actions import (
     rating,
     rollup,
 )
-from billing.drive import exports
+from billing.drive import alerts, exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -80,6 +81,16 @@ def keep_credits(change_id: int = 0) -> None:
     """Rung with a decided change, swept without: grant what was approved, end what is over."""
     grants.apply_decisions(timezone.now())
     grants.expire_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.deliver_alerts")
+def deliver_alerts() -> None:
+    repeat(alerts.deliver_due)
+
+
+@shared_task(name="billing.tasks.find_anomalies")
+def find_anomalies() -> None:
+    anomalies.keep_anomalies(timezone.now())
 
 
 # A file of some million rows takes minutes; the claim of a job holds as long.

@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from billing.api import accounts, charges, costs, exports, grants, invoices, periods, prices, usage
+from billing.api import (
+    accounts,
+    alerts,
+    charges,
+    costs,
+    exports,
+    grants,
+    invoices,
+    periods,
+    prices,
+    usage,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.UsageView.as_view()),
@@ -35,6 +46,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing-accounts/<slug:slug>/statement", accounts.StatementView.as_view()),
     path("billing-accounts/<slug:slug>/payments", accounts.PaymentsView.as_view()),
     path("billing-accounts/<slug:slug>/credits", grants.AccountCreditsView.as_view()),
+    path("tenants/<slug:slug>/budget-alerts", alerts.AlertSettingsView.as_view()),
+    path("tenants/<slug:slug>/budget-webhooks", alerts.WebhooksView.as_view()),
+    path("budget-webhooks/<int:webhook_id>", alerts.WebhookView.as_view()),
+    path("budget-alerts", alerts.AlertsView.as_view()),
+    path("budget-deliveries", alerts.AlertDeliveriesView.as_view()),
+    path("budget-deliveries/<int:delivery_id>/send-again", alerts.SendAgainView.as_view()),
+    path("spend-anomalies", alerts.AnomaliesView.as_view()),
     path("credits", grants.CreditsView.as_view()),
     path("credits/<int:credit_id>", grants.CreditView.as_view()),
     path("credits/<int:credit_id>/entries", grants.CreditEntriesView.as_view()),

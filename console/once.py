@@ -9,6 +9,8 @@ from console.access import ViewerRequest
 from tenants.actions.idempotency import Claim, claim_key, keep_answer
 from tenants.errors import Conflict
 
+DIGEST = "Only its SHA-256 digest or password hash is kept, so nobody can look it up later."
+
 
 def new_ticket() -> str:
     """The hidden field `once` of a form."""
@@ -28,11 +30,18 @@ def use_ticket(request: ViewerRequest) -> Claim:
 
 
 def show_secret(
-    request: ViewerRequest, claim: Claim, *, title: str, secret: str, note: str, back: str
+    request: ViewerRequest,
+    claim: Claim,
+    *,
+    title: str,
+    secret: str,
+    note: str,
+    back: str,
+    kept: str = DIGEST,
 ) -> HttpResponse:
-    """Show `secret` this one time. Nothing on the way keeps it."""
+    """Show `secret` this one time. Nothing on the way keeps it. `kept` says what is."""
     keep_answer(claim, 200, None)
-    context = {"title": title, "secret": secret, "note": note, "back": back}
+    context = {"title": title, "secret": secret, "note": note, "back": back, "kept": kept}
     response = render(request, "account/secret.html", context)
     response["Cache-Control"] = "no-store"
     return response

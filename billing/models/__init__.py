@@ -1,3 +1,5 @@
+from billing.models.alerts import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
+from billing.models.anomalies import SpendAnomaly
 from billing.models.charges import Charge, ChargeDay, ChargeTotal, RatingRun, UnpricedUsage
 from billing.models.costs import (
     Allocation,
@@ -24,6 +26,10 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "AlertDelivery",
+    "AlertSettings",
+    "AlertWebhook",
+    "BudgetAlert",
     "CreditEntry",
     "CreditGrant",
     "JournalLeg",
@@ -54,6 +60,7 @@ __all__ = [
     "PriceBook",
     "PriceBookVersion",
     "RatingRun",
+    "SpendAnomaly",
     "UnpricedUsage",
     "UsageDay",
     "UsageEvent",

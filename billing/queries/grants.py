@@ -68,10 +68,10 @@ def left_of(viewer: Viewer, tenant_id: int) -> dict[tuple[str, bool], Decimal]:
 def used_on(invoice: Invoice) -> list[Used]:
     """In the order of use. For who may see the invoice."""
     rows = CreditEntry.objects.filter(invoice=invoice, kind=EntryKind.USED)
-    names = ("grant_id", "grant__name", "grant__paid")
+    found = rows.order_by("id").values_list("grant_id", "grant__name", "grant__paid", "amount")
     sums: dict[tuple[int, str, bool], Decimal] = {}
-    for *key, amount in rows.order_by("id").values_list(*names, "amount"):
-        place = (key[0], key[1], key[2])
+    for grant_id, name, paid, amount in found:
+        place = (grant_id, name, paid)
         sums[place] = sums.get(place, ZERO) - amount
     return [Used(*place, amount) for place, amount in sums.items()]
 

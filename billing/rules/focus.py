@@ -112,13 +112,21 @@ class Line:
 class ExtraKind(StrEnum):
     """What stands on an invoice besides charges."""
 
+    CREDIT = "credit"  # a promotion; prepaid credits pay the total and stand on no line
     ROUNDING = "rounding"
     TAX = "tax"
 
 
+CATEGORIES = {
+    ExtraKind.CREDIT: "Credit",
+    ExtraKind.ROUNDING: "Adjustment",
+    ExtraKind.TAX: "Tax",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A tax, or what rounding the lines of an invoice made of its exact charges."""
+    """A promotion, a tax, or what rounding the lines of an invoice made of its exact charges."""
 
     kind: ExtraKind
     name: str
@@ -163,7 +171,7 @@ def extra_row(extra: Extra, issuer: str) -> Row:
         "BillingAccountId": f"tenant-{extra.tenant}",
         "BillingAccountName": plain(extra.tenant_name),
         "BillingAccountType": "Tenant",
-        "ChargeCategory": "Tax" if extra.kind == ExtraKind.TAX else "Adjustment",
+        "ChargeCategory": CATEGORIES[extra.kind],
         "ChargeDescription": plain(extra.name),
         "ChargeFrequency": "One-Time",
         "ChargePeriodEnd": stamp(extra.period_end),

@@ -3,6 +3,7 @@ from django.urls import URLPattern
 from console.routes import page
 from console.views import (
     accounts,
+    alerts,
     billing,
     economics,
     exports,
@@ -20,6 +21,10 @@ urlpatterns: list[URLPattern] = [
     page("billing/<slug:slug>/", billing.show, "tenant_billing"),
     page("billing/<slug:slug>/charges/", billing.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", billing.hours, "billing_hours"),
+    page("billing/<slug:slug>/alerts/", alerts.show, "budget_alerts"),
+    page("billing/<slug:slug>/new/webhook/", alerts.add, "alert_webhook_new"),
+    page("alert-webhooks/<int:webhook_id>/remove/", alerts.remove, "alert_webhook_remove"),
+    page("alert-deliveries/<int:delivery_id>/resend/", alerts.resend, "alert_resend"),
     page("invoices/", invoices.index, "invoices"),
     page("invoices/<slug:number>/", invoices.show, "invoice"),
     page("invoices/<slug:number>/lines/<int:position>/", invoices.line, "invoice_line"),

@@ -16,8 +16,10 @@ from billing.actions.accounts import record_payment
 from billing.actions.credits import Given, issue_credit_note
 from billing.actions.grants import apply_decisions, ask_for_grant, expire_due
 from billing.actions.invoices import issue_invoices
+from billing.drive.rows import Evidence, rows_of
 from billing.models import CreditEntry, CreditGrant, JournalLeg
 from billing.queries.accounts import balances, statement
+from billing.queries.charged import ChargeFilter
 from billing.queries.checks import run_checks
 from billing.queries.grants import get_grant, left_of, list_entries, list_grants
 from billing.queries.invoices import get_invoice
@@ -480,3 +482,20 @@ def test_two_invoices_at_once_spend_a_credit_once(gateway):
     with fleet_scope():
         assert find_period(acme).state == "closed"
     all_checks_hold()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("format", ["focus-1.4", "focus-1.3", "focus-1.2"])
+def test_a_focus_file_has_the_promotion_and_adds_up(fin, vic, priced, acme, gateway, format):
+    """Rows that break a rule, or do not sum to the invoice's total, would raise."""
+    set_account(acme, taxes=(tax("VAT", "0.10"),))
+    buy(gateway, acme, 30)
+    granted(fin, vic, acme)
+    granted(fin, vic, acme, paid=True, reference="bank-7", amount=Decimal(5))
+    invoice = bill_month(acme)
+    evidence = Evidence()
+    with fleet_scope():
+        wanted = ChargeFilter(invoice.period.starts_at, invoice.period.ends_at)
+        rows = list(rows_of(format, wanted, evidence))
+    assert [row for row in rows if "Credit" in row and "Welcome" in row]
+    assert dict(evidence.invoices) == {invoice.number: invoice.total} == {"INV-000001": 22}

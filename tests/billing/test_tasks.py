@@ -23,6 +23,8 @@ def test_it_has_a_task_for_every_bell():
             "keep_periods",
             "keep_budgets",
             "keep_credits",
+            "deliver_alerts",
+            "find_anomalies",
             "rate",
             "publish_prices",
             "allocate",

@@ -11,6 +11,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "tenant_billing": lambda _: "/billing/acme/",
     "billing_charges": lambda _: "/billing/acme/charges/?from=now-7d&meter=completion",
     "billing_hours": lambda _: "/billing/acme/hours/?from=now-7d",
+    "budget_alerts": lambda _: "/billing/acme/alerts/",
+    "alert_webhook_new": lambda _: "/billing/acme/new/webhook/",
     "invoices": lambda _: "/invoices/",
     "credit_notes": lambda _: "/invoices/?kind=credit",
     "invoice": lambda s: f"/invoices/{s.invoice.number}/",

@@ -20,6 +20,7 @@ from tenants.actions.changes import decide
 from tenants.queries.changes import get_change
 from tenants.rules.access import Binding, Role, Viewer
 from tests.billing.factories import SYSTEM
+from tests.console.alert_scene import furnish_alerts
 
 NO_GRACE = timedelta(0)
 
@@ -35,6 +36,7 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     version = get_account(SYSTEM, "acme").version
     change_account(SYSTEM, "acme", terms, expected=version)
     scene.credit = grant_credits(scene, now)
+    furnish_alerts(scene, now)
     ended = BillingPeriod.objects.filter(ends_at__lte=now).order_by("starts_at")
     for period in ended.filter(tenant_id=acme.pk):
         close_signed(period, now)
