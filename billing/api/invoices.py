@@ -46,7 +46,7 @@ class InvoiceRowOut(serializers.Serializer[Any]):
 class LineOut(serializers.Serializer[Any]):
     position = serializers.IntegerField(source="row.position")
     kind = serializers.CharField(
-        source="row.kind", help_text="usage, correction, credit, rounding (adds nothing), tax"
+        source="row.kind", help_text="usage, correction, promotion, rounding (adds nothing), tax"
     )
     name = serializers.CharField(source="row.name")
     model = serializers.CharField(source="row.model", allow_blank=True)

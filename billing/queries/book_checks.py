@@ -46,7 +46,7 @@ BOOKS = (
         "SELECT 0",
         f"SELECT count(*) FROM (SELECT i.id {OF_INVOICE} GROUP BY i.id, i.net"
         " HAVING sum(c.amount) + (SELECT coalesce(sum(exact), 0) FROM invoice_line l"
-        " WHERE l.invoice_id = i.id AND l.kind IN ('rounding', 'credit')) <> i.net) AS wrong",
+        " WHERE l.invoice_id = i.id AND l.kind IN ('rounding', 'promotion')) <> i.net) AS wrong",
     ),
     (
         "lines whose charges have another digest",
@@ -89,7 +89,7 @@ BOOKS = (
     (
         "credits: promotions used = their lines on invoices",
         f"SELECT -sum(e.amount) {ENTRIES} AND e.kind = 'used' AND NOT g.paid",
-        "SELECT -sum(amount) FROM invoice_line WHERE kind = 'credit'",
+        "SELECT -sum(amount) FROM invoice_line WHERE kind = 'promotion'",
     ),
     (
         "credits: prepaid and left = what the journal owes",

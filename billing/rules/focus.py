@@ -112,13 +112,13 @@ class Line:
 class ExtraKind(StrEnum):
     """What stands on an invoice besides charges."""
 
-    CREDIT = "credit"  # a promotion; prepaid credits pay the total and stand on no line
+    PROMOTION = "promotion"  # prepaid credits pay the total and stand on no line
     ROUNDING = "rounding"
     TAX = "tax"
 
 
 CATEGORIES = {
-    ExtraKind.CREDIT: "Credit",
+    ExtraKind.PROMOTION: "Credit",
     ExtraKind.ROUNDING: "Adjustment",
     ExtraKind.TAX: "Tax",
 }

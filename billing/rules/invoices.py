@@ -25,7 +25,7 @@ MOST_TAXES = 8
 class LineKind(StrEnum):
     USAGE = "usage"
     CORRECTION = "correction"  # of a period that was closed before
-    CREDIT = "credit"  # a promotion: it lowers the net
+    PROMOTION = "promotion"  # a credit that nobody paid for: it lowers the net
     ROUNDING = "rounding"
     TAX = "tax"
 
@@ -123,7 +123,7 @@ def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance
     exact = sum((r.exact for r in rows), ZERO)
     rounded = sum((r.amount for r in rows), ZERO)
     net = sum(bases, ZERO)
-    rows += _credit_rows(promotions, len(rows))
+    rows += _promotion_rows(promotions, len(rows))
     if rounded != exact:
         rows.append(Row(len(rows) + 1, LineKind.ROUNDING, rounded - exact, ZERO, name="Rounding"))
     taxes = [(t, amount_of_tax(t, bases, net, terms)) for t in terms.taxes]
@@ -142,14 +142,14 @@ def _charged_row(place: int, c: ChargeSum, amount: Decimal, base: Decimal, terms
     return Row(place, kind, c.exact, amount, tax, c)
 
 
-def _credit_rows(draws: Sequence[Draw], before: int) -> list[Row]:
+def _promotion_rows(draws: Sequence[Draw], before: int) -> list[Row]:
     """One row for each promotion, in the order of use."""
     by_grant: dict[int, Decimal] = {}
     for d in draws:
         by_grant[d.grant.id] = by_grant.get(d.grant.id, ZERO) + d.amount
     names = {d.grant.id: d.grant.name for d in draws}
     return [
-        Row(before + n, LineKind.CREDIT, -amount, -amount, name=names[grant_id])
+        Row(before + n, LineKind.PROMOTION, -amount, -amount, name=names[grant_id])
         for n, (grant_id, amount) in enumerate(by_grant.items(), start=1)
     ]
 

@@ -290,7 +290,7 @@ def test_a_promotion_lowers_the_net_and_its_tax(fin, vic, priced, acme, gateway)
     invoice = bill_month(acme)
     assert (invoice.net, invoice.tax, invoice.total) == (20, 2, 22)
     with fleet_scope():
-        line = invoice.lines.get(kind="credit")
+        line = invoice.lines.get(kind="promotion")
         assert (line.name, line.amount, line.exact) == ("Welcome", -10, -10)
         assert legs("promotions") == 10
         assert legs("revenue") == -30
