@@ -18,7 +18,7 @@ from billing.actions import (
     rating,
     rollup,
 )
-from billing.drive import alerts, exports
+from billing.drive import alerts, deliveries, exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -97,3 +97,8 @@ def find_anomalies() -> None:
 @shared_task(name="billing.tasks.run_exports", soft_time_limit=1_500, time_limit=1_700)
 def run_exports() -> None:
     exports.run_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.deliver_exports", soft_time_limit=1_500, time_limit=1_700)
+def deliver_exports() -> None:
+    deliveries.deliver_due(timezone.now())

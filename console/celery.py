@@ -28,4 +28,5 @@ app.conf.beat_schedule = {
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},
     "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
+    "deliver exports": {"task": "billing.tasks.deliver_exports", "schedule": 15.0},
 }

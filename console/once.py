@@ -9,8 +9,6 @@ from console.access import ViewerRequest
 from tenants.actions.idempotency import Claim, claim_key, keep_answer
 from tenants.errors import Conflict
 
-DIGEST = "Only its SHA-256 digest or password hash is kept, so nobody can look it up later."
-
 
 def new_ticket() -> str:
     """The hidden field `once` of a form."""
@@ -37,9 +35,10 @@ def show_secret(
     secret: str,
     note: str,
     back: str,
-    kept: str = DIGEST,
+    kept: str = "",
 ) -> HttpResponse:
-    """Show `secret` this one time. Nothing on the way keeps it. `kept` says what is."""
+    """Show `secret` this one time. Nothing on the way keeps it; `kept` says what the tables have
+    of it, where that is more than a digest."""
     keep_answer(claim, 200, None)
     context = {"title": title, "secret": secret, "note": note, "back": back, "kept": kept}
     response = render(request, "account/secret.html", context)

@@ -16,12 +16,11 @@ from billing.actions import exports as actions
 from billing.api.filters import tenant_id_of
 from billing.queries import exports as queries
 from billing.queries.exports import MEDIA_TYPES, media_type
+from billing.rules.datasets import FORMATS
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
-
-FORMATS = actions.KNOWN
 
 
 class ExportIn(Strict):
@@ -30,6 +29,9 @@ class ExportIn(Strict):
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField(help_text="Not part of the range")
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
+    destination_id = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=1, help_text="Null: the folder"
+    )
 
 
 class ArtifactOut(serializers.Serializer[Any]):
@@ -57,6 +59,7 @@ class ExportOut(serializers.Serializer[Any]):
     requested_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
     schedule_id = serializers.IntegerField(allow_null=True)
+    destination_id = serializers.IntegerField(allow_null=True)
     artifact = ArtifactOut(default=None, allow_null=True)
 
 
@@ -67,11 +70,17 @@ class ScheduleIn(Strict):
     local_time = serializers.TimeField()
     time_zone = TextField(max_length=64, help_text="IANA name")
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
+    destination_id = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=1, help_text="Null: the folder"
+    )
 
 
 class ScheduleChange(Strict):
     enabled = serializers.BooleanField(required=False)
     local_time = serializers.TimeField(required=False)
+    destination_id = serializers.IntegerField(
+        required=False, min_value=0, help_text="0: the folder alone"
+    )
 
 
 class ScheduleOut(serializers.Serializer[Any]):
@@ -84,6 +93,7 @@ class ScheduleOut(serializers.Serializer[Any]):
     local_time = serializers.TimeField()
     time_zone = serializers.CharField()
     enabled = serializers.BooleanField()
+    destination_id = serializers.IntegerField(allow_null=True)
     next_at = serializers.DateTimeField()
     created_by = serializers.CharField()
 

@@ -124,6 +124,22 @@ def read_url(url: str, *, allow_private: bool) -> SplitResult:
     return parts
 
 
+def refuse_url(url: str, *, allow_private: bool) -> str:
+    """Why nothing can be delivered there, as far as the address itself tells; empty when it can.
+
+    Names are looked up when something is sent.
+    """
+    try:
+        host = read_url(url, allow_private=allow_private).hostname or ""
+    except Refused as refusal:
+        return str(refusal)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    return "" if allow_private or is_public(address) else f"{address} is not a public address"
+
+
 def find_address(parts: SplitResult, *, allow_private: bool) -> Address:
     """The address to connect to. One private address among public ones refuses the name."""
     host = parts.hostname or ""

@@ -59,6 +59,9 @@ class Folder:
     def open(self, path: str) -> BinaryIO:
         return (self._root / path).open("rb")
 
+    def place(self, path: str) -> Path:
+        return self._root / path
+
     def digest(self, path: str) -> str:
         with (self._root / path).open("rb") as data:
             return hashlib.file_digest(data, "sha256").hexdigest()

@@ -15,7 +15,7 @@ def seal(key: str, text: str) -> bytes:
     return _fernet(key).encrypt(text.encode())
 
 
-def unseal(key: str, sealed: bytes) -> str:
+def unseal(key: str, sealed: bytes | memoryview) -> str:
     try:
         return _fernet(key).decrypt(bytes(sealed)).decode()
     except InvalidToken as error:

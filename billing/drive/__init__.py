@@ -1,1 +1,1 @@
-"""Passes over what is due: `exports` makes files."""
+"""Passes over what is due: `exports` makes files, `deliveries` sends them."""

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from billing.clients.store import Folder, Stored, TooManyRows
 from billing.drive.rows import BadRow, Evidence, rows_of
-from billing.models import ExportArtifact, ExportJob, ExportSchedule
+from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
 from billing.queries.lines import complete_until
 from billing.rules.datasets import DATASETS
@@ -23,6 +23,7 @@ from billing.rules.focus import money
 from billing.rules.manifests import Manifest, as_text
 from billing.rules.schedules import month_to_yesterday, next_run
 from tenants.base.scope import fleet_scope
+from tenants.nudge import nudge
 
 MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
@@ -51,6 +52,7 @@ def _open_scheduled(now: datetime) -> None:
             file_type=s.file_type,
             starts_at=month.starts_at,
             ends_at=month.ends_at,
+            destination=s.destination,
             requested_by=f"schedule:{s.name}",
             look_again=now,
         )
@@ -98,7 +100,20 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
         complete_until=complete,
         manifest=manifest,
     )
+    if job.destination_id:
+        _deliver(job, job.destination_id, now)
     return 1
+
+
+def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
+    ExportDelivery.objects.create(
+        tenant_id=job.tenant_id,
+        job=job,
+        destination_id=destination_id,
+        requested_by=job.requested_by,
+        look_again=now,
+    )
+    nudge("billing.tasks.deliver_exports")
 
 
 def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: datetime) -> Manifest:

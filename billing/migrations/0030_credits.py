@@ -78,7 +78,7 @@ DROP FUNCTION qm_grant_changes();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0016_files_of_exports"),
+        ("billing", "0023_deliveries_in_sight"),
         ("tenants", "0002_row_level_security"),
     ]
 

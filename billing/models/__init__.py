@@ -9,7 +9,8 @@ from billing.models.costs import (
     GpuPrice,
     GpuPriceSheet,
 )
-from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule
+from billing.models.deliveries import ExportAttempt, ExportDelivery, ExportDestination
+from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule, LedgerAccount
 from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
@@ -32,6 +33,10 @@ __all__ = [
     "BudgetAlert",
     "CreditEntry",
     "CreditGrant",
+    "ExportAttempt",
+    "ExportDelivery",
+    "ExportDestination",
+    "LedgerAccount",
     "JournalLeg",
     "JournalTxn",
     "CreditNote",

@@ -15,13 +15,16 @@ class ExportSchedule(Versioned):
 
     tenant_id = models.BigIntegerField(null=True)
     name = models.CharField(max_length=120)
-    format = models.CharField(max_length=12, choices=FORMATS)
+    format = models.CharField(max_length=32, choices=FORMATS)
     file_type = models.CharField(max_length=8, choices=FILE_TYPES, default="csv")
     time_zone = models.CharField(max_length=64, default="UTC")
     local_time = models.TimeField()
     enabled = models.BooleanField(default=True)
     next_at = models.DateTimeField(db_index=True)
     created_by = models.CharField(max_length=254)
+    destination = models.ForeignKey(  # null: the folder alone
+        "billing.ExportDestination", models.PROTECT, null=True, db_index=False, related_name="+"
+    )
 
     class Meta:
         db_table = "export_schedule"
@@ -41,10 +44,13 @@ class ExportJob(Claimable):
     schedule = models.ForeignKey(ExportSchedule, models.SET_NULL, null=True)
     due_at = models.DateTimeField(null=True)  # of a scheduled one
     tenant_id = models.BigIntegerField(null=True)
-    format = models.CharField(max_length=12, choices=FORMATS)
+    format = models.CharField(max_length=32, choices=FORMATS)
     file_type = models.CharField(max_length=8, choices=FILE_TYPES, default="csv")
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
+    destination = models.ForeignKey(  # null: the folder alone
+        "billing.ExportDestination", models.PROTECT, null=True, db_index=False, related_name="+"
+    )
     requested_by = models.CharField(max_length=254)
     requested_at = models.DateTimeField(db_default=Now())
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING.value)
@@ -84,3 +90,17 @@ class ExportArtifact(models.Model):
 
     def __str__(self) -> str:
         return self.filename
+
+
+class LedgerAccount(Versioned):
+    """The number that the books of the house have for an account of the journal."""
+
+    account = models.CharField(max_length=20, unique=True)
+    number = models.CharField(max_length=32)
+    name = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        db_table = "ledger_account"
+
+    def __str__(self) -> str:
+        return self.account

@@ -59,7 +59,7 @@ def changed_files() -> int:
 
 
 def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:
-    rows = ExportSchedule.objects.order_by("-id")
+    rows = ExportSchedule.objects.select_related("destination").order_by("-id")
     tenants = visible_tenants(viewer, None)
     return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 

@@ -57,6 +57,7 @@ class Names:
             book=book,
             book_version=number,
             run_id=row[11],
+            period=period.name,
             period_start=period.starts_at,
             period_end=period.ends_at,
             month_start=month.starts_at,
@@ -101,7 +102,8 @@ class Names:
         if invoice_id not in self._invoices:
             row = Invoice.objects.only("number").get(pk=invoice_id)
             lines = row.lines.values_list("model", "meter", "unit_price", "corrects", "position")
-            self._invoices[invoice_id] = (row.number, {tuple(x[:4]): x[4] for x in lines})
+            found = {(model, meter, price, of): place for model, meter, price, of, place in lines}
+            self._invoices[invoice_id] = (row.number, found)
         number, positions = self._invoices[invoice_id]
         return number, detail_id(number, positions[key]) if key in positions else ""
 

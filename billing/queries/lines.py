@@ -107,6 +107,7 @@ def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
             tenant_name=tenant.name,
             amount=row.exact,
             currency=row.invoice.currency,
+            period=row.invoice.period.name,
             period_start=row.invoice.period.starts_at,
             period_end=row.invoice.period.ends_at,
             invoice=row.invoice.number,

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from billing.rules import chargeback, ledger
 from billing.rules.focus import COLUMNS, CSV_COLUMNS, typed
+from billing.rules.focus_books import BOOK_TYPES, DETAIL_COLUMNS, PERIOD_COLUMNS
 
 CORRECTIONS = "replacement: each file is a snapshot of its range; earlier files stay as they are"
+APPENDED = "append-only: what was issued or posted in the range; nothing in it ever changes"
 VERSIONS = {f"focus-{version}": version for version in COLUMNS}
 
 
@@ -15,22 +18,42 @@ class Dataset:
     schema: str  # as manifests name it
     columns: Sequence[tuple[str, str]]  # names with the types of their cells
     corrections: str = CORRECTIONS
+    is_fleets: bool = False  # of the operator's own books: not for a tenant's people
 
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.columns]
 
 
+def _cost_and_usage(version: str) -> Dataset:
+    name = f"FOCUS {version} CostAndUsage"
+    return Dataset(name, name, typed(COLUMNS[version]))
+
+
 # "csv" is our own columns, a name from before there were several types of files.
 DATASETS = {
     "csv": Dataset("Our own columns", "Quartermaster charges 1", typed(CSV_COLUMNS)),
-    **{
-        format: Dataset(
-            f"FOCUS {version} CostAndUsage",
-            f"FOCUS {version} CostAndUsage",
-            typed(COLUMNS[version]),
-        )
-        for format, version in VERSIONS.items()
-    },
+    **{format: _cost_and_usage(version) for format, version in VERSIONS.items()},
+    "focus-1.4-billing-period": Dataset(
+        "FOCUS 1.4 BillingPeriod",
+        "FOCUS 1.4 BillingPeriod",
+        typed(PERIOD_COLUMNS, BOOK_TYPES),
+    ),
+    "focus-1.4-invoice-detail": Dataset(
+        "FOCUS 1.4 InvoiceDetail",
+        "FOCUS 1.4 InvoiceDetail",
+        typed(DETAIL_COLUMNS, BOOK_TYPES),
+        APPENDED,
+    ),
+    "chargeback": Dataset(
+        "Chargeback by cost centre", "Quartermaster chargeback 1", typed(chargeback.COLUMNS)
+    ),
+    "ledger": Dataset(
+        "General-ledger lines",
+        "Quartermaster ledger 1",
+        typed(ledger.COLUMNS, ledger.TYPES),
+        APPENDED,
+        is_fleets=True,
+    ),
 }
 FORMATS = tuple(DATASETS)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 
 from billing.rules.meters import SALES, Meter
 
@@ -98,7 +99,8 @@ class Line:
     book: str
     book_version: int
     run_id: int
-    period_start: datetime  # the month that it is billed in
+    period: str  # 2026-11, the name of the month that it is billed in
+    period_start: datetime
     period_end: datetime
     month_start: datetime  # the month that the usage is of
     month_end: datetime
@@ -126,7 +128,7 @@ CATEGORIES = {
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A promotion, a tax, or what rounding the lines of an invoice made of its exact charges."""
+    """A tax, or what rounding the lines of an invoice made of its exact charges."""
 
     kind: ExtraKind
     name: str
@@ -134,6 +136,7 @@ class Extra:
     tenant_name: str
     amount: Decimal
     currency: str
+    period: str
     period_start: datetime
     period_end: datetime
     invoice: str
@@ -275,9 +278,11 @@ TYPES = {
 }
 
 
-def typed(columns: Sequence[str]) -> list[tuple[str, str]]:
+def typed(
+    columns: Sequence[str], types: Mapping[str, str] = MappingProxyType(TYPES)
+) -> list[tuple[str, str]]:
     """Names with the types of their cells, for forms that have types."""
-    return [(name, TYPES.get(name, "text")) for name in columns]
+    return [(name, types.get(name, "text")) for name in columns]
 
 
 def csv_row(line: Line) -> list[str]:

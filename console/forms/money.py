@@ -1,22 +1,13 @@
-"""Forms of prices and exports. They parse; what is allowed is decided by the actions."""
+"""Forms of prices. They parse; what is allowed is decided by the actions."""
 
 import csv
-from datetime import UTC, datetime, time, timedelta
 from io import StringIO
 from typing import Any
 
 from django import forms
 
 from billing.rules.prices import PriceLine, read_line
-from console.forms.selects import LongSelect
 
-FORMATS = (
-    ("csv", "Our own columns"),
-    ("focus-1.4", "FOCUS 1.4"),
-    ("focus-1.3", "FOCUS 1.3"),
-    ("focus-1.2", "FOCUS 1.2"),
-)
-FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
 COLUMNS = "service, meter, price, class"
 ANY = "*"
 HOUR_FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]
@@ -79,42 +70,6 @@ class ProposeForm(forms.Form):
 
 class ContractForm(forms.Form):
     tenant = forms.ChoiceField(label="Tenant")
-
-    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
-
-
-class ExportForm(forms.Form):
-    """Days are whole UTC days; the last one is part of the file."""
-
-    format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
-    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
-    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
-    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
-
-    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
-
-    def span(self) -> dict[str, Any]:
-        first, last = self.cleaned_data["first"], self.cleaned_data["last"] + timedelta(days=1)
-        return {
-            "starts_at": datetime.combine(first, time(), UTC),
-            "ends_at": datetime.combine(last, time(), UTC),
-        }
-
-
-class ScheduleForm(forms.Form):
-    name = forms.CharField(label="Name", max_length=120)
-    format = forms.ChoiceField(label="Format", choices=FORMATS, initial="focus-1.4")
-    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
-    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
-    local_time = forms.TimeField(
-        label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
-    )
-    time_zone = forms.CharField(label="Time zone (IANA)", max_length=64, initial="UTC")
 
     def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -14,9 +14,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from billing.actions import exports as actions
 from billing.queries import exports as queries
+from billing.queries.accounts import get_account
+from billing.queries.deliveries import list_destinations
 from console.access import ViewerRequest
 from console.forms import explain
-from console.forms.money import ExportForm, ScheduleForm
+from console.forms.exports import ExportForm, ScheduleForm
 from tenants.base.files import answer_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
@@ -30,11 +32,12 @@ def index(request: ViewerRequest) -> HttpResponse:
         request.POST or None, tenants=tenant_choices(request), initial=this_month(request)
     )
     if request.method == "POST" and form.is_valid():
+        slug = form.cleaned_data["tenant"]
         try:
             job = actions.request_export(
                 request.viewer, format=form.cleaned_data["format"], now=timezone.now(),
                 file_type=form.cleaned_data["file_type"] or "csv",
-                tenant_id=tenant_id(request, form.cleaned_data["tenant"]), **form.span(),
+                tenant_id=tenant_id(request, slug), **form.span(zone_of(request, slug)),
             )  # fmt: skip
         except ConsoleError as refusal:
             explain(form, refusal)
@@ -54,6 +57,7 @@ def index(request: ViewerRequest) -> HttpResponse:
             (s, names.get(s.tenant_id or 0, "the fleet"))
             for s in queries.list_schedules(request.viewer)
         ],
+        "is_fleet": request.viewer.may(Permission.VIEW_MONEY),
         "may_schedule": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "exports/index.html", context, status=422 if form.errors else 200)
@@ -79,6 +83,10 @@ def tenant_ids(request: ViewerRequest) -> dict[int, str]:
     return {t.id: t.slug for t in tenant_refs().values() if request.viewer.may(see, t.id)}
 
 
+def zone_of(request: ViewerRequest, slug: str) -> str:
+    return get_account(request.viewer, slug).time_zone if slug else "UTC"
+
+
 def tenant_choices(request: ViewerRequest) -> list[tuple[str, str]]:
     slugs = [(slug, slug) for slug in sorted(tenant_ids(request).values())]
     fleet = [("", "The whole fleet")] if request.viewer.may(Permission.VIEW_MONEY) else []
@@ -97,7 +105,8 @@ def tenant_id(request: ViewerRequest, slug: str) -> int | None:
 @require_http_methods(["GET", "POST"])
 def schedule(request: ViewerRequest) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_MONEY)
-    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request))
+    receivers = [(d.pk, d.name) for d in list_destinations(request.viewer)]
+    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request), receivers=receivers)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
@@ -106,6 +115,7 @@ def schedule(request: ViewerRequest) -> HttpResponse:
                 file_type=given["file_type"] or "csv",
                 local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
                 tenant_id=tenant_id(request, given["tenant"]),
+                destination_id=int(given["destination"]) if given["destination"] else None,
             )  # fmt: skip
         except ConsoleError as refusal:
             explain(form, refusal)

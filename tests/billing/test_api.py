@@ -89,8 +89,15 @@ URLS = [
     "price-books",
     "exports",
     "export-schedules",
+    "export-destinations",
 ]
-FLEET_URLS = ["usage/quarantine", "usage/confidence", "costs/economics", "costs/gpu-prices"]
+FLEET_URLS = [
+    "ledger-accounts",
+    "usage/quarantine",
+    "usage/confidence",
+    "costs/economics",
+    "costs/gpu-prices",
+]
 
 
 @pytest.mark.parametrize("url", URLS + FLEET_URLS)
@@ -122,7 +129,10 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
         "tenants/acme/billing",
         "exports/1",
         "exports/1/download",
+        "exports/1/deliveries",
         "export-schedules/1",
+        "export-destinations/1",
+        "ledger-accounts/bank",
         "price-books/nothing",
     ],
 )

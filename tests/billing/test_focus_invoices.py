@@ -1,28 +1,23 @@
 """FOCUS files of billed months: corrections, invoices, taxes and rounding, to the last unit."""
 
-import csv
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from billing.actions.exports import request_export
-from billing.drive.exports import run_due
 from billing.drive.rows import Evidence, rows_of
 from billing.models import Charge, Invoice, InvoiceLine
 from billing.queries.charged import ChargeFilter
-from billing.queries.exports import get_export, open_export
 from billing.rules.focus_checks import fault_of_row, faults_of_invoices
 from sandbox.quality import focus
-from tenants.base.scope import fleet_scope, scope_of
-from tests.billing.books import OCTOBER, bill_month, set_account, spend, tax
+from tenants.base.scope import fleet_scope
+from tests.billing.billed import MONTHS, bill_two_months, export, rows_of_file
+from tests.billing.books import bill_month, spend
 from tests.billing.factories import make_prices
 from tests.billing.test_exports import good_row
 
 pytestmark = pytest.mark.django_db
-DECEMBER = datetime(2026, 12, 5, 9, tzinfo=UTC)
-MONTHS = {m: datetime(2026, m, 1, tzinfo=UTC) for m in (10, 11, 12)}
 VERSIONS = ("1.4", "1.3", "1.2")
 
 
@@ -33,39 +28,7 @@ def _folder(settings, tmp_path):
 
 @pytest.fixture
 def billed(acme, globex, gateway):
-    """October is billed, then used later and priced anew; November is billed with all that."""
-    prices = {"chat": {"prompt": Decimal("1234.567"), "cached": Decimal("3"), "completion": 7}}
-    make_prices({"chat": {m: Decimal(p) for m, p in prices["chat"].items()}})
-    set_account(acme, taxes=(tax("VAT", "0.19"),))
-    for tenant in (acme, globex):
-        spend(gateway, tenant)
-    october = [bill_month(tenant) for tenant in (acme, globex)]
-    late = OCTOBER + timedelta(days=40)
-    spend(gateway, acme, at=OCTOBER + timedelta(days=2), now=late, prompt_tokens=1_003)
-    spend(gateway, globex, at=late)
-    dearer = {"chat": {"prompt": Decimal("1300.1"), "cached": Decimal(3), "completion": Decimal(7)}}
-    make_prices(dearer, now=late)
-    spend(gateway, acme, at=late)
-    november = [bill_month(tenant, "2026-11", now=DECEMBER) for tenant in (acme, globex)]
-    return {10: october, 11: november}
-
-
-def export(who, month, format, file_type="csv", tenant=None):
-    with scope_of(who):
-        job = request_export(
-            who, format=format, file_type=file_type, starts_at=MONTHS[month],
-            ends_at=MONTHS[month + 1], now=DECEMBER, tenant_id=tenant.pk if tenant else None,
-        )  # fmt: skip
-    made = run_due(DECEMBER)
-    with scope_of(who):
-        assert made == 1, get_export(who, job.pk).why
-        artifact, data = open_export(who, job.pk)
-        with data:
-            return artifact, data.read()
-
-
-def rows_of_file(data):
-    return list(csv.DictReader(data.decode().splitlines()))
+    return bill_two_months(acme, globex, gateway)
 
 
 def by(rows, name):

@@ -17,7 +17,7 @@ from billing.actions.credits import Given, issue_credit_note
 from billing.actions.grants import apply_decisions, ask_for_grant, expire_due
 from billing.actions.invoices import issue_invoices
 from billing.drive.rows import Evidence, rows_of
-from billing.models import CreditEntry, CreditGrant, JournalLeg
+from billing.models import CreditEntry, CreditGrant, JournalLeg, LedgerAccount
 from billing.queries.accounts import balances, statement
 from billing.queries.charged import ChargeFilter
 from billing.queries.checks import run_checks
@@ -25,7 +25,7 @@ from billing.queries.grants import get_grant, left_of, list_entries, list_grants
 from billing.queries.invoices import get_invoice
 from billing.rules.grants import Balance, GrantTerms, Item, Scope, draw_down, faults_of_grant
 from billing.rules.invoices import ChargeSum, LineKind, Tax, Terms, make_bill
-from billing.rules.journal import legs_of_invoice
+from billing.rules.journal import ACCOUNTS, legs_of_invoice
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
@@ -499,3 +499,21 @@ def test_a_focus_file_has_the_promotion_and_adds_up(fin, vic, priced, acme, gate
         rows = list(rows_of(format, wanted, evidence))
     assert [row for row in rows if "Credit" in row and "Welcome" in row]
     assert dict(evidence.invoices) == {invoice.number: invoice.total} == {"INV-000001": 22}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("format", ["focus-1.4-invoice-detail", "chargeback", "ledger"])
+def test_every_other_file_takes_credits_as_well(fin, vic, priced, acme, gateway, format):
+    """Rows that break a rule of their file would raise."""
+    buy(gateway, acme, 30)
+    granted(fin, vic, acme)
+    granted(fin, vic, acme, paid=True, reference="bank-7", amount=Decimal(5))
+    bill_month(acme)
+    with fleet_scope():
+        LedgerAccount.objects.bulk_create(
+            LedgerAccount(account=name, number=str(n), name=name)
+            for n, name in enumerate(ACCOUNTS, start=1000)
+        )
+        wanted = ChargeFilter(OCTOBER.replace(day=1), NOVEMBER + timedelta(days=1))
+        rows = list(rows_of(format, wanted, Evidence()))
+    assert [row for row in rows if {"Welcome", "promotion", "promotions"} & set(row)]

@@ -29,6 +29,7 @@ def test_it_has_a_task_for_every_bell():
             "publish_prices",
             "allocate",
             "run_exports",
+            "deliver_exports",
         )
     }
     assert mine <= set(app.tasks)

@@ -37,6 +37,11 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "contract_new": lambda _: "/new/contract/",
     "exports": lambda _: "/exports/",
     "export_schedule": lambda _: "/new/export-schedule/",
+    "export": lambda s: f"/exports/{s.export.pk}/",
+    "export_destinations": lambda _: "/exports/receivers/",
+    "export_destination": lambda s: f"/exports/receivers/{s.receiver.pk}/",
+    "export_destination_new": lambda _: "/new/export-receiver/",
+    "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
     "economics_shares": lambda _: "/economics/shares/",
 }

@@ -6,11 +6,12 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 from billing.actions.allocation import allocate_due
+from billing.actions.deliveries import create_destination, deliver_export
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
 from billing.actions.prices import draft_version, set_gpu_prices
 from billing.drive.exports import run_due
-from billing.models import PriceBook, UsageEvent
+from billing.models import ExportAttempt, PriceBook, UsageEvent
 from billing.rules.prices import PriceLine
 from fleet.models import GpuTime
 from tenants.base.scope import fleet_scope
@@ -65,6 +66,15 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
         )  # fmt: skip
     run_due(now)
     with fleet_scope():
+        scene.receiver, _ = create_destination(
+            SYSTEM, name="the ledger", url="https://ledger.example.com/in"
+        )
+        delivery = deliver_export(
+            SYSTEM, scene.export.pk, now=now, destination_id=scene.receiver.pk
+        )
+        ExportAttempt.objects.create(
+            delivery=delivery, part="file", at=now, status=503, why="It answered 503"
+        )
         furnish_books(scene, now)
         scene.request = UsageEvent.objects.filter(outcome="served").order_by("-event_time").first()
     return scene

@@ -1,0 +1,100 @@
+"""Forms of exports. They parse; what is allowed is decided by the actions."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from billing.rules.datasets import DATASETS
+from console.forms.selects import LongSelect
+
+FORMATS = tuple((name, dataset.label) for name, dataset in DATASETS.items())
+FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
+
+
+class ExportForm(forms.Form):
+    """Whole days of the tenant's zone, of UTC for the fleet; the last one is part of the file."""
+
+    format = forms.ChoiceField(label="What", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+    def span(self, time_zone: str) -> dict[str, Any]:
+        zone = ZoneInfo(time_zone)
+        first, last = self.cleaned_data["first"], self.cleaned_data["last"] + timedelta(days=1)
+        return {
+            "starts_at": datetime.combine(first, time(), zone),
+            "ends_at": datetime.combine(last, time(), zone),
+        }
+
+
+class ScheduleForm(forms.Form):
+    name = forms.CharField(label="Name", max_length=120)
+    format = forms.ChoiceField(label="What", choices=FORMATS, initial="focus-1.4")
+    file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+    local_time = forms.TimeField(
+        label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
+    )
+    time_zone = forms.CharField(label="Time zone (IANA)", max_length=64, initial="UTC")
+    destination = forms.ChoiceField(label="Deliver to", required=False)
+
+    def __init__(
+        self,
+        *args: Any,
+        tenants: list[tuple[str, str]],
+        receivers: list[tuple[int, str]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+        chosen = [("", "The folder alone"), *receivers]
+        self.fields["destination"].choices = chosen  # type: ignore[attr-defined]
+
+
+class LedgerAccountForm(forms.Form):
+    number = forms.CharField(label="Number", max_length=32)
+    name = forms.CharField(label="Name", max_length=120, required=False)
+    version = forms.IntegerField(widget=forms.HiddenInput)
+
+
+class DestinationFields(forms.Form):
+    name = forms.CharField(label="Name", max_length=120)
+    url = forms.CharField(
+        label="Address",
+        max_length=500,
+        widget=forms.URLInput(attrs={"placeholder": "https://", "spellcheck": "false"}),
+        help_text="Public and https. With PUT, the name of each file is added to it.",
+    )
+    method = forms.ChoiceField(label="Method", choices=(("POST", "POST"), ("PUT", "PUT")))
+
+
+class DestinationForm(DestinationFields):
+    version = forms.IntegerField(widget=forms.HiddenInput)
+
+
+class NewDestinationForm(DestinationFields):
+    tenant = forms.ChoiceField(
+        label="For files of", required=False, widget=LongSelect,
+        help_text="A tenant's receiver gets files of that tenant alone.",
+    )  # fmt: skip
+    once = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+
+class DeliverForm(forms.Form):
+    destination = forms.ChoiceField(label="Deliver to")
+
+    def __init__(self, *args: Any, receivers: list[tuple[int, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["destination"].choices = receivers  # type: ignore[attr-defined]

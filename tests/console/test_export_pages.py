@@ -1,0 +1,128 @@
+"""Pages of exports: receivers and their secrets, delivering again, numbers of accounts."""
+
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import timezone
+
+from billing.drive.exports import run_due
+from billing.models import ExportDelivery, ExportDestination, ExportSchedule, LedgerAccount
+from tenants.base.scope import fleet_scope
+from tests.console.scene import make_scene
+from tests.console.test_money_pages import browser
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scene(settings, tmp_path):
+    settings.QM_EXPORTS_DIR = tmp_path / "exports"
+    return make_scene(timezone.now())
+
+
+@pytest.fixture
+def fin(scene):
+    return browser(scene.fin)
+
+
+def count(model, **only):
+    with fleet_scope():
+        return model.objects.filter(**only).count()
+
+
+def make_receiver(fin, **changes):
+    form = fin.get("/new/export-receiver/").context["form"]
+    given = {"name": "SAP", "url": "https://sap.example.com/in", "method": "PUT", "tenant": ""}
+    return fin.post("/new/export-receiver/", given | {"once": form.initial["once"]} | changes)
+
+
+def test_it_shows_a_receivers_secret_once(fin):
+    answer = make_receiver(fin)
+    assert answer.status_code == 200
+    assert answer["Cache-Control"] == "no-store"
+    secret = re.search(r"whsec_[A-Za-z0-9+/=]{44}", answer.content.decode())[0]
+    assert b"kept encrypted" in answer.content
+    once = answer.wsgi_request.POST["once"]
+    assert make_receiver(fin, once=once).status_code == 409
+    assert count(ExportDestination, name="SAP") == 1
+    with fleet_scope():
+        pk = ExportDestination.objects.get(name="SAP").pk
+    assert secret not in fin.get(f"/exports/receivers/{pk}/").content.decode()
+    once = fin.get(f"/exports/receivers/{pk}/").context["once"]
+    renewed = fin.post(f"/exports/receivers/{pk}/renew/", {"once": once}).content.decode()
+    assert "whsec_" in renewed and secret not in renewed
+    assert fin.post(f"/exports/receivers/{pk}/renew/", {"once": once}).status_code == 409
+
+
+def test_it_says_what_is_wrong_with_an_address(fin):
+    answer = make_receiver(fin, url="https://10.0.0.8/in")
+    assert answer.status_code == 422
+    assert b"10.0.0.8 is not a public address" in answer.content
+    assert count(ExportDestination, name="SAP") == 0
+
+
+def test_it_changes_a_receiver(fin, scene):
+    at = f"/exports/receivers/{scene.receiver.pk}/"
+    given = fin.get(at).context["form"].initial | {"url": "https://other.example.com/"}
+    assert fin.post(at, given).status_code == 302
+    assert fin.post(at, given).status_code == 412, "somebody else was faster"
+    assert count(ExportDestination, url="https://other.example.com/") == 1
+
+
+def test_it_delivers_by_a_button_and_shows_the_tries(fin, scene):
+    at = f"/exports/{scene.export.pk}/"
+    page = fin.get(at).content.decode()
+    assert "It answered 503" in page
+    assert "ledger.example.com" in page
+    again = fin.post(at + "deliver/", {"destination": scene.receiver.pk})
+    assert again.status_code == 422
+    assert b"on its way to the ledger already" in again.content
+    with fleet_scope():
+        ExportDelivery.objects.update(state="failed")
+    assert fin.post(at + "deliver/", {"destination": scene.receiver.pk}).status_code == 302
+    assert count(ExportDelivery, job=scene.export) == 2
+
+
+def test_it_schedules_a_dataset_to_a_receiver(fin, scene):
+    given = {
+        "name": "Invoices", "format": "focus-1.4-invoice-detail", "file_type": "parquet",
+        "tenant": "", "local_time": "02:00", "time_zone": "UTC",
+        "destination": scene.receiver.pk,
+    }  # fmt: skip
+    assert fin.post("/new/export-schedule/", given).status_code == 302
+    assert count(ExportSchedule, destination=scene.receiver) == 1
+    assert b"the ledger" in fin.get("/exports/").content
+
+
+def test_it_takes_the_days_of_the_tenants_zone(fin, scene):
+    with fleet_scope():
+        zone = scene.tenants[0].time_zone
+    given = {
+        "format": "chargeback", "file_type": "csv", "tenant": scene.tenants[0].slug,
+        "first": "2026-11-01", "last": "2026-11-02",
+    }  # fmt: skip
+    assert fin.post("/exports/", given).status_code == 302
+    job = fin.get("/exports/").context["jobs"][0][0]
+    assert job.starts_at == datetime(2026, 11, 1, tzinfo=ZoneInfo(zone))
+    assert run_due(timezone.now()) == 1
+
+
+def test_it_gives_numbers_to_accounts(fin, scene):
+    at = "/ledger-accounts/bank/"
+    given = {"bank-number": "1800", "bank-name": "Main bank", "bank-version": "0"}
+    assert fin.post(at, given).status_code == 302
+    assert count(LedgerAccount, number="1800") == 1
+    assert fin.post(at, given).status_code == 412
+    wrong = fin.post(at, given | {"bank-number": ""})
+    assert wrong.status_code == 422
+    assert browser(scene.watcher).post(at, given).status_code in (403, 404)
+
+
+def test_a_stranger_finds_no_receiver_and_no_delivery(scene):
+    mallory = browser(scene.mallory)
+    for at in (f"/exports/receivers/{scene.receiver.pk}/", f"/exports/{scene.export.pk}/"):
+        assert mallory.get(at).status_code in (403, 404), at
+    assert mallory.post(f"/exports/{scene.export.pk}/deliver/").status_code in (403, 404)
+    assert mallory.get("/ledger-accounts/").status_code in (403, 404)
