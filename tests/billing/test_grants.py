@@ -514,6 +514,6 @@ def test_every_other_file_takes_credits_as_well(fin, vic, priced, acme, gateway,
             LedgerAccount(account=name, number=str(n), name=name)
             for n, name in enumerate(ACCOUNTS, start=1000)
         )
-        wanted = ChargeFilter(OCTOBER.replace(day=1), NOVEMBER + timedelta(days=1))
+        wanted = ChargeFilter(AT, NOVEMBER + timedelta(days=1))
         rows = list(rows_of(format, wanted, Evidence()))
     assert [row for row in rows if {"Welcome", "promotion", "promotions"} & set(row)]
