@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.actions.anomalies import keep_anomalies
@@ -17,6 +17,7 @@ from tenants.base.scope import fleet_scope, scope_of
 from tests.billing import factories
 from tests.billing.factories import NOW, SYSTEM, load, make_prices, usage
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TODAY = date(2026, 11, 20)
 SPAN = [TODAY - timedelta(days=n) for n in range(1, WEEKS * 7 + 8)]
 YESTERDAY = TODAY - timedelta(days=1)
@@ -66,6 +67,7 @@ def test_it_needs_four_weeks_of_a_tenant():
     assert [odd.day for odd in found({"chat": old | {YESTERDAY: Decimal(99)}})] == [YESTERDAY]
 
 
+@patient
 @given(st.dictionaries(st.sampled_from(SPAN), st.integers(0, 1000), max_size=12))
 def test_what_it_names_lies_outside_of_what_is_ordinary(changed):
     by_day = rhythm() | {day: Decimal(amount) for day, amount in changed.items()}

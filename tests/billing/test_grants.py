@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.actions.accounts import record_payment
@@ -49,6 +49,7 @@ PRICES = {
     "code": {"prompt": Decimal(1_000_000), "cached": Decimal(0), "completion": Decimal(2_000_000)},
 }
 TERMS = GrantTerms("Welcome", Decimal("10"), "USD", False, "", 100, Scope(), None)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 AT = datetime(2026, 10, 1, tzinfo=UTC)
 
 
@@ -143,6 +144,7 @@ def sum_of(found):
     return sum(found, Decimal(0))
 
 
+@patient
 @given(items, balances_of)
 def test_it_draws_never_more_than_the_credit_the_line_and_the_charges_in_scope(lines, grants):
     draws = draw_down(lines, grants)
@@ -158,6 +160,7 @@ def test_it_draws_never_more_than_the_credit_the_line_and_the_charges_in_scope(l
     assert sum_of(d.amount for d in draws) <= max(sum_of(i.amount for i in lines), 0)
 
 
+@patient
 @given(items, balances_of)
 def test_it_draws_all_it_may_of_what_comes_first(lines, grants):
     """A grant that is not used up leaves nothing in its scope for a later one of that scope."""
@@ -172,11 +175,13 @@ def test_it_draws_all_it_may_of_what_comes_first(lines, grants):
             assert not [d for d in draws if d.grant in later]
 
 
+@patient
 @given(items, balances_of)
 def test_the_order_in_which_grants_are_named_changes_nothing(lines, grants):
     assert draw_down(lines, grants) == draw_down(lines, grants[::-1])
 
 
+@patient
 @given(items, balances_of, st.sampled_from(["line", "invoice"]))
 def test_a_bill_with_credits_adds_up_in_rows_and_legs(lines, grants, per):
     terms = Terms("USD", "HALF_EVEN", (Tax("VAT", Decimal("0.19")),), per)
