@@ -8,8 +8,17 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing.actions import allocation, budgets, periods, publication, rating, rollup
-from billing.drive import deliveries, exports
+from billing.actions import (
+    allocation,
+    anomalies,
+    budgets,
+    grants,
+    periods,
+    publication,
+    rating,
+    rollup,
+)
+from billing.drive import alerts, deliveries, exports
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -65,6 +74,23 @@ def keep_periods() -> None:
 def change_decided(change_id: int) -> None:
     """Somebody decided: the closed period that waited for it opens again, or stays."""
     periods.apply_decisions()
+
+
+@shared_task(name="billing.tasks.keep_credits")
+def keep_credits(change_id: int = 0) -> None:
+    """Rung with a decided change, swept without: grant what was approved, end what is over."""
+    grants.apply_decisions(timezone.now())
+    grants.expire_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.deliver_alerts")
+def deliver_alerts() -> None:
+    repeat(alerts.deliver_due)
+
+
+@shared_task(name="billing.tasks.find_anomalies")
+def find_anomalies() -> None:
+    anomalies.keep_anomalies(timezone.now())
 
 
 # A file of some million rows takes minutes; the claim of a job holds as long.

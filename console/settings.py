@@ -35,6 +35,12 @@ class Environment(BaseSettings):
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
     qm_allow_private_delivery: bool = False  # deliver to addresses inside the own network
+    qm_mail_host: str = ""  # without it no mail is sent, and pages say so
+    qm_mail_port: int = 587
+    qm_mail_user: str = ""
+    qm_mail_password: str = ""
+    qm_mail_security: Literal["starttls", "tls", "none"] = "starttls"
+    qm_mail_from: str = "quartermaster@localhost"
     qm_max_body: int = 32 * 1024 * 1024
     qm_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -303,6 +309,14 @@ QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_ALLOW_PRIVATE_DELIVERY = ENV.qm_allow_private_delivery
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
+EMAIL_HOST = ENV.qm_mail_host
+EMAIL_PORT = ENV.qm_mail_port
+EMAIL_HOST_USER = ENV.qm_mail_user
+EMAIL_HOST_PASSWORD = ENV.qm_mail_password
+EMAIL_USE_TLS = ENV.qm_mail_security == "starttls"
+EMAIL_USE_SSL = ENV.qm_mail_security == "tls"
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = ENV.qm_mail_from
 REDIS_URL = ENV.redis_url
 
 LOGGING = {

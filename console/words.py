@@ -124,6 +124,12 @@ WORDS: dict[str, dict[str, Word]] = {
         "closing": Word("warn", "clipboard-check", "Closing"),
         "closed": Word("ok", "lock", "Closed"),
     },
+    "credit": {
+        "waiting": Word("warn", "user-check", "Waits for approval"),
+        "active": Word("ok", "circle-check", "Active"),
+        "refused": Word("bad", "ban", "Refused"),
+        "expired": _over("Expired"),
+    },
     "change": {
         "waiting": Word("warn", "user-check", "Waiting"),
         "approved": Word("ok", "circle-check", "Approved"),

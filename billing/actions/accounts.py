@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.actions.grants import payment_key
 from billing.actions.journal import post
 from billing.models import BillingAccount, JournalTxn
 from billing.queries.accounts import Account, get_account
@@ -72,7 +73,7 @@ def record_payment(
     reference = reference.strip()
     txn = post(
         account.tenant_id,
-        key=f"payment:{account.tenant_id}:{reference}",
+        key=payment_key(account.tenant_id, reference),
         kind="payment",
         document=reference,
         currency=currency,

@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from django.conf import settings
 
+from billing.actions.alerts import fire
 from billing.clients.counters import Spent, budget_counters
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.waiting import waiting_rows
@@ -28,9 +29,14 @@ Place = tuple[int, str]  # application, model
 
 
 def keep_budgets(now: datetime) -> int:
-    """Write what every current budget has spent this month. Returns how many there are."""
+    """Write what every current budget has spent this month, and tell of thresholds.
+
+    Returns how many there are.
+    """
     with fleet_scope():
-        spent = spent_budgets(budget_refs(), now)
+        budgets = budget_refs()
+        spent = spent_budgets(budgets, now)
+        fire(budgets, spent, now)
     return budget_counters(settings.REDIS_URL).publish(spent, generation=GENERATION)
 
 

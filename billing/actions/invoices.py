@@ -1,7 +1,7 @@
 """Invoices of closed periods: numbered without a gap, frozen, posted, in one transaction.
 
 1. Lock the series of numbers, which is the order in which invoices come to be.
-2. Sum the charges of the period that no invoice has, round at the line, add tax.
+2. Sum the charges of the period that no invoice has, round at the line, let credits pay, add tax.
 3. Take the next number; write invoice, lines, snapshot, PDF and the journal's transaction.
 """
 
@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 
+from billing.actions.grants import use_on
 from billing.actions.journal import post
 from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
 from billing.queries.billed import billed_sums, invoiced_upto, newest_charge
+from billing.queries.grants import usable
 from billing.queries.periods import get_period
 from billing.rules.documents import (
     amount_text,
@@ -51,7 +53,8 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
     account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
     found = []
     for currency, charged in sums.items():
-        bill = make_bill(charged, account.terms(currency))
+        credits = usable(period.tenant_id, currency, now)
+        bill = make_bill(charged, account.terms(currency), credits)
         found.append(_issue(viewer, period, account, currency, bill, series, (after, upto), now))
     return found
 
@@ -110,10 +113,11 @@ def _issue(
         issued_by=viewer.email,
         **seal(document),
     )
-    InvoiceLine.objects.bulk_create(
+    rows = InvoiceLine.objects.bulk_create(
         InvoiceLine(tenant_id=period.tenant_id, invoice=invoice, **line) for line in lines
     )
     _post(invoice, bill, viewer, now)
+    use_on(invoice, dict(enumerate(rows)), bill.draws, by=viewer.email)
     total = amount_text(bill.total, currency)
     after = {"number": number, "total": total, "sha256": invoice.sha256}
     record(viewer, "invoice.issue", invoice, after=after)
@@ -137,7 +141,7 @@ def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:
         kind=INVOICE,
         document=invoice.number,
         currency=invoice.currency,
-        legs=legs_of_invoice(exact=bill.exact, net=bill.net, tax=bill.tax),
+        legs=legs_of_invoice(exact=bill.exact, net=bill.net, tax=bill.tax, promoted=bill.promoted),
         at=now,
         by=viewer.email,
     )

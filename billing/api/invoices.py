@@ -46,7 +46,7 @@ class InvoiceRowOut(serializers.Serializer[Any]):
 class LineOut(serializers.Serializer[Any]):
     position = serializers.IntegerField(source="row.position")
     kind = serializers.CharField(
-        source="row.kind", help_text="usage, correction, rounding (adds nothing), tax"
+        source="row.kind", help_text="usage, correction, promotion, rounding (adds nothing), tax"
     )
     name = serializers.CharField(source="row.name")
     model = serializers.CharField(source="row.model", allow_blank=True)
@@ -78,7 +78,17 @@ class NoteRowOut(serializers.Serializer[Any]):
     pdf_sha256 = serializers.CharField()
 
 
+class UsedOut(serializers.Serializer[Any]):
+    grant_id = serializers.IntegerField()
+    name = serializers.CharField()
+    paid = serializers.BooleanField(help_text="Prepaid: pays the total; else it lowered the net")
+    amount = serializers.DecimalField(38, 12)
+
+
 class InvoiceOut(InvoiceRowOut):
+    prepaid = serializers.DecimalField(38, 12, help_text="Paid from prepaid credits")
+    to_pay = serializers.DecimalField(38, 12, help_text="The total less that")
+    credits_used = UsedOut(many=True)
     remains = serializers.DecimalField(38, 12, help_text="After credit notes")
     rounding_difference = serializers.DecimalField(38, 12)
     lines = LineOut(many=True)
@@ -121,6 +131,9 @@ class InvoiceView(ConsoleView):
         """With its lines, what credit notes left of each, and the credit notes."""
         found = invoices.get_invoice(self.viewer, number)
         answer = InvoiceRowOut(found.row).data
+        answer["prepaid"] = found.prepaid
+        answer["to_pay"] = found.to_pay
+        answer["credits_used"] = UsedOut(found.used, many=True).data
         answer["remains"] = found.remains
         answer["rounding_difference"] = found.rounding_difference
         answer["lines"] = LineOut(found.lines, many=True).data

@@ -142,7 +142,13 @@ def _sums(document: Mapping[str, Any]) -> Table:
     if document["kind"] == "credit_note":
         rows.append(("Tax", document["tax"]))
     cells = [[Paragraph(shown(n), TEXT), Paragraph(f"{a} {currency}", RIGHT)] for n, a in rows]
+    style = TableStyle([("LINEABOVE", (0, len(cells)), (-1, len(cells)), 0.6, colors.black)])
     total = Paragraph(f"{document['total']} {currency}", STRONG_RIGHT)
     cells.append([Paragraph("Total", STRONG), total])
-    style = TableStyle([("LINEABOVE", (0, -1), (-1, -1), 0.6, colors.black)])
+    for paid in document.get("prepaid", ()):
+        amount = Paragraph(f"-{paid['amount']} {currency}", RIGHT)
+        cells.append([Paragraph(shown(paid["name"]), TEXT), amount])
+    if document.get("prepaid"):
+        to_pay = Paragraph(f"{document['to_pay']} {currency}", STRONG_RIGHT)
+        cells.append([Paragraph("To pay", STRONG), to_pay])
     return Table(cells, colWidths=(55 * mm, 40 * mm), hAlign="RIGHT", style=style)

@@ -6,6 +6,8 @@ from billing.models.charges import (
     RatingRun,
     UnpricedUsage,
 )
+from billing.models.alerts import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
+from billing.models.anomalies import SpendAnomaly
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -16,6 +18,7 @@ from billing.models.costs import (
 )
 from billing.models.deliveries import ExportAttempt, ExportDelivery, ExportDestination
 from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule, LedgerAccount
+from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
@@ -31,6 +34,12 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "AlertDelivery",
+    "AlertSettings",
+    "AlertWebhook",
+    "BudgetAlert",
+    "CreditEntry",
+    "CreditGrant",
     "ExportAttempt",
     "ExportDelivery",
     "ExportDestination",
@@ -64,6 +73,7 @@ __all__ = [
     "PriceBook",
     "PriceBookVersion",
     "RatingRun",
+    "SpendAnomaly",
     "UnpricedUsage",
     "UsageDay",
     "UsageEvent",

@@ -8,7 +8,9 @@ class JournalTxn(models.Model):
 
     tenant_id = models.BigIntegerField()
     key = models.CharField(max_length=120, unique=True)
-    kind = models.CharField(max_length=12)  # invoice, credit_note, payment
+    kind = models.CharField(
+        max_length=12
+    )  # invoice, credit_note, payment, prepayment, prepaid_use, breakage
     document = models.CharField(max_length=64)  # its number, or the payer's reference
     at = models.DateTimeField()
     by = models.CharField(max_length=254)

@@ -23,6 +23,7 @@ SELECT sum((encode(sha256(convert_to(snapshot, 'UTF8')), 'hex') <> sha256)::int
     SELECT snapshot, sha256, pdf, pdf_sha256 FROM invoice
     UNION ALL SELECT snapshot, sha256, pdf, pdf_sha256 FROM credit_note) AS documents
 """
+ENTRIES = "FROM credit_entry e JOIN credit_grant g ON g.id = e.grant_id WHERE true"
 
 BOOKS = (
     (
@@ -45,7 +46,7 @@ BOOKS = (
         "SELECT 0",
         f"SELECT count(*) FROM (SELECT i.id {OF_INVOICE} GROUP BY i.id, i.net"
         " HAVING sum(c.amount) + (SELECT coalesce(sum(exact), 0) FROM invoice_line l"
-        " WHERE l.invoice_id = i.id AND l.kind = 'rounding') <> i.net) AS wrong",
+        " WHERE l.invoice_id = i.id AND l.kind IN ('rounding', 'promotion')) <> i.net) AS wrong",
     ),
     (
         "lines whose charges have another digest",
@@ -84,6 +85,22 @@ BOOKS = (
         " WHERE l.account = 'receivable' AND t.kind IN ('invoice', 'credit_note')",
         "SELECT coalesce((SELECT sum(total) FROM invoice), 0)"
         " - coalesce((SELECT sum(total) FROM credit_note), 0)",
+    ),
+    (
+        "credits: promotions used = their lines on invoices",
+        f"SELECT -sum(e.amount) {ENTRIES} AND e.kind = 'used' AND NOT g.paid",
+        "SELECT -sum(amount) FROM invoice_line WHERE kind = 'promotion'",
+    ),
+    (
+        "credits: prepaid and left = what the journal owes",
+        f"SELECT sum(e.amount) {ENTRIES} AND g.paid",
+        "SELECT -sum(amount) FROM journal_leg WHERE account = 'prepaid_credits'",
+    ),
+    (
+        "credits that were spent beyond what was granted",
+        "SELECT 0",
+        "SELECT count(*) FROM (SELECT 1 FROM credit_entry GROUP BY grant_id"
+        " HAVING sum(amount) < 0) AS wrong",
     ),
     (
         "charges that no period bills",

@@ -7,6 +7,7 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet, Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
+from billing.queries.grants import Used, used_on
 from billing.queries.visibility import visible_tenants
 from billing.rules.invoices import LineKind, Remains
 from tenants.errors import NotFound
@@ -42,6 +43,15 @@ class InvoiceOut:
     notes: tuple[CreditNote, ...]
     credited_net: Decimal
     credited_tax: Decimal
+    used: tuple[Used, ...]  # credits that it drew on
+
+    @property
+    def prepaid(self) -> Decimal:
+        return sum((u.amount for u in self.used if u.paid), ZERO)
+
+    @property
+    def to_pay(self) -> Decimal:
+        return self.row.total - self.prepaid
 
     @property
     def rounding_difference(self) -> Decimal:
@@ -93,6 +103,7 @@ def get_invoice(viewer: Viewer, number: str) -> InvoiceOut:
         notes=notes,
         credited_net=sum((n.net for n in notes), ZERO),
         credited_tax=sum((n.tax for n in notes), ZERO),
+        used=tuple(used_on(row)),
     )
 
 

@@ -87,7 +87,7 @@ def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, 
 
 
 def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
-    """Taxes and rounding of invoices whose period begins in the range."""
+    """Promotions, taxes and rounding of invoices whose period begins in the range."""
     names = tenant_refs()
     rows = InvoiceLine.objects.filter(
         invoice_id__lte=invoices,

@@ -101,8 +101,23 @@ def invoice_document(
         "exact": exact_text(bill.exact),
         "rounding_difference": exact_text(bill.rounding),
         "charges": {"after": charges[0], "upto": charges[1]},
+        "prepaid": prepaid_rows(bill, head["currency"]),
+        "to_pay": amount_text(bill.total - bill.prepaid, head["currency"]),
         **_sums(bill.net, bill.tax, head["currency"]),
     }
+
+
+def prepaid_rows(bill: Bill, currency: str) -> list[dict[str, Any]]:
+    """What prepaid credits paid of the total, in the order of use."""
+    sums: dict[int, Decimal] = {}
+    names = {d.grant.id: d.grant.name for d in bill.draws}
+    for draw in bill.draws:
+        if draw.grant.paid:
+            sums[draw.grant.id] = sums.get(draw.grant.id, Decimal(0)) + draw.amount
+    return [
+        {"grant": pk, "name": names[pk], "amount": amount_text(amount, currency)}
+        for pk, amount in sums.items()
+    ]
 
 
 def credit_document(

@@ -114,8 +114,16 @@ class Line:
 class ExtraKind(StrEnum):
     """What stands on an invoice besides charges."""
 
+    PROMOTION = "promotion"  # prepaid credits pay the total and stand on no line
     ROUNDING = "rounding"
     TAX = "tax"
+
+
+CATEGORIES = {
+    ExtraKind.PROMOTION: "Credit",
+    ExtraKind.ROUNDING: "Adjustment",
+    ExtraKind.TAX: "Tax",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ def extra_row(extra: Extra, issuer: str) -> Row:
         "BillingAccountId": f"tenant-{extra.tenant}",
         "BillingAccountName": plain(extra.tenant_name),
         "BillingAccountType": "Tenant",
-        "ChargeCategory": "Tax" if extra.kind == ExtraKind.TAX else "Adjustment",
+        "ChargeCategory": CATEGORIES[extra.kind],
         "ChargeDescription": plain(extra.name),
         "ChargeFrequency": "One-Time",
         "ChargePeriodEnd": stamp(extra.period_end),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -34,6 +34,7 @@ BOOK_TYPES = {
     **dict.fromkeys(("InvoiceIssueDate", "PaymentDueDate"), "time"),
 }
 CATEGORIES = {
+    LineKind.PROMOTION: "Credit",
     LineKind.ROUNDING: "Adjustment",
     LineKind.TAX: "Tax",
     LineKind.USAGE: "Usage",
@@ -165,6 +166,14 @@ def fault_of_book_row(columns: Sequence[str], cells: Sequence[str]) -> str:
         return "BillingPeriodEnd is not after BillingPeriodStart"
     if row.get("InvoiceDetailId", "").rpartition("/")[0] != row.get("InvoiceId", ""):
         return "InvoiceDetailId is not of the invoice"
-    if row.get("ChargeCategory") == "Credit" and not row["ReferenceInvoiceId"]:
+    if _gives_back(row) and not row["ReferenceInvoiceId"]:
         return "ReferenceInvoiceId is empty on a credit"
     return ""
+
+
+def _gives_back(row: Mapping[str, str]) -> bool:
+    """A credit note's line. A promotion is a credit as well, but of the invoice it stands on."""
+    grain_text = row.get("InvoiceDetailGrain", "{}")
+    return row.get("ChargeCategory") == "Credit" and (
+        json.loads(grain_text).get("x_LineKind") == CREDIT
+    )

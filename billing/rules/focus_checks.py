@@ -42,6 +42,7 @@ ALLOWED = {
     "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
     "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months"},
 }
+NOT_SOLD = ("Adjustment", "Credit", "Tax")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NUMBER = re.compile(r"-?\d+\.\d+")
 NUMBERS = (*COSTS, *UNIT_PRICES, "ConsumedQuantity", "PricingQuantity")
@@ -103,7 +104,7 @@ def _times(row: Row) -> str:
 def _usage(row: Row) -> str:
     if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
         return "ChargeFrequency Usage-Based on a purchase"
-    if row["ChargeCategory"] in ("Adjustment", "Tax"):
+    if row["ChargeCategory"] in NOT_SOLD:
         filled = [n for n in (*USAGE, *SKU, *UNIT_PRICES, "PricingCategory") if row[n]]
         return f"{filled[0]} is filled where nothing was sold" if filled else ""
     if row["ChargeCategory"] != "Usage":
@@ -146,7 +147,7 @@ def _invoice(row: Row) -> str:
     number, slash, _ = row["InvoiceDetailId"].rpartition("/")
     if slash and number != row["InvoiceId"]:
         return "InvoiceDetailId is not of the invoice"
-    if row["ChargeCategory"] in ("Adjustment", "Tax") and not row["InvoiceId"]:
+    if row["ChargeCategory"] in NOT_SOLD and not row["InvoiceId"]:
         return f"{row['ChargeCategory']} without InvoiceId"
     if (row["ChargeCategory"] == "Adjustment") != (row["x_IsRounding"] == "true"):
         return "x_IsRounding does not tell whether this is the rounding"

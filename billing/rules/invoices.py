@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from billing.rules.currencies import to_units
+from billing.rules.grants import Balance, Draw, Item, draw_down
 
 ZERO = Decimal(0)
 LARGEST_RATE = Decimal(1)
@@ -24,6 +25,7 @@ MOST_TAXES = 8
 class LineKind(StrEnum):
     USAGE = "usage"
     CORRECTION = "correction"  # of a period that was closed before
+    PROMOTION = "promotion"  # a credit that nobody paid for: it lowers the net
     ROUNDING = "rounding"
     TAX = "tax"
 
@@ -81,44 +83,80 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
+    """Promotions lower the net, so that they are not taxed; prepaid credits pay the total."""
+
     rows: tuple[Row, ...]
     exact: Decimal  # of usage, before rounding
     net: Decimal
     tax: Decimal
+    draws: tuple[Draw, ...] = ()
 
     @property
     def total(self) -> Decimal:
         return self.net + self.tax
 
     @property
+    def promoted(self) -> Decimal:
+        return sum((d.amount for d in self.draws if not d.grant.paid), ZERO)
+
+    @property
+    def prepaid(self) -> Decimal:
+        return sum((d.amount for d in self.draws if d.grant.paid), ZERO)
+
+    @property
     def rounding(self) -> Decimal:
-        return self.net - self.exact
+        return self.net + self.promoted - self.exact
 
 
-def make_bill(sums: Iterable[ChargeSum], terms: Terms) -> Bill:
-    rows: list[Row] = []
-    for place, charged in enumerate(sums, start=1):
-        amount = to_units(charged.exact, terms.currency, terms.rounding)
-        kind = LineKind.CORRECTION if charged.period else LineKind.USAGE
-        tax = ZERO
-        if terms.tax_per == TaxPer.LINE:
-            tax = sum((tax_of(amount, t, terms) for t in terms.taxes), ZERO)
-        rows.append(Row(place, kind, charged.exact, amount, tax, charged))
-    net = sum((r.amount for r in rows), ZERO)
+def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance] = ()) -> Bill:
+    """Round each sum, let credits pay, add taxes and the rounding as rows of their own."""
+    charged = [(c, to_units(c.exact, terms.currency, terms.rounding)) for c in sums]
+    draws = draw_down([Item(c.model, c.meter, amount) for c, amount in charged], credits)
+    promotions = [d for d in draws if not d.grant.paid]
+    bases = [amount for _, amount in charged]  # what tax is reckoned on
+    for d in promotions:
+        bases[d.place] -= d.amount
+    rows = [
+        _charged_row(place, c, amount, base, terms)
+        for place, ((c, amount), base) in enumerate(zip(charged, bases, strict=True), start=1)
+    ]
     exact = sum((r.exact for r in rows), ZERO)
-    taxes = [(t, amount_of_tax(t, rows, net, terms)) for t in terms.taxes]
-    if net != exact:
-        rows.append(Row(len(rows) + 1, LineKind.ROUNDING, net - exact, ZERO, name="Rounding"))
+    rounded = sum((r.amount for r in rows), ZERO)
+    net = sum(bases, ZERO)
+    rows += _promotion_rows(promotions, len(rows))
+    if rounded != exact:
+        rows.append(Row(len(rows) + 1, LineKind.ROUNDING, rounded - exact, ZERO, name="Rounding"))
+    taxes = [(t, amount_of_tax(t, bases, net, terms)) for t in terms.taxes]
     for tax_, amount in taxes:
         rows.append(
             Row(len(rows) + 1, LineKind.TAX, amount, amount, name=tax_.name, rate=tax_.rate)
         )
-    return Bill(tuple(rows), exact, net, sum((amount for _, amount in taxes), ZERO))
+    return Bill(tuple(rows), exact, net, sum((a for _, a in taxes), ZERO), tuple(draws))
 
 
-def amount_of_tax(tax: Tax, rows: Sequence[Row], net: Decimal, terms: Terms) -> Decimal:
+def _charged_row(place: int, c: ChargeSum, amount: Decimal, base: Decimal, terms: Terms) -> Row:
+    kind = LineKind.CORRECTION if c.period else LineKind.USAGE
+    tax = ZERO
     if terms.tax_per == TaxPer.LINE:
-        return sum((tax_of(r.amount, tax, terms) for r in rows), ZERO)
+        tax = sum((tax_of(base, t, terms) for t in terms.taxes), ZERO)
+    return Row(place, kind, c.exact, amount, tax, c)
+
+
+def _promotion_rows(draws: Sequence[Draw], before: int) -> list[Row]:
+    """One row for each promotion, in the order of use."""
+    by_grant: dict[int, Decimal] = {}
+    for d in draws:
+        by_grant[d.grant.id] = by_grant.get(d.grant.id, ZERO) + d.amount
+    names = {d.grant.id: d.grant.name for d in draws}
+    return [
+        Row(before + n, LineKind.PROMOTION, -amount, -amount, name=names[grant_id])
+        for n, (grant_id, amount) in enumerate(by_grant.items(), start=1)
+    ]
+
+
+def amount_of_tax(tax: Tax, bases: Sequence[Decimal], net: Decimal, terms: Terms) -> Decimal:
+    if terms.tax_per == TaxPer.LINE:
+        return sum((tax_of(base, tax, terms) for base in bases), ZERO)
     return tax_of(net, tax, terms)
 
 

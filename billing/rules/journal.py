@@ -8,8 +8,11 @@ REVENUE = "revenue"
 ROUNDING = "rounding"
 TAX = "tax_payable"
 BANK = "bank"
+PREPAID = "prepaid_credits"  # owed to customers who paid ahead
+PROMOTION = "promotions"  # what credits that nobody paid for cost us
+BREAKAGE = "breakage"  # prepaid, never used, expired
 
-ACCOUNTS = (RECEIVABLE, REVENUE, ROUNDING, TAX, BANK)
+ACCOUNTS = (RECEIVABLE, REVENUE, ROUNDING, TAX, BANK, PREPAID, PROMOTION, BREAKAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,19 @@ class Leg:
     amount: Decimal
 
 
-def legs_of_invoice(*, exact: Decimal, net: Decimal, tax: Decimal) -> list[Leg]:
-    """Revenue is the exact sum of charges; what rounding moved has an account of its own."""
+def legs_of_invoice(
+    *, exact: Decimal, net: Decimal, tax: Decimal, promoted: Decimal = Decimal(0)
+) -> list[Leg]:
+    """Revenue is the exact sum of charges; what rounding moved has an account of its own.
+
+    `net` is after promotions: what they took off is an expense, not less revenue.
+    """
     return _moved(
-        Leg(RECEIVABLE, net + tax), Leg(REVENUE, -exact), Leg(ROUNDING, exact - net), Leg(TAX, -tax)
+        Leg(RECEIVABLE, net + tax),
+        Leg(REVENUE, -exact),
+        Leg(ROUNDING, exact - net - promoted),
+        Leg(TAX, -tax),
+        Leg(PROMOTION, promoted),
     )
 
 
@@ -31,6 +43,19 @@ def legs_of_credit(*, net: Decimal, tax: Decimal) -> list[Leg]:
 
 def legs_of_payment(amount: Decimal) -> list[Leg]:
     return _moved(Leg(BANK, amount), Leg(RECEIVABLE, -amount))
+
+
+def legs_of_prepayment(amount: Decimal) -> list[Leg]:
+    return _moved(Leg(BANK, amount), Leg(PREPAID, -amount))
+
+
+def legs_of_prepaid_use(amount: Decimal) -> list[Leg]:
+    """It settles an invoice as a payment does."""
+    return _moved(Leg(PREPAID, amount), Leg(RECEIVABLE, -amount))
+
+
+def legs_of_breakage(amount: Decimal) -> list[Leg]:
+    return _moved(Leg(PREPAID, amount), Leg(BREAKAGE, -amount))
 
 
 def _moved(*legs: Leg) -> list[Leg]:

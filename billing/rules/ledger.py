@@ -19,6 +19,9 @@ TITLES = {
     "rounding": "Rounding of invoices",
     "tax_payable": "Tax to pay",
     "bank": "Bank: what tenants paid",
+    "prepaid_credits": "Prepaid credits: owed to tenants who paid ahead",
+    "promotions": "Promotions: what credits that nobody paid for cost",
+    "breakage": "Breakage: prepaid credits that expired unused",
 }
 LONGEST_NUMBER, LONGEST_NAME = 32, 120
 

@@ -1,6 +1,7 @@
 """Forms of accounts, payments and credit notes. They parse; actions decide what is allowed."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -9,9 +10,13 @@ from django import forms
 from billing.actions.credits import Given
 from billing.queries.invoices import LineOut
 from billing.rules.documents import amount_text
+from billing.rules.grants import LAST_PRIORITY, GrantTerms, Scope
 from billing.rules.invoices import Tax
+from billing.rules.meters import SALES, Meter
+from console.forms.money import HOUR_FORMATS
 
 ROUNDING = (("HALF_EVEN", "Half to even"), ("HALF_UP", "Half up"))
+PLAIN_TERMS = ("name", "amount", "currency", "paid", "reference", "priority", "expires_at")
 TAX_PER = (("invoice", "Once for the invoice"), ("line", "For each line"))
 
 
@@ -59,6 +64,50 @@ class PaymentForm(forms.Form):
     reference = forms.CharField(
         label="Reference", max_length=64, help_text="Of the transfer. It stands in the books once"
     )
+
+
+class GrantForm(forms.Form):
+    """A credit to ask for. Empty service or meter: every one."""
+
+    name = forms.CharField(label="Name", max_length=120, help_text="As the invoice shall show it")
+    amount = forms.DecimalField(label="Amount", max_digits=24, decimal_places=4)
+    currency = forms.CharField(label="Currency", max_length=3, help_text="The account's")
+    paid = forms.BooleanField(
+        label="Prepaid: the customer paid for it", required=False, help_text="Else a promotion"
+    )
+    reference = forms.CharField(
+        label="Reference of the payment", max_length=64, required=False, help_text="If prepaid"
+    )
+    priority = forms.IntegerField(
+        label="Priority", min_value=1, max_value=LAST_PRIORITY, help_text="1 is used first"
+    )
+    model = forms.CharField(
+        label="Service", max_length=128, required=False, help_text="Empty: every service"
+    )
+    meter = forms.ChoiceField(
+        label="Meter",
+        required=False,
+        choices=[("", "Every meter"), *((m.value, SALES[m].label) for m in Meter)],
+    )
+    expires_at = forms.DateTimeField(
+        label="Expires at (UTC)",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        input_formats=HOUR_FORMATS,
+        help_text="It pays on invoices issued before that. Empty: never",
+    )
+    why = forms.CharField(
+        label="Why", max_length=2000, help_text="The approver and the audit read this"
+    )
+
+    def clean_expires_at(self) -> datetime | None:
+        found: datetime | None = self.cleaned_data["expires_at"]
+        return found.replace(tzinfo=UTC) if found else None
+
+    def terms(self) -> GrantTerms:
+        given = {name: self.cleaned_data[name] for name in PLAIN_TERMS}
+        scope = Scope(self.cleaned_data["model"], self.cleaned_data["meter"])
+        return GrantTerms(scope=scope, **given)
 
 
 class CreditForm(forms.Form):

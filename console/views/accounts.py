@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from billing.actions import accounts as actions
 from billing.queries import accounts as queries
+from billing.queries import grants
 from billing.rules.accounts import AccountTerms
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
@@ -20,6 +21,7 @@ from console.forms.books import AccountForm, PaymentForm, taxes_text
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
+MOST_CREDITS = 50  # newest first; all of them are in the API
 COLUMNS = ("txn__at", "txn__kind", "txn__document", "currency", "amount", "balance")
 
 
@@ -58,6 +60,8 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "account": account,
         "owed": list(queries.balances(request.viewer).get(account.tenant_id, {}).items()),
         "page": Paginator(rows, 50).get_page(request.GET.get("page")),
+        "credits": grants.list_grants(request.viewer, tenant_id=account.tenant_id)[:MOST_CREDITS],
+        "left": list(grants.left_of(request.viewer, account.tenant_id).items()),
         "may_manage": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "accounts/show.html", context)

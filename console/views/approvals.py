@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from billing.actions import periods, publication
+from billing.actions import grants, periods, publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
@@ -27,6 +27,7 @@ PRICES = publication.KIND
 EFFECTS = {
     EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
+    grants.KIND: "The account's next invoice draws on it, in the order of priorities.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
 }
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
@@ -123,6 +124,8 @@ def place_of(change: Any) -> str:
         return reverse("rollout", args=[change.target_id])
     if change.kind == periods.KIND:
         return reverse("period", args=[change.target_id])
+    if change.kind == grants.KIND:
+        return reverse("credit_grant", args=[change.target_id])
     if change.kind == PRICES:
         return reverse("price_version", args=[change.payload["book"], change.payload["version"]])
     return ""

@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from billing.queries import anomalies
 from billing.queries import money as queries
 from billing.queries import requests as usage_queries
 from billing.queries.charged import ChargeFilter
@@ -41,6 +42,7 @@ CHARGE_COLUMNS = (
     "amount", "currency", "book_version_id", "run_id",
 )  # fmt: skip
 MONTHS = 12
+MOST_ODD, ODD_SINCE = 20, timedelta(days=7)
 ZERO = Decimal(0)
 F = TypeVar("F", ChargeFilter, UsageFilter)
 
@@ -110,8 +112,19 @@ def index(request: ViewerRequest) -> HttpResponse:
         "before": sum((r.before for r in shown), ZERO),
         "chart": days_chart(days, now) if fleet else None,
         "state": completeness(request.viewer, month.starts_at, now) if fleet else None,
+        "odd": odd_days(request, now),
     }
     return render(request, "billing/index.html", context)
+
+
+def odd_days(request: ViewerRequest, now: datetime) -> list[tuple[Any, str, str]]:
+    """What was out of the ordinary lately: its tenant's slug, the address of its charges."""
+    names = {t.id: t.slug for t in tenant_refs().values()}
+    rows = anomalies.list_anomalies(request.viewer).filter(day__gte=now.date() - ODD_SINCE)
+    return [
+        (row, names[row.tenant_id], charges_query(anomalies.rows_of(row)))
+        for row in rows[:MOST_ODD]
+    ]
 
 
 def month_filter(now: datetime) -> ChargeFilter:

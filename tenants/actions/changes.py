@@ -17,6 +17,7 @@ from tenants.rules.access import Permission, Viewer, system_viewer
 DECIDED = "fleet.tasks.change_decided"
 BELLS = {  # of kinds with another owner
     "billing_period": "billing.tasks.change_decided",
+    "credit_grant": "billing.tasks.keep_credits",
     "price_version": "billing.tasks.publish_prices",
 }
 WAIT = timedelta(days=3)

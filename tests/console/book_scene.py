@@ -1,19 +1,26 @@
 """Books on a scene: acme's last months closed and billed, one line credited; globex is closing."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
 from billing.actions.accounts import change_account, record_payment
 from billing.actions.credits import Given, issue_credit_note
+from billing.actions.grants import apply_decisions, ask_for_grant
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, keep_periods, sign_off, start_closing
-from billing.models import BillingPeriod
+from billing.models import BillingPeriod, CreditGrant
 from billing.queries.accounts import get_account
 from billing.queries.periods import period_checks
 from billing.rules.accounts import AccountTerms
+from billing.rules.grants import GrantTerms, Scope
 from billing.rules.invoices import Tax
+from tenants.actions.changes import decide
+from tenants.queries.changes import get_change
+from tenants.rules.access import Binding, Role, Viewer
 from tests.billing.factories import SYSTEM
+from tests.console.alert_scene import furnish_alerts
 
 NO_GRACE = timedelta(0)
 
@@ -28,6 +35,8 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     )  # fmt: skip
     version = get_account(SYSTEM, "acme").version
     change_account(SYSTEM, "acme", terms, expected=version)
+    scene.credit = grant_credits(scene, now)
+    furnish_alerts(scene, now)
     ended = BillingPeriod.objects.filter(ends_at__lte=now).order_by("starts_at")
     for period in ended.filter(tenant_id=acme.pk):
         close_signed(period, now)
@@ -44,6 +53,28 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     record_payment(
         SYSTEM, "acme", amount=Decimal("0.05"), currency="USD", reference="SEPA-81", now=now
     )
+
+
+def grant_credits(scene: SimpleNamespace, now: datetime) -> CreditGrant:
+    """A prepaid credit and a promotion that invoices draw on, and one that waits."""
+    fin, vic = (
+        Viewer(user_id=user.pk, email=user.email, bindings=(Binding(role),))
+        for user, role in ((scene.fin, Role.FINANCE), (scene.vic, Role.APPROVER))
+    )
+    promotion = GrantTerms(
+        "Welcome credit", Decimal("2.50"), "USD", False, "", 10, Scope("", "completion"), None
+    )
+    prepaid = replace(
+        promotion, name="Prepaid balance", amount=Decimal(500), paid=True, reference="SEPA-77",
+        priority=100, scope=Scope(), expires_at=now + timedelta(days=300),
+    )  # fmt: skip
+    for terms in (promotion, prepaid):
+        grant = ask_for_grant(fin, "acme", terms, why="Signed with the contract", now=now)
+        change = get_change(vic, grant.change_id or 0)
+        decide(vic, change.pk, digest=change.digest, approve=True)
+    apply_decisions(now)
+    ask_for_grant(fin, "acme", replace(promotion, name="Outage in May"), why="Goodwill", now=now)
+    return grant
 
 
 def close_signed(period: BillingPeriod, now: datetime) -> None:

@@ -1,0 +1,170 @@
+"""Alerts of budgets (settings, webhooks, what was reached, its deliveries) and odd days."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.actions import alerts as actions
+from billing.api.filters import tenant_id_of
+from billing.api.invoices import TenantFilter
+from billing.queries import alerts, anomalies
+from billing.queries.money import find_tenant
+from billing.rules.alerts import LARGEST_THRESHOLD
+from tenants.api.base.schema import operation
+from tenants.api.base.serializers import CountField, Strict, TextField
+from tenants.api.base.views import ConsoleView, Pages
+
+
+class AlertSettingsIn(Strict):
+    thresholds = serializers.ListField(
+        child=CountField(min_value=1, max_value=LARGEST_THRESHOLD), help_text="Percents"
+    )
+    mails = serializers.ListField(child=TextField(max_length=254))
+
+
+class AlertSettingsOut(serializers.Serializer[Any]):
+    thresholds = serializers.ListField(child=serializers.IntegerField())
+    mails = serializers.ListField(child=serializers.CharField())
+    mail_works = serializers.BooleanField(help_text="A mail server is set")
+    version = serializers.IntegerField(help_text="0: defaults, nobody chose")
+
+
+class WebhookIn(Strict):
+    url = TextField(max_length=2000)
+
+
+class WebhookOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    tenant_id = serializers.IntegerField()
+    url = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    created_by = serializers.CharField()
+
+
+class WebhookMadeOut(WebhookOut):
+    secret = serializers.CharField(allow_null=True, help_text="Shown this once: whsec_…")
+
+
+class AlertOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    tenant_id = serializers.IntegerField()
+    series = serializers.IntegerField(help_text="Of the quota that is the budget")
+    period = serializers.CharField()
+    threshold = serializers.IntegerField(help_text="Percent")
+    spent = serializers.DecimalField(38, 12)
+    budget = serializers.DecimalField(38, 12)
+    currency = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class AlertDeliveryOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    tenant_id = serializers.IntegerField()
+    alert_id = serializers.IntegerField()
+    webhook_id = serializers.IntegerField(allow_null=True)
+    mail = serializers.CharField(allow_blank=True)
+    state = serializers.CharField(help_text="waiting, done, failed")
+    tries = serializers.IntegerField()
+    answered = serializers.IntegerField(allow_null=True, help_text="Status of the last answer")
+    why = serializers.CharField(allow_blank=True)
+    tried_at = serializers.DateTimeField(allow_null=True)
+    look_again = serializers.DateTimeField(allow_null=True, help_text="When it is tried next")
+    created_at = serializers.DateTimeField()
+
+
+class AnomalyOut(serializers.Serializer[Any]):
+    tenant_id = serializers.IntegerField()
+    day = serializers.DateField(help_text="UTC")
+    model = serializers.CharField()
+    currency = serializers.CharField()
+    amount = serializers.DecimalField(38, 12)
+    usual = serializers.DecimalField(38, 12, help_text="Median of the same weekday before")
+    low = serializers.DecimalField(38, 12, help_text="What would have been ordinary")
+    high = serializers.DecimalField(38, 12)
+    found_at = serializers.DateTimeField()
+
+
+class AnomalyPages(Pages):
+    ordering = ("-day", "-id")
+
+
+class AlertSettingsView(ConsoleView):
+    @operation("budget_alert_settings_get", gives=AlertSettingsOut)
+    def get(self, request: Request, slug: str) -> Response:
+        tenant = find_tenant(self.viewer, slug)
+        found = alerts.get_settings(self.viewer, tenant.id)
+        return self.answer(AlertSettingsOut(found).data, etag=found.etag)
+
+    @operation(
+        "budget_alert_settings_put", takes=AlertSettingsIn, gives=AlertSettingsOut, if_match=True
+    )
+    def put(self, request: Request, slug: str) -> Response:
+        """From which percents of a budget on whom to tell by mail."""
+        given = self.given(AlertSettingsIn)
+        expected = self.expected_version()
+        found = actions.change_settings(self.viewer, slug, expected=expected, **given)
+        return self.answer(AlertSettingsOut(found).data, etag=found.etag)
+
+
+class WebhooksView(ConsoleView):
+    @operation("budget_webhooks_list", gives=WebhookOut(many=True))
+    def get(self, request: Request, slug: str) -> Response:
+        tenant = find_tenant(self.viewer, slug)
+        return self.page(alerts.list_webhooks(self.viewer, tenant.id), WebhookOut)
+
+    @operation("budget_webhooks_create", takes=WebhookIn, gives=WebhookMadeOut, status=201)
+    def post(self, request: Request, slug: str) -> Response:
+        """Add a receiver; its secret is in this answer and nowhere else."""
+        url = self.given(WebhookIn)["url"]
+        row, secret = actions.add_webhook(self.viewer, slug, url, now=timezone.now())
+        return self.answer(WebhookOut(row).data | {"secret": secret}, status=201)
+
+
+class WebhookView(ConsoleView):
+    @operation("budget_webhooks_delete", status=204)
+    def delete(self, request: Request, webhook_id: int) -> Response:
+        """Send nothing more to it; its history stays."""
+        actions.remove_webhook(self.viewer, webhook_id, now=timezone.now())
+        return self.answer()
+
+
+class AlertsView(ConsoleView):
+    @operation("budget_alerts_list", gives=AlertOut(many=True), filters=TenantFilter)
+    def get(self, request: Request) -> Response:
+        """Thresholds that were reached, newest first."""
+        tenant = self.filters(TenantFilter).get("tenant")
+        tenant_id = tenant_id_of(tenant) if tenant else None
+        return self.page(alerts.list_alerts(self.viewer, tenant_id=tenant_id), AlertOut)
+
+
+class AlertDeliveriesView(ConsoleView):
+    @operation("budget_deliveries_list", gives=AlertDeliveryOut(many=True), filters=TenantFilter)
+    def get(self, request: Request) -> Response:
+        """Each alert to each receiver, newest first."""
+        tenant = self.filters(TenantFilter).get("tenant")
+        tenant_id = tenant_id_of(tenant) if tenant else None
+        rows = alerts.list_deliveries(self.viewer, tenant_id=tenant_id)
+        return self.page(rows, AlertDeliveryOut)
+
+
+class SendAgainView(ConsoleView):
+    @operation("budget_deliveries_send_again", takes=Strict, gives=AlertDeliveryOut, status=201)
+    def post(self, request: Request, delivery_id: int) -> Response:
+        """Under the same webhook-id: a receiver that has it already drops it."""
+        self.given(Strict)
+        row = actions.send_again(self.viewer, delivery_id, now=timezone.now())
+        return self.answer(AlertDeliveryOut(row).data, status=201)
+
+
+class AnomaliesView(ConsoleView):
+    pagination_class = AnomalyPages
+
+    @operation("spend_anomalies_list", gives=AnomalyOut(many=True), filters=TenantFilter)
+    def get(self, request: Request) -> Response:
+        """Days on which a service of a tenant cost more or less than is usual, newest first."""
+        tenant = self.filters(TenantFilter).get("tenant")
+        tenant_id = tenant_id_of(tenant) if tenant else None
+        return self.page(anomalies.list_anomalies(self.viewer, tenant_id=tenant_id), AnomalyOut)

@@ -1,0 +1,87 @@
+"""The pass over deliveries of alerts: claim one, send it, write down what came of it.
+
+Nothing is sent inside a transaction. A worker that dies in between leaves a claim that ends, and
+the message goes out again under the same id, which its receiver knows.
+"""
+
+import json
+import smtplib
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from billing.clients.delivery import Answer, Message, send
+from billing.clients.vault import Unreadable, unseal
+from billing.models import AlertDelivery
+from billing.rules.alerts import mail_of, next_try
+from tenants.base.scope import fleet_scope
+
+MOST = 20  # in one pass
+HOLD = timedelta(minutes=2)  # longer than a delivery may take
+NO_MAIL = "No mail server is set (QM_MAIL_HOST): set it, then send again"
+State = AlertDelivery.State
+
+
+def deliver_due(now: datetime) -> int:
+    """Send what is due. Returns how many were tried."""
+    with fleet_scope():
+        rows = AlertDelivery.objects.filter(state=State.WAITING, look_again__lte=now)
+        due = list(rows.order_by("look_again", "id").values_list("id", flat=True)[:MOST])
+    return sum(_deliver(pk, now) for pk in due)
+
+
+def _deliver(delivery_id: int, now: datetime) -> int:
+    with fleet_scope():
+        claim = AlertDelivery.take_claim(delivery_id, hold=HOLD)
+        row = AlertDelivery.objects.select_related("alert", "webhook").get(pk=delivery_id)
+    if claim is None or row.state != State.WAITING:
+        return 0
+    answer = _by_webhook(row, now) if row.webhook else _by_mail(row)
+    failures = row.failures + (not answer.taken)
+    again = None if answer.taken or answer.is_final else next_try(failures, now)
+    state = State.DONE if answer.taken else State.WAITING if again else State.FAILED
+    with fleet_scope():
+        AlertDelivery.record(
+            row.pk,
+            claim,
+            state=state.value,
+            tries=row.tries + 1,
+            failures=failures,
+            answered=answer.status,
+            why=answer.why,
+            tried_at=now,
+            look_again=again,
+        )
+    return 1
+
+
+def _by_webhook(row: AlertDelivery, now: datetime) -> Answer:
+    assert row.webhook is not None
+    if row.webhook.removed_at is not None:
+        return Answer(None, "The receiver was removed", is_final=True)
+    try:
+        secret = unseal(settings.SECRET_KEY, bytes(row.webhook.secret))
+    except Unreadable as error:
+        return Answer(None, str(error), is_final=True)
+    message = Message(
+        url=row.webhook.url,
+        key=f"alert_{row.alert_id}_{row.webhook_id}",
+        secret=secret,
+        body=row.alert.payload.encode(),
+        content_type="application/json",
+    )
+    return send(message, now=now, allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
+
+
+def _by_mail(row: AlertDelivery) -> Answer:
+    if not settings.EMAIL_HOST:
+        return Answer(None, NO_MAIL, is_final=True)
+    document = json.loads(row.alert.payload)
+    place = f"{settings.QM_CONSOLE_URL}/billing/{document['data']['tenant']}/alerts/"
+    subject, text = mail_of(document, place)
+    try:
+        EmailMessage(subject, text, to=[row.mail]).send()
+    except (smtplib.SMTPException, OSError) as error:
+        return Answer(None, f"{type(error).__name__}: {error}"[:500])
+    return Answer(None)
