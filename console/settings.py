@@ -31,6 +31,8 @@ class Environment(BaseSettings):
     qm_environment: str = "sandbox"  # the word in the top bar
     qm_issuer: str = "GPU fleet operator"  # who bills: the issuer in FOCUS files
     qm_close_grace_hours: int = Field(24, ge=0)  # from a month's end until its books may close
+    qm_kv_connectors: str = ""  # of vLLM, that releases may use; empty: those that keep salts
+    qm_kv_connector_modules: str = ""  # Python modules that a KV connector may be loaded from
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -58,6 +60,11 @@ def load() -> Environment:
     except ValidationError as error:
         faults = [f"  {'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         sys.exit("The settings are not usable:\n" + "\n".join(faults))
+
+
+def words(text: str) -> frozenset[str]:
+    """A list separated by commas."""
+    return frozenset(w.strip() for w in text.split(",") if w.strip())
 
 
 def database(url: str) -> dict[str, object]:
@@ -301,6 +308,8 @@ QM_ISSUER = ENV.qm_issuer
 QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
+QM_KV_CONNECTORS = words(ENV.qm_kv_connectors)
+QM_KV_CONNECTOR_MODULES = words(ENV.qm_kv_connector_modules)
 REDIS_URL = ENV.redis_url
 
 LOGGING = {

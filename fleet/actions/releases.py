@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Sum
 
 from fleet.models import ModelVersion, Node, Release, Service
+from fleet.rules.kv_transfer import USUAL, Allowed
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
 from fleet.rules.vllm_args import normalise
@@ -94,8 +96,13 @@ def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[st
     product = spec.resources.gpu_product
     nodes = Node.objects.filter(cluster_id=service.cluster_id or 0, gpus_allocatable__gt=0)
     nodes = nodes.filter(gpu_product=product) if product else nodes
-    largest = nodes.aggregate(most=Max("gpus_allocatable"))["most"]
-    limits = Limits(max_model_len=service.max_model_len, largest_node=largest)
+    cliques = nodes.exclude(clique="").values("clique").annotate(gpus=Sum("gpus_allocatable"))
+    limits = Limits(
+        max_model_len=service.max_model_len,
+        largest_node=nodes.aggregate(most=Max("gpus_allocatable"))["most"],
+        largest_clique=max((c["gpus"] for c in cliques), default=0),
+        transfer=Allowed(settings.QM_KV_CONNECTORS or USUAL, settings.QM_KV_CONNECTOR_MODULES),
+    )
     found: dict[str, list[str]] = {}
     for field, sentence in refuse_release(spec, limits):
         found.setdefault(field, []).append(sentence)
