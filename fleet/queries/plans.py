@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.releases import fetch_release, spec_of
+from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
 from fleet.rules.manifests import Manifest, render
@@ -121,6 +122,7 @@ def _proposal(
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
     warnings = warnings_of(spec, request_seconds=service.request_seconds)
+    warnings += [text for text in (refuse_image(new), warn_image(new)) if text]
     return Proposal(
         service_id=service.pk,
         service=service.name,

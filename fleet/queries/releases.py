@@ -8,6 +8,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
+from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
 from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
@@ -60,6 +61,9 @@ class ReleaseDetail:
     environment: dict[str, str]
     resources: Resources
     probes: Probes
+    image_resolution: ResolutionRow | None  # None: the digest was given by hand
+    model_resolution: ResolutionRow | None
+    signature: SignatureRow
     starts: int
     start_p50: float | None  # seconds
     start_p95: float | None
@@ -159,6 +163,9 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
         environment=dict(release.environment),
         resources=spec.resources,
         probes=spec.probes,
+        image_resolution=row_of(image) if (image := release.image_resolution) else None,
+        model_resolution=row_of(model) if (model := release.model_resolution) else None,
+        signature=signature_of(release),
         starts=starts.samples,
         start_p50=starts.p50,
         start_p95=starts.p95,
