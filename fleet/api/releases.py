@@ -89,6 +89,10 @@ class ComparisonOut(serializers.Serializer[Any]):
     new = ReleaseOut()
     changes = DifferenceOut(many=True)
     visible = serializers.ListField(child=serializers.CharField())
+    cost = serializers.ListField(child=serializers.CharField())
+    kv = serializers.ListField(
+        child=serializers.CharField(), help_text="Why blocks of one are unreadable for the other"
+    )
     kv_domain_changes = serializers.BooleanField()
 
 

@@ -9,7 +9,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
-from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
+from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
 from fleet.rules.starts import measured
@@ -76,6 +76,8 @@ class Comparison:
     new: ReleaseRow
     changes: tuple[Change, ...]
     visible: tuple[str, ...]  # what clients will notice
+    cost: tuple[str, ...]
+    kv: tuple[str, ...]  # why blocks of one are unreadable for the other; empty: they are not
     kv_domain_changes: bool
 
 
@@ -176,14 +178,17 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
 def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     """What changes on the way from one to the other; any two of one service."""
     old, new = fetch_release(viewer, old_id), fetch_release(viewer, new_id)
-    changes = compare(spec_of(old), spec_of(new))
+    before, after = spec_of(old), spec_of(new)
+    changes = compare(before, after)
     rows = release_rows([old, new])
     return Comparison(
         old=rows[0],
         new=rows[1],
         changes=tuple(changes),
         visible=tuple(visible_to_clients(changes)),
-        kv_domain_changes=changes_kv_domain(changes),
+        cost=tuple(cost_of(before, after)),
+        kv=tuple(kv_reasons(changes)),
+        kv_domain_changes=bool(kv_reasons(changes)),
     )
 
 

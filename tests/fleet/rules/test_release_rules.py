@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fleet.rules.differences import changes_kv_domain, compare, visible_to_clients
 from fleet.rules.manifests import name_of, placed, render
 from fleet.rules.pinning import Limits, read_image, refuse_moved, refuse_release, warnings_of
 from fleet.rules.release import ModelPin, Probes, Resources, digest_of, fingerprint_of
@@ -111,22 +110,6 @@ def test_it_warns_of_what_is_allowed():
     assert "cut" in found
     assert "trust-remote-code" in found
     assert "No GPU product" in found
-
-
-def test_it_says_what_a_change_means():
-    old = make_spec(arguments=("--max-model-len=8192",), environment={"A": "1"})
-    new = make_spec("b" * 40, arguments=("--max-model-len=4096", "--enforce-eager"))
-    changes = {c.name: c for c in compare(old, new)}
-    assert changes["--max-model-len"].means.startswith("Clients see")
-    assert (changes["--enforce-eager"].before, changes["--enforce-eager"].after) == ("", "on")
-    assert changes["A"].after == ""
-    assert any("Other weights" in text for text in visible_to_clients(list(changes.values())))
-    assert changes_kv_domain(list(changes.values()))
-
-
-def test_it_sees_no_difference_where_there_is_none():
-    assert compare(make_spec(), make_spec()) == []
-    assert not changes_kv_domain([])
 
 
 def test_it_renders_the_golden_manifests():
