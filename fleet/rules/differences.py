@@ -78,10 +78,15 @@ def kv_reasons(changes: list[Change]) -> list[str]:
     Another build of the engine counts: it may lay blocks out differently without saying so.
     """
     return [
-        f"{c.name}: {c.before or 'not set'} to {c.after or 'not set'}"
+        f"{c.name}: {_short(c.before)} to {_short(c.after)}"
         for c in changes
         if c.name in KV_SHAPING or c.part in ("model", "image")
     ]
+
+
+def _short(value: str) -> str:
+    """A digest or a document by its beginning: the table has it whole."""
+    return f"{value[:19]}…" if len(value) > 24 else value or "not set"
 
 
 def _image(spec: ReleaseSpec) -> dict[str, str]:
