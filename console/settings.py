@@ -1,5 +1,6 @@
 """All settings, from the environment only. A wrong value stops the start, all faults listed."""
 
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,14 @@ class Environment(BaseSettings):
     qm_environment: str = "sandbox"  # the word in the top bar
     qm_issuer: str = "GPU fleet operator"  # who bills: the issuer in FOCUS files
     qm_close_grace_hours: int = Field(24, ge=0)  # from a month's end until its books may close
+    qm_kv_connectors: str = ""  # of vLLM, that releases may use; empty: those that keep salts
+    qm_kv_connector_modules: str = ""  # Python modules that a KV connector may be loaded from
+    qm_registries: str = ""  # that may be asked what a tag means: name or name=https://address
+    qm_registry_credentials: Path | None = None  # JSON {name: "user:password"}
+    qm_model_hub: HttpUrl | None = None  # that may be asked what a branch means
+    qm_model_hub_token: str = ""
+    qm_signatures: str = "off"  # off, warn, enforce; then cluster=policy, separated by commas
+    qm_signature_keys: Path | None = None  # a folder of public keys, NAME.pub in PEM
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -65,6 +74,34 @@ def load() -> Environment:
     except ValidationError as error:
         faults = [f"  {'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         sys.exit("The settings are not usable:\n" + "\n".join(faults))
+
+
+def words(text: str) -> frozenset[str]:
+    """A list separated by commas."""
+    return frozenset(w.strip() for w in text.split(",") if w.strip())
+
+
+def addresses(text: str) -> dict[str, str]:
+    """Registries by the name that stands in references; TLS where no address says otherwise."""
+    pairs = (w.partition("=") for w in sorted(words(text)))
+    return {name: address or f"https://{name}" for name, _, address in pairs}
+
+
+def policies(text: str) -> dict[str, str]:
+    """By cluster; the one without a cluster is of all others."""
+    pairs = (w.rpartition("=") for w in sorted(words(text)))
+    found = {"": "off"} | {cluster: policy for cluster, _, policy in pairs}
+    if wrong := [p for p in found.values() if p not in ("off", "warn", "enforce")]:
+        sys.exit(f"The settings are not usable:\n  QM_SIGNATURES: {wrong[0]} is no policy")
+    return found
+
+
+def public_keys(folder: Path | None) -> dict[str, str]:
+    return {p.stem: p.read_text() for p in sorted(folder.glob("*.pub"))} if folder else {}
+
+
+def credentials(path: Path | None) -> dict[str, str]:
+    return dict(json.loads(path.read_text())) if path else {}
 
 
 def database(url: str) -> dict[str, object]:
@@ -317,6 +354,14 @@ EMAIL_USE_TLS = ENV.qm_mail_security == "starttls"
 EMAIL_USE_SSL = ENV.qm_mail_security == "tls"
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = ENV.qm_mail_from
+QM_KV_CONNECTORS = words(ENV.qm_kv_connectors)
+QM_KV_CONNECTOR_MODULES = words(ENV.qm_kv_connector_modules)
+QM_REGISTRIES = addresses(ENV.qm_registries)
+QM_REGISTRY_CREDENTIALS = credentials(ENV.qm_registry_credentials)
+QM_MODEL_HUB = str(ENV.qm_model_hub or "").rstrip("/")
+QM_MODEL_HUB_TOKEN = ENV.qm_model_hub_token
+QM_SIGNATURES = policies(ENV.qm_signatures)
+QM_SIGNATURE_KEYS = public_keys(ENV.qm_signature_keys)
 REDIS_URL = ENV.redis_url
 
 LOGGING = {

@@ -119,6 +119,13 @@ WORDS: dict[str, dict[str, Word]] = {
         "rolled_back": Word("warn", "arrow-back-up", "Rolled back"),
         "unused": Word("mute", "circle", "Never rolled out"),
     },
+    "signature": {
+        "verified": Word("ok", "shield-check", "Signature verified"),
+        "unsigned": Word("warn", "shield", "Not signed"),
+        "wrong": Word("bad", "shield", "Signature wrong"),
+        "unchecked": Word("mute", "shield", "Not checked"),
+        "unknown": Word("mute", "help", "Not known"),
+    },
     "period": {
         "open": Word("info", "lock-open", "Open"),
         "closing": Word("warn", "clipboard-check", "Closing"),

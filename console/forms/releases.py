@@ -26,7 +26,7 @@ class ReleaseForm(forms.Form):
     commit = forms.CharField(
         label="Commit of the weights",
         max_length=71,
-        help_text="40 hexadecimal digits, or sha256:… of an artifact. A branch is refused.",
+        help_text="40 hexadecimal digits, or sha256:… of an artifact. Resolve a branch first.",
     )
     label = forms.CharField(
         label="Branch or tag it was read from",
@@ -42,7 +42,7 @@ class ReleaseForm(forms.Form):
     image = forms.CharField(
         label="Image",
         max_length=400,
-        help_text="repository[:tag]@sha256:… A tag alone is refused.",
+        help_text="repository[:tag]@sha256:… Resolve a tag first.",
     )
     arguments = forms.CharField(
         label="Arguments of vLLM", required=False, widget=forms.Textarea(attrs=LINES),

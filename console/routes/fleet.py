@@ -10,6 +10,7 @@ from console.views import (
     overview,
     plans,
     releases,
+    resolutions,
     rollouts,
     services,
 )
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern] = [
     page("deployments/<int:deployment_id>/adopt/", drift.adopt, "drift_adopt"),
     page("releases/", releases.index, "releases"),
     page("new/release/", releases.new, "release_new"),
+    page("new/release/resolve/", resolutions.resolve, "release_resolve"),
     page("releases/<int:release_id>/", releases.show, "release"),
     page("releases/<int:release_id>/compare/", releases.choose, "release_choose"),
     page("releases/<int:old_id>/to/<int:new_id>/", releases.diff, "release_diff"),

@@ -1,15 +1,20 @@
 """Make releases. They are never changed: another content is another release."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Sum
 
-from fleet.models import ModelVersion, Node, Release, Service
+from fleet.models import ModelVersion, Node, Release, Resolution, Service
+from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.rules.kv_transfer import USUAL, Allowed
+from fleet.rules.model_shape import Shape, refuse_context
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
+from fleet.rules.signature import refuse_unsigned
 from fleet.rules.vllm_args import normalise
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -35,7 +40,12 @@ def create_release(
     chat_template_digest, licence. `image`: repository[:tag]@sha256:...
     """
     viewer.require(Permission.PROPOSE)
-    service = Service.objects.select_for_update(no_key=True).filter(pk=service_id).first()
+    service = (
+        Service.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("cluster")
+        .filter(pk=service_id)
+        .first()
+    )
     if service is None:
         raise NotFound("There is no such service")
     model = {k: v.strip() for k, v in model.items()}
@@ -94,12 +104,19 @@ def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[st
     product = spec.resources.gpu_product
     nodes = Node.objects.filter(cluster_id=service.cluster_id or 0, gpus_allocatable__gt=0)
     nodes = nodes.filter(gpu_product=product) if product else nodes
-    largest = nodes.aggregate(most=Max("gpus_allocatable"))["most"]
-    limits = Limits(max_model_len=service.max_model_len, largest_node=largest)
+    cliques = nodes.exclude(clique="").values("clique").annotate(gpus=Sum("gpus_allocatable"))
+    limits = Limits(
+        max_model_len=service.max_model_len,
+        largest_node=nodes.aggregate(most=Max("gpus_allocatable"))["most"],
+        largest_clique=max((c["gpus"] for c in cliques), default=0),
+        transfer=Allowed(settings.QM_KV_CONNECTORS or USUAL, settings.QM_KV_CONNECTOR_MODULES),
+    )
     found: dict[str, list[str]] = {}
     for field, sentence in refuse_release(spec, limits):
         found.setdefault(field, []).append(sentence)
     for field, sentence in _moved(spec, image, model.get("label", "")):
+        found.setdefault(field, []).append(sentence)
+    for field, sentence in _known(spec, service):
         found.setdefault(field, []).append(sentence)
     if found:
         raise Invalid(**{field: ". ".join(sentences) for field, sentences in found.items()})
@@ -118,6 +135,27 @@ def _moved(spec: ReleaseSpec, image: Image, label: str) -> list[tuple[str, str]]
     return [(field, sentence) for field, sentence in found if sentence]
 
 
+def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
+    """What records of resolutions say: who signed the image, what the model is made for."""
+    cluster = service.cluster.slug if service.cluster else ""
+    image, model = _records(spec)
+    said = image.signature if image else {}
+    sentence = refuse_unsigned(
+        policy_of(cluster), said.get("state", ""), said.get("why", ""), spec.image
+    )
+    if sentence:
+        yield "image", sentence
+    if model and model.shape:
+        shape = Shape(**model.shape)
+        yield from (("arguments", s) for s in refuse_context(spec, shape, service.max_model_len))
+
+
+def _records(spec: ReleaseSpec) -> tuple[Resolution | None, Resolution | None]:
+    """Of the image, of the model; None: its digest or commit was given by hand."""
+    image = find_resolution(Resolution.IMAGE, spec.image, spec.image_digest)
+    return image, find_resolution(Resolution.MODEL, spec.model.name, spec.model.commit)
+
+
 def _store(
     viewer: Viewer,
     service: Service,
@@ -131,6 +169,7 @@ def _store(
     if same:
         raise Conflict(f"This content is release {same} of {service.name} already", release=same.pk)
     last = Release.objects.filter(service=service).aggregate(most=Max("number"))["most"] or 0
+    resolved_image, resolved_model = _records(spec)
     try:
         with transaction.atomic():
             return Release.objects.create(
@@ -145,6 +184,8 @@ def _store(
                 resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
                 probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
                 digest=digest,
+                image_resolution=resolved_image,
+                model_resolution=resolved_model,
                 note=note.strip()[:300],
                 created_by_id=viewer.user_id,
             )

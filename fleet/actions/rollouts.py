@@ -11,6 +11,7 @@ from fleet.models import Deployment, Release, Rollout, RolloutEvent
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
+from fleet.queries.resolutions import refuse_image
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
@@ -54,6 +55,8 @@ def propose_rollout(
     proposal = plan_rollout(viewer, service_id, release_id, **choice)
     plan = chosen(proposal, kind)
     parties = find_audience(viewer, audience or Asked())
+    if refusal := refuse_image(fetch_release(viewer, release_id)):
+        raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
     if refusal := refuse_audience(parties, plan.kind, len(proposal.steps)):

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fleet.actions import releases as actions
+from fleet.api.resolutions import ResolutionOut
 from fleet.queries import releases as queries
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField
@@ -50,6 +51,12 @@ class ProbesOut(serializers.Serializer[Any]):
     teardown_seconds = serializers.IntegerField()
 
 
+class SignatureOut(serializers.Serializer[Any]):
+    policy = serializers.CharField(help_text="Of its cluster: off, warn, enforce")
+    state = serializers.CharField(help_text="verified, unsigned, wrong, unchecked; empty: unknown")
+    why = serializers.CharField()
+
+
 class ReleaseDetailOut(serializers.Serializer[Any]):
     release = ReleaseOut()
     tokenizer_commit = serializers.CharField()
@@ -61,6 +68,9 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     environment = serializers.DictField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
+    image_resolution = ResolutionOut(allow_null=True)
+    model_resolution = ResolutionOut(allow_null=True)
+    signature = SignatureOut()
     starts = serializers.IntegerField(help_text="Measured cold starts")
     start_p50 = serializers.FloatField(allow_null=True, help_text="Seconds")
     start_p95 = serializers.FloatField(allow_null=True, help_text="Seconds")
@@ -79,6 +89,10 @@ class ComparisonOut(serializers.Serializer[Any]):
     new = ReleaseOut()
     changes = DifferenceOut(many=True)
     visible = serializers.ListField(child=serializers.CharField())
+    cost = serializers.ListField(child=serializers.CharField())
+    kv = serializers.ListField(
+        child=serializers.CharField(), help_text="Why blocks of one are unreadable for the other"
+    )
     kv_domain_changes = serializers.BooleanField()
 
 

@@ -2,12 +2,16 @@
 
 from django.urls import URLPattern, path
 
-from fleet.api import freezes, plan_outcome, releases, rollouts
+from fleet.api import freezes, plan_outcome, releases, resolutions, rollouts
+from fleet.api.observation_urls import own_scope
 
 urlpatterns: list[URLPattern] = [
     path("releases", releases.ReleasesView.as_view()),
     path("releases/<int:release_id>", releases.ReleaseView.as_view()),
     path("releases/<int:release_id>/compare", releases.CompareView.as_view()),
+    path("resolutions", resolutions.ResolutionsView.as_view()),
+    path("resolutions/image", own_scope(resolutions.ResolveImageView.as_view())),
+    path("resolutions/model", own_scope(resolutions.ResolveModelView.as_view())),
     path("plans", rollouts.PlansView.as_view()),
     path("rollouts", rollouts.RolloutsView.as_view()),
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),

@@ -2,6 +2,7 @@ from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, Observed
 from fleet.models.drift import Drift
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
+from fleet.models.resolution import Resolution
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot, TrafficSlot
@@ -22,6 +23,7 @@ __all__ = [
     "ObservedEvent",
     "ObservedPod",
     "Release",
+    "Resolution",
     "Rollout",
     "RolloutEvent",
     "Service",

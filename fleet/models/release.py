@@ -1,6 +1,8 @@
 from django.conf import settings
 from django.db import models
 
+from fleet.models.resolution import Resolution
+
 
 class ModelVersion(models.Model):
     """Weights, tokenizer and code, each pinned by a commit or a digest. Never changed."""
@@ -47,6 +49,13 @@ class Release(models.Model):
     resources = models.JSONField(default=dict)  # {gpu_product, gpus, cpu, memory}
     probes = models.JSONField(default=dict)  # {startup_seconds, drain_seconds, ...}
     digest = models.CharField(max_length=64)  # SHA-256 of all of the above, canonical
+    # Where a tag or branch was resolved here; null: the digest was given by hand.
+    image_resolution = models.ForeignKey(
+        Resolution, models.PROTECT, null=True, related_name="releases_of_image"
+    )
+    model_resolution = models.ForeignKey(
+        Resolution, models.PROTECT, null=True, related_name="releases_of_model"
+    )
     note = models.CharField(max_length=300, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
     created_at = models.DateTimeField(auto_now_add=True)

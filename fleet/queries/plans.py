@@ -6,8 +6,9 @@ from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.releases import fetch_release, spec_of
+from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
-from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
+from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.manifests import Manifest, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
@@ -47,6 +48,8 @@ class Proposal:
     soak_seconds: int
     changes: tuple[Change, ...]
     visible: tuple[str, ...]
+    cost: tuple[str, ...]
+    kv: tuple[str, ...]  # why blocks of one are unreadable for the other; empty: they are not
     kv_domain_changes: bool
     warnings: tuple[str, ...]
     checks: tuple[CheckRow, ...]
@@ -121,6 +124,7 @@ def _proposal(
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
     warnings = warnings_of(spec, request_seconds=service.request_seconds)
+    warnings += [text for text in (refuse_image(new), warn_image(new)) if text]
     return Proposal(
         service_id=service.pk,
         service=service.name,
@@ -139,7 +143,9 @@ def _proposal(
         soak_seconds=s.soak_seconds,
         changes=tuple(changes),
         visible=tuple(visible_to_clients(changes)),
-        kv_domain_changes=changes_kv_domain(changes),
+        cost=tuple(cost_of(before, spec) if before else ()),
+        kv=tuple(kv_reasons(changes)),
+        kv_domain_changes=bool(kv_reasons(changes)),
         warnings=tuple(warnings),
         checks=checks_of(service, old, s, plans[0], warnings),
         manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),

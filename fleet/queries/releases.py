@@ -8,7 +8,8 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
-from fleet.rules.differences import Change, changes_kv_domain, compare, visible_to_clients
+from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
+from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
 from fleet.rules.starts import measured
@@ -60,6 +61,9 @@ class ReleaseDetail:
     environment: dict[str, str]
     resources: Resources
     probes: Probes
+    image_resolution: ResolutionRow | None  # None: the digest was given by hand
+    model_resolution: ResolutionRow | None
+    signature: SignatureRow
     starts: int
     start_p50: float | None  # seconds
     start_p95: float | None
@@ -72,6 +76,8 @@ class Comparison:
     new: ReleaseRow
     changes: tuple[Change, ...]
     visible: tuple[str, ...]  # what clients will notice
+    cost: tuple[str, ...]
+    kv: tuple[str, ...]  # why blocks of one are unreadable for the other; empty: they are not
     kv_domain_changes: bool
 
 
@@ -159,6 +165,9 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
         environment=dict(release.environment),
         resources=spec.resources,
         probes=spec.probes,
+        image_resolution=row_of(image) if (image := release.image_resolution) else None,
+        model_resolution=row_of(model) if (model := release.model_resolution) else None,
+        signature=signature_of(release),
         starts=starts.samples,
         start_p50=starts.p50,
         start_p95=starts.p95,
@@ -169,14 +178,17 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
 def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     """What changes on the way from one to the other; any two of one service."""
     old, new = fetch_release(viewer, old_id), fetch_release(viewer, new_id)
-    changes = compare(spec_of(old), spec_of(new))
+    before, after = spec_of(old), spec_of(new)
+    changes = compare(before, after)
     rows = release_rows([old, new])
     return Comparison(
         old=rows[0],
         new=rows[1],
         changes=tuple(changes),
         visible=tuple(visible_to_clients(changes)),
-        kv_domain_changes=changes_kv_domain(changes),
+        cost=tuple(cost_of(before, after)),
+        kv=tuple(kv_reasons(changes)),
+        kv_domain_changes=bool(kv_reasons(changes)),
     )
 
 

@@ -4,52 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fleet.rules.meanings import KV_SHAPING, MEANS, SEEN_BY_CLIENTS
 from fleet.rules.release import ReleaseSpec
-from fleet.rules.vllm_args import values_of
+from fleet.rules.vllm_args import number_of, values_of
 
-MEANS = {
-    "--max-model-len": "Clients see another longest context; a smaller one refuses requests",
-    "--max-num-seqs": "More or fewer requests at a time: throughput against latency",
-    "--max-num-batched-tokens": "Prefill in larger or smaller pieces: time to first token",
-    "--gpu-memory-utilization": "Another size of the KV cache: preemptions, risk of out of memory",
-    "--kv-cache-dtype": "Another precision of the KV cache: capacity, and answers may differ",
-    "--dtype": "Another precision of the weights: answers may differ",
-    "--quantization": "Another precision of the weights: answers may differ",
-    "--tensor-parallel-size": "Another number of GPUs a replica: cost and latency",
-    "--pipeline-parallel-size": "Another number of GPUs a replica: cost and latency",
-    "--enable-prefix-caching": "Cached tokens, which are cheaper, appear",
-    "--no-enable-prefix-caching": "Cached tokens, which are cheaper, disappear",
-    "--chat-template": "Prompts are put together in another way: answers differ",
-    "--tool-call-parser": "Clients see tool calls in another way",
-    "--reasoning-parser": "Clients see reasoning in another place",
-    "--speculative-config": "Another latency between tokens",
-    "--scheduling-policy": "Another order of waiting requests",
-    "--kv-transfer-config": "Another KV domain: caches of the two releases never mix",
-    "--enforce-eager": "No CUDA graphs: faster start, slower answers",
-    "model": "Another model answers",
-    "commit": "Other weights answer",
-    "tokenizer_commit": "Tokens are counted in another way: bills change",
-    "code_commit": "Other code of the model runs",
-    "chat_template_digest": "Prompts are put together in another way: answers differ",
-    "image": "Another build of the engine",
-    "image_digest": "Another build of the engine",
-    "gpu_product": "Other cards: cost and latency",
-    "gpus": "Another number of GPUs a replica: cost",
-    "startup_seconds": "Another deadline of starts",
-    "drain_seconds": "Another time to finish requests when a replica goes away",
-}
-KV_SHAPING = frozenset(
-    [
-        "--kv-cache-dtype",
-        "--block-size",
-        "--tensor-parallel-size",
-        "--pipeline-parallel-size",
-        "--dtype",
-        "--kv-transfer-config",
-        "--prefix-caching-hash-algo",
-        "--quantization",
-    ]
-)
+OF_PARTS = {"environment": "Another setting of the engine or of its libraries"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +35,58 @@ def compare(old: ReleaseSpec, new: ReleaseSpec) -> list[Change]:
 
 def visible_to_clients(changes: list[Change]) -> list[str]:
     """Sentences about what callers of the service will notice."""
-    seen = {"--max-model-len", "--chat-template", "--tool-call-parser", "--reasoning-parser"}
-    seen |= {"name", "commit", "tokenizer_commit", "chat_template_digest", "--kv-cache-dtype"}
-    seen |= {"--dtype", "--quantization"}
-    return [f"{c.name}: {c.means}" for c in changes if c.name in seen]
+    return [f"{c.name}: {_measured(c) or c.means}" for c in changes if c.name in SEEN_BY_CLIENTS]
 
 
-def changes_kv_domain(changes: list[Change]) -> bool:
-    """Blocks of one release must never be read by the other."""
-    return any(
-        c.name in KV_SHAPING or (c.part in ("model", "image") and c.name != "licence")
+def _measured(change: Change) -> str:
+    """With numbers, where both releases say theirs."""
+    if change.name != "--max-model-len":
+        return ""
+    if not (change.before.isdigit() and change.after.isdigit()):
+        return ""
+    before, after = int(change.before), int(change.after)
+    if after > before:
+        return f"requests may be {after - before:,} tokens longer, {after:,} in all"
+    return f"requests of more than {after:,} tokens are refused, {before:,} were answered"
+
+
+def cost_of(old: ReleaseSpec, new: ReleaseSpec) -> list[str]:
+    """Sentences about what a replica costs more or less, and what is not known before."""
+    found = []
+    before, after = old.resources.gpus, new.resources.gpus
+    if before != after and before:
+        more = (after - before) / before
+        found.append(f"A replica holds {after} GPUs, {before} before: {more:+.0%}")
+    if old.resources.gpu_product != new.resources.gpu_product:
+        was, will = (r.resources.gpu_product or "any card" for r in (old, new))
+        found.append(f"A replica runs on {will}, before on {was}: another price an hour")
+    values = [values_of(spec.arguments) for spec in (old, new)]
+    sequences = [number_of(v, "--max-num-seqs", 0) for v in values]
+    if all(sequences) and sequences[0] != sequences[1]:
+        share = sequences[1] / after / (sequences[0] / before) - 1 if before and after else 0
+        found.append(f"{share:+.0%} requests at a time on each GPU at most")
+    cached = ["--no-enable-prefix-caching" in v for v in values]
+    if cached[0] != cached[1]:
+        gone = "no beginning is cached" if cached[1] else "common beginnings are cached"
+        found.append(f"{gone[0].upper()}{gone[1:]}: GPU time for the same prompts changes")
+    return found
+
+
+def kv_reasons(changes: list[Change]) -> list[str]:
+    """What makes blocks of one release unreadable for the other; empty: caches keep their sense.
+
+    Another build of the engine counts: it may lay blocks out differently without saying so.
+    """
+    return [
+        f"{c.name}: {_short(c.before)} to {_short(c.after)}"
         for c in changes
-    )
+        if c.name in KV_SHAPING or c.part in ("model", "image")
+    ]
+
+
+def _short(value: str) -> str:
+    """A digest or a document by its beginning: the table has it whole."""
+    return f"{value[:19]}…" if len(value) > 24 else value or "not set"
 
 
 def _image(spec: ReleaseSpec) -> dict[str, str]:
@@ -99,7 +98,7 @@ def _differences(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
         before, after = _text(part, old, name), _text(part, new, name)
         if before != after:
             key = "model" if (part, name) == ("model", "name") else name
-            yield Change(part, name, before, after, MEANS.get(key, ""))
+            yield Change(part, name, before, after, OF_PARTS.get(part) or MEANS.get(key, ""))
 
 
 def _text(part: str, values: Mapping[str, Any], name: str) -> str:

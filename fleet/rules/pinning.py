@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
+from fleet.rules.quantity import amount
 from fleet.rules.release import ModelPin, ReleaseSpec
 from fleet.rules.vllm_args import number_of, refusals, values_of
 
@@ -22,9 +24,17 @@ ENVIRONMENT = {
     "VLLM_PORT": "it breaks the engine's own ports",
     "HF_HUB_OFFLINE": "the console sets it: a pod never asks the model hub",
     "VLLM_ENGINE_READY_TIMEOUT_S": "the console sets it from startup_seconds",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "messages could run any code in the engine",
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "answers past the positions that a model knows are noise",
+    "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "answers of tenants would be in the log",
+    "VLLM_PLUGINS": "it loads Python that no digest of the release covers",
+    "VLLM_USE_MODELSCOPE": "the commit is of the model hub",
     "PYTHONPATH": "it can replace any code of the image",
     "LD_PRELOAD": "it can replace any code of the image",
 }
+GIB = 2**30
+GATEWAYS_LAG = 3  # seconds until each gateway has left a replica that goes away
+EXIT = 8  # seconds that vLLM takes to exit after its last request, as measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Limits:
 
     max_model_len: int  # promised to the service's clients
     largest_node: int | None = None
+    largest_clique: int = 0  # GPUs of the largest fabric clique
+    transfer: Allowed = AS_USUAL
 
 
 def read_image(reference: str) -> Image:
@@ -101,7 +113,7 @@ def refuse_moved(label: str, now: str, before: Iterable[tuple[str, str]]) -> str
 def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str]]:
     """Yield (field, sentence) for everything that makes this release impossible."""
     yield from refuse_model(spec.model)
-    yield from (("arguments", sentence) for sentence in refusals(spec.arguments))
+    yield from (("arguments", sentence) for sentence in refusals(spec.arguments, limits.transfer))
     yield from (("environment", sentence) for sentence in refuse_environment(spec))
     yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
     yield from (("probes", sentence) for sentence in refuse_probes(spec))
@@ -141,13 +153,32 @@ def refuse_resources(spec: ReleaseSpec, limits: Limits) -> Iterator[str]:
         yield f"The arguments use {product} GPUs, the replica gets {have}: {end}"
     if limits.largest_node is not None and have > limits.largest_node:
         product = spec.resources.gpu_product or "GPU"
-        yield (
-            f"A replica of {have} {product} fits on no node: the largest has {limits.largest_node}"
+        apart = (
+            f"; its fabric clique has {limits.largest_clique}, but a replica does not span nodes"
+            if limits.largest_clique >= have
+            else ""
         )
+        yield (
+            f"A replica of {have} {product} fits on no node: the largest has"
+            f" {limits.largest_node}{apart}"
+        )
+    yield from refuse_memory(spec)
     for name in ("cpu", "memory", "shared_memory"):
         value = getattr(spec.resources, name)
         if not QUANTITY.fullmatch(value):
             yield f"{name}: {value!r} is not a quantity such as 8, 500m or 64Gi"
+
+
+def refuse_memory(spec: ReleaseSpec) -> Iterator[str]:
+    """What is moved out of the cards must fit into the container."""
+    values, memory = values_of(spec.arguments), amount(spec.resources.memory)
+    cache = float(values.get("--kv-offloading-size") or 0)
+    weights = float(values.get("--cpu-offload-gb") or 0) * spec.resources.gpus
+    if memory is not None and (need := cache + weights) * GIB >= memory:
+        yield (
+            f"{need:.0f} GiB of cache and weights lie in the memory of the replica, which has"
+            f" {spec.resources.memory} for everything: ask for more memory"
+        )
 
 
 def refuse_probes(spec: ReleaseSpec) -> Iterator[str]:
@@ -170,8 +201,32 @@ def warnings_of(spec: ReleaseSpec, *, request_seconds: int) -> list[str]:
             f"Requests longer than {spec.probes.drain_seconds} s are cut when a replica goes away;"
             f" the service allows {request_seconds} s"
         )
+    found += times_of(spec)
+    if used := [name for name in sorted(UNSALTED) if _uses(spec, name)]:
+        found.append(
+            f"{used[0]} finds blocks without a salt: tenants of one replica share cached prompts"
+        )
     if "--trust-remote-code" in spec.arguments and not spec.model.code_commit:
         found.append("--trust-remote-code runs code of the model's repository at its commit")
     if not spec.resources.gpu_product:
         found.append("No GPU product is named: replicas may land on different cards")
     return found
+
+
+def times_of(spec: ReleaseSpec) -> Iterator[str]:
+    """Grace of the pod: wait, then drain, then teardown."""
+    p = spec.probes
+    if p.pre_stop_seconds < GATEWAYS_LAG:
+        yield (
+            f"A replica that goes away drains after {p.pre_stop_seconds} s, and gateways may send"
+            f" it requests for {GATEWAYS_LAG} s: those are answered with 500 and sent elsewhere"
+        )
+    if p.teardown_seconds < EXIT:
+        yield (
+            f"vLLM takes up to {EXIT} s to exit after its last request and is killed after"
+            f" {p.teardown_seconds} s"
+        )
+
+
+def _uses(spec: ReleaseSpec, connector: str) -> bool:
+    return f'"{connector}"' in values_of(spec.arguments).get("--kv-transfer-config", "")

@@ -1,181 +1,22 @@
-"""Arguments of `vllm serve` (0.32): which exist, which are ours, which cannot be combined."""
+"""Arguments of `vllm serve` (0.32): one form for all, a sentence for each that cannot be."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
 
-# Set by the console itself; `why` completes "... is set by the console: ".
-RESERVED = {
-    "--host": "pods listen on their own address",
-    "--port": "probes and gateways use 8000",
-    "--model": "it comes from the model version",
-    "--served-model-name": "it is the name of the service",
-    "--revision": "it is the commit of the model version",
-    "--tokenizer-revision": "it is the tokenizer's commit of the model version",
-    "--code-revision": "it is the code's commit of the model version",
-    "--fingerprint-mode": "answers must prove which release they come from",
-    "--fingerprint-value": "answers must prove which release they come from",
-    "--shutdown-timeout": "give drain_seconds instead, so that the pod's grace rises with it",
-    "--disable-access-log-for-endpoints": "probes would fill the log",
-    "--disable-fastapi-docs": "pages of the engine are never exposed",
-    "--enable-prompt-tokens-details": "cached tokens have their own price",
-}
-FORBIDDEN = {
-    "--api-key": "The network keeps strangers out, and an argument is no place for a secret",
-    "--config": "A file would hide arguments from the digest of the release",
-    "--disable-log-stats": "Without statistics there is nothing to judge the release by",
-    "--enable-scale-out": "Its endpoints have no authentication",
-    "--ssl-keyfile": "Pods speak plain HTTP inside the cluster; TLS ends at the gateway",
-    "--uvicorn-log-level": "It changes nothing that a release should pin",
-}
-SWITCHES = frozenset(
-    [
-        "--enable-prefix-caching",
-        "--no-enable-prefix-caching",
-        "--enable-chunked-prefill",
-        "--no-enable-chunked-prefill",
-        "--enforce-eager",
-        "--trust-remote-code",
-        "--enable-lora",
-        "--enable-sleep-mode",
-        "--enable-auto-tool-choice",
-        "--enable-server-load-tracking",
-        "--enable-request-id-headers",
-        "--enable-mfu-metrics",
-        "--kv-cache-metrics",
-        "--async-scheduling",
-        "--no-async-scheduling",
-        "--enable-expert-parallel",
-        "--data-parallel-external-lb",
-        "--data-parallel-hybrid-lb",
-        "--disable-custom-all-reduce",
-        "--skip-tokenizer-init",
-        "--disable-cascade-attn",
-        "--calculate-kv-scales",
-        "--enable-log-requests",
-        "--no-enable-log-requests",
-        "--language-model-only",
-        "--disable-sliding-window",
-    ]
-)
-WHOLE = frozenset(
-    [
-        "--max-model-len",
-        "--max-num-seqs",
-        "--max-num-batched-tokens",
-        "--max-num-queued-reqs",
-        "--max-num-queued-tokens",
-        "--tensor-parallel-size",
-        "--pipeline-parallel-size",
-        "--data-parallel-size",
-        "--data-parallel-size-local",
-        "--data-parallel-rank",
-        "--block-size",
-        "--seed",
-        "--max-loras",
-        "--max-lora-rank",
-        "--max-cpu-loras",
-        "--max-logprobs",
-        "--num-gpu-blocks-override",
-        "--api-server-count",
-        "--max-parallel-loading-workers",
-        "--max-seq-len-to-capture",
-        "--kv-cache-memory-bytes",
-        "--stream-interval",
-        "--decode-context-parallel-size",
-    ]
-)
-NUMBERS = frozenset(
-    [
-        "--gpu-memory-utilization",
-        "--device-memory-utilization",
-        "--kv-offloading-size",
-        "--swap-space",
-        "--cpu-offload-gb",
-    ]
-)
-DOCUMENTS = frozenset(
-    [
-        "--kv-transfer-config",
-        "--speculative-config",
-        "--compilation-config",
-        "--hf-overrides",
-        "--generation-config-overrides",
-        "--override-generation-config",
-        "--limit-mm-per-prompt",
-        "--mm-processor-kwargs",
-        "--default-chat-template-kwargs",
-        "--additional-config",
-        "--lora-modules",
-        "--rope-scaling",
-        "--kv-events-config",
-        "--eplb-config",
-    ]
-)
-TEXTS = frozenset(
-    [
-        "--dtype",
-        "--quantization",
-        "--kv-cache-dtype",
-        "--load-format",
-        "--tokenizer",
-        "--tokenizer-mode",
-        "--attention-backend",
-        "--distributed-executor-backend",
-        "--scheduling-policy",
-        "--chat-template",
-        "--chat-template-content-format",
-        "--tool-call-parser",
-        "--reasoning-parser",
-        "--runner",
-        "--convert",
-        "--generation-config",
-        "--prefix-caching-hash-algo",
-        "--kv-offloading-backend",
-        "--config-format",
-        "--model-impl",
-        "--lora-dtype",
-        "--data-parallel-address",
-        "--data-parallel-rpc-port",
-        "--data-parallel-backend",
-        "--download-dir",
-        "--ignore-patterns",
-        "--moe-backend",
-        "--all2all-backend",
-        "--mm-encoder-tp-mode",
-        "--optimization-level",
-        "--device",
-    ]
-)
-VALUED = WHOLE | NUMBERS | DOCUMENTS | TEXTS
-KNOWN = SWITCHES | VALUED
-SHORT = {
-    "-tp": "--tensor-parallel-size",
-    "-pp": "--pipeline-parallel-size",
-    "-dp": "--data-parallel-size",
-    "-q": "--quantization",
-    "-O": "--optimization-level",
-}
-CONNECTORS = frozenset(
-    [
-        "ExampleConnector",
-        "LMCacheConnectorV1",
-        "LMCacheMPConnector",
-        "NixlConnector",
-        "NixlPullConnector",
-        "NixlPushConnector",
-        "MultiConnector",
-        "HiSparseConnector",
-        "MoRIIOConnector",
-        "OffloadingConnector",
-        "DecodeBenchConnector",
-        "MooncakeConnector",
-        "MooncakeStoreConnector",
-        "FlexKVConnectorV1",
-        "SimpleCPUOffloadConnector",
-        "HF3FSKVConnector",
-    ]
+from fleet.rules.kv_transfer import AS_USUAL, Allowed, refuse_transfer
+from fleet.rules.vllm_options import (
+    CHOICES,
+    DOCUMENTS,
+    FORBIDDEN,
+    FROM_MINUS_ONE,
+    FROM_ZERO,
+    KNOWN,
+    NUMBERS,
+    RESERVED,
+    SHORT,
+    SWITCHES,
+    WHOLE,
 )
 
 
@@ -219,13 +60,17 @@ def number_of(values: Mapping[str, str], flag: str, default: int) -> int:
     return int(values[flag]) if values.get(flag, "").isdigit() else default
 
 
-def refusals(arguments: Iterable[str]) -> Iterator[str]:
+def refusals(arguments: Iterable[str], allowed: Allowed = AS_USUAL) -> Iterator[str]:
     """A sentence for each argument that cannot be."""
     values = values_of(arguments)
     for flag, value in values.items():
         if sentence := _refuse_flag(flag) or _refuse_value(flag, value):
             yield sentence
+        elif flag == "--kv-transfer-config":
+            yield from refuse_transfer(value, allowed)
     yield from _combinations(values)
+    yield from _together(values)
+    yield from _shared_by_tenants(values)
 
 
 def _refuse_flag(flag: str) -> str:
@@ -245,36 +90,30 @@ def _refuse_value(flag: str, value: str) -> str:
         return f"{flag} takes no value, not {value!r}" if value else ""
     if not value:
         return f"{flag} needs a value"
-    if flag in WHOLE and not value.lstrip("-").isdigit():
-        return f"{flag} needs a whole number, not {value!r}"
+    if flag in WHOLE and (sentence := _refuse_whole(flag, value)):
+        return sentence
     if flag in NUMBERS and not _is_number(value):
         return f"{flag} needs a number, not {value!r}"
     if flag.endswith("-memory-utilization") and not 0 < float(value) <= 1:
         return f"{flag} is a share of the card's memory, above 0 and at most 1, not {value}"
+    if flag in CHOICES and value not in CHOICES[flag]:
+        known = sorted(CHOICES[flag], key=lambda c: (len(c), c) if c.isdigit() else (0, c))
+        return f"{flag} is one of {', '.join(known)}, not {value!r}"
     return _refuse_document(flag, value) if flag in DOCUMENTS else ""
+
+
+def _refuse_whole(flag: str, value: str) -> str:
+    if not value.removeprefix("-").isdecimal():
+        return f"{flag} needs a whole number, not {value!r}"
+    least = 0 if flag in FROM_ZERO else -1 if flag in FROM_MINUS_ONE else 1
+    return f"{flag} is at least {least}, not {value}" if int(value) < least else ""
 
 
 def _refuse_document(flag: str, value: str) -> str:
     try:
-        parsed = json.loads(value)
+        json.loads(value)
     except ValueError as error:
         return f"{flag} needs JSON: {error}"
-    return _refuse_transfer(parsed) if flag == "--kv-transfer-config" else ""
-
-
-def _refuse_transfer(parsed: Any) -> str:
-    if not isinstance(parsed, dict):
-        return "--kv-transfer-config needs a JSON object"
-    text = json.dumps(parsed)
-    if "kv_connector_module_path" in text:
-        return "--kv-transfer-config: kv_connector_module_path would load any Python file; refused"
-    if '"enforce_handshake_compat": false' in text:
-        return "--kv-transfer-config: enforce_handshake_compat false would mix KV of two releases"
-    connector = parsed.get("kv_connector")
-    if connector and connector not in CONNECTORS:
-        return f"--kv-transfer-config: vLLM 0.32 has no connector {connector}"
-    if connector and parsed.get("kv_role") not in ("kv_producer", "kv_consumer", "kv_both"):
-        return "--kv-transfer-config: a connector needs kv_role kv_producer, kv_consumer or kv_both"
     return ""
 
 
@@ -285,6 +124,7 @@ def _combinations(values: Mapping[str, str]) -> Iterator[str]:
         ("--async-scheduling", "--no-async-scheduling"),
         ("--data-parallel-external-lb", "--data-parallel-hybrid-lb"),
         ("--gpu-memory-utilization", "--kv-cache-memory-bytes"),
+        ("--gpu-memory-utilization", "--device-memory-utilization"),
     )
     for one, other in pairs:
         if one in values and other in values:
@@ -294,3 +134,57 @@ def _combinations(values: Mapping[str, str]) -> Iterator[str]:
             yield f"{flag} does nothing without --enable-lora"
     if "--enable-auto-tool-choice" in values and "--tool-call-parser" not in values:
         yield "--enable-auto-tool-choice needs --tool-call-parser"
+    if "--kv-offloading-backend" in values and "--kv-offloading-size" not in values:
+        yield "--kv-offloading-backend does nothing without --kv-offloading-size"
+    if "--kv-offloading-size" in values and "--kv-transfer-config" in values:
+        yield "--kv-offloading-size would replace the connector of --kv-transfer-config"
+
+
+def _together(values: Mapping[str, str]) -> Iterator[str]:
+    """Numbers that vLLM holds against each other when it starts, minutes later."""
+    tokens = number_of(values, "--max-num-batched-tokens", 0)
+    sequences = number_of(values, "--max-num-seqs", 0)
+    if tokens and tokens < sequences:
+        yield (
+            f"--max-num-batched-tokens {tokens:,} is less than --max-num-seqs {sequences:,}:"
+            " a step could not give each sequence a token"
+        )
+    length = number_of(values, "--max-model-len", 0)
+    if tokens and tokens < length and "--no-enable-chunked-prefill" in values:
+        yield (
+            f"--max-num-batched-tokens {tokens:,} is less than --max-model-len {length:,}:"
+            " without chunked prefill the longest prompts would be refused"
+        )
+    blocks, size = (number_of(values, f, 0) for f in ("--num-gpu-blocks-override", "--block-size"))
+    if blocks and size and blocks * size < length:
+        yield (
+            f"{blocks:,} blocks of {size} tokens hold {blocks * size:,} tokens, a single request"
+            f" of --max-model-len {length:,} does not fit"
+        )
+    tensor, context = (
+        number_of(values, f, 1)
+        for f in ("--tensor-parallel-size", "--decode-context-parallel-size")
+    )
+    if tensor % context:
+        yield f"--tensor-parallel-size {tensor} cannot be divided by decode context {context}"
+
+
+def _shared_by_tenants(values: Mapping[str, str]) -> Iterator[str]:
+    """A cache that several tenants share tells nobody what another one asked."""
+    algorithm = values.get("--prefix-caching-hash-algo", "")
+    if algorithm.startswith("xxhash"):
+        yield (
+            f"--prefix-caching-hash-algo {algorithm} does not resist made collisions, so the salt"
+            " would not keep tenants' caches apart: give sha256 or sha256_cbor"
+        )
+    events = values.get("--kv-events-config", "")
+    if '"enable_kv_cache_events":true' in events.replace(" ", ""):
+        yield (
+            "--kv-events-config would publish the tokens of prompts on a port without"
+            " authentication"
+        )
+    if values.get("--distributed-executor-backend", "mp") not in ("mp", "uni"):
+        yield (
+            "--distributed-executor-backend is mp or uni: a replica is one pod, and the ports of"
+            " the others have no authentication"
+        )

@@ -1,16 +1,21 @@
 """The images that the sandbox's nodes can pull, by name.
 
 CATALOGUE is the machine-readable list: other code and the demo take references from it and never
-write a digest by hand. A digest here is the hash of the repository and the tag; it names an entry
-of the image table (sandbox.cluster.images) and no layers.
+write a digest by hand. A digest here is the hash of a manifest without layers, which
+sandbox.registry serves; it names an entry of the image table (sandbox.cluster.images).
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from sandbox.engines import vllm_env
 
 REGISTRY = "registry.local"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+EMPTY_DIGEST = "sha256:" + hashlib.sha256(b"{}").hexdigest()
 STANDIN = ["{python}", "-m", "sandbox.engines.standin"]
 # What a small model on an L40S does; times in milliseconds.
 PACE = ["--ttft-ms", "40", "--ttft-ms-per-token", "0.02", "--itl-ms", "8"]
@@ -33,12 +38,22 @@ class CatalogueImage:
 
     @property
     def digest(self) -> str:
-        return "sha256:" + hashlib.sha256(f"{self.repo}:{self.tag}".encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(self.manifest()).hexdigest()
+
+    def manifest(self) -> bytes:
+        """Of the image; its annotations make it one of its own."""
+        return oci_manifest([], {"org.opencontainers.image.ref.name": f"{self.repo}:{self.tag}"})
 
     @property
     def reference(self) -> str:
         """As a release pins it: repository@digest."""
         return f"{self.repo}@{self.digest}"
+
+
+def oci_manifest(layers: list[dict[str, Any]], annotations: dict[str, str]) -> bytes:
+    empty = {"mediaType": EMPTY, "size": 2, "digest": EMPTY_DIGEST}
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": layers}
+    return json.dumps(document | {"annotations": annotations}, sort_keys=True).encode()
 
 
 def _standin(name: str, version: str, description: str, *flags: str) -> CatalogueImage:

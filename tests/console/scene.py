@@ -22,6 +22,7 @@ from fleet.models import (
     ObservedEvent,
     ObservedPod,
     Release,
+    Resolution,
     Rollout,
     RolloutEvent,
     Service,
@@ -177,6 +178,17 @@ class Scene:
             probes={"startup_seconds": 600, "drain_seconds": 60},
             digest=hashlib.sha256(b"release" + seed).hexdigest(),
             note=f"Release {number}", created_by=self.people["olga"],
+            image_resolution=self.resolution(hashlib.sha256(seed).hexdigest()),
+        )  # fmt: skip
+
+    def resolution(self, digest: str) -> Resolution:
+        answer = {"url": "https://hub.example/v2/vllm/manifests/0.32", "bytes": 1204,
+                  "media_type": "application/vnd.oci.image.index.v1+json",
+                  "platforms": ["linux/amd64", "linux/arm64"]}  # fmt: skip
+        signature = {"state": "verified", "why": "Signed with the key builder", "key": "builder"}
+        return Resolution.objects.create(
+            kind=Resolution.IMAGE, name="vllm/vllm-openai", label="0.32", answer=answer,
+            pinned=f"sha256:{digest}", signature=signature, asked_by=self.people["olga"],
         )  # fmt: skip
 
     def deploy(self, service: Service, release: Release, *, weight: int, replicas: int, **pod):

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.rules.differences import changes_kv_domain, compare, visible_to_clients
 from fleet.rules.manifests import name_of, placed, render
 from fleet.rules.pinning import Limits, read_image, refuse_moved, refuse_release, warnings_of
 from fleet.rules.release import ModelPin, Probes, Resources, digest_of, fingerprint_of
-from fleet.rules.vllm_args import normalise, refusals
 from tests.fleet.rules.walk import make_spec
 
 GOLDEN = Path(__file__).with_name("golden_release.json")
@@ -100,46 +98,6 @@ def test_it_takes_a_release_that_pins_everything():
     assert list(refuse_release(good, LIMITS)) == []
 
 
-FLAGS = {
-    "unknown": (["--max-modle-len=3"], "did you mean --max-model-len?"),
-    "reserved": (["--served-model-name=x"], "set by the console"),
-    "forbidden": (["--api-key=x"], "no place for a secret"),
-    "a value for a switch": (["--enforce-eager=1"], "takes no value"),
-    "no value": (["--max-num-seqs"], "needs a value"),
-    "not a number": (["--max-num-seqs=many"], "whole number"),
-    "not a share": (["--gpu-memory-utilization=1.5"], "at most 1"),
-    "not a decimal": (["--gpu-memory-utilization=x"], "needs a number"),
-    "not JSON": (["--hf-overrides={"], "needs JSON"),
-    "not an object": (["--kv-transfer-config=[]"], "JSON object"),
-    "any code": (['--kv-transfer-config={"kv_connector_module_path":"x"}'], "any Python file"),
-    "mixed KV": (
-        ['--kv-transfer-config={"kv_connector_extra_config":{"enforce_handshake_compat":false}}'],
-        "mix KV"),
-    "no such connector": (['--kv-transfer-config={"kv_connector":"Magic"}'], "no connector Magic"),
-    "no role": (['--kv-transfer-config={"kv_connector":"NixlConnector"}'], "needs kv_role"),
-    "both": (["--enable-prefix-caching", "--no-enable-prefix-caching"], "exclude each other"),
-    "no lora": (["--max-loras=2"], "does nothing without"),
-    "no parser": (["--enable-auto-tool-choice"], "needs --tool-call-parser"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", FLAGS)
-def test_it_refuses_arguments_that_cannot_be(case):
-    given, words = FLAGS[case]
-    assert any(words in sentence for sentence in refusals(given))
-
-
-def test_it_writes_arguments_in_one_form():
-    given = ["--max-model-len 4096", "-tp", "2", "", "# a note", "--enforce-eager", "--dtype=half"]
-    want = ("--max-model-len=4096", "--tensor-parallel-size=2", "--enforce-eager", "--dtype=half")
-    assert normalise(given) == want
-
-
-def test_it_refuses_a_value_that_stands_alone():
-    with pytest.raises(ValueError, match="stands alone"):
-        normalise(["4096"])
-
-
 def test_it_catches_a_label_that_moved():
     assert "moved" in refuse_moved("v1", "b" * 40, [("a" * 40, "chat r3")])
     assert refuse_moved("v1", "a" * 40, [("a" * 40, "chat r3")]) == ""
@@ -152,22 +110,6 @@ def test_it_warns_of_what_is_allowed():
     assert "cut" in found
     assert "trust-remote-code" in found
     assert "No GPU product" in found
-
-
-def test_it_says_what_a_change_means():
-    old = make_spec(arguments=("--max-model-len=8192",), environment={"A": "1"})
-    new = make_spec("b" * 40, arguments=("--max-model-len=4096", "--enforce-eager"))
-    changes = {c.name: c for c in compare(old, new)}
-    assert changes["--max-model-len"].means.startswith("Clients see")
-    assert (changes["--enforce-eager"].before, changes["--enforce-eager"].after) == ("", "on")
-    assert changes["A"].after == ""
-    assert any("Other weights" in text for text in visible_to_clients(list(changes.values())))
-    assert changes_kv_domain(list(changes.values()))
-
-
-def test_it_sees_no_difference_where_there_is_none():
-    assert compare(make_spec(), make_spec()) == []
-    assert not changes_kv_domain([])
 
 
 def test_it_renders_the_golden_manifests():

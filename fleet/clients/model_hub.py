@@ -1,0 +1,64 @@
+"""A repository of models that speaks the API of the well-known hub: what a branch means."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.fetch import Fetch, Got
+from fleet.clients.registry import document_of
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+LONGEST = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    commit: str
+    licence: str
+    weight_bytes: int  # 0: sizes are not told
+    config: Mapping[str, Any]  # empty: there is none
+    answer: Mapping[str, Any]  # for the record
+
+
+class ModelHub:
+    def __init__(self, base: str, fetch: Fetch, token: str = "") -> None:
+        self.base, self.fetch = base.rstrip("/"), fetch
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def resolve(self, name: str, revision: str) -> Revision:
+        """Ask once which commit a branch or tag is, then for the model's configuration there."""
+        url = f"{self.base}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
+        got = self.fetch.get(url, self.headers, LONGEST)
+        self._refused(got, f"{name} at {revision}")
+        document = document_of(got.body, "The model repository")
+        commit = str(document.get("sha") or "")
+        if not COMMIT.fullmatch(commit):
+            raise Permanent(f"The model repository names no commit of {name} at {revision}")
+        files = [f for f in document.get("siblings") or [] if isinstance(f, dict)]
+        card = document.get("cardData")
+        licence = card.get("license") if isinstance(card, dict) else ""
+        answer = {"url": url, "files": len(files), "modified": document.get("lastModified", "")}
+        config = self._config(name, commit)
+        return Revision(commit, str(licence or "")[:64], weights(files), config, answer)
+
+    def _config(self, name: str, commit: str) -> Mapping[str, Any]:
+        url = f"{self.base}/{name}/resolve/{commit}/config.json"
+        got = self.fetch.get(url, self.headers, LONGEST)
+        return document_of(got.body, "The model repository") if got.status == 200 else {}
+
+    def _refused(self, got: Got, what: str) -> None:
+        if got.status == 404:
+            raise Permanent(f"The model repository has no {what}", status=404)
+        if got.status in (401, 403):
+            raise Permanent(f"The model repository does not show {what} to this console")
+        if got.status != 200:
+            raise Temporary(f"The model repository answers {got.status}: try again")
+
+
+def weights(files: list[dict[str, Any]]) -> int:
+    """Bytes of all files of weights in the format that vLLM prefers."""
+    sizes = [f.get("size") for f in files if str(f.get("rfilename")).endswith(".safetensors")]
+    return sum(size for size in sizes if isinstance(size, int))
