@@ -1,3 +1,5 @@
+from billing.models.alerts import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
+from billing.models.anomalies import SpendAnomaly
 from billing.models.charges import (
     Charge,
     ChargeDay,
@@ -6,8 +8,6 @@ from billing.models.charges import (
     RatingRun,
     UnpricedUsage,
 )
-from billing.models.alerts import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
-from billing.models.anomalies import SpendAnomaly
 from billing.models.costs import (
     Allocation,
     AllocationRun,

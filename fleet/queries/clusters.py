@@ -255,7 +255,7 @@ def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime
     )
 
 
-def _node(cluster: str, node: Node, observed_at: datetime) -> NodeRow:
+def _node(cluster: str, node: Node, observed_at: datetime | None) -> NodeRow:
     return NodeRow(
         id=node.pk,
         cluster=cluster,
@@ -269,5 +269,5 @@ def _node(cluster: str, node: Node, observed_at: datetime) -> NodeRow:
         zone=node.zone,
         taints=tuple(node.taints),
         changed_at=node.changed_at,
-        observed_at=observed_at,
+        observed_at=observed_at or node.observed_at,
     )
