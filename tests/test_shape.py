@@ -1,6 +1,7 @@
 """The shape of the code base: small files, small functions, a word from every package."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,22 @@ def test_each_package_says_what_it_owns(app):
     text = ast.get_docstring(ast.parse((ROOT / app / "__init__.py").read_text())) or ""
     assert "Owns" in text
     assert "Start reading at" in text
+
+
+# Documents name the tests that prove what they say: path::function.
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+PROOFS = [
+    (path.relative_to(ROOT), *found)
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    for found in NAMED.findall(path.read_text())
+]
+
+
+def test_documents_name_tests():
+    assert PROOFS
+
+
+@pytest.mark.parametrize(("document", "path", "name"), PROOFS)
+def test_a_test_that_a_document_names_exists(document, path, name):
+    tree = ast.parse((ROOT / path).read_text())
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

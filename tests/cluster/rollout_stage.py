@@ -182,10 +182,20 @@ class RealStage:
             time.sleep(0.2)
 
 
-def make_real_stage(cluster, name, replicas=2):
+def make_stage_serving(cluster, name, replicas=2):
+    """One release serves."""
+    stage = make_real_stage(cluster, name, replicas=replicas)
+    first = stage.roll_out(stage.release(), steps=())
+    assert first.phase == Phase.SUCCEEDED, first.why
+    stage.service.refresh_from_db()
+    return stage
+
+
+def make_real_stage(cluster, name, replicas=2, kubeconfig=""):
     olga, vic = make_viewer("olga", "operator"), make_viewer("vic", "approver")
     with fleet_scope():
-        examined = clusters.examine(olga, kubeconfig=cluster.kubeconfig.read_text())
+        access = kubeconfig or cluster.kubeconfig.read_text()
+        examined = clusters.examine(olga, kubeconfig=access)
         row = clusters.register(olga, examined, slug="local", region="local-1")
     service = Service.objects.create(name=name, cluster=row, replicas=replicas)
     stage = RealStage(cluster, olga, vic, row, service)

@@ -12,7 +12,7 @@ from fleet.queries.rollout_outcome import outcome_of
 from fleet.rules.answers import Answer
 from fleet.rules.phases import Cause, Phase, PlanKind
 from tenants.errors import Conflict
-from tests.cluster.rollout_stage import ONE_STEP, make_real_stage
+from tests.cluster.rollout_stage import ONE_STEP, make_stage_serving
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 
 pytestmark = [
@@ -29,14 +29,6 @@ def empty_namespace(cluster):
     for left in cluster.console.get(DEPLOYMENTS)["items"]:
         cluster.console.delete(f"{DEPLOYMENTS}/{left['metadata']['name']}")
     until("an empty namespace", lambda: not cluster.console.get(PODS)["items"], 60)
-
-
-def make_stage_serving(cluster, name, replicas):
-    stage = make_real_stage(cluster, name, replicas=replicas)
-    first = stage.roll_out(stage.release(), steps=())
-    assert first.phase == Phase.SUCCEEDED, first.why
-    stage.service.refresh_from_db()
-    return stage
 
 
 def plan(stage, release, kind):

@@ -9,7 +9,7 @@ from fleet.drive.rollout import drive
 from fleet.models import Deployment
 from fleet.rules.phases import Cause, Phase
 from sandbox.engines.images import UNKNOWN_REFERENCE
-from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage
+from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage, make_stage_serving
 from tests.fixtures.kubernetes import apply, deployment
 
 pytestmark = [
@@ -22,10 +22,7 @@ pytestmark = [
 @pytest.fixture
 def stage(cluster):
     """One release serves with two replicas on a node of four GPUs."""
-    found = make_real_stage(cluster, "chat")
-    first = found.roll_out(found.release(), steps=())
-    assert first.phase == Phase.SUCCEEDED, first.why
-    found.service.refresh_from_db()
+    found = make_stage_serving(cluster, "chat")
     yield found
     found.clear()
 
@@ -51,6 +48,7 @@ FAULTS = {
     "faulty-wrong-answer": Cause.WRONG_ANSWER,
     "faulty-wrong-fingerprint": Cause.WRONG_ANSWER,
     "faulty-slow": Cause.GATE_FAILED,
+    "faulty-truncated": Cause.GATE_FAILED,
     "unknown": Cause.IMAGE_PULL,
 }
 

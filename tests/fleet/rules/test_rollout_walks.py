@@ -134,6 +134,23 @@ def test_it_pauses_without_traffic_and_says_how_many_samples_are_missing():
     assert "20 of 20 requests of the canary are missing" in walk.state.why
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"counted": False}, "The traffic statistics cannot be read"),
+        ({"late": "Usage is 300 s behind"}, "Usage is 300 s behind"),
+    ],
+)
+def test_broken_monitoring_pauses_and_is_neither_a_pass_nor_a_bad_release(fault, told):
+    walk = Walk(make_state(), **fault)
+    walk.run(until={Phase.PAUSED} | FINAL)
+    assert (walk.state.phase, walk.state.cause) == (Phase.PAUSED, None)
+    assert f"The gate cannot be judged. {told}" in walk.state.why
+    walk.counted, walk.late = True, ""
+    walk.state = replace(walk.state, wish=Wish.RUN, wish_at=walk.now)
+    assert walk.run().state.phase is Phase.SUCCEEDED, walk.state.why
+
+
 def test_it_goes_on_when_a_person_resumes_and_samples_came():
     walk = Walk(make_state(), per_second=0).run(until={Phase.PAUSED})
     walk.per_second = 20

@@ -64,6 +64,8 @@ class Walk:
     per_second: int = 20  # requests of the service
     errors: float = 0.0  # share of failed ones of the new release
     slow: float = 1.0  # its times against the old ones
+    counted: bool = True  # the statistics can be read
+    late: str = ""  # why they cannot be trusted
     history: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -106,14 +108,13 @@ class Walk:
 
     def window(self):
         since = moment(self.state.memory.shifted_at)
-        if since is None:
+        if since is None or not self.counted:
             return None
         start, end = bounds_of(since, self.now)
         total = int((end - start).total_seconds() * self.per_second)
         new = total * self.state.weight_new // 100
-        return Window(
-            start, end, self.answers(new, self.errors, self.slow), self.answers(total - new)
-        )
+        old = self.answers(total - new)
+        return Window(start, end, self.answers(new, self.errors, self.slow), old, late=self.late)
 
     def answers(self, requests, errors=0.0, slow=1.0):
         failed = int(requests * errors)
