@@ -8,20 +8,18 @@ takes (limit 300 MB). Status 1 when a limit is broken.
 """
 
 import argparse
-import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.pages.cpu import Cpu
+from bench.surroundings import stores_and_cluster
 from sandbox.cluster.inventory import GpuPool
-from sandbox.cluster.machine import Sandbox, SandboxConfig
-from sandbox.controlplane import build
-from sandbox.stores.launcher import launch, scratch_folder
+from sandbox.cluster.machine import Sandbox
+from sandbox.stores.launcher import scratch_folder
 
 CPU_LIMIT, MEMORY_LIMIT = 1.0, 300.0
 
@@ -63,17 +61,7 @@ def report(name: str, looks: list[tuple[float, float, float]]) -> bool:
 @contextmanager
 def surroundings(folder: Path) -> Iterator[Sandbox]:
     """Stores, tables, and a control plane whose controllers and nodes are stopped."""
-    with ExitStack() as stack:
-        running = stack.enter_context(launch(folder / "stores", throwaway=True, quiet=True))
-        os.environ |= running.urls | {
-            "DJANGO_SETTINGS_MODULE": "console.settings",
-            "QM_SECRET_KEY": "a-key-for-benchmarks-only-that-protects-nothing",
-            "QM_DATA": str(folder / "data"),
-            "QM_LOG_LEVEL": "WARNING",
-        }
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], check=True)
-        config = SandboxConfig(folder / "cluster", build.ensure(), (GpuPool(1, 4, "NVIDIA-L40S"),))
-        sandbox = stack.enter_context(Sandbox(config))
+    with stores_and_cluster(folder, GpuPool(1, 4, "NVIDIA-L40S")) as sandbox:
         for name, running_process in sandbox.cluster.processes.items():
             if name not in ("etcd", "apiserver"):
                 running_process.stop()

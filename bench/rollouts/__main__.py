@@ -8,17 +8,16 @@ limit is broken. Builds the control plane when it is not there yet.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench.surroundings import stores_and_cluster
 from sandbox.cluster.inventory import GpuPool
-from sandbox.cluster.machine import Sandbox, SandboxConfig
-from sandbox.controlplane import build
-from sandbox.stores.launcher import launch, scratch_folder
+from sandbox.cluster.machine import Sandbox
+from sandbox.stores.launcher import scratch_folder
 
 APPROVAL_LIMIT, ABORT_LIMIT = 2.0, 5.0
 PRODUCT = "NVIDIA-L40S"
@@ -57,21 +56,12 @@ def report(name: str, seconds: list[float], limit: float) -> bool:
 def surroundings(folder: Path) -> Iterator[Sandbox]:
     """Stores, tables, a cluster of one node, and the processes of the console."""
     with ExitStack() as stack:
-        running = stack.enter_context(launch(folder / "stores", throwaway=True, quiet=True))
-        os.environ |= running.urls | {
-            "DJANGO_SETTINGS_MODULE": "console.settings",
-            "QM_SECRET_KEY": "a-key-for-benchmarks-only-that-protects-nothing",
-            "QM_DATA": str(folder / "data"),
-            "QM_LOG_LEVEL": "WARNING",
-        }
-        manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "-v", "0"], check=True)
-        config = SandboxConfig(folder / "cluster", build.ensure(), (GpuPool(1, 4, PRODUCT),))
-        sandbox = stack.enter_context(Sandbox(config))
+        pool = GpuPool(1, 4, PRODUCT)
+        sandbox = stack.enter_context(stores_and_cluster(folder, pool))
         for command in PROCESSES:
             more = [str(folder / "beat")] if command[-1] == "-s" else []
             stack.enter_context(process([sys.executable, "-m", *command, *more]))
-        stack.enter_context(process([*manage, "observe"]))
+        stack.enter_context(process([sys.executable, "manage.py", "observe"]))
         import django
 
         django.setup()
