@@ -1,15 +1,15 @@
 """All settings, from the environment only. A wrong value stops the start, all faults listed."""
 
-import json
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from pydantic import Field, HttpUrl, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from console.given import addresses, credentials, database, policies, public_keys, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -67,6 +67,24 @@ class Environment(BaseSettings):
             raise ValueError("give a URL that begins with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("qm_signatures")
+    @classmethod
+    def has_policies(cls, value: str) -> str:
+        policies(value)
+        return value
+
+    @field_validator("qm_signature_keys")
+    @classmethod
+    def has_keys(cls, value: Path | None) -> Path | None:
+        public_keys(value)
+        return value
+
+    @field_validator("qm_registry_credentials")
+    @classmethod
+    def has_credentials(cls, value: Path | None) -> Path | None:
+        credentials(value)
+        return value
+
 
 def load() -> Environment:
     try:
@@ -74,53 +92,6 @@ def load() -> Environment:
     except ValidationError as error:
         faults = [f"  {'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         sys.exit("The settings are not usable:\n" + "\n".join(faults))
-
-
-def words(text: str) -> frozenset[str]:
-    """A list separated by commas."""
-    return frozenset(w.strip() for w in text.split(",") if w.strip())
-
-
-def addresses(text: str) -> dict[str, str]:
-    """Registries by the name that stands in references; TLS where no address says otherwise."""
-    pairs = (w.partition("=") for w in sorted(words(text)))
-    return {name: address or f"https://{name}" for name, _, address in pairs}
-
-
-def policies(text: str) -> dict[str, str]:
-    """By cluster; the one without a cluster is of all others."""
-    pairs = (w.rpartition("=") for w in sorted(words(text)))
-    found = {"": "off"} | {cluster: policy for cluster, _, policy in pairs}
-    if wrong := [p for p in found.values() if p not in ("off", "warn", "enforce")]:
-        sys.exit(f"The settings are not usable:\n  QM_SIGNATURES: {wrong[0]} is no policy")
-    return found
-
-
-def public_keys(folder: Path | None) -> dict[str, str]:
-    return {p.stem: p.read_text() for p in sorted(folder.glob("*.pub"))} if folder else {}
-
-
-def credentials(path: Path | None) -> dict[str, str]:
-    return dict(json.loads(path.read_text())) if path else {}
-
-
-def database(url: str) -> dict[str, object]:
-    """Turn a PostgreSQL URL, sockets included (`?host=/dir`), into Django's dictionary."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": query.pop("port", str(parts.port or "")),
-        "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": True,  # after a restart of PostgreSQL the pool holds dead ones
-        "ATOMIC_REQUESTS": False,  # console.access opens the viewer's scope around each view
-        "OPTIONS": query
-        | {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}, "application_name": "qm"},
-    }
 
 
 ENV = load()

@@ -49,7 +49,7 @@ def test_it_fills_in_what_the_tag_means(olga: Client, scene: SimpleNamespace, re
     assert 'value="my note"' in page
     assert "Not checked" in page
     with fleet_scope():
-        assert Resolution.objects.get().asked_by_id == scene.olga.pk
+        assert Resolution.objects.latest("pk").asked_by_id == scene.olga.pk
 
 
 def test_it_shows_on_the_release_how_it_was_resolved(
