@@ -81,7 +81,7 @@ PAIRED = -n 2 --dist loadfile
 
 test: parts  ## every test; installs or builds what they need
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
-	$(RUN) pytest $(PAIRED) -n 3 -m "(cluster or engine) and not (browser or e2e)" --durations=15
+	$(RUN) pytest $(PAIRED) -n 3 --no-loadscope-reorder -m "(cluster or engine) and not (browser or e2e)" --durations=15
 	$(RUN) pytest -m "alone"
 	$(RUN) pytest $(PAIRED) -m "browser and not e2e"
 	$(RUN) pytest $(PAIRED) -m e2e --durations=15

@@ -1,5 +1,7 @@
 """What every test has: the database of `plugins/database.py`, and an order that fails early."""
 
+import os
+
 import pytest
 
 from tests.plugins.database import django_db_setup
@@ -8,10 +10,21 @@ __all__ = ["django_db_setup"]
 
 # What needs more comes later: the browser, a cluster, a real engine, the whole product.
 LATER = ("browser", "cluster", "engine", "e2e")
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+# Files that take minutes begin before short ones, so that no worker is left with them at the end.
+LONG = ("test_real_pod", "test_rollouts_", "test_plans_real", "test_drift_real", "test_contract")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: max([0, *(LATER.index(m) + 1 for m in LATER if has(item, m))]))
+    items.sort(key=lambda item: (not is_long(item), place(item)) if SHARED else place(item))
+
+
+def place(item: pytest.Item) -> int:
+    return max([0, *(LATER.index(m) + 1 for m in LATER if has(item, m))])
+
+
+def is_long(item: pytest.Item) -> bool:
+    return item.path.name.startswith(LONG)
 
 
 def has(item: pytest.Item, marker: str) -> bool:
