@@ -74,7 +74,7 @@ part-controlplane:
 part-engine:
 	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
 
-# Two files at a time, each worker with a database, a cluster, an installation of its own: most of
+# Two files at a time (of the browser: two pages), each worker with a database, a cluster, an installation of its own: most of
 # them wait more than they compute. What measures a start wants the machine for itself. A browser's
 # event loop and its committed rows end with its process.
 PAIRED = -n 2 --dist loadfile
@@ -83,7 +83,7 @@ test: parts  ## every test; installs or builds what they need
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
 	$(RUN) pytest $(PAIRED) -n 3 --no-loadscope-reorder -m "(cluster or engine) and not (browser or e2e)" --durations=15
 	$(RUN) pytest -m "alone"
-	$(RUN) pytest $(PAIRED) -m "browser and not e2e"
+	$(RUN) pytest -n 2 -m "browser and not e2e"
 	$(RUN) pytest $(PAIRED) -m e2e --durations=15
 
 e2e: parts  ## only the walks through the whole product
