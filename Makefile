@@ -74,9 +74,9 @@ part-controlplane:
 part-engine:
 	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
 
-# Two files at a time (of the browser: two pages), each worker with a database, a cluster, an installation of its own: most of
-# them wait more than they compute. What measures a start wants the machine for itself. A browser's
-# event loop and its committed rows end with its process.
+# Two files at a time (of the browser: two pages), each worker with a database, a cluster, an
+# installation of its own: most of them wait more than they compute. What measures a start wants the
+# machine for itself. A browser's event loop and its committed rows end with its process.
 PAIRED = -n 2 --dist loadfile
 
 test: parts  ## every test; installs or builds what they need
