@@ -179,7 +179,7 @@ class Fleet:
             "QM_INGEST_TOKEN": self.door.token,
             "QM_SPOOL_DIR": str(self.folder / "spool"),
             # A busy machine must not pass for a slow store.
-            "QM_GATEWAY_STORE_MS": "2000",
+            "QM_GATEWAY_STORE_MS": "10000",
             "QM_SALT_SECRET": "a secret of at least thirty-two characters",
         }
         command = [sys.executable, "-m", "gateway", *arguments]
