@@ -66,7 +66,12 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
     if view.state.phase in FINAL:
         return view
     if view.state.phase is Phase.AWAITING_APPROVAL:
-        view.seen = Seen(moved=moved(rollout), frozen=frozen(rollout, now), queued=queued(rollout))
+        decided = view.state.approval.state in ("", "approved")
+        view.seen = Seen(
+            moved=moved(rollout),
+            frozen=frozen(rollout, now),
+            queued=queued(rollout) if decided else "",
+        )
         return view
     view.manifests, view.around = manifests_of(rollout, old_row)
     try:

@@ -3,6 +3,8 @@
 import pytest
 
 from tests.billing import factories
+from tests.billing.factories import make_prices
+from tests.billing.granted import PRICES, person
 
 
 @pytest.fixture
@@ -33,3 +35,18 @@ def olga():
 @pytest.fixture
 def mallory(globex):
     return factories.viewer("operator", globex, email="mallory@example.com")
+
+
+@pytest.fixture
+def fin(db):
+    return person("fiona", "finance")
+
+
+@pytest.fixture
+def vic(db):
+    return person("vic", "approver")
+
+
+@pytest.fixture
+def priced(db):
+    make_prices(PRICES)
