@@ -5,6 +5,7 @@ import pytest
 from tests.billing import factories
 from tests.billing.factories import make_prices
 from tests.billing.granted import PRICES, person
+from tests.billing.receiver import receiver
 
 
 @pytest.fixture
@@ -50,3 +51,10 @@ def vic(db):
 @pytest.fixture
 def priced(db):
     make_prices(PRICES)
+
+
+@pytest.fixture
+def door():
+    """Somebody else's server, to which deliveries go."""
+    with receiver() as server:
+        yield server

@@ -43,12 +43,6 @@ def _private(settings):
 
 
 @pytest.fixture
-def door():
-    with receiver() as server:
-        yield server
-
-
-@pytest.fixture
 def priced(db):
     make_prices()
 

@@ -27,7 +27,6 @@ from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import AuditEvent
 from tests.billing.factories import NOW, load, make_prices, usage
-from tests.billing.receiver import receiver
 from tests.billing.test_exports import END, START
 
 pytestmark = pytest.mark.django_db
@@ -37,12 +36,6 @@ pytestmark = pytest.mark.django_db
 def _folder(settings, tmp_path):
     settings.QM_EXPORTS_DIR = tmp_path / "exports"
     settings.QM_ALLOW_PRIVATE_DELIVERY = True
-
-
-@pytest.fixture
-def door():
-    with receiver() as server:
-        yield server
 
 
 @pytest.fixture

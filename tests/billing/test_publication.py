@@ -14,29 +14,12 @@ from billing.rules.prices import read_line
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid
-from tenants.models import ChangeRequest, User
-from tenants.rules.access import Binding, Role, Viewer
+from tenants.models import ChangeRequest
 from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, load, make_prices, usage
+from tests.billing.granted import person
 
 pytestmark = pytest.mark.django_db
 LATER = HOUR + timedelta(days=2)
-
-
-def person(name, *roles):
-    user = User.objects.create(email=f"{name}@example.com")
-    return Viewer(
-        user_id=user.pk, email=user.email, bindings=tuple(Binding(Role(r)) for r in roles)
-    )
-
-
-@pytest.fixture
-def fin(db):
-    return person("fiona", "finance")
-
-
-@pytest.fixture
-def vic(db):
-    return person("vic", "approver")
 
 
 @pytest.fixture
