@@ -1,1 +1,1 @@
-"""Passes over what is due: `exports` makes files, `deliveries` sends them."""
+"""Passes over what is due: `exports` makes files, `deliveries` sends them, `alerts` sends those."""
