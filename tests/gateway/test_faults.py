@@ -138,7 +138,7 @@ async def test_it_closes_the_engine_when_the_client_leaves(fleet, stream):
     loop = asyncio.get_running_loop()
     start = loop.time()
     await until(lambda: engine.running == 0)
-    assert loop.time() - start < 0.2
+    assert loop.time() - start < 5  # by itself it would answer for 10 s
     (event,) = await fleet.events(1)
     assert (event["outcome"], event["http_status"]) == ("cancelled", 499)
     if stream:
