@@ -8,19 +8,38 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import urllib3
 from kubernetes import client, config
 
 from fleet.clients.errors import Permanent, Temporary
+from fleet.rules.objects import Event, Node, Pod
 from fleet.rules.rbac import Question
 
 TIMEOUT = (3, 15)  # seconds to connect, to read
 PAGE = 500
 Json = dict[str, Any]
 RAW = {"_preload_content": False, "_request_timeout": TIMEOUT}
+Item = TypeVar("Item")
+
+
+class ListMeta(msgspec.Struct, rename={"token": "continue"}):
+    token: str = ""
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """A part of a list, decoded as far as the items' type has fields."""
+
+    items: list[Item]
+    metadata: ListMeta
+
+
+NODES = msgspec.json.Decoder(Page[Node])
+PODS = msgspec.json.Decoder(Page[Pod])
+EVENTS = msgspec.json.Decoder(Page[Event])
+WHOLE = msgspec.json.Decoder(Page[Json])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +81,28 @@ class Kube:
     def server_version(self) -> str:
         return str(answer(client.VersionApi(self.api).get_code)["gitVersion"])
 
-    def list_nodes(self) -> list[Json]:
-        return list(pages(self.core.list_node))
+    def list_nodes(self) -> list[Node]:
+        return list(pages(NODES, self.core.list_node))
 
-    def list_pods(self, namespace: str, selector: str = "") -> list[Json]:
+    def list_pods(self, namespace: str, selector: str = "") -> list[Pod]:
         """Pods of a namespace, or of all when it is empty."""
         if not namespace:
-            return list(pages(self.core.list_pod_for_all_namespaces, label_selector=selector))
-        return list(pages(self.core.list_namespaced_pod, namespace, label_selector=selector))
+            return list(pages(PODS, self.core.list_pod_for_all_namespaces, label_selector=selector))
+        return list(pages(PODS, self.core.list_namespaced_pod, namespace, label_selector=selector))
 
-    def list_events(self, namespace: str, field_selector: str = "") -> list[Json]:
+    def list_events(self, namespace: str, field_selector: str = "") -> list[Event]:
         listing = self.core.list_namespaced_event
-        return list(pages(listing, namespace, field_selector=field_selector))
+        return list(pages(EVENTS, listing, namespace, field_selector=field_selector))
 
     def list_quotas(self, namespace: str) -> list[Json]:
-        return list(pages(self.core.list_namespaced_resource_quota, namespace))
+        return list(pages(WHOLE, self.core.list_namespaced_resource_quota, namespace))
 
     def list_budgets(self, namespace: str) -> list[Json]:
-        return list(pages(self.policy.list_namespaced_pod_disruption_budget, namespace))
+        return list(pages(WHOLE, self.policy.list_namespaced_pod_disruption_budget, namespace))
 
     def list_deployments(self, namespace: str, selector: str = "") -> list[Json]:
         listing = self.apps.list_namespaced_deployment
-        return list(pages(listing, namespace, label_selector=selector))
+        return list(pages(WHOLE, listing, namespace, label_selector=selector))
 
     def may(self, question: Question) -> tuple[bool, str]:
         """Ask the cluster itself (SelfSubjectAccessReview); the text is its reason, if any."""
@@ -105,15 +124,21 @@ class Kube:
         return bool(status.get("allowed")), str(status.get("reason", ""))
 
 
-def pages(call: Callable[..., Any], *args: object, **kwargs: object) -> Iterator[Json]:
+def pages(
+    decoder: msgspec.json.Decoder[Page[Item]],
+    call: Callable[..., Any],
+    *args: object,
+    **kwargs: object,
+) -> Iterator[Item]:
     """All items of a list, page by page. A page that expired (410) is `Temporary`: start again."""
     given = {k: v for k, v in kwargs.items() if v != ""}
-    token = None
+    token = ""
     while True:
         more: Json = {"_continue": token} if token else {}
-        page = answer(call, *args, limit=PAGE, **given, **more)
-        yield from page["items"]
-        token = page["metadata"].get("continue")
+        with refusals():
+            page = decoder.decode(call(*args, limit=PAGE, **RAW, **given, **more).data)
+        yield from page.items
+        token = page.metadata.token
         if not token:
             return
 
@@ -134,7 +159,7 @@ def refusals() -> Iterator[None]:
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Temporary(f"The cluster's API does not answer: {reason_of(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Temporary(f"The cluster's API answered what is not JSON: {error}") from error
+        raise Temporary(f"The cluster's API answered what cannot be read: {error}") from error
 
 
 def refusal(error: client.ApiException) -> Temporary | Permanent:

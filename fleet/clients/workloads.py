@@ -7,7 +7,7 @@ theirs, and a conflict is told with the other manager's name. Force is a person'
 from typing import Any, Protocol
 
 from fleet.clients.errors import Permanent, Temporary
-from fleet.clients.kube import Access, Json, Kube, answer, connect, pages
+from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages
 from fleet.rules.manifests import MANAGER
 
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
@@ -59,7 +59,7 @@ class KubeWorkloads:
             "pods": self.kube.core.list_namespaced_pod,
         }
         return {
-            name: list(pages(listing, self.namespace, label_selector=selector))
+            name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
             for name, listing in listings.items()
         }
 

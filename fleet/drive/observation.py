@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from django.db.models import Q
@@ -20,6 +20,7 @@ from fleet.clients.kube import Access, Json, connect
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
 from fleet.rules.manifests import SERVICE
+from fleet.rules.objects import Event, Node, Pod
 from fleet.rules.observation import read_budgets, read_events, read_nodes, read_pods, read_quotas
 from fleet.rules.rbac import Question
 
@@ -33,10 +34,10 @@ class Observed(Protocol):
     """What a pass asks of a cluster. The fake of the tests has the same methods."""
 
     def server_version(self) -> str: ...
-    def list_nodes(self) -> list[Json]: ...
-    def list_pods(self, namespace: str, selector: str = "") -> list[Json]: ...
+    def list_nodes(self) -> list[Node]: ...
+    def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
     def list_deployments(self, namespace: str, selector: str = "") -> list[Json]: ...
-    def list_events(self, namespace: str, field_selector: str = "") -> list[Json]: ...
+    def list_events(self, namespace: str, field_selector: str = "") -> list[Event]: ...
     def list_quotas(self, namespace: str) -> list[Json]: ...
     def list_budgets(self, namespace: str) -> list[Json]: ...
     def may(self, question: Question) -> tuple[bool, str]: ...
@@ -44,6 +45,7 @@ class Observed(Protocol):
 
 
 Connector = Callable[[Access], Observed]
+Item = TypeVar("Item")
 
 
 class Observer:
@@ -141,7 +143,7 @@ class Held:
         self.cluster_id, self.claim = cluster_id, claim
         self.renewed_at = time.monotonic()
 
-    def ask(self, question: Callable[..., list[Json]], *about: str) -> list[Json]:
+    def ask(self, question: Callable[..., list[Item]], *about: str) -> list[Item]:
         if time.monotonic() - self.renewed_at > RENEWED:
             Cluster.keep_claim(self.cluster_id, self.claim, hold=HOLD)
             self.renewed_at = time.monotonic()

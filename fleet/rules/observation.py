@@ -6,6 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from fleet.rules.manifests import ADMITTED, PORT, RELEASE, SERVICE
+from fleet.rules.objects import (
+    Condition,
+    Container,
+    ContainerStatus,
+    Event,
+    Node,
+    Pod,
+    PodStatus,
+    Terminated,
+)
 from fleet.rules.quantity import moment, whole
 from fleet.rules.release import GPU
 
@@ -86,7 +96,7 @@ class SeenEvent:
     count: int
 
 
-def read_nodes(nodes: Iterable[Json], pods: Iterable[Json]) -> tuple[SeenNode, ...]:
+def read_nodes(nodes: Iterable[Node], pods: Iterable[Pod]) -> tuple[SeenNode, ...]:
     """Nodes with the GPUs that pods bound to them ask for, whosever pods they are."""
     used: dict[str, int] = {}
     for pod in pods:
@@ -96,7 +106,7 @@ def read_nodes(nodes: Iterable[Json], pods: Iterable[Json]) -> tuple[SeenNode, .
     return tuple(_node(node, used.get(node["metadata"]["name"], 0)) for node in nodes)
 
 
-def _node(node: Json, used: int) -> SeenNode:
+def _node(node: Node, used: int) -> SeenNode:
     meta, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
     labels = meta.get("labels", {})
     conditions = {c["type"]: c for c in status.get("conditions", [])}
@@ -117,7 +127,7 @@ def _node(node: Json, used: int) -> SeenNode:
     )
 
 
-def _node_trouble(conditions: Mapping[str, Json], *, cordoned: bool) -> str:
+def _node_trouble(conditions: Mapping[str, Condition], *, cordoned: bool) -> str:
     told = []
     ready = conditions.get("Ready", {})
     if ready.get("status") != "True":
@@ -133,25 +143,25 @@ def _node_trouble(conditions: Mapping[str, Json], *, cordoned: bool) -> str:
     return "; ".join(told)
 
 
-def gpus_of(pod: Json) -> int:
+def gpus_of(pod: Pod) -> int:
     """GPUs a pod holds: the sum of its containers, or its greediest init container."""
     spec = pod["spec"]
     running = sum(_asked(c) for c in spec.get("containers", []))
     return max([running, *(_asked(c) for c in spec.get("initContainers", []))])
 
 
-def _asked(container: Json) -> int:
+def _asked(container: Container) -> int:
     resources = container.get("resources", {})
     asked = resources.get("requests", {}).get(GPU) or resources.get("limits", {}).get(GPU, 0)
     return whole(asked)
 
 
-def read_pods(pods: Iterable[Json], now: datetime) -> tuple[SeenPod, ...]:
+def read_pods(pods: Iterable[Pod], now: datetime) -> tuple[SeenPod, ...]:
     """Our own engines' pods; others are left out."""
     return tuple(_pod(p, now) for p in pods if SERVICE in p["metadata"].get("labels", {}))
 
 
-def _pod(pod: Json, now: datetime) -> SeenPod:
+def _pod(pod: Pod, now: datetime) -> SeenPod:
     meta, status = pod["metadata"], pod.get("status", {})
     conditions = {c["type"]: c for c in status.get("conditions", [])}
     containers = status.get("containerStatuses", [])
@@ -180,7 +190,7 @@ def _pod(pod: Json, now: datetime) -> SeenPod:
     )
 
 
-def why_not_running(status: Json, conditions: Mapping[str, Json]) -> tuple[str, str]:
+def why_not_running(status: PodStatus, conditions: Mapping[str, Condition]) -> tuple[str, str]:
     """The closest reason that Kubernetes gives, and its message. Empty: nothing is wrong."""
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
@@ -196,7 +206,7 @@ def why_not_running(status: Json, conditions: Mapping[str, Json]) -> tuple[str, 
     return "", ""
 
 
-def _container_trouble(container: Json) -> tuple[str, str] | None:
+def _container_trouble(container: ContainerStatus) -> tuple[str, str] | None:
     state = container.get("state", {})
     waiting, ended = state.get("waiting"), state.get("terminated")
     last = container.get("lastState", {}).get("terminated")
@@ -210,13 +220,13 @@ def _container_trouble(container: Json) -> tuple[str, str] | None:
     return None
 
 
-def _exit(terminated: Json | None) -> str:
+def _exit(terminated: Terminated | None) -> str:
     if not terminated:
         return ""
     return f"Last exit: {terminated.get('reason', 'Error')}, code {terminated.get('exitCode')}"
 
 
-def last_words(containers: Sequence[Json]) -> str:
+def last_words(containers: Sequence[ContainerStatus]) -> str:
     for container in containers:
         for state in (container.get("state", {}), container.get("lastState", {})):
             if message := state.get("terminated", {}).get("message"):
@@ -224,7 +234,7 @@ def last_words(containers: Sequence[Json]) -> str:
     return ""
 
 
-def read_events(events: Iterable[Json], now: datetime) -> tuple[SeenEvent, ...]:
+def read_events(events: Iterable[Event], now: datetime) -> tuple[SeenEvent, ...]:
     """Events about pods, deployments and replica sets; the cluster forgets them after an hour."""
     wanted = {"Pod", "Deployment", "ReplicaSet"}
     return tuple(
@@ -232,7 +242,7 @@ def read_events(events: Iterable[Json], now: datetime) -> tuple[SeenEvent, ...]:
     )
 
 
-def _event(event: Json, now: datetime) -> SeenEvent:
+def _event(event: Event, now: datetime) -> SeenEvent:
     about, series = event["involvedObject"], event.get("series") or {}
     at = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     return SeenEvent(

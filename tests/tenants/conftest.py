@@ -5,12 +5,16 @@ from dataclasses import dataclass
 import pytest
 from django.test import Client
 
+from tenants.actions import changes, keys, people, quotas, tenants, tokens
 from tenants.base.scope import fleet_scope, scope_of
-from tenants.models import Application, RoleBinding, Tenant, User
+from tenants.models import Application, AuditEvent, RoleBinding, Tenant, User
 from tenants.queries.access import viewer_of_user
 from tenants.rules.access import Viewer
+from tenants.rules.keys import Wish
+from tenants.rules.quotas import Limits
 
 PASSWORD = "a-long-password-of-the-cast"
+WISH = Wish("ci", ("inference",), None, "batch", None)
 
 
 @dataclass
@@ -92,3 +96,25 @@ def adam(acme):
 def mallory(globex):
     """Globex's own admin: a stranger to acme and to the fleet."""
     return make_person("mallory", "operator", globex)
+
+
+@pytest.fixture
+def world(olga, chat, search):
+    """One of each, and their names in addresses."""
+    with olga.scope():
+        tenants.grant_model(olga.viewer, "acme", "tiny-chat")
+        key, _ = keys.create_key(olga.viewer, "acme", "chat", wish=WISH)
+        quota = quotas.set_quota(olga.viewer, quotas.Target("acme"), limits=Limits(concurrency=3))
+        person, _ = people.invite_person(olga.viewer, email="pat@example.com", role="viewer")
+        tokens.create_source(olga.viewer, name="gateway-1")
+        change = changes.propose(
+            olga.viewer, kind="rollout", target_id=1, title="Roll out", payload={"a": 1}
+        )
+        event = AuditEvent.objects.filter(tenant_id=chat.tenant_id).first()
+    return {
+        "key": key.public_id,
+        "series": quota.series,
+        "person": person.pk,
+        "change": change.pk,
+        "event": event.pk,
+    }

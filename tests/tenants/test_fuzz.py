@@ -12,9 +12,6 @@ from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.tenants.test_api import world
-
-__all__ = ["world"]
 pytestmark = pytest.mark.django_db
 
 OURS = r"^/api/v1/(me|tenants|quotas|people|tokens|usage-sources|changes|audit)(/.*)?$"
