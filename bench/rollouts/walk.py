@@ -70,13 +70,18 @@ def once(place: Place) -> tuple[float, float]:
     wait("first object", lambda: exists(place, name))
     approval = time.monotonic() - began
     wait("half of the traffic", lambda: published(place, rollout.from_release_id) == 50, 120)
+    back = back_after_abort(place, rollout)
+    reach(rollout, {Phase.ROLLED_BACK}, 120)
+    return approval, back
+
+
+def back_after_abort(place: Place, rollout: Rollout) -> float:
+    """Seconds from the abort until gateways read that the old release gets all traffic."""
     began = time.monotonic()
     with scope_of(place.olga):
         abort_rollout(place.olga, rollout.pk, why="benchmark")
     wait("all traffic back", lambda: published(place, rollout.from_release_id) == 100)
-    back = time.monotonic() - began
-    reach(rollout, {Phase.ROLLED_BACK}, 120)
-    return approval, back
+    return time.monotonic() - began
 
 
 def propose(place: Place, image: str, steps: tuple[StepPlan, ...]) -> Rollout:
