@@ -8,6 +8,7 @@ takes (limit 300 MB). Status 1 when a limit is broken.
 """
 
 import argparse
+import gc
 import resource
 import sys
 import time
@@ -37,6 +38,7 @@ def main() -> int:
         began = time.monotonic()
         row = crowd.write(sandbox, given.services, given.nodes, given.pods)
         print(f"written in {time.monotonic() - began:.0f} s", flush=True)
+        gc.freeze()  # as the observer does
         cpu = Cpu(folder / "stores" / "pg")
         looks = [crowd.look(row, cpu) for _ in range(given.looks + 1)]
         print(crowd.seen())

@@ -1,5 +1,6 @@
 """`manage.py observe`: look at all clusters and engines until told to stop."""
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="one round of each, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        gc.freeze()  # what is loaded by now stays: a look's many objects need not have it walked
         observer, engines = Observer(), Engines()
         with ThreadPoolExecutor(8, "cluster") as clusters, ThreadPoolExecutor(8, "engine") as asked:
             passes = Passes(observer, clusters)
