@@ -12,7 +12,14 @@ __all__ = ["django_db_setup"]
 LATER = ("browser", "cluster", "engine", "e2e")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 # Files that take minutes begin before short ones, so that no worker is left with them at the end.
-LONG = ("test_real_pod", "test_rollouts_", "test_plans_real", "test_drift_real", "test_contract")
+LONG = (
+    "test_real_pod",
+    "test_rollouts_",
+    "test_model_real",
+    "test_plans_real",
+    "test_drift_real",
+    "test_contract",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

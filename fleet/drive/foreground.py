@@ -9,6 +9,7 @@ from fleet.drive.observation import Observer
 from fleet.drive.rollout import drive
 from fleet.models import Rollout
 from fleet.rules.phases import FINAL, Phase
+from tenants.base.rows import database_now
 
 
 def drive_to_the_end(rollout_id: int, say: Callable[[str], object]) -> None:
@@ -32,8 +33,8 @@ def drive_to_the_end(rollout_id: int, say: Callable[[str], object]) -> None:
 
 def look_around(observer: Observer, rollout_id: int) -> None:
     cluster = Rollout.objects.values_list("cluster_id", flat=True).get(pk=rollout_id)
-    if cluster in observer.due(timezone.now()):
-        observer.observe(cluster, timezone.now())
+    if cluster in observer.due(database_now()):
+        observer.observe(cluster, database_now())
 
 
 def words_of(row: Rollout, *, taken: bool) -> str:

@@ -4,20 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
-
 from fleet.clients import engine
 from fleet.clients.workloads import Workloads, open_workloads
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
 from fleet.rules.verify import Answers
+from tenants.base.rows import database_now
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
     connect: Callable[[Cluster], Workloads]
     ask: Callable[[str, str], Answers]  # host:port, served model name
-    clock: Callable[[], datetime] = timezone.now
+    clock: Callable[[], datetime] = database_now
 
 
 def connect(cluster: Cluster) -> Workloads:

@@ -1,16 +1,24 @@
 """Abstract tables every app may build on."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from tenants.errors import Stale
 
 CLAIM = timedelta(minutes=1)
+
+
+def database_now() -> datetime:
+    """The time for what several machines write and compare: their own clocks may differ."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        found: datetime = cursor.fetchone()[0]
+    return found
 
 
 class Claimable(models.Model):

@@ -50,6 +50,7 @@ class RealStage:
     observer: Observer = field(default_factory=Observer)
     asked: int = 0
     failed: list = field(default_factory=list)  # what each one met
+    longest: float = 0.0  # seconds that a pass took
     number: int = 0
 
     def act(self, action, *args, **more):
@@ -95,8 +96,10 @@ class RealStage:
         rollout.refresh_from_db()
         ends = time.monotonic() + seconds
         while Phase(rollout.phase) not in until:
-            assert time.monotonic() < ends, f"still {rollout.phase}: {rollout.why}"
+            began = time.monotonic()
+            assert began < ends, f"still {rollout.phase}: {rollout.why}"
             drive(rollout.pk, REAL)
+            self.longest = max(self.longest, time.monotonic() - began)
             rollout.refresh_from_db()
             self.observe()
             self.pump()
@@ -121,14 +124,18 @@ class RealStage:
 
     def addresses(self, weights):
         found = {}
-        selector = f"{SERVICE}={self.service.name}"
-        for pod in self.cluster.console.get(PODS, labelSelector=selector)["items"]:
+        for pod in self.pods():
             conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
-            ready = conditions.get("Ready") == "True"
-            if ready and "deletionTimestamp" not in pod["metadata"]:
+            if conditions.get("Ready") == "True":
                 release = pod["metadata"]["labels"][RELEASE]
                 found.setdefault(release, []).append(pod["status"]["podIP"])
         return found
+
+    def pods(self, fingerprint=""):
+        """Those that are not on their way out, of one release or of all."""
+        chosen = f"{SERVICE}={self.service.name}" + f",{RELEASE}={fingerprint}" * bool(fingerprint)
+        found = self.cluster.console.get(PODS, labelSelector=chosen)["items"]
+        return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
     def ask(self, row, address):
         started, times, whole = time.monotonic(), [], False

@@ -42,6 +42,7 @@ class Stuck:
         raise RuntimeError("no database")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_it_lets_no_cluster_keep_the_others_waiting():
     stuck = Stuck()
     with ThreadPoolExecutor(2) as pool:

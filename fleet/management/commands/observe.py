@@ -15,6 +15,7 @@ from django.utils import timezone
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
 from fleet.drive.signals import probe, scrape
+from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
 LOOK = 0.5  # seconds between looks for clusters that are due
@@ -61,7 +62,7 @@ class Passes:
         ended = {pk: future for pk, future in self.running.items() if future.done()}
         for cluster_id in ended:
             del self.running[cluster_id]
-        for cluster_id in self.observer.due(timezone.now()):
+        for cluster_id in self.observer.due(database_now()):
             if cluster_id not in self.running:
                 self.running[cluster_id] = self.pool.submit(self._pass, cluster_id)
         for future in ended.values():
@@ -73,7 +74,7 @@ class Passes:
 
     def _pass(self, cluster_id: int) -> bool:
         try:
-            return self.observer.observe(cluster_id, timezone.now())
+            return self.observer.observe(cluster_id, database_now())
         finally:
             connection.close()
 

@@ -1,0 +1,103 @@
+"""The cluster in memory, on which thousands of walks are played, against the real one.
+
+The same script on both must go through the same phases to the same end. Where they part, the walks
+in memory prove nothing.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+from django.utils import timezone
+
+from fleet.actions import rollouts as actions
+from fleet.models import Node, RolloutEvent, Service
+from fleet.rules.phases import FINAL, Phase, PlanKind
+from fleet.rules.plan import StepPlan
+from tests.cluster.rollout_stage import PRODUCT, make_stage_serving
+from tests.fakes.workloads import FakeWorkloads
+from tests.fleet.drive.stage import Stage, serve
+from tests.fleet.makers import make_cluster
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(300, func_only=True),
+]
+STEPS = (StepPlan(50, 5, 20),)
+GPUS = 4  # of the one node, with two replicas on it
+
+
+@dataclass(frozen=True)
+class Script:
+    """`acts`: what a person does when a phase is reached, in this order."""
+
+    acts: tuple[tuple[Phase, str], ...] = ()
+    behaves: str = "good"  # in memory
+    image: str = "standin-0.32.1"  # on the real one, to the same effect
+    kind: PlanKind = PlanKind.SURGE_CANARY
+
+
+SCRIPTS = {
+    "blue-green": Script(kind=PlanKind.BLUE_GREEN),
+    "replace in place": Script(kind=PlanKind.REPLACE),
+    "recreate": Script(kind=PlanKind.RECREATE),
+    "crash loop": Script(behaves="crash", image="faulty-crash"),
+    "never ready": Script(behaves="never_ready", image="faulty-never-ready"),
+    "aborted under traffic": Script(acts=((Phase.ANALYZING, "abort"),)),
+    "paused and resumed": Script(acts=((Phase.ANALYZING, "pause"), (Phase.PAUSED, "resume"))),
+}
+ACTS = {
+    "abort": actions.abort_rollout,
+    "pause": actions.pause_rollout,
+    "resume": actions.resume_rollout,
+}
+
+
+@pytest.fixture
+def real(cluster):
+    found = make_stage_serving(cluster, "chat")
+    yield found
+    found.clear()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_both_clusters_go_the_same_way(real, name):
+    script = SCRIPTS[name]
+    told = play(real, script, real.release(script.image))
+    memory = in_memory(real)
+    release = memory.release("b", resources={"gpu_product": PRODUCT, "gpus": 1})
+    memory.fake.behave(release.fingerprint, script.behaves)
+    assert play(memory, script, release) == told
+
+
+def in_memory(real) -> Stage:
+    """A stage of the same size and people whose cluster is a fake."""
+    row = make_cluster("memory", observed_at=timezone.now())
+    Node.objects.create(
+        cluster=row, name="gpu-1", gpu_product=PRODUCT, gpus_allocatable=GPUS, gpus_used=2,
+        ready=True, changed_at=timezone.now(), observed_at=timezone.now(),
+    )  # fmt: skip
+    service = Service.objects.create(name="chat-in-memory", cluster=row, replicas=2)
+    fake = FakeWorkloads(timezone.now(), GPUS)
+    stage = Stage(real.olga, real.vic, row, service, fake)
+    serve(stage, stage.release("a", resources={"gpu_product": PRODUCT, "gpus": 1}))
+    return stage
+
+
+def play(stage, script: Script, release) -> tuple[list[tuple[str, int]], str]:
+    """Phases with their steps in order, each once in a row, and the cause at the end."""
+    rollout = stage.propose(
+        release, steps=STEPS, soak_seconds=10, patience_seconds=10, kind=script.kind,
+        consent=script.kind is PlanKind.RECREATE,
+    )  # fmt: skip
+    stage.approve(rollout)
+    for phase, act in script.acts:
+        stage.run(rollout, until={phase, *FINAL})
+        stage.act(ACTS[act], rollout.pk, why="drill")
+    stage.run(rollout)
+    passed: list[tuple[str, int]] = []
+    for event in RolloutEvent.objects.filter(rollout=rollout, actor="").order_by("id"):
+        here = (event.phase, event.step)
+        if passed[-1:] != [here]:
+            passed.append(here)
+    return passed, rollout.cause
