@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from fleet.models import Deployment, Release, Rollout, RolloutEvent
 from fleet.queries.audience import audience_of, find_audience
+from fleet.queries.contracts import current_contract
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image
@@ -238,12 +239,14 @@ def freeze(
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
-    frozen = {
+    frozen: dict[str, Any] = {
         "plan": asdict(plan),
         "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
+    if not is_rollback and (contract := current_contract(proposal.service_id)):
+        frozen["contract"] = contract.version
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -298,6 +301,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "steps": rollout.steps,
         "soak_seconds": proposal.soak_seconds,
         "audience": audience_of(rollout).told(),
+        "output_contract": rollout.plan.get("contract"),
         "visible": list(proposal.visible),
         "manifest_digest": rollout.manifest_digest,
     }

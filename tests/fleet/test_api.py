@@ -67,12 +67,23 @@ READS = {
     "gateways": "gateways",
     "services": "services",
     "service": "services/{service}",
+    "contract": "services/{service}/contract",
     "drift": "drift",
 }
 WRITES = {
     "change a cluster": ("patch", "clusters/{cluster}", {"name": "East 2"}),
     "remove a cluster": ("delete", "clusters/{cluster}", None),
     "create a service": ("post", "services", {"name": "large"}),
+    "keep a contract": (
+        "put",
+        "services/{service}/contract",
+        {"prompts": [{"name": "long", "kind": "too_long"}], "why": "x"},
+    ),
+    "try a contract": (
+        "post",
+        "services/{service}/contract/try",
+        {"prompts": [{"name": "long", "kind": "too_long"}]},
+    ),
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
 }
 
