@@ -14,7 +14,7 @@ from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 
 
-class VersionOut(serializers.Serializer[Any]):
+class ContractVersionOut(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     prompts = serializers.IntegerField()
     by = serializers.CharField()
@@ -22,14 +22,14 @@ class VersionOut(serializers.Serializer[Any]):
     why = serializers.CharField()
 
 
-class ContractOut(serializers.Serializer[Any]):
+class OutputContractOut(serializers.Serializer[Any]):
     service_id = serializers.IntegerField()
     version = serializers.IntegerField(help_text="0: nobody ever kept a set")
     prompts = serializers.ListField(child=serializers.DictField())
-    versions = VersionOut(many=True)
+    versions = ContractVersionOut(many=True)
 
 
-class SampleOut(serializers.Serializer[Any]):
+class PromptAnswerOut(serializers.Serializer[Any]):
     pod = serializers.CharField()
     name = serializers.CharField()
     kind = serializers.CharField()
@@ -43,14 +43,14 @@ class SampleOut(serializers.Serializer[Any]):
     completion_tokens = serializers.IntegerField()
 
 
-class TriedOut(serializers.Serializer[Any]):
+class ContractTriedOut(serializers.Serializer[Any]):
     release = serializers.CharField()
     pod = serializers.CharField()
     kept = serializers.BooleanField(help_text="Every answer is as expected")
-    answers = SampleOut(many=True)
+    answers = PromptAnswerOut(many=True)
 
 
-class ResultOut(serializers.Serializer[Any]):
+class ContractResultOut(serializers.Serializer[Any]):
     """Of a rollout. Null: the service had no prompts when it was proposed."""
 
     version = serializers.IntegerField()
@@ -58,7 +58,7 @@ class ResultOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField(allow_null=True)
     verdict = serializers.CharField(help_text="pass, fail, error; empty: not all answered yet")
     why = serializers.CharField()
-    answers = SampleOut(many=True)
+    answers = PromptAnswerOut(many=True)
 
 
 class PromptsIn(Strict):
@@ -69,34 +69,36 @@ class PromptsIn(Strict):
     )
 
 
-class ContractIn(PromptsIn):
+class OutputContractIn(PromptsIn):
     why = TextField(max_length=2000)
 
 
 class ContractView(ConsoleView):
-    @operation("contracts_get", gives=ContractOut)
+    @operation("output_contracts_get", gives=OutputContractOut)
     def get(self, request: Request, service_id: int) -> Response:
         """The prompts that hold now, and all versions."""
         return answered(self, service_id)
 
-    @operation("contracts_keep", takes=ContractIn, gives=ContractOut, if_match=True)
+    @operation(
+        "output_contracts_keep", takes=OutputContractIn, gives=OutputContractOut, if_match=True
+    )
     def put(self, request: Request, service_id: int) -> Response:
         """Keep a new version; no prompts at all lift it. Open rollouts hold to theirs."""
         queries.get_contract(self.viewer, service_id)
-        given = self.given(ContractIn)
+        given = self.given(OutputContractIn)
         actions.keep_contract(self.viewer, service_id, self.expected_version(), **given)
         return answered(self, service_id)
 
 
 class TryContractView(ConsoleView):
-    @operation("contracts_try", takes=PromptsIn, gives=TriedOut)
+    @operation("output_contracts_try", takes=PromptsIn, gives=ContractTriedOut)
     def post(self, request: Request, service_id: int) -> Response:
         """Put prompts to one replica that serves now. Nothing is kept and nobody is billed."""
         given = self.given(PromptsIn)
         tried = actions.try_contract(self.viewer, service_id, given["prompts"])
-        return self.answer(TriedOut(tried).data)
+        return self.answer(ContractTriedOut(tried).data)
 
 
 def answered(view: ConsoleView, service_id: int) -> Response:
     found = queries.get_contract(view.viewer, service_id)
-    return view.answer(ContractOut(found).data, etag=found.etag)
+    return view.answer(OutputContractOut(found).data, etag=found.etag)

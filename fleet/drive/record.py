@@ -144,11 +144,12 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
 def store_contract(view: View, d: Decision, now: datetime) -> None:
     r = view.rollout
     store_prompts(r.service, view.seen.new, view.seen.contract, now)
-    if d.contract is None:
+    contract = contract_of(r) if d.contract else None
+    if d.contract is None or contract is None:
         return
     ContractResult.objects.create(
         rollout=r,
-        contract=contract_of(r),
+        contract=contract,
         verdict=d.contract.verdict.value,
         why=d.contract.why,
         answers=list(d.contract.answers),

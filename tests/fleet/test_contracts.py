@@ -242,6 +242,7 @@ def api(person, method, service, body=None, path="", **headers):
     return getattr(person.client, method)(address, headers=headers, **sent)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_api_keeps_shows_and_tries(service, olga):
     first = api(olga, "get", service)
     assert (first.json()["version"], first.json()["prompts"]) == (0, [])

@@ -73,7 +73,8 @@ def refuse_schema(schema: Any) -> str:
         return f"is no JSON Schema: {error.message[:160]}"
     if sentence := next(_foreign(schema, schema), ""):
         return sentence
-    return next((s for sample in ({}, [], "", 0) if (s := invalid(sample, schema, loops=True))), "")
+    samples: tuple[Any, ...] = ({}, [], "", 0)
+    return next((s for sample in samples if (s := invalid(sample, schema, loops=True))), "")
 
 
 def deeper(value: Any, left: int) -> bool:
@@ -105,7 +106,7 @@ def _foreign(part: Any, root: Mapping[str, Any]) -> Iterator[str]:
 
 def _known(reference: str, root: Mapping[str, Any]) -> bool:
     found = LOCAL.fullmatch(reference)
-    return bool(found) and found[2] in root.get(found[1], {})
+    return found is not None and found[2] in root.get(found[1], {})
 
 
 def invalid(value: Any, schema: Mapping[str, Any], *, loops: bool = False) -> str:

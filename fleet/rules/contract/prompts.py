@@ -92,7 +92,9 @@ def _read(given: Any, number: int) -> Prompt:
         raise ValueError(f"{name}: a prompt of kind {kind} has no {str(strange[0])[:80]}")
     for sentence in (*_question(given, kind), *EXPECTATIONS[kind](given)):
         raise ValueError(f"{name}: {sentence}")
-    rest = {k: tuple(v) if k in ("stop", "contains") else v for k, v in given.items()}
+    rest: dict[str, Any] = {
+        k: tuple(v) if k in ("stop", "contains") else v for k, v in given.items()
+    }
     return Prompt(**rest | {"name": name.strip()})
 
 
