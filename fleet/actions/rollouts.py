@@ -239,14 +239,13 @@ def freeze(
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
-    frozen: dict[str, Any] = {
+    frozen = {
         "plan": asdict(plan),
         "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
-    if not is_rollback and (contract := current_contract(proposal.service_id)):
-        frozen["contract"] = contract.version
+    frozen |= promised(proposal, is_rollback=is_rollback)
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -275,6 +274,12 @@ def freeze(
         raise Conflict("Somebody proposed a rollout of this service meanwhile") from error
     rollout.refresh_from_db()
     return rollout
+
+
+def promised(proposal: Proposal, *, is_rollback: bool) -> dict[str, Any]:
+    """The version of the output contract; a way back asks nothing."""
+    contract = None if is_rollback else current_contract(proposal.service_id)
+    return {"contract": contract.version} if contract else {}
 
 
 def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:

@@ -79,11 +79,6 @@ WRITES = {
         "services/{service}/contract",
         {"prompts": [{"name": "long", "kind": "too_long"}], "why": "x"},
     ),
-    "try a contract": (
-        "post",
-        "services/{service}/contract/try",
-        {"prompts": [{"name": "long", "kind": "too_long"}]},
-    ),
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
 }
 
@@ -96,10 +91,11 @@ def call(person, method, address, body=None, **headers):
 def test_it_tries_every_address():
     tried = {a.replace("{cluster}", "<int:cluster_id>").replace("{service}", "<int:service_id>")
              for a in [*READS.values(), *(w[1] for w in WRITES.values())]}  # fmt: skip
-    by_name = {  # below
+    by_name = {  # below, and tests/fleet/test_contracts.py
         "findings",
         "tenants/<slug:slug>/degradation",
         "clusters/<int:cluster_id>/credential",
+        "services/<int:service_id>/contract/try",
         "deployments/<int:deployment_id>/adopt",
         "deployments/<int:deployment_id>/repair",
     }

@@ -243,7 +243,7 @@ def api(person, method, service, body=None, path="", **headers):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_api_keeps_shows_and_tries(service, olga):
+def test_the_api_keeps_shows_and_tries(service, olga, vic, mallory, client):
     first = api(olga, "get", service)
     assert (first.json()["version"], first.json()["prompts"]) == (0, [])
     body = {"prompts": ALL, "why": "clients rely on it"}
@@ -258,6 +258,9 @@ def test_the_api_keeps_shows_and_tries(service, olga):
     assert "its kind is one of" in bad.content.decode()
     ObservedPod.objects.update(ready=False)
     assert api(olga, "post", service, {"prompts": ALL}, "/try").status_code == 409
+    for person, status in ((vic, 403), (mallory, 404)):
+        assert api(person, "post", service, {"prompts": ALL}, "/try").status_code == status
+    assert client.post(f"/api/v1/services/{service.pk}/contract/try").status_code == 401
 
 
 def test_the_api_shows_each_answer(service, olga, engine):
