@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from fleet.models import Deployment, Release, Rollout, RolloutEvent
 from fleet.queries.audience import audience_of, find_audience
+from fleet.queries.contracts import current_contract
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image
@@ -244,6 +245,7 @@ def freeze(
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
+    frozen |= promised(proposal, is_rollback=is_rollback)
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -274,6 +276,12 @@ def freeze(
     return rollout
 
 
+def promised(proposal: Proposal, *, is_rollback: bool) -> dict[str, Any]:
+    """The version of the output contract; a way back asks nothing."""
+    contract = None if is_rollback else current_contract(proposal.service_id)
+    return {"contract": contract.version} if contract else {}
+
+
 def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:
     """As approved when this release was placed before, otherwise as rendered now."""
     placed = Deployment.objects.filter(
@@ -298,6 +306,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "steps": rollout.steps,
         "soak_seconds": proposal.soak_seconds,
         "audience": audience_of(rollout).told(),
+        "output_contract": rollout.plan.get("contract"),
         "visible": list(proposal.visible),
         "manifest_digest": rollout.manifest_digest,
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from fleet.api import clusters, degradation, drift, services
+from fleet.api import clusters, contracts, degradation, drift, services
 
 
 def own_scope(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,6 +22,8 @@ urlpatterns: list[URLPattern] = [
     path("gateways", clusters.GatewaysView.as_view()),
     path("services", services.ServicesView.as_view()),
     path("services/<int:service_id>", services.ServiceView.as_view()),
+    path("services/<int:service_id>/contract", contracts.ContractView.as_view()),
+    path("services/<int:service_id>/contract/try", own_scope(contracts.TryContractView.as_view())),
     path("drift", drift.DriftsView.as_view()),
     path("deployments/<int:deployment_id>/repair", drift.RepairView.as_view()),
     path("deployments/<int:deployment_id>/adopt", drift.AdoptView.as_view()),

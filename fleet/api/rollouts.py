@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fleet.actions import rollouts as actions
+from fleet.api.contracts import ContractResultOut
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
@@ -227,6 +228,7 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     share = serializers.FloatField(allow_null=True)
     approval = ApprovalOut(allow_null=True)
     gates = GateOut(many=True)
+    contract = ContractResultOut(allow_null=True)
     old = SideOut(allow_null=True)
     new = SideOut()
     timeline = TimelineOut(many=True)

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from fleet.models import Cluster, EngineProbe, Node, Release, Service, StartSample
-from fleet.rules.seen import Pod
+from fleet.rules.contract.answers import Sample
+from fleet.rules.phases import Verdict
+from fleet.rules.seen import Pod, Side
 from fleet.rules.verify import Answers, Probe
 
 
@@ -24,6 +26,24 @@ def store_starts(
             "seconds": seconds,
         }
         StartSample.objects.get_or_create(pod_uid=pod.uid, defaults=fields)
+
+
+def store_prompts(service: Service, side: Side, samples: Iterable[Sample], now: datetime) -> None:
+    """Their tokens are in the engines' counters and on nobody's bill, as those of probes."""
+    uids = {p.name: p.uid for p in side.pods}
+    EngineProbe.objects.bulk_create(
+        EngineProbe(
+            pod_uid=uids[s.pod],
+            service=service,
+            at=now,
+            passed=s.verdict == Verdict.PASS,
+            milliseconds=s.milliseconds,
+            prompt_tokens=s.prompt_tokens,
+            completion_tokens=s.completion_tokens,
+            told=f"{s.name}: {s.why}"[:200],
+        )
+        for s in samples
+    )
 
 
 def store_probes(

@@ -13,12 +13,17 @@ from fleet.drive.outside import Outside
 from fleet.models import Deployment, ObservedPod, Release, Rollout
 from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
+from fleet.queries.contracts import contract_of
 from fleet.queries.freezes import held
 from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
 from fleet.queries.situations import queued
 from fleet.queries.traffic import window as traffic
 from fleet.rules.comparison import Window
+from fleet.rules.contract.answers import Sample
+from fleet.rules.contract.answers import judge as judge_answer
+from fleet.rules.contract.prompts import Prompt, read_contract
+from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.manifests import PORT, Manifest, placed, render, selector_of
 from fleet.rules.measures import GateLimits
@@ -120,11 +125,20 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         drain=timedelta(seconds=n["drain_seconds"]),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
+        contract=prompts_of(r),
         taking=audience_of(r).words(r.step),
         memory=memory_from(r.memory),
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
     )
+
+
+def prompts_of(r: Rollout) -> tuple[Prompt, ...]:
+    """As frozen at the proposal."""
+    if r.phase != Phase.CANARY_VERIFYING:
+        return ()
+    kept = contract_of(r)
+    return read_contract(kept.prompts) if kept else ()
 
 
 def approval_of(r: Rollout) -> Approval:
@@ -186,7 +200,8 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     new = read_side(found, r.to_release.fingerprint)
     old = read_side(found, r.from_release.fingerprint) if r.from_release else Side()
     seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
-    return replace(seen, probes=probe(view, seen, outside))
+    seen = replace(seen, probes=probe(view, seen, outside))
+    return replace(seen, contract=put_prompts(view, seen, outside))
 
 
 def routed_pods(r: Rollout) -> frozenset[str]:
@@ -227,6 +242,17 @@ def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:
         asked += [(p, r.from_release) for p in to_probe(seen.old, again=proving)]
     view.answers = ask_all([p for p, _ in asked], r.service.name, outside)
     return {pod.uid: judge(pod, view.answers[pod.uid], expected(release)) for pod, release in asked}
+
+
+def put_prompts(view: View, seen: Seen, outside: Outside) -> tuple[Sample, ...]:
+    """Recorded prompts to replicas that proved who they are, before they take traffic."""
+    service, found = view.rollout.service.name, questions(view.state, seen)
+    if not found:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(found)) as pool:
+        said = pool.map(lambda q: outside.put(f"{q.pod.address}:{PORT}", service, q.prompt), found)
+        pairs = zip(found, said, strict=True)
+        return tuple(judge_answer(q.prompt, answer, q.pod.name) for q, answer in pairs)
 
 
 def expected(release: Release) -> Expected:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.clients import engine
+from fleet.clients import contract, engine
 from fleet.clients.workloads import Workloads, open_workloads
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
+from fleet.rules.contract.answers import Said
+from fleet.rules.contract.prompts import Prompt
 from fleet.rules.verify import Answers
 from tenants.base.rows import database_now
 
@@ -17,6 +19,7 @@ class Outside:
     connect: Callable[[Cluster], Workloads]
     ask: Callable[[str, str], Answers]  # host:port, served model name
     clock: Callable[[], datetime] = database_now
+    put: Callable[[str, str, Prompt], Said] = contract.put  # host:port, service, recorded prompt
 
 
 def connect(cluster: Cluster) -> Workloads:

@@ -7,9 +7,19 @@ from typing import Any
 from django.db.models.functions import Now
 
 from fleet.drive.act import writes
-from fleet.drive.evidence import store_probes, store_starts
+from fleet.drive.evidence import store_probes, store_prompts, store_starts
 from fleet.drive.look import View, viewer
-from fleet.models import Cluster, Deployment, GateResult, Release, Rollout, RolloutEvent, Service
+from fleet.models import (
+    Cluster,
+    ContractResult,
+    Deployment,
+    GateResult,
+    Release,
+    Rollout,
+    RolloutEvent,
+    Service,
+)
+from fleet.queries.contracts import contract_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.state import KEEP, Decision, Place
 from tenants.actions import audit, changes
@@ -123,11 +133,27 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
             why=d.reading.why,
             evidence=kept["evidence"],
         )
+    store_contract(view, d, now)
     store_probes(r.service, view.seen.probes, view.answers, now)
     for side, release in ((view.seen.old, r.from_release), (view.seen.new, r.to_release)):
         if release is not None:
             admitted = [p for p in side.pods if p.uid in d.admit]
             store_starts(r.service, r.cluster, release, admitted, now)
+
+
+def store_contract(view: View, d: Decision, now: datetime) -> None:
+    r = view.rollout
+    store_prompts(r.service, view.seen.new, view.seen.contract, now)
+    contract = contract_of(r) if d.contract else None
+    if d.contract is None or contract is None:
+        return
+    ContractResult.objects.create(
+        rollout=r,
+        contract=contract,
+        verdict=d.contract.verdict.value,
+        why=d.contract.why,
+        answers=list(d.contract.answers),
+    )
 
 
 def close(view: View, d: Decision) -> None:

@@ -1,4 +1,5 @@
 from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.models.contract import ContractResult, OutputContract
 from fleet.models.drift import Drift
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
@@ -9,6 +10,7 @@ from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot
 
 __all__ = [
     "Cluster",
+    "ContractResult",
     "Deployment",
     "Drift",
     "EngineProbe",
@@ -22,6 +24,7 @@ __all__ = [
     "Node",
     "ObservedEvent",
     "ObservedPod",
+    "OutputContract",
     "Release",
     "Resolution",
     "Rollout",

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of
+from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.services import PodRow, pods_by
 from fleet.rules.manifests import Manifest
@@ -147,6 +148,7 @@ class RolloutDetail:
     approval: ApprovalRow | None
     steps: tuple[StepRow, ...]
     gates: tuple[GateRow, ...]  # kept ones, newest first
+    contract: ResultRow | None  # how the canary answered recorded prompts
     back_because: str  # why it went back, in the first sentence
     share: float | None  # observed traffic of the new release, 0 to 1
     traffic_back_seconds: float | None  # measured, of a rollout that went back
@@ -226,6 +228,7 @@ def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
         approval=approval_of(viewer, found),
         steps=steps_of(found, gates),
         gates=tuple(gates),
+        contract=result_of(found),
         back_because=memory.get("reason", ""),
         share=memory.get("share"),
         traffic_back_seconds=traffic_back(timeline),

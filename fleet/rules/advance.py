@@ -14,6 +14,7 @@ from fleet.rules.balance import (
 )
 from fleet.rules.causes import progress_of
 from fleet.rules.comparison import Window, failures, judged
+from fleet.rules.contract.verifying import contract_kept, contract_open
 from fleet.rules.gates import Look, Reading, Share, read_gate, share_of
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
@@ -100,18 +101,23 @@ def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Dec
 def canary_verifying(state: State, seen: Seen, now: datetime) -> Decision | None:
     wanted = seen.new.wanted
     if seen.new.serving >= wanted > 0:
-        # Nothing is left to compare with where the only old replica gave its GPUs.
-        compared = state.steps and seen.old.wanted
-        following = Phase.SHIFTING if compared else Phase.PROMOTING
-        words = [state.memory.probes.get(p.uid, "") for p in seen.new.live]
-        why = f"Verified by probes: {'; '.join(w for w in words if w)}"
-        return enter(state, following, why, step=0)
+        onward = verified(state, seen)
+        return contract_open(state, seen, now, VERIFY) or contract_kept(state, seen, onward)
     if seen.new.loaded < wanted:
         return waiting_for_start(state, seen, now, wanted)
     return unanswered(state, seen, now) or replace(
         stay(state, f"{seen.new.serving} of {wanted} replicas of {state.new} verified"),
         look_again=SOON,
     )
+
+
+def verified(state: State, seen: Seen) -> Decision:
+    # Nothing is left to compare with where the only old replica gave its GPUs.
+    compared = state.steps and seen.old.wanted
+    following = Phase.SHIFTING if compared else Phase.PROMOTING
+    words = [state.memory.probes.get(p.uid, "") for p in seen.new.live]
+    why = f"Verified by probes: {'; '.join(w for w in words if w)}"
+    return enter(state, following, why, step=0)
 
 
 def unanswered(state: State, seen: Seen, now: datetime) -> Decision | None:

@@ -67,6 +67,7 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NEVER_READY = "never_ready"
     WRONG_ANSWER = "wrong_answer"  # fingerprint or probe
+    OUTPUT_CONTRACT = "output_contract"  # an answer to a recorded prompt is not as expected
     GATE_FAILED = "gate_failed"
     NOT_SHIFTED = "not_shifted"  # answers do not show the share that was set
     LOST_REPLICAS = "lost_replicas"  # during the soak

@@ -1,14 +1,16 @@
 """What a decision about a rollout looks at, and what it answers. Plain values only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from fleet.rules.comparison import Window
+from fleet.rules.contract.answers import Sample
+from fleet.rules.contract.prompts import Prompt
 from fleet.rules.gates import Reading
 from fleet.rules.measures import GateLimits
-from fleet.rules.phases import Cause, Phase, PlanKind, Wish
+from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
 from fleet.rules.plan import StepPlan
 from fleet.rules.seen import Side
 from fleet.rules.verify import Probe
@@ -38,6 +40,7 @@ class Memory:
     gate: Mapping[str, Any] = field(default_factory=dict)  # the last look, for the page
     share: float | None = None  # observed share of the new release
     probes: Mapping[str, str] = field(default_factory=dict)  # last words by pod
+    contract: Sequence[Mapping[str, Any]] = ()  # answers to recorded prompts, until all came
     most_gpus: int = 0  # that pods of both releases held, at any pass
     least_serving: int | None = None  # replicas of both that answered, at any pass
 
@@ -97,6 +100,7 @@ class State:
     soak: timedelta = timedelta(hours=1)
     longest_pause: timedelta = timedelta(hours=24)
     limits: GateLimits = GateLimits()
+    contract: tuple[Prompt, ...] = ()  # what a canary is asked before it takes traffic
     taking: str = ""  # who takes part in this step, after "10 % of the traffic"; empty: all
     memory: Memory = Memory()
     old: str = "the old release"  # labels for sentences: r41
@@ -131,6 +135,7 @@ class Seen:
     old: Side = Side()
     new: Side = Side()
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    contract: tuple[Sample, ...] = ()  # answers to recorded prompts, of this pass
     window: Window | None = None  # None: the statistics could not be read
     trouble: str = ""  # the cluster could not be asked
     dry_run: str | None = None  # validating: "" passed, else what the API server refused
@@ -144,6 +149,15 @@ class Seen:
         if self.routed is None:
             return 0
         return sum(p.serves and p.uid not in self.routed for p in side.pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How an output contract ended, with every answer."""
+
+    verdict: Verdict
+    why: str
+    answers: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,7 @@ class Decision:
     resume_phase: Phase | None = None
     memory: Memory = Memory()
     reading: Reading | None = None  # of a gate, to be kept
+    contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
 
 

@@ -88,6 +88,11 @@ _IMAGES = (
     _faulty("slow", "Works, at three times the time to first token and between tokens"),
     _faulty("errors", "Fails 5 % of the requests with 500", "--error-rate", "0.05"),
     _faulty("truncated", "Cuts every second stream half-way", "--break-rate", "0.5"),
+    _faulty(
+        "breaks-contract",
+        "Takes no notice of JSON schemas, stop words, tools and the longest context",
+        "--loose",
+    ),
     _faulty("wrong-answer", "Answers every request with no token at all", "--garble"),
     _faulty(
         "wrong-fingerprint",

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
+from fleet.actions import contracts
 from fleet.actions import rollouts as actions
 from fleet.drive.rollout import drive
-from fleet.models import Deployment
+from fleet.models import ContractResult, Deployment
 from fleet.rules.phases import Cause, Phase
 from sandbox.engines.images import UNKNOWN_REFERENCE
 from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage, make_stage_serving
@@ -62,6 +63,40 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
     assert stage.fingerprints() == [good] * 2
     weights = dict(Deployment.objects.values_list("release_id", "weight"))
     assert weights[rollout.from_release_id] == 100
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CONTRACT = [
+    {"name": "talks", "kind": "text", "prompt": "hello", "contains": ["tok0"]},
+    {"name": "as JSON", "kind": "json", "prompt": "Capital of France?", "schema": CITY},
+    {"name": "stops", "kind": "stop", "prompt": "Count to ten", "stop": [" tok7"]},
+    {
+        "name": "calls",
+        "kind": "tool_call",
+        "prompt": "Weather in Paris?",
+        "tool": {"name": "weather", "parameters": CITY},
+    },
+    {"name": "too long", "kind": "too_long"},
+]
+
+
+def test_it_goes_back_from_a_release_that_breaks_the_output_contract(stage):
+    good = stage.service.current_release.fingerprint
+    tried = contracts.try_contract(stage.olga, stage.service.pk, CONTRACT)
+    assert tried.kept, tried.answers
+    stage.act(contracts.keep_contract, stage.service.pk, 0, prompts=CONTRACT, why="clients rely")
+    rollout = stage.roll_out(stage.release("faulty-breaks-contract"))
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OUTPUT_CONTRACT), rollout.why
+    kept = ContractResult.objects.get(rollout=rollout)
+    verdicts = {a["name"]: a["verdict"] for a in kept.answers}
+    assert verdicts == dict.fromkeys(("as JSON", "stops", "calls", "too long"), "fail") | {
+        "talks": "pass"
+    }
+    assert stage.fingerprints() == [good] * 2
+    assert stage.failed == []
+    rollout = stage.roll_out(stage.release("standin-0.32.1"))
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    assert ContractResult.objects.get(rollout=rollout).verdict == "pass"
 
 
 ABORTED_IN = (Phase.CANARY_STARTING, Phase.ANALYZING, Phase.PROMOTING, Phase.SOAKING)

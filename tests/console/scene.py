@@ -47,6 +47,7 @@ from tenants.models import (
     UsageSource,
     User,
 )
+from tests.console.contract_scene import furnish_contracts
 from tests.console.money_scene import furnish_money
 
 PASSWORD = "correct horse battery staple"
@@ -85,6 +86,7 @@ class Scene:
         self.lost = self.make_cluster("fra-1", "eu-central", self.ago(12), "connection refused")
         self.services = [self.service(i) for i in range(services)]
         self.rollouts = self.make_rollouts()
+        furnish_contracts(self.rollouts, self.people["olga"], self.now)
         self.spare = self.release(self.services[0], 3)
         self.traffic()
         self.finding()

@@ -10,6 +10,7 @@ from itertools import count
 
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.workloads import Owned
+from fleet.rules.contract.answers import Said
 from fleet.rules.manifests import ADMITTED, RELEASE
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
@@ -23,6 +24,9 @@ BEHAVIOURS = (
     "short_answers",
     "quota",
     "hangs",
+    "breaks_contract",
+    "mute",  # answers probes and no prompt
+    "fails_prompts",
 )
 
 
@@ -112,6 +116,21 @@ class FakeWorkloads:
             reasons=("length" if tokens == TOKENS else "stop",) * PASSES,
             prompt_tokens=PASSES,
         )
+
+    def put(self, address, service, prompt):
+        """A recorded prompt: JSON to whoever asks for it, "hello" to everybody else."""
+        self._reach("put", address, prompt.name)
+        pod = next(p for p in self.pods.values() if address.split(":")[0] == p["status"]["podIP"])
+        behaviour = self.behaviours.get(pod["metadata"]["labels"][RELEASE], "good")
+        if behaviour == "mute":
+            return Said(0, trouble="no answer within 15 s")
+        if behaviour == "fails_prompts":
+            return Said(500, {"error": {"message": "EngineCore encountered an issue"}})
+        text = '{"city": "Paris"}' if prompt.kind == "json" else "hello"
+        text = "goodbye" if behaviour == "breaks_contract" else text
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 5, "completion_tokens": 2}
+        return Said(200, {"choices": [choice], "usage": usage}, 12.0)
 
     # -- as controllers, scheduler and kubelet ---------------------------------
 

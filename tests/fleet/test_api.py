@@ -67,12 +67,18 @@ READS = {
     "gateways": "gateways",
     "services": "services",
     "service": "services/{service}",
+    "contract": "services/{service}/contract",
     "drift": "drift",
 }
 WRITES = {
     "change a cluster": ("patch", "clusters/{cluster}", {"name": "East 2"}),
     "remove a cluster": ("delete", "clusters/{cluster}", None),
     "create a service": ("post", "services", {"name": "large"}),
+    "keep a contract": (
+        "put",
+        "services/{service}/contract",
+        {"prompts": [{"name": "long", "kind": "too_long"}], "why": "x"},
+    ),
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
 }
 
@@ -85,10 +91,11 @@ def call(person, method, address, body=None, **headers):
 def test_it_tries_every_address():
     tried = {a.replace("{cluster}", "<int:cluster_id>").replace("{service}", "<int:service_id>")
              for a in [*READS.values(), *(w[1] for w in WRITES.values())]}  # fmt: skip
-    by_name = {  # below
+    by_name = {  # below, and tests/fleet/test_contracts.py
         "findings",
         "tenants/<slug:slug>/degradation",
         "clusters/<int:cluster_id>/credential",
+        "services/<int:service_id>/contract/try",
         "deployments/<int:deployment_id>/adopt",
         "deployments/<int:deployment_id>/repair",
     }

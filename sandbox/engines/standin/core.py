@@ -49,6 +49,7 @@ class Knobs:
     break_rate: float = 0.0  # share of streams whose connection is cut half-way
     hang: bool = False  # frozen engine: requests wait for ever, /health stays 200
     health_status: int = 200
+    loose: bool = False  # takes no notice of schemas, stop words, tools and the longest context
     garble: bool = False  # answers end at once, without a token
     fingerprint: str | None = None  # overrides --fingerprint-value
     hide_metrics: list[str] = field(default_factory=list)  # without the "vllm:" prefix
@@ -66,6 +67,20 @@ class Job:
     cached_tokens: int = 0
     generated: int = 0
     finish_reason: str | None = None
+    texts: tuple[str, ...] | None = None  # of its tokens; None: words without a meaning
+    tool: str = ""  # that the texts call
+    stop: str | None = None  # the word that ends it
+
+    def text(self, position: int) -> str:
+        """Of the token at this position, from 0."""
+        words = WORDS if self.texts is None else self.texts
+        return words[position % len(words)]
+
+    def reason(self, target: int) -> str:
+        """Why it ends after that many tokens."""
+        if self.texts is None:
+            return "length" if target == self.max_tokens else "stop"
+        return "length" if target < len(self.texts) else "stop"
 
     @property
     def created_tokens(self) -> int:
@@ -249,7 +264,7 @@ class Engine:
                 batch = 1 if k.itl_ms > 0 or first_of_many else target - job.generated
                 self._step(job, batch, clock)
                 if job.generated >= target:
-                    job.finish_reason = "length" if target == job.max_tokens else "stop"
+                    job.finish_reason = job.reason(target)
                 yield batch
         finally:
             self._finish(job, clock)
@@ -258,6 +273,8 @@ class Engine:
         """How many tokens the answer gets when nothing ends it early."""
         if self.knobs.garble:
             return 0
+        if job.texts is not None:
+            return min(job.max_tokens, len(job.texts))
         return job.max_tokens if job.ignore_eos else min(job.max_tokens, self.knobs.output_tokens)
 
     def _begin(self, job: Job) -> None:

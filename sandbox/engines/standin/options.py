@@ -48,5 +48,6 @@ def _add_own(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--engine-version", default="0.32.0", help="told at /version")
     group.add_argument("--error-rate", type=float, default=0.0)
     group.add_argument("--break-rate", type=float, default=0.0)
+    group.add_argument("--loose", action="store_true", help="no schemas, stop words, tools, limit")
     group.add_argument("--garble", action="store_true", help="answer every request with nothing")
     group.add_argument("--force-fingerprint", help="wins over --fingerprint-value")

@@ -80,6 +80,7 @@ class StandIn:
             output_tokens=args.output_tokens,
             error_rate=args.error_rate,
             break_rate=args.break_rate,
+            loose=args.loose,
             garble=args.garble,
             fingerprint=args.force_fingerprint,
         )
@@ -152,6 +153,7 @@ class StandIn:
                 self.names,
                 self.args.max_model_len,
                 self.args.enable_prompt_tokens_details,
+                self.knobs.loose,
             )
             reply.fingerprint = self.fingerprint
             self.engine.check_admission(len(jobs))

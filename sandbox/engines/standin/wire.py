@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.engines.standin.core import WORDS, Job, count_tokens
+from sandbox.engines.standin.core import Job, count_tokens
 from sandbox.engines.standin.http import Request
+from sandbox.engines.standin.shaped import form_of
 
 LONGEST_TOKEN = 5  # characters; the longest of a tokenizer, here "</s>" and a space
 DEFAULT_COMPLETION_TOKENS = 16  # /v1/completions without max_tokens; chat: the rest of the context
@@ -96,15 +97,15 @@ class Reply:
         return body | {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
 
     def _choice(self, index: int, job: Job) -> dict[str, Any]:
-        text = "".join(WORDS[i % len(WORDS)] for i in range(job.generated))
+        text = "".join(job.text(i) for i in range(job.generated))
         end = {
             "logprobs": None,
             "finish_reason": job.finish_reason,
-            "stop_reason": None,
+            "stop_reason": job.stop,
             "token_ids": None,
         }
         if self.chat:
-            message = {
+            message: dict[str, Any] = {
                 "role": "assistant",
                 "content": text,
                 "refusal": None,
@@ -113,6 +114,11 @@ class Reply:
                 "function_call": None,
                 "reasoning": None,
             }
+            if job.tool and job.finish_reason == "stop":
+                end["finish_reason"] = "tool_calls"  # of the API alone: the engine stopped
+                called = {"name": job.tool, "arguments": text}
+                call = {"id": f"call_{self.id}", "type": "function", "function": called}
+                message |= {"content": None, "tool_calls": [call]}
             return {"index": index, "message": message, **end, "routed_experts": None}
         extra = {"prompt_logprobs": None, "prompt_token_ids": None, "routed_experts": None}
         return {"index": index, "text": text, **end, **extra}
@@ -149,13 +155,13 @@ class Reply:
         return event | {"prompt_token_ids": None, "prompt_text": None}
 
     def token(self, job: Job, position: int, *, final: bool, empty: bool = False) -> dict[str, Any]:
-        text = "" if empty else WORDS[(position - 1) % len(WORDS)]
+        text = "" if empty else job.text(position - 1)
         reason = job.finish_reason if final else None
         choice: dict[str, Any] = {"index": 0}
         choice |= {"delta": {"content": text}} if self.chat else {"text": text}
         choice |= {"logprobs": None, "finish_reason": reason}
         if not self.chat or reason:
-            choice["stop_reason"] = None
+            choice["stop_reason"] = job.stop if reason else None
         if not self.chat:
             choice["prompt_token_ids"] = None
         event = self._event([choice | {"token_ids": None}])
@@ -262,8 +268,33 @@ def _too_long(prompt: str | list[int], max_len: int) -> ApiError:
     return _bad(text, "input_text", len(prompt))
 
 
+def _jobs(
+    prompts: list[str | list[int]],
+    body: dict[str, Any],
+    chat: bool,
+    limit: int | None,
+    max_len: int,
+    loose: bool,
+) -> list[Job]:
+    jobs = []
+    for prompt in prompts:
+        room = max_len - count_tokens(prompt)
+        if room < 1 and not loose:
+            raise _too_long(prompt, max_len)
+        room = max(room, 1)
+        wanted = min(limit or (room if chat else DEFAULT_COMPLETION_TOKENS), room)
+        salt = str(body.get("cache_salt") or "")
+        form = None if loose else form_of(body, wanted, chat=chat)
+        for _ in range(int(body.get("n") or 1)):
+            job = Job(prompt, wanted, bool(body.get("ignore_eos")), salt)
+            if form:
+                job.texts, job.tool, job.stop = form.texts, form.tool, form.stop
+            jobs.append(job)
+    return jobs
+
+
 def parse_request(
-    request: Request, chat: bool, names: list[str], max_len: int, details: bool
+    request: Request, chat: bool, names: list[str], max_len: int, details: bool, loose: bool = False
 ) -> tuple[list[Job], Reply]:
     """Validate as vLLM does (the checks that a client can meet) and make the jobs."""
     body = _load(request)
@@ -285,15 +316,7 @@ def parse_request(
             "Please request fewer output tokens."
         )
         raise _bad(text, "max_tokens", limit)
-    jobs = []
-    for prompt in prompts:
-        room = max_len - count_tokens(prompt)
-        if room < 1:
-            raise _too_long(prompt, max_len)
-        wanted = limit or (room if chat else DEFAULT_COMPLETION_TOKENS)
-        salt = str(body.get("cache_salt") or "")
-        for _ in range(int(body.get("n") or 1)):
-            jobs.append(Job(prompt, min(wanted, room), bool(body.get("ignore_eos")), salt))
+    jobs = _jobs(prompts, body, chat, limit, max_len, loose)
     options = options or {}
     usage = bool(options.get("include_usage"))
     reply = Reply(

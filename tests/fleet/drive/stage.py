@@ -50,7 +50,7 @@ class Stage:
 
     @property
     def outside(self):
-        return Outside(lambda _: self.fake, self.fake.ask, lambda: self.fake.now)
+        return Outside(lambda _: self.fake, self.fake.ask, lambda: self.fake.now, self.fake.put)
 
     def act(self, action, *args, **more):
         """As olga does it through a door."""

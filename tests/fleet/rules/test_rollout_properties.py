@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fleet.rules.contract.prompts import read_contract
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
 from tests.fleet.rules.test_rollout_walks import PLANS
 from tests.fleet.rules.walk import Walk, make_state
@@ -72,8 +73,14 @@ def lose_pod(walk):
         del walk.cluster.pods[uid]
 
 
+def become(behaviour):
+    return lambda walk: walk.cluster.behave(walk.names["new"], behaviour)
+
+
 HAPPENINGS = {
-    "crash": lambda walk: walk.cluster.behave(walk.names["new"], "crash"),
+    "crash": become("crash"),
+    "breaks_contract": become("breaks_contract"),
+    "mute": become("mute"),
     "heal": heal_engines,
     "errors": lambda walk: (setattr(walk, "errors", 0.2), setattr(walk, "per_second", 20)),
     "quiet": lambda walk: setattr(walk, "per_second", 0),
@@ -82,6 +89,8 @@ HAPPENINGS = {
     "pod_lost": lose_pod,
     "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
 }
+PROMPT = {"name": "greets", "kind": "text", "prompt": "Say hello", "contains": ["hello"]}
+CONTRACTS = ((), read_contract([PROMPT]))
 GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
@@ -89,10 +98,11 @@ EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     plan=st.sampled_from(sorted(PLANS)),
+    contract=st.sampled_from(CONTRACTS),
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
 )
-def test_it_keeps_its_promises_whatever_happens(plan, events):
-    walk = Checked(make_state(**PLANS[plan]), gpus=GPUS.get(plan, 6))
+def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
+    walk = Checked(make_state(**PLANS[plan], contract=contract), gpus=GPUS.get(plan, 6))
     for passes, event in events:
         for _ in range(passes):
             if walk.state.phase not in FINAL:

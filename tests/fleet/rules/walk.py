@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from fleet.rules.comparison import Window
+from fleet.rules.contract.answers import judge as judge_answer
+from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import bounds_of
 from fleet.rules.histogram import Histogram
 from fleet.rules.manifests import placed, render
@@ -100,7 +102,12 @@ class Walk:
         probes = {
             p.uid: judge(p, self.cluster.ask(p.address, "chat"), self.expect(k)) for p, k in asked
         }
-        return Seen(old=old, new=new, probes=probes, window=self.window(), dry_run="")
+        seen = Seen(old=old, new=new, probes=probes, window=self.window(), dry_run="")
+        return replace(seen, contract=tuple(self.answer(q) for q in questions(self.state, seen)))
+
+    def answer(self, question):
+        pod, prompt = question.pod, question.prompt
+        return judge_answer(prompt, self.cluster.put(pod.address, "chat", prompt), pod.name)
 
     def expect(self, which):
         spec = self.both[which]
