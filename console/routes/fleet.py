@@ -12,6 +12,7 @@ from console.views import (
     releases,
     resolutions,
     rollouts,
+    scaling,
     services,
 )
 
@@ -21,6 +22,9 @@ urlpatterns: list[URLPattern] = [
     page("new/service/", services.new, "service_new"),
     page("services/<slug:name>/", services.show, "service"),
     page("services/<slug:name>/edit/", services.edit, "service_edit"),
+    page("services/<slug:name>/scaling/", scaling.show, "service_scaling"),
+    page("services/<slug:name>/scaling/edit/", scaling.edit, "service_scaling_edit"),
+    page("services/<slug:name>/scaling/clear/", scaling.clear, "service_scaling_clear"),
     page("deployments/<int:deployment_id>/repair/", drift.repair, "drift_repair"),
     page("deployments/<int:deployment_id>/adopt/", drift.adopt, "drift_adopt"),
     page("releases/", releases.index, "releases"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.models import Cluster, Deployment, Release, Rollout, Service
+from fleet.models import Cluster, Deployment, Release, Rollout, ScalingPolicy, Service
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -77,7 +77,7 @@ def plan_rollout(
         raise NotFound("There is no such service")
     cluster = refuse_pair(service, release)
     old = _current(service)
-    wanted = replicas or service.replicas
+    wanted = replicas or replicas_now(service, old)
     first = old is None
     touched = touched_by(viewer, service)
     situation = situation_of(
@@ -110,6 +110,14 @@ def _current(service: Service) -> Release | None:
     """The release to move away from: the last that succeeded."""
     rows = Release.objects.select_related("service", "model_version")
     return rows.filter(pk=service.current_release_id or 0).first()
+
+
+def replicas_now(service: Service, old: Release | None) -> int:
+    """Where a policy scales it, the load decides how many the next release starts with."""
+    if old is None or not ScalingPolicy.objects.filter(service=service).exists():
+        return service.replicas
+    placed = Deployment.objects.filter(service=service, release=old, cluster=service.cluster_id)
+    return placed.values_list("replicas", flat=True).first() or service.replicas
 
 
 def _proposal(

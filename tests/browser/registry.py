@@ -13,6 +13,8 @@ PAGES: dict[str, Address] = {
     "service": lambda s: f"/services/{s.services[1].name}/",
     "service_new": lambda _: "/new/service/",
     "service_edit": lambda s: f"/services/{s.services[1].name}/edit/",
+    "service_scaling": lambda s: f"/services/{s.services[0].name}/scaling/",
+    "service_scaling_edit": lambda s: f"/services/{s.services[1].name}/scaling/edit/",
     "releases": lambda _: "/releases/",
     "release": lambda s: f"/releases/{s.releases[1].pk}/",
     "release_new": lambda s: f"/new/release/?copy={s.releases[1].pk}",
