@@ -1,10 +1,10 @@
 """Plans of a rollout before it is proposed: computed from what was observed, nothing is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from fleet.models import Cluster, Deployment, Release, Rollout, ScalingPolicy, Service
+from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -72,12 +72,12 @@ def plan_rollout(
     """Compute all ways to move a service to a release; raise what makes it impossible."""
     viewer.require(Permission.VIEW_FLEET)
     release = fetch_release(viewer, release_id)
-    service = Service.objects.select_related("cluster").filter(pk=service_id).first()
+    service = Service.objects.select_related("cluster", "scaling").filter(pk=service_id).first()
     if service is None:
         raise NotFound("There is no such service")
     cluster = refuse_pair(service, release)
     old = _current(service)
-    wanted = replicas or replicas_now(service, old)
+    wanted = replicas or service.replicas
     first = old is None
     touched = touched_by(viewer, service)
     situation = situation_of(
@@ -90,6 +90,9 @@ def plan_rollout(
         soak_seconds=DEFAULT_SOAK if soak_seconds is None else soak_seconds,
         requests_an_hour=sum(t.requests for t in touched),
     )
+    if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
+        # Where a policy scales it, the load says with how many the next release starts.
+        situation = replace(situation, replicas=situation.old_replicas)
     return _proposal(service, cluster, old, release, situation, touched)
 
 
@@ -110,14 +113,6 @@ def _current(service: Service) -> Release | None:
     """The release to move away from: the last that succeeded."""
     rows = Release.objects.select_related("service", "model_version")
     return rows.filter(pk=service.current_release_id or 0).first()
-
-
-def replicas_now(service: Service, old: Release | None) -> int:
-    """Where a policy scales it, the load decides how many the next release starts with."""
-    if old is None or not ScalingPolicy.objects.filter(service=service).exists():
-        return service.replicas
-    placed = Deployment.objects.filter(service=service, release=old, cluster=service.cluster_id)
-    return placed.values_list("replicas", flat=True).first() or service.replicas
 
 
 def _proposal(

@@ -129,7 +129,7 @@ def list_decisions(
 
 def load_series(viewer: Viewer, service_id: int, over: Grid) -> LoadSeries:
     see_fleet(viewer)
-    values = {
+    values: dict[str, Any] = {
         "step": over.step,
         "origin": ORIGIN,
         "service": service_id,

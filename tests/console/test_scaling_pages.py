@@ -91,8 +91,10 @@ def test_a_stranger_changes_nothing(scene: SimpleNamespace):
     assert ScalingPolicy.objects.count() == 1
 
 
-def test_the_number_of_a_scaled_service_is_refused_at_its_field(olga: Client):
-    form = service_form(replicas=5, cluster_id="")
+def test_the_number_of_a_scaled_service_is_refused_at_its_field(
+    olga: Client, scene: SimpleNamespace
+):
+    form = service_form(replicas=5, cluster_id=scene.cluster.pk)
     answer = olga.post("/services/chat-small/edit/", form | {"version": ""})
     assert answer.status_code == 422
     assert "A policy scales it between 1 and 6 replicas" in answer.content.decode()
