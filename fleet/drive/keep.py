@@ -77,7 +77,8 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
 
 def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
     """Nobody has to be asked whether what is declared shall be there at all."""
-    log.warning("declared state restored", deployment=row.name, replicas=row.replicas)
+    told = "replicas are brought to the cluster" if existed else "deleted: made again as declared"
+    log.warning(told, deployment=row.name, replicas=row.replicas)
     workloads.apply(placed(row.manifest, replicas=row.replicas, fence=row.fence))
     if not existed:
         with fleet_scope():

@@ -59,7 +59,7 @@ class Load:
         if self.queued:
             parts.append(f"{told(self.queued)} in gateways")
         least = "" if self.whole else "at least "
-        return f"{least}{told(self.total)} requests in flight ({', '.join(parts)})"
+        return f"{least}{some(self.total, 'request')} in flight ({', '.join(parts)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +188,9 @@ def up(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | 
         return None
     given = seen.declared + max(min(wanted - seen.declared, seen.room.replicas), 0)
     if needed < bounds.least:
-        why = f"The bounds are {bounds.words}: at least {bounds.least} replicas"
+        why = f"The bounds are {bounds.words}: at least {some(bounds.least, 'replica')}"
     else:
-        why = f"{how}: {needed} replicas at {policy.target} each"
+        why = f"{how}: {some(needed, 'replica')} at {policy.target} each"
         why += f", and {bounds.most} at most" if needed > wanted else ""
     why += f", {seen.starting} of {seen.declared} are starting already" if seen.starting else ""
     if given < wanted:
@@ -258,7 +258,8 @@ def enough(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decisio
         reason = why_not_less(policy, seen, now, covered)
         return keep(seen, reason, wanted=lowest) if reason else None
     share = seen.load.total / (seen.declared * policy.target)
-    text = f"Enough: {seen.load.words} on {seen.declared} replicas, {share:.0%} of what they take"
+    replicas = some(seen.declared, "replica")
+    text = f"Enough: {seen.load.words} on {replicas}, {share:.0%} of what that takes"
     if seen.declared == bounds.least:
         return keep(seen, f"{text}; the bounds are {bounds.words}")
     if seen.floor >= seen.declared:
@@ -304,9 +305,13 @@ def down(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision 
     given = seen.declared - 1
     why = (
         f"{seen.load.words}, at most {told(peak)} in the last {seconds(spell(policy, seen))}: that"
-        f" needs {lowest} replicas. {seen.declared} → {given}, one at a time"
+        f" needs {some(lowest, 'replica')}. {seen.declared} → {given}, one at a time"
     )
     return Decision(lowest, given, why)
+
+
+def some(number: float, what: str) -> str:
+    return f"{told(number)} {what}" + ("" if number == 1 else "s")
 
 
 def told(number: float) -> str:

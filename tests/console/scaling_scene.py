@@ -28,7 +28,7 @@ def furnish_scaling(service: Service, now: datetime) -> None:
     given = 2
     for minutes in range(120, -1, -1):
         declared, given, wanted, why = CHANGES.get(
-            minutes, (given, given, given, "Enough: 31 requests in flight, 52% of what they take")
+            minutes, (given, given, given, "Enough: 31 requests in flight, 52% of what that takes")
         )
         demand = 30.0 + max(0, 75 - abs(minutes - 40) * 3)
         ScalingDecision.objects.create(
