@@ -13,6 +13,7 @@ from console.views import (
     releases,
     resolutions,
     rollouts,
+    scaling,
     services,
 )
 
@@ -23,6 +24,9 @@ urlpatterns: list[URLPattern] = [
     page("services/<slug:name>/", services.show, "service"),
     page("services/<slug:name>/edit/", services.edit, "service_edit"),
     page("services/<slug:name>/contract/", contracts.show, "service_contract"),
+    page("services/<slug:name>/scaling/", scaling.show, "service_scaling"),
+    page("services/<slug:name>/scaling/edit/", scaling.edit, "service_scaling_edit"),
+    page("services/<slug:name>/scaling/clear/", scaling.clear, "service_scaling_clear"),
     page("deployments/<int:deployment_id>/repair/", drift.repair, "drift_repair"),
     page("deployments/<int:deployment_id>/adopt/", drift.adopt, "drift_adopt"),
     page("releases/", releases.index, "releases"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from fleet.models import Cluster, Deployment, Rollout, Service
+from fleet.models import Cluster, Deployment, Rollout, ScalingPolicy, Service
 from fleet.rules.objectives import (
     LIMITS,
     check_fallbacks,
@@ -68,6 +68,8 @@ def change(
     _refuse_unknown(fields)
     if "cluster_id" in fields and fields["cluster_id"] != service.cluster_id:
         _refuse_move(service)
+    if fields.get("replicas", service.replicas) != service.replicas:
+        _refuse_number(service)
     before = picture(service)
     service.change(expected_version, **_checked(service.name, fields))
     record(viewer, "service.change", service, before=before, after=service, why=why)
@@ -107,6 +109,16 @@ def _cluster(cluster_id: int | None) -> int | None:
 def _refuse_unknown(fields: dict[str, Any]) -> None:
     if strange := sorted(fields.keys() - CHANGEABLE):
         raise Invalid(**{name: "A service has no such field" for name in strange})
+
+
+def _refuse_number(service: Service) -> None:
+    """Two who give the number would undo each other's."""
+    policy = ScalingPolicy.objects.filter(service=service).first()
+    if policy is not None:
+        raise Invalid(
+            replicas=f"A policy scales it between {policy.min_replicas} and"
+            f" {policy.max_replicas} replicas: change its bounds, or clear it first"
+        )
 
 
 def _refuse_move(service: Service) -> None:

@@ -2,13 +2,22 @@
 
 from datetime import datetime, timedelta
 
-from fleet.models import EngineProbe, EngineSample, LatencySlot, ObservedEvent, TrafficSlot
+from fleet.models import (
+    EngineProbe,
+    EngineSample,
+    LatencySlot,
+    ObservedEvent,
+    ScalingDecision,
+    TrafficSlot,
+)
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
 from tenants.base.scope import fleet_scope
 
 FINE = timedelta(hours=8)
 SAMPLES = timedelta(days=2)
 EVENTS = timedelta(days=7)
+LOOKS = timedelta(days=2)  # at load that changed nothing
+SCALINGS = timedelta(days=90)
 DASHBOARDS = timedelta(days=120)
 
 
@@ -27,5 +36,7 @@ def trim(now: datetime) -> dict[str, int]:
             "samples": EngineSample.objects.filter(at__lt=now - SAMPLES),
             "probes": EngineProbe.objects.filter(at__lt=now - SAMPLES),
             "events": ObservedEvent.objects.filter(at__lt=now - EVENTS),
+            "looks": ScalingDecision.objects.filter(changed=False, at__lt=now - LOOKS),
+            "scalings": ScalingDecision.objects.filter(at__lt=now - SCALINGS),
         }
         return {name: rows.delete()[0] for name, rows in old.items()}

@@ -1,11 +1,11 @@
-"""Addresses of clusters, nodes, gateways, services, drift and degradation."""
+"""Addresses of clusters, nodes, gateways, services, scaling, drift and degradation."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.urls import URLPattern, path
 
-from fleet.api import clusters, contracts, degradation, drift, services
+from fleet.api import clusters, contracts, degradation, drift, scaling, services
 
 
 def own_scope(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,6 +24,8 @@ urlpatterns: list[URLPattern] = [
     path("services/<int:service_id>", services.ServiceView.as_view()),
     path("services/<int:service_id>/contract", contracts.ContractView.as_view()),
     path("services/<int:service_id>/contract/try", own_scope(contracts.TryContractView.as_view())),
+    path("services/<int:service_id>/scaling", scaling.ScalingView.as_view()),
+    path("services/<int:service_id>/scaling/decisions", scaling.DecisionsView.as_view()),
     path("drift", drift.DriftsView.as_view()),
     path("deployments/<int:deployment_id>/repair", drift.RepairView.as_view()),
     path("deployments/<int:deployment_id>/adopt", drift.AdoptView.as_view()),

@@ -1,6 +1,7 @@
 """Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, a
 Deployment that somebody deleted is made again, and a service whose number of replicas was changed
-since its last rollout is scaled to it. What somebody else wrote into a Deployment is left alone
+since its last rollout is scaled to it (where a policy scales it, `scaling` writes the number and it
+is brought to the cluster here). What somebody else wrote into a Deployment is left alone
 until a person chooses (`fleet.actions.drift`); then it is repaired or adopted here.
 
 Works from the observer's rows and asks the cluster only where these show a difference. Open
@@ -39,7 +40,7 @@ def due_deployments() -> list[int]:
     )
     current = Q(release=F("service__current_release"))
     rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=busy())
-    rows = rows.select_related("service").annotate(serving=serving).order_by("id")
+    rows = rows.select_related("service__scaling").annotate(serving=serving).order_by("id")
     wishes = Drift.objects.filter(ended_at=None).exclude(wish="")
     wished = set(wishes.values_list("deployment_id", flat=True))
     return [
@@ -55,7 +56,7 @@ def busy() -> Any:
 
 def keep(deployment_id: int, outside: Outside = REAL) -> None:
     """Look at one placed release and put right what is not as declared."""
-    related = ("service", "cluster", "release__service", "release__model_version")
+    related = ("service__scaling", "cluster", "release__service", "release__model_version")
     rows = Deployment.objects.select_related(*related).exclude(service__in=busy())
     row = rows.filter(pk=deployment_id).first()
     if row is None or not row.manifest:
@@ -76,7 +77,8 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
 
 def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
     """Nobody has to be asked whether what is declared shall be there at all."""
-    log.warning("declared state restored", deployment=row.name, replicas=row.replicas)
+    told = "replicas are brought to the cluster" if existed else "deleted: made again as declared"
+    log.warning(told, deployment=row.name, replicas=row.replicas)
     workloads.apply(placed(row.manifest, replicas=row.replicas, fence=row.fence))
     if not existed:
         with fleet_scope():
@@ -85,9 +87,12 @@ def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
 
 
 def asked_replicas(row: Deployment) -> int:
-    """What people want of the current release: their number, if it is newer than the rollout's."""
+    """What people want of the current release: their number, if it is newer than the rollout's.
+
+    Where they gave bounds instead, the number is what was decided by the load.
+    """
     service = row.service
-    if service.current_release_id != row.release_id:
+    if service.current_release_id != row.release_id or hasattr(service, "scaling"):
         return row.replicas
     ended = Rollout.objects.filter(service=service, phase=Phase.SUCCEEDED.value)
     last = ended.aggregate(at=Max("ended_at"))["at"]

@@ -5,6 +5,7 @@ from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
+from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot, TrafficSlot
 
@@ -29,6 +30,8 @@ __all__ = [
     "Resolution",
     "Rollout",
     "RolloutEvent",
+    "ScalingDecision",
+    "ScalingPolicy",
     "Service",
     "StartSample",
     "TrafficSlot",

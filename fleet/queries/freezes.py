@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from fleet.models import Freeze, Rollout
+from fleet.models import Cluster, Freeze, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.rules.freeze import Frozen, Window, frozen_by, held_until, next_start, words_of
 from fleet.rules.phases import BEFORE_WRITES, Phase
@@ -113,12 +113,18 @@ def freeze_of(rollout: Rollout, now: datetime) -> Frozen | None:
     """What keeps this rollout from beginning. A way back is never frozen."""
     if rollout.is_rollback:
         return None
-    return frozen_by((window_of(f) for f in covering(rollout)), now)
+    covering = freezes_over(rollout.service_id, rollout.cluster_id)
+    return frozen_by((window_of(f) for f in covering), now)
 
 
-def covering(rollout: Rollout) -> QuerySet[Freeze]:
+def freeze_of_service(service: Service, cluster: Cluster, now: datetime) -> Frozen | None:
+    """Meanwhile replicas are not taken away for want of load."""
+    return frozen_by((window_of(f) for f in freezes_over(service.pk, cluster.pk)), now)
+
+
+def freezes_over(service_id: int, cluster_id: int) -> QuerySet[Freeze]:
     everything = Q(cluster=None, service=None)
-    mine = everything | Q(cluster=rollout.cluster_id) | Q(service=rollout.service_id)
+    mine = everything | Q(cluster=cluster_id) | Q(service=service_id)
     return Freeze.objects.filter(mine, closed_at=None)
 
 

@@ -1,7 +1,7 @@
 """Plans of a rollout before it is proposed: computed from what was observed, nothing is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
@@ -72,7 +72,7 @@ def plan_rollout(
     """Compute all ways to move a service to a release; raise what makes it impossible."""
     viewer.require(Permission.VIEW_FLEET)
     release = fetch_release(viewer, release_id)
-    service = Service.objects.select_related("cluster").filter(pk=service_id).first()
+    service = Service.objects.select_related("cluster", "scaling").filter(pk=service_id).first()
     if service is None:
         raise NotFound("There is no such service")
     cluster = refuse_pair(service, release)
@@ -90,6 +90,9 @@ def plan_rollout(
         soak_seconds=DEFAULT_SOAK if soak_seconds is None else soak_seconds,
         requests_an_hour=sum(t.requests for t in touched),
     )
+    if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
+        # Where a policy scales it, the load says with how many the next release starts.
+        situation = replace(situation, replicas=situation.old_replicas)
     return _proposal(service, cluster, old, release, situation, touched)
 
 

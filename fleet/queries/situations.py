@@ -141,10 +141,14 @@ def quotas_of(cluster: Cluster) -> list[Quota] | None:
     return None if cluster.quotas is None else [Quota(**row) for row in cluster.quotas]
 
 
-def floor_of(cluster: Cluster, service: str) -> int | None:
-    """The greatest number of answering replicas that a budget over all of them wants."""
+def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> int | None:
+    """The greatest number of answering replicas that a budget over all of them wants.
+
+    Our own budget follows the number of replicas: `others_only` leaves it out.
+    """
     ours = labels_of(service).items()
-    floors = [b["floor"] for b in cluster.budgets or () if b["labels"].items() <= ours]
+    budgets = [b for b in cluster.budgets or () if not (others_only and b["name"] == service)]
+    floors = [b["floor"] for b in budgets if b["labels"].items() <= ours]
     return max(floors, default=None)
 
 

@@ -1,5 +1,5 @@
 """Celery's doors into the fleet; importing this registers them all."""
 
-from fleet.tasks import observe, rollouts
+from fleet.tasks import observe, rollouts, scaling
 
-__all__ = ["observe", "rollouts"]
+__all__ = ["observe", "rollouts", "scaling"]

@@ -15,6 +15,8 @@ PAGES: dict[str, Address] = {
     "service_edit": lambda s: f"/services/{s.services[1].name}/edit/",
     "service_contract": lambda s: f"/services/{s.services[0].name}/contract/",
     "service_contract_new": lambda s: f"/services/{s.services[1].name}/contract/",
+    "service_scaling": lambda s: f"/services/{s.services[0].name}/scaling/",
+    "service_scaling_edit": lambda s: f"/services/{s.services[1].name}/scaling/edit/",
     "releases": lambda _: "/releases/",
     "release": lambda s: f"/releases/{s.releases[1].pk}/",
     "release_new": lambda s: f"/new/release/?copy={s.releases[1].pk}",

@@ -49,6 +49,7 @@ from tenants.models import (
 )
 from tests.console.contract_scene import furnish_contracts
 from tests.console.money_scene import furnish_money
+from tests.console.scaling_scene import furnish_scaling
 
 PASSWORD = "correct horse battery staple"
 GPUS = (("h200-sxm", 8), ("l40s", 4))
@@ -90,6 +91,7 @@ class Scene:
         self.spare = self.release(self.services[0], 3)
         self.traffic()
         self.finding()
+        furnish_scaling(self.services[0], self.now)
         UsageSource.objects.create(name="gateway", public_id="s0000000", digest="f" * 64)
         self.audit = AuditEvent.objects.create(
             actor_id=self.people["olga"].pk, actor="olga@example.test", via="session",

@@ -1,0 +1,159 @@
+"""One look at one service's load: claim, look, decide, record. `keep` brings it to the cluster.
+
+The wanted number is a row before it is an effect: whatever kills a worker in between, the sweep
+finds the row and applies it. Nothing is written where somebody else owns the number.
+"""
+
+import traceback
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from fleet.clients.errors import ClientError
+from fleet.drive.drift import PATH
+from fleet.drive.keep import busy
+from fleet.drive.outside import REAL, Outside
+from fleet.models import Deployment, ScalingDecision, ScalingPolicy
+from fleet.queries.gateways import read_gateways
+from fleet.queries.load import owner_words, rules_of, seen_of
+from fleet.rules.declared import AUTOSCALERS, writer_of
+from fleet.rules.manifests import MANAGER, selector_of
+from fleet.rules.scaling import PERIOD, Decision, Seen, decide
+from fleet.rules.seen import release_of
+from tenants.actions import audit
+from tenants.base.scope import fleet_scope
+from tenants.nudge import nudge
+from tenants.rules.access import Permission, system_viewer
+
+log = structlog.get_logger(__name__)
+KEEP = "fleet.tasks.keep_deployment"
+PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
+
+
+def due_policies() -> list[int]:
+    """Those whose time has come and that nobody holds, those that wait longest first."""
+    free = Q(claim_until=None) | Q(claim_until__lt=Now())
+    rows = ScalingPolicy.objects.filter(free, look_again__lte=Now())
+    return list(rows.order_by("look_again").values_list("id", flat=True))
+
+
+def scale(policy_id: int, outside: Outside = REAL) -> Decision | None:
+    """Make one look. None: somebody else has the row, or nothing runs yet."""
+    claim = ScalingPolicy.take_claim(policy_id)
+    if claim is None:
+        return None
+    try:
+        return pass_over(policy_id, claim, outside)
+    except Exception:  # the one supervisor: a poisoned row must not stop the others
+        park(policy_id, claim)
+        raise
+
+
+def pass_over(policy_id: int, claim: uuid.UUID, outside: Outside) -> Decision | None:
+    policy = ScalingPolicy.objects.select_related("service").get(pk=policy_id)
+    now = outside.clock()
+    row = serving_row(policy)
+    if row is None:
+        ScalingPolicy.record(policy_id, claim, look_again=Now() + PERIOD)
+        return None
+    seen = seen_of(policy, row, read_gateways(now), now)
+    decision = decide(rules_of(policy), seen, now)
+    if decision.given != row.replicas:
+        owner, trouble = ask_cluster(row, outside)
+        seen = replace(seen, owner=owner, stale=trouble)
+        decision = decide(rules_of(policy), seen, now)
+    if not record(policy, row, seen, decision, claim, now):
+        log.info("claim lost, the look is dropped", policy=policy_id)
+        return None
+    log.info("scaling", service=policy.service.name, given=decision.given, why=decision.why)
+    return decision
+
+
+def serving_row(policy: ScalingPolicy) -> Deployment | None:
+    """Where the release that serves is placed."""
+    service = policy.service
+    related = ("service", "cluster", "release__service", "release__model_version")
+    rows = Deployment.objects.select_related(*related)
+    rows = rows.filter(release=service.current_release_id, cluster=service.cluster_id)
+    return rows.filter(service=service).first()
+
+
+def ask_cluster(row: Deployment, outside: Outside) -> tuple[str, str]:
+    """Before a change: who else owns the number in the cluster itself, now; or why nobody knows."""
+    try:
+        look = outside.connect(row.cluster).look(selector_of(row.service.name))
+    except ClientError as error:
+        return "", error.message
+    for live in look["deployments"]:
+        writer = writer_of(live["metadata"].get("managedFields") or [], PATH)
+        if release_of(live) == row.release.fingerprint and writer.manager not in ("", MANAGER):
+            owned = writer.manager in AUTOSCALERS
+            replicas = live["spec"].get("replicas", 0)
+            return owner_words(writer.manager, owned=owned, replicas=replicas), ""
+    return "", ""
+
+
+def record(
+    policy: ScalingPolicy,
+    row: Deployment,
+    seen: Seen,
+    decision: Decision,
+    claim: uuid.UUID,
+    now: datetime,
+) -> bool:
+    """Write the number and why, guarded by the claim. A rollout proposed meanwhile wins."""
+    again = {"look_again": Now() + PERIOD, "failures": 0, "failure": ""}
+    ours = ScalingPolicy.objects.filter(pk=policy.pk, claim=claim, claim_until__gt=Now())
+    with fleet_scope():
+        # What a worker saw that was frozen meanwhile is too old, though nobody took the row.
+        if not ours.exists() or not ScalingPolicy.record(policy.pk, claim, **again):
+            return False
+        changed = decision.given != row.replicas
+        if changed and not order(row, decision):
+            return True
+        load = seen.load
+        ScalingDecision.objects.create(
+            service=policy.service,
+            at=now,
+            running=load.running,
+            waiting=load.waiting,
+            queued=load.queued,
+            demand=load.total if load.whole else None,
+            forecast=decision.forecast,
+            target=policy.target,
+            serving=seen.serving,
+            declared=row.replicas,
+            wanted=decision.wanted,
+            given=decision.given,
+            changed=changed,
+            why=decision.why,
+        )
+    return True
+
+
+def order(row: Deployment, decision: Decision) -> bool:
+    """The wanted number as a row. False: somebody was faster, the next look decides anew."""
+    rows = Deployment.objects.filter(pk=row.pk, replicas=row.replicas)
+    if not rows.exclude(service__in=busy()).update(replicas=decision.given):
+        return False
+    viewer = system_viewer("scaling", (Permission.VIEW_FLEET,))
+    before, after = {"replicas": row.replicas}, {"replicas": decision.given}
+    audit.record(viewer, "service.scale", row.service, before=before, after=after, why=decision.why)
+    nudge(KEEP, row.pk)
+    return True
+
+
+def park(policy_id: int, claim: uuid.UUID) -> None:
+    """Keep the traceback with the row, and wait longer each time."""
+    failures = ScalingPolicy.objects.filter(pk=policy_id).values_list("failures", flat=True).first()
+    ScalingPolicy.record(
+        policy_id,
+        claim,
+        failures=F("failures") + 1,
+        failure=traceback.format_exc()[-8000:],
+        look_again=Now() + PARKED[min(failures or 0, len(PARKED) - 1)],
+    )

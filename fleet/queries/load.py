@@ -1,0 +1,148 @@
+"""What a service's number of replicas is decided from: load, room, starts, and who else decides."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Count, F, Q, QuerySet
+
+from fleet.models import (
+    Cluster,
+    Deployment,
+    Drift,
+    EngineSample,
+    ObservedPod,
+    Rollout,
+    ScalingDecision,
+    ScalingPolicy,
+    Service,
+)
+from fleet.queries.freezes import freeze_of_service
+from fleet.queries.gateways import Gateways
+from fleet.queries.situations import floor_of, others_of, quotas_of, rooms_of, starts_of
+from fleet.rules.answers import gpus, tightest
+from fleet.rules.declared import REPLICAS
+from fleet.rules.fit import Need, fit
+from fleet.rules.freshness import stale_because
+from fleet.rules.phases import FINAL
+from fleet.rules.plan import Starts
+from fleet.rules.scaling import FRESH, GAP, LONGEST_GROWTH, Load, Policy, Room, Sample, Seen
+from fleet.rules.schedule import Bounds, hours_from
+
+ENDED = [phase.value for phase in FINAL]
+
+
+def rules_of(policy: ScalingPolicy) -> Policy:
+    return Policy(
+        always=Bounds(policy.min_replicas, policy.max_replicas),
+        target=policy.target,
+        stable=timedelta(seconds=policy.stable_seconds),
+        pause=timedelta(seconds=policy.pause_seconds),
+        hours=hours_from(policy.hours),
+        zone=policy.zone,
+    )
+
+
+def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: datetime) -> Seen:
+    """Of the release that serves; requests in flight are those of the whole service."""
+    service, cluster = row.service, row.cluster
+    starts = starts_of(service, row.release)
+    rollout = Rollout.objects.filter(service=service).exclude(phase__in=ENDED).first()
+    changed = ScalingDecision.objects.filter(service=service, changed=True).order_by("-at")
+    freeze = freeze_of_service(service, cluster, now)
+    return Seen(
+        declared=row.replicas,
+        serving=taking(service).filter(deployment=row).count(),
+        load=load_of(service, gateways, now),
+        history=history_of(policy, starts, now),
+        starts=starts,
+        room=room_of(row, cluster),
+        floor=floor_of(cluster, service.name, others_only=True) or 0,
+        changed_at=changed.values_list("at", flat=True).first(),
+        stale=stale_because(cluster.observed_at, cluster.trouble, now),
+        owner=owner_of(row),
+        rollout=str(rollout) if rollout else "",
+        frozen=freeze.window.title if freeze else "",
+    )
+
+
+def taking(service: Service) -> QuerySet[ObservedPod]:
+    """Pods that take traffic, of whichever release."""
+    pods = ObservedPod.objects.filter(deployment__service=service, ready=True, admitted=True)
+    return pods.filter(terminating=False)
+
+
+def load_of(service: Service, gateways: Gateways, now: datetime) -> Load:
+    """Newest words of each engine; what a pod that drains still does ends with it."""
+    asked = set(taking(service).values_list("uid", flat=True))
+    rows = EngineSample.objects.filter(service=service, at__gte=now - FRESH, at__lte=now)
+    newest = rows.filter(pod_uid__in=asked, running__isnull=False).order_by("pod_uid", "-at")
+    found = newest.distinct("pod_uid").values_list("running", "waiting")
+    return Load(
+        running=sum(running or 0.0 for running, _ in found),
+        waiting=sum(waiting or 0.0 for _, waiting in found),
+        queued=queued_of(service, gateways),
+        asked=len(asked),
+        answered=len(found),
+    )
+
+
+def queued_of(service: Service, gateways: Gateways) -> float | None:
+    """Requests that wait in gateways. A worker names its line at each pool of the service."""
+    if gateways.trouble:
+        return None
+    ids = Deployment.objects.filter(service=service).values_list("id", flat=True)
+    pools = {f"d{pk}" for pk in ids}
+    lines = [[r.queued for p, r in w.pools.items() if p in pools] for w in gateways.workers]
+    return float(sum(max(line, default=0) for line in lines))
+
+
+def history_of(policy: ScalingPolicy, starts: Starts, now: datetime) -> tuple[Sample, ...]:
+    stable, lag = timedelta(seconds=policy.stable_seconds), timedelta(seconds=starts.p95 or 0)
+    since = now - max(stable, lag, LONGEST_GROWTH) - 2 * GAP
+    rows = ScalingDecision.objects.filter(service=policy.service_id, at__gte=since, at__lt=now)
+    rows = rows.filter(demand__isnull=False).order_by("at")
+    return tuple(Sample(at, demand or 0.0) for at, demand in rows.values_list("at", "demand"))
+
+
+def room_of(row: Deployment, cluster: Cluster) -> Room:
+    """Beside open rollouts and replicas of all services that are ordered and not placed yet."""
+    product, each = row.release.resources.get("gpu_product", ""), per_replica(row)
+    claims = [other.need for _, other in others_of(cluster, row.service) if not other.began]
+    found = fit(rooms_of(cluster, None), Need(product, each, 1), [*claims, *unplaced(cluster)])
+    claimed = f", {found.claimed} of them claimed already" if found.claimed else ""
+    words = f"{found.free} {gpus(product)} are free{claimed}"
+    places, quota = found.places, tightest(quotas_of(cluster) or ())
+    if quota is not None and quota.free // each < places:
+        places = quota.free // each
+        words = f"The quota {quota.name} leaves {quota.free} of {quota.hard} GPUs"
+    return Room(places, words, each, product)
+
+
+def per_replica(row: Deployment) -> int:
+    return int(row.release.resources.get("gpus", 1))
+
+
+def unplaced(cluster: Cluster) -> list[Need]:
+    bound = Count("pods", filter=Q(pods__terminating=False, pods__node__gt=""))
+    rows = Deployment.objects.filter(cluster=cluster, replicas__gt=0).select_related("release")
+    waiting = rows.annotate(bound=bound).filter(bound__lt=F("replicas"))
+    return [
+        Need(d.release.resources.get("gpu_product", ""), per_replica(d), d.replicas - d.bound)
+        for d in waiting
+    ]
+
+
+def owner_of(row: Deployment) -> str:
+    """Who else wrote the number of replicas, as the observer found it. Empty: nobody."""
+    drifts = Drift.objects.filter(deployment=row, ended_at=None, path=REPLICAS)
+    drift = drifts.filter(wish="").first()
+    return owner_words(drift.manager, owned=drift.owned, replicas=drift.live) if drift else ""
+
+
+def owner_words(manager: str, *, owned: bool, replicas: object) -> str:
+    if owned:
+        return (
+            f"An autoscaler ({manager}) owns the number of replicas, {replicas} now: take its"
+            " HorizontalPodAutoscaler or ScaledObject away, or this policy"
+        )
+    by = manager or "Somebody"
+    return f"{by} set {replicas} replicas by hand: adopt or repair that first"

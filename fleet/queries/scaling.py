@@ -1,0 +1,145 @@
+"""How a service is scaled: its bounds, what holds now, and what was decided lately, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from fleet.models import ScalingDecision, ScalingPolicy, Service
+from fleet.queries.access import see_fleet
+from fleet.queries.load import rules_of
+from fleet.queries.slots import ORIGIN
+from fleet.rules.schedule import Bounds, Hours, bounds_at
+from fleet.rules.steps import Grid
+from tenants.errors import NotFound
+from tenants.rules.access import Viewer
+
+MANY = 100
+LOAD = """
+SELECT date_bin(make_interval(secs => %(step)s), at, %(origin)s), avg(demand),
+    avg(serving * target)::float8, max(given), min(serving)
+FROM scaling_decision WHERE service_id = %(service)s AND at >= %(start)s AND at < %(end)s
+GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    id: int
+    version: int
+    min_replicas: int
+    max_replicas: int
+    target: int
+    stable_seconds: int
+    pause_seconds: int
+    hours: tuple[Hours, ...]
+    zone: str
+    changed_at: datetime
+    now: Bounds  # what holds now
+    failures: int  # looks that raised, in a row
+    look_again: datetime | None
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.id}-{self.version}"'
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    id: int
+    at: datetime
+    running: float
+    waiting: float
+    queued: float | None
+    demand: float | None  # None: not everybody could be asked
+    forecast: float | None
+    target: int
+    serving: int
+    declared: int  # before
+    wanted: int
+    given: int
+    changed: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSeries:
+    """The mean of each step; None: nothing was seen."""
+
+    demand: Sequence[float | None]
+    capacity: Sequence[float | None]  # what the replicas that answer take
+    given: Sequence[int | None]
+    serving: Sequence[int | None]
+
+    @property
+    def has_data(self) -> bool:
+        return any(v is not None for v in self.given)
+
+
+FIELDS = tuple(DecisionRow.__dataclass_fields__)
+
+
+def find_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow | None:
+    """None: people give the number themselves."""
+    see_fleet(viewer)
+    row = ScalingPolicy.objects.filter(service=service_id).first()
+    if row is None:
+        return None
+    rules = rules_of(row)
+    return PolicyRow(
+        id=row.pk,
+        version=row.version,
+        min_replicas=row.min_replicas,
+        max_replicas=row.max_replicas,
+        target=row.target,
+        stable_seconds=row.stable_seconds,
+        pause_seconds=row.pause_seconds,
+        hours=rules.hours,
+        zone=row.zone,
+        changed_at=row.changed_at,
+        now=bounds_at(rules.always, rules.hours, rules.zone, now),
+        failures=row.failures,
+        look_again=row.look_again,
+    )
+
+
+def get_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow:
+    see_fleet(viewer)
+    service = Service.objects.filter(pk=service_id).first()
+    if service is None:
+        raise NotFound("There is no such service")
+    found = find_policy(viewer, service_id, now)
+    if found is None:
+        raise NotFound(f"{service} is not scaled by a policy: set one first")
+    return found
+
+
+def list_decisions(
+    viewer: Viewer, service_id: int, *, only_changed: bool = False, most: int = MANY
+) -> tuple[DecisionRow, ...]:
+    """The newest first."""
+    see_fleet(viewer)
+    rows = ScalingDecision.objects.filter(service=service_id).order_by("-at", "-id")
+    if only_changed:
+        rows = rows.filter(changed=True)
+    return tuple(DecisionRow(*values) for values in rows.values_list(*FIELDS)[:most])
+
+
+def load_series(viewer: Viewer, service_id: int, over: Grid) -> LoadSeries:
+    see_fleet(viewer)
+    values: dict[str, Any] = {
+        "step": over.step,
+        "origin": ORIGIN,
+        "service": service_id,
+        "start": over.start,
+        "end": over.end,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LOAD, values)
+        rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    nothing: tuple[Any, ...] = (None,) * 4
+    columns = list(zip(*(rows.get(at, nothing) for at in over.moments), strict=True))
+    demand, capacity, given, serving = columns or ((), (), (), ())
+    return LoadSeries(demand, capacity, given, serving)
