@@ -50,6 +50,8 @@ class Environment(BaseSettings):
     qm_mail_password: str = ""
     qm_mail_security: Literal["starttls", "tls", "none"] = "starttls"
     qm_mail_from: str = "quartermaster@localhost"
+    qm_api_requests_per_minute: int = Field(1_200, ge=0)  # of a token or person; 0: any number
+    qm_api_failures_per_minute: int = Field(60, ge=0)  # wrong credentials of an address; 0: any
     qm_max_body: int = 32 * 1024 * 1024
     qm_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -231,6 +233,7 @@ CONTENT_SECURITY_POLICY = {
 # --- API ---------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.base.authentication.ViewerAuthentication"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenants.api.base.rates.ViewerThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["tenants.api.base.parsers.StrictJSONParser"],
@@ -243,7 +246,8 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Quartermaster API",
     "DESCRIPTION": "Tenants, fleet, rollouts and money of shared vLLM deployments. "
-    "Errors are RFC 9457 problem documents. Lists page by cursor.",
+    "Errors are RFC 9457 problem documents. Lists page by cursor. Answers to a token carry "
+    "`RateLimit` and `RateLimit-Policy`.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -315,6 +319,8 @@ QM_ENVIRONMENT = ENV.qm_environment
 QM_ISSUER = ENV.qm_issuer
 QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
+QM_API_REQUESTS_PER_MINUTE = ENV.qm_api_requests_per_minute
+QM_API_FAILURES_PER_MINUTE = ENV.qm_api_failures_per_minute
 QM_ALLOW_PRIVATE_DELIVERY = ENV.qm_allow_private_delivery
 QM_EXPORTS_DIR = ENV.qm_exports_dir or ENV.qm_data / "exports"
 EMAIL_HOST = ENV.qm_mail_host

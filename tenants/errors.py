@@ -65,6 +65,17 @@ class QuotaExceeded(ConsoleError):
     status = 409
 
 
+class TooManyRequests(ConsoleError):
+    """Not now: the caller is too fast. After `wait` seconds the same request is answered."""
+
+    code = "too_many_requests"
+    status = 429
+
+    def __init__(self, message: str, *, wait: int) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class Unavailable(ConsoleError):
     """Something that this needs does not answer now; trying again helps."""
 

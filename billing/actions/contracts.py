@@ -73,8 +73,12 @@ def _open(
 
 
 def _mark(hour: datetime, tenant_id: int, period: Period, kind: Kind, now: datetime) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(HEAD, [hour, tenant_id, now])
+    open_hour(hour, tenant_id, now)
     if kind == Kind.COMMITMENT:
         rows = HourHead.objects.filter(hour=hour, tenant_id=tenant_id)
         rows.filter(rated_at__lt=period.ends_at).update(rated_version=0)
+
+
+def open_hour(hour: datetime, tenant_id: int, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(HEAD, [hour, tenant_id, now])

@@ -20,7 +20,7 @@ from typing import Any
 
 from django.db import connection
 
-from billing.actions.contracts import open_months
+from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
@@ -50,11 +50,11 @@ EARLY_EACH = timedelta(seconds=15)
 LONGEST_MONTH = 31  # days
 EARLY_LEAST = timedelta(minutes=1)
 
+# Hours after the end of a contract too: it took the place of one that held for them.
 APPLY = """
 UPDATE usage_hour_head SET rated_version = 0
 FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
-    AND (upper_inf(v.effective) OR hour < upper(v.effective)) AND rated_version <> 0
-    AND (%s::bigint IS NULL OR tenant_id = %s)
+    AND rated_version <> 0 AND (%s::bigint IS NULL OR tenant_id = %s)
 """
 DUE = """
 SELECT hour, tenant_id, version FROM usage_hour_head
@@ -184,8 +184,10 @@ def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
     refs = tenant_refs({t for _, t, _ in wanted})
     tariffs = read_tariffs(refs.values())
     together = whole_months(wanted, tariffs, now, lock=True)
-    due, pairs = together.due, together.pairs
-    rated = with_fees(rate(read_usage(pairs), tariffs), together.periods, tariffs)
+    usage = read_usage(together.pairs)
+    rated = with_fees(rate(usage, tariffs), together.periods, tariffs)
+    due = _with_fee_hours(together.due, rated, now)
+    pairs = [hour for hour, _, _ in due], [tenant for _, tenant, _ in due]
     rows = differences(rated.owed, read_charged(pairs))
     cursor.execute(FORGET_UNPRICED, list(pairs))
     _list_unpriced(cursor, rated.unpriced)
@@ -196,6 +198,18 @@ def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
         _sum_days(cursor, rows)
     _finish(cursor, due, rated, {t.id: t.currency for t in refs.values()}, now)
     return Passed(len(due), len(rows), run_id)
+
+
+def _with_fee_hours(due: Sequence[Due], rated: Rated, now: datetime) -> list[Due]:
+    """What is charged in an hour is found again by the hour's head.
+
+    A contract that was cut short owes its minimum in an hour that nobody opened.
+    """
+    known = {(hour, tenant_id) for hour, tenant_id, _ in due}
+    fresh = {(key.hour, key.tenant_id) for key, _ in rated.owed} - known
+    for hour, tenant_id in sorted(fresh):
+        open_hour(hour, tenant_id, now)
+    return sorted([*due, *((hour, tenant_id, 1) for hour, tenant_id in fresh)])
 
 
 def _record(due: Sequence[Due], tariffs: Mapping[int, Tariff], charges: int, now: datetime) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -37,12 +37,15 @@ class Together:
 def period_of(hour: datetime, time_zone: str, now: datetime) -> Period:
     """The month of the tenant that an hour belongs to: the one in which the hour begins."""
     month = month_of(hour, time_zone)
-    ends_at = next_hour(month.ends_at)
-    return Period(next_hour(month.starts_at), ends_at, is_over=ends_at <= now)
+    return Period(next_hour(month.starts_at), next_hour(month.ends_at), seen_at=now)
 
 
 def next_hour(at: datetime) -> datetime:
-    """In zones half an hour off, a month begins within an hour of UTC."""
+    """In UTC: by a zone's clock an hour more or less would be missing when it changes.
+
+    In zones half an hour off, a month begins within an hour of UTC.
+    """
+    at = at.astimezone(UTC)
     return at if not at.minute else at.replace(minute=0) + HOUR
 
 

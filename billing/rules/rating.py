@@ -18,7 +18,7 @@ from billing.rules.prices.terms import MONTHLY, Kind, Use
 from billing.rules.tariffs import BookVersion, Found, Priced, Tariff
 from tenants.rules.quotas import month_of
 
-RULES_VERSION = "2"  # raised when the same input would give other charges
+RULES_VERSION = "3"  # raised when the same input would give other charges
 ZERO = Decimal(0)
 HOUR = timedelta(hours=1)
 
@@ -130,11 +130,15 @@ def tag_of(key: Key, found: Found, tariff: Tariff, unit_price: Decimal) -> Price
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A month of one tenant, in whole hours: [starts_at, ends_at)."""
+    """A month of one tenant, in whole hours: [starts_at, ends_at), as it is at a moment."""
 
     starts_at: datetime
     ends_at: datetime
-    is_over: bool
+    seen_at: datetime
+
+    @property
+    def is_over(self) -> bool:
+        return self.ends_at <= self.seen_at
 
     def share(self, start: datetime, end: datetime) -> Decimal:
         """The part of the month in [start, end), at 6 decimals."""
@@ -157,8 +161,8 @@ def with_fees(
 
 def _add_fees(owed: Owed, used: Owed, tenant_id: int, version: BookVersion, month: Period) -> None:
     start, end = version.held_in(month.starts_at, month.ends_at)
-    if start >= end:
-        return
+    if start >= end or start > month.seen_at:
+        return  # nothing of it, or nothing yet
     share = month.share(start, end)
     for (_, meter, _), terms in version.by_month.items():
         if terms.kind == Kind.COMMITMENT and not month.is_over:

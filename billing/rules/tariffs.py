@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from billing.rules.meters import Meter
 from billing.rules.prices.factor import factor_at
@@ -11,6 +11,8 @@ from billing.rules.prices.lines import DECIMALS, MOST_DECIMALS
 from billing.rules.prices.terms import BY_MONTH, MONTHLY, Kind, Terms
 
 Priced = tuple[str, str, str]  # model, meter, class or "" for every class
+# Factors have many digits; only what they make of a price is rounded, once.
+EXACT = Context(prec=500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class BookVersion:
         found = Decimal(1)
         for named, terms in self.factors.items():
             if all(name in ("", other) for name, other in zip(named, asked, strict=True)):
-                found *= factor_at(terms, hour)
+                found = EXACT.multiply(found, factor_at(terms, hour))
         return found
 
 
@@ -90,9 +92,9 @@ class Tariff:
         if found.terms.kind == Kind.PACKAGE or not any(v.factors for v in versions):
             return price
         for version in versions:
-            price *= version.factor(hour, asked)
+            price = EXACT.multiply(price, version.factor(hour, asked))
         decimals = DECIMALS.get(Meter(asked[1]), MOST_DECIMALS)
-        return price.quantize(Decimal(1).scaleb(-decimals))
+        return price.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
 
     @property
     def monthly(self) -> bool:

@@ -17,7 +17,17 @@ from billing.queries.money import list_charges, parts, tenant_month
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope, tenant_scope
 from tenants.queries.directory import tenant_refs
-from tests.billing.factories import NOW, PRICES, SYSTEM, at, load, make_prices, settle, usage
+from tests.billing.factories import (
+    NOW,
+    PRICES,
+    SYSTEM,
+    at,
+    load,
+    make_prices,
+    make_tenant,
+    settle,
+    usage,
+)
 
 pytestmark = pytest.mark.django_db
 MILLION = 1_000_000
@@ -183,6 +193,17 @@ def test_a_contract_ends_and_the_list_holds_again(acme, gateway):
     assert owed(acme, meter="completion") == 30 * PRICES["chat"]["completion"] / MILLION
 
 
+def test_a_contract_that_takes_the_place_of_another_frees_the_hours_after_its_end(acme, gateway):
+    make_prices()
+    sign(acme, ("chat", "completion", "0"))
+    load(gateway, usage(acme, at=at(hours=3)), usage(acme))
+    end = at(hours=1).replace(minute=0)
+    sign(acme, ("chat", "completion", "1"), starts_at=end - timedelta(hours=9), ends_at=end)
+    settle()
+    listed = PRICES["chat"]["completion"]
+    assert owed(acme, meter="completion") == 30 * (1 + listed) / MILLION
+
+
 def test_it_charges_the_fee_of_a_month_without_usage(acme):
     sign(acme, ("", "fee", "flat 500"), starts_at=datetime(2026, 10, 1, tzinfo=UTC))
     settle()
@@ -218,6 +239,40 @@ def test_it_charges_a_fee_for_the_part_of_the_month_that_is_agreed(acme):
     assert owed() == 50 + 40
     with fleet_scope():
         assert min(c.amount for c in Charge.objects.all()) == -200
+
+
+def test_a_part_of_a_month_counts_the_hours_that_its_clocks_made():
+    berlin = make_tenant("berlin", time_zone="Europe/Berlin")
+    start, end = (datetime(2026, 9, 30, 22, tzinfo=UTC), datetime(2026, 10, 16, 10, tzinfo=UTC))
+    sign(berlin, ("", "fee", "flat 500"), starts_at=start, ends_at=end)
+    settle()
+    assert owed() == 500 * Decimal("0.499329")  # 372 hours of 745
+    with fleet_scope():
+        wrong = [c for c in run_checks(START) if not c.holds]
+        assert wrong == [], "its first hour is on the day before by UTC"
+
+
+def test_a_fee_is_owed_once_it_begins_and_then_once(acme, gateway):
+    make_prices()
+    sign(acme, ("", "fee", "flat 300"), starts_at=datetime(2026, 11, 25, tzinfo=UTC))
+    for hours in (5, 4):
+        load(gateway, usage(acme, at=at(hours=hours)))
+    assert owed(acme, meter="fee") == 0
+    for days in (5, 6):
+        load(gateway, usage(acme, at=at(hours=days)), now=NOW + timedelta(days=days))
+    assert owed(acme, meter="fee") == 60
+
+
+def test_a_minimum_that_is_cut_short_long_after_is_owed_once(acme, gateway):
+    make_prices()
+    sign(acme, ("", "commitment", "commitment 31"), starts_at=datetime(2026, 10, 1, tzinfo=UTC))
+    settle()
+    assert owed(acme, meter="commitment") == 31
+    later = datetime(2026, 12, 20, tzinfo=UTC)
+    sign(acme, ("", "", "factor 1"), starts_at=datetime(2026, 10, 11, tzinfo=UTC), now=later)
+    for hour in (9, 10):
+        load(gateway, usage(acme, at=datetime(2026, 10, 20, hour, tzinfo=UTC)), now=later)
+    assert owed(acme, meter="commitment") == Decimal("0.322581") * 31  # 10 days of 31
 
 
 def test_it_charges_what_is_missing_to_the_minimum_when_the_month_is_over(acme, gateway):

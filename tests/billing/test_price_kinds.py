@@ -12,8 +12,10 @@ from billing.rules.prices import PriceLine, faults_of_prices, read_line
 from billing.rules.prices.factor import factor_at
 from billing.rules.prices.kinds import fault_of_terms, parts_of, read_terms, say_terms
 from billing.rules.prices.terms import Kind, Terms, Tier, Use, Window
+from billing.rules.tariffs import Tariff, version_of
 
 D = Decimal
+START = datetime(2026, 10, 1, tzinfo=UTC)
 quickly = settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # other processes share the cores
@@ -219,6 +221,20 @@ NO_PRICES = (
 def test_it_refuses_text_that_is_no_price(text):
     with pytest.raises(ValueError, match="."):
         read_terms(text)
+
+
+@pytest.mark.parametrize(("digits", "price"), [("0.5", 0), ("0.5" + "0" * 30 + "1", 1)])
+def test_it_rounds_a_price_with_factors_once_however_many_digits_they_have(digits, price):
+    lines = {
+        (("chat", "prompt", ""), False): read_terms("0.000001", 1_000_000),
+        (("", "", ""), True): read_terms(f"factor {digits}"),
+    }
+    tariff = Tariff([version_of(1, "USD", (START, None), lines)])
+    found = tariff.find(START, "chat", "prompt", "batch")
+    factored = tariff.with_factors(
+        found, found.terms.unit_price, START, ("chat", "prompt", "batch")
+    )
+    assert factored * 10**12 == price, "half even of 0.5 and a little more"
 
 
 def test_it_takes_a_factor_beside_the_price_that_it_changes():

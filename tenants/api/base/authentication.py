@@ -9,6 +9,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from tenants.api.base.rates import count_failure
 from tenants.rules.access import Viewer
 
 
@@ -35,6 +36,7 @@ class ViewerAuthentication(BaseAuthentication):
         viewer: Viewer | None = getattr(plain, "viewer", None)
         if viewer is None:
             if request.headers.get("Authorization"):
+                count_failure(plain)
                 raise AuthenticationFailed(
                     "This credential is unknown, expired, revoked, or of a kind that opens"
                     " another door"

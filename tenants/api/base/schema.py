@@ -40,6 +40,22 @@ ANY_ERROR = {
     "description": "Refused: an RFC 9457 problem document",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+TOO_MANY = {
+    "description": "Refused: too many requests of a token, or wrong credentials of an address",
+    "headers": {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"},
+        "RateLimit": {
+            "schema": {"type": "string"},
+            "description": 'What remains, and seconds until all do: "requests";r=0;t=17',
+        },
+        "RateLimit-Policy": {
+            "schema": {"type": "string"},
+            "description": 'How many in so many seconds: "requests";q=1200;w=60',
+        },
+    },
+    "content": ANY_ERROR["content"],
+}
+LIMITED = {"$ref": "#/components/responses/TooManyRequests"}
 
 
 def operation(
@@ -65,8 +81,10 @@ def only_v1(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, 
 
 def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
     result["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+    result["components"].setdefault("responses", {})["TooManyRequests"] = TOO_MANY
     for methods in result["paths"].values():
         for method, described in methods.items():
+            described["responses"].setdefault("429", LIMITED)
             described["responses"].setdefault("default", ANY_ERROR)
             if method == "post":
                 described.setdefault("parameters", []).append(IDEMPOTENCY_KEY)

@@ -13,6 +13,7 @@ from tenants.actions.idempotency import Claim, claim_key, keep_answer
 from tenants.api.base.authentication import Principal
 from tenants.errors import Invalid, PreconditionRequired
 from tenants.rules.access import Viewer
+from tenants.rules.rates import Rate
 
 KEPT_HEADERS = ("ETag", "Location")
 SECRETS = frozenset({"secret", "password"})
@@ -108,6 +109,9 @@ class ConsoleView(APIView):
         **kwargs: Any,
     ) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)
+        rate: Rate | None = getattr(request._request, "rate", None)
+        if rate is not None:
+            final["RateLimit-Policy"], final["RateLimit"] = rate.policy, rate.state
         claimed = self._claimed
         if claimed is not None and claimed.answer is None and final.status_code < 400:
             kept = {name: final[name] for name in KEPT_HEADERS if name in final}

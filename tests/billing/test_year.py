@@ -1,0 +1,144 @@
+"""A year of simulated life: everything that happens to money, and workers that die over it."""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from django.db.models import Q, Sum
+
+from billing.models import Charge, CreditNote, ExportArtifact, Invoice, InvoiceLine, JournalLeg
+from billing.queries.checks import run_checks
+from tenants.base.scope import fleet_scope
+from tests.billing.factories import make_tenant
+from tests.billing.independent import price
+from tests.billing.life import MONTHS, OPENED, Life
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.timeout(900),  # twelve months of the ledger, on a machine that is shared
+]
+LAST = datetime(2027, 1, 6, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def life(gateway, fin, vic, settings, tmp_path, request):
+    settings.QM_EXPORTS_DIR = tmp_path / "exports"
+    # Their clocks change in opposite directions; one of them at midnight.
+    tenants = [
+        make_tenant("acme", currency="USD", time_zone="Europe/Berlin"),
+        make_tenant("globex", currency="USD", time_zone="America/Santiago"),
+    ]
+    found = Life(request.param, tenants, gateway, fin, vic)
+    found.folder = settings.QM_EXPORTS_DIR
+    return found
+
+
+@pytest.mark.parametrize("life", [1], indirect=True)
+def test_every_sum_agrees_through_a_year_in_which_anything_happens(life):
+    life.open_books()
+    for number in range(12):
+        life.month(number)
+        compare(life)
+    life.until(LAST)
+    life.settle()
+    life.books(11)
+    compare(life)
+    nothing_is_left(life)
+    the_months_can_be_told_again(life)
+    assert charged() == second_opinion(life)
+    assert life.kills > 50
+    assert life.reopened
+    assert life.notes
+
+
+def compare(life):
+    """After each month: all checks, no charge on two invoices, and files as they were."""
+    with fleet_scope():
+        assert [c for c in run_checks(OPENED - timedelta(days=9)) if not c.holds] == []
+        billed = list(billed_charges())
+        assert len(billed) == len(set(billed)), "a charge is on two invoices"
+        open_ = Charge.objects.exclude(pk__in=billed).aggregate(s=Sum("amount"))["s"] or 0
+        lines = InvoiceLine.objects.filter(kind__in=["usage", "correction"])
+        invoiced = lines.aggregate(s=Sum("exact"))["s"] or 0
+        assert invoiced + open_ == Charge.objects.aggregate(s=Sum("amount"))["s"]
+        owed = Invoice.objects.aggregate(s=Sum("total"))["s"] or Decimal(0)
+        owed -= CreditNote.objects.aggregate(s=Sum("total"))["s"] or 0
+        paid = JournalLeg.objects.filter(account="receivable").exclude(
+            txn__kind__in=["invoice", "credit_note"]
+        )
+        owed += paid.aggregate(s=Sum("amount"))["s"] or 0
+        receivable = JournalLeg.objects.filter(account="receivable").aggregate(s=Sum("amount"))["s"]
+        assert (receivable or 0) == owed
+        assert ExportArtifact.objects.count() == len(life.files)
+    for *_, artifact, content in life.files:
+        assert (Path(life.folder) / artifact.path).read_bytes() == content
+        assert hashlib.sha256(content).hexdigest() == artifact.sha256
+
+
+def billed_charges():
+    for invoice in Invoice.objects.select_related("period"):
+        period = invoice.period
+        own = Q(correction_period=None, hour__gte=period.starts_at, hour__lt=period.ends_at)
+        yield from Charge.objects.filter(
+            own | Q(correction_period=period),
+            tenant_id=invoice.tenant_id,
+            id__gt=invoice.after_charge,
+            id__lte=invoice.upto_charge,
+        ).values_list("id", flat=True)
+
+
+def nothing_is_left(life):
+    """What no invoice has is of the running month, or took itself back to nothing."""
+    with fleet_scope():
+        rest = Charge.objects.exclude(pk__in=list(billed_charges()))
+        for tenant in life.tenants:
+            ends_at = life.period(tenant, MONTHS[-1]).ends_at
+            running = Q(correction_period__starts_at__gte=ends_at) | Q(hour__gte=ends_at)
+            old = rest.filter(tenant_id=tenant.pk).exclude(running)
+            names = ("model", "meter", "unit_price")
+            sums = old.values_list(*names).annotate(q=Sum("quantity")).order_by()
+            assert [row for row in sums if row[-1]] == []
+
+
+def the_months_can_be_told_again(life):
+    """A month that was closed once gives the same bytes whenever somebody asks for its file."""
+    made = {}
+    for tenant, month, format, _, content in life.files:
+        made.setdefault((tenant, month, format), []).append(content)
+    for (tenant, month, format), contents in made.items():
+        if len(contents) == 1:
+            assert life.export(tenant, month, format)[1] == contents[0], (tenant, month, format)
+
+
+def charged():
+    names = ("tenant_id", "hour", "application_id", "model", "traffic_class", "meter", "unit_price")
+    with fleet_scope():
+        sums = Charge.objects.values_list(*names).annotate(q=Sum("quantity")).order_by()
+        return sorted((*row[:6], Fraction(row[6]), Fraction(row[7])) for row in sums if row[7])
+
+
+def second_opinion(life):
+    """Every hour of the year by the program that knows the documents alone."""
+    owners = {owner for owner, _ in life.versions}
+    agreed = {
+        "books": [
+            {"tenant": o, "currency": "USD", "versions": [v for w, v in life.versions if w == o]}
+            for o in owners
+        ],
+        "tenants": [
+            {"id": t.pk, "zone": t.time_zone, "currency": "USD", "closes": [], "credits": []}
+            for t in life.tenants
+        ],
+        "months": [*MONTHS, "2027-01"],
+        "known_until": life.now.isoformat(),
+    }
+    found = price.price([json.dumps(e) for e in life.events], agreed)
+    assert found["unpriced"] == []
+    return sorted(
+        (r[0], datetime.fromisoformat(r[1]), *r[2:6], *map(Fraction, r[6:]))
+        for r in found["charges"]
+    )
