@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0042_resolutions_of_releases"),
+        ("fleet", "0045_contracts_are_append_only"),
     ]
 
     operations = [
