@@ -67,13 +67,17 @@ READS = {
     "gateways": "gateways",
     "services": "services",
     "service": "services/{service}",
+    "what scaled a service": "services/{service}/scaling/decisions",
     "drift": "drift",
 }
+BOUNDS = {"min_replicas": 1, "max_replicas": 4, "target": 16}
 WRITES = {
     "change a cluster": ("patch", "clusters/{cluster}", {"name": "East 2"}),
     "remove a cluster": ("delete", "clusters/{cluster}", None),
     "create a service": ("post", "services", {"name": "large"}),
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
+    "scale a service": ("put", "services/{service}/scaling", BOUNDS),
+    "leave its number to people": ("delete", "services/{service}/scaling", None),
 }
 
 
