@@ -68,8 +68,10 @@ READS = {
     "services": "services",
     "service": "services/{service}",
     "contract": "services/{service}/contract",
+    "what scaled a service": "services/{service}/scaling/decisions",
     "drift": "drift",
 }
+BOUNDS = {"min_replicas": 1, "max_replicas": 4, "target": 16}
 WRITES = {
     "change a cluster": ("patch", "clusters/{cluster}", {"name": "East 2"}),
     "remove a cluster": ("delete", "clusters/{cluster}", None),
@@ -80,6 +82,8 @@ WRITES = {
         {"prompts": [{"name": "long", "kind": "too_long"}], "why": "x"},
     ),
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
+    "scale a service": ("put", "services/{service}/scaling", BOUNDS),
+    "leave its number to people": ("delete", "services/{service}/scaling", None),
 }
 
 
