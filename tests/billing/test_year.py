@@ -37,7 +37,7 @@ def life(gateway, fin, vic, settings, tmp_path, request):
     return found
 
 
-@pytest.mark.parametrize("life", [1], indirect=True)
+@pytest.mark.parametrize("life", [2], indirect=True)
 def test_every_sum_agrees_through_a_year_in_which_anything_happens(life):
     life.open_books()
     for number in range(12):
