@@ -8,7 +8,6 @@ takes (limit 300 MB). Status 1 when a limit is broken.
 """
 
 import argparse
-import gc
 import resource
 import sys
 import time
@@ -34,11 +33,12 @@ def main() -> int:
     given = options.parse_args()
     with scratch_folder() as folder, surroundings(folder) as sandbox:
         import bench.fleet.crowd as crowd  # after django.setup
+        from fleet.management.commands.observe import collect_seldom
 
         began = time.monotonic()
         row = crowd.write(sandbox, given.services, given.nodes, given.pods)
         print(f"written in {time.monotonic() - began:.0f} s", flush=True)
-        gc.freeze()  # as the observer does
+        collect_seldom()
         cpu = Cpu(folder / "stores" / "pg")
         looks = [crowd.look(row, cpu) for _ in range(given.looks + 1)]
         print(crowd.seen())

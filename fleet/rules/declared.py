@@ -103,15 +103,17 @@ Found = Iterator[tuple[Path, Any, Any]]
 
 
 def _walk(path: Path, ours: Any, theirs: Any) -> Found:
+    if ours == theirs:  # most of it: not walked
+        return
     name = path[-1].name if path else ""
-    if isinstance(ours, Mapping):
-        yield from _fields(path, ours, theirs if isinstance(theirs, Mapping) else {})
+    if isinstance(ours, dict):
+        yield from _fields(path, ours, theirs if isinstance(theirs, dict) else {})
     elif name in KEYS and isinstance(ours, Sequence):
         yield from _items(path, KEYS[name], ours, theirs or [])
     elif len(path) > 1 and path[-2].name in QUANTITIES and theirs is not None:
         if not same(ours, theirs):
             yield path, ours, theirs
-    elif ours != theirs and (ours or theirs):  # the server leaves empty values out
+    elif ours or theirs:  # the server leaves empty values out
         yield path, ours, theirs
 
 
