@@ -169,7 +169,9 @@ def litellm_programs() -> Path:
         print(f"Installing LiteLLM into {folder} (about 750 MB, once) ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--require-hashes", "-r", str(REQUIREMENTS)], check=True)
+        # The file is whole: pip need not look for what an extra's name stands for.
+        exact = ["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)]
+        subprocess.run([*pip, *exact], check=True)
         done.touch()
     return folder / "bin"
 
