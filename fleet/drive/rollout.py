@@ -4,12 +4,10 @@ The row is the truth. Effects come before the record, so each may happen twice: 
 applies. Whatever kills a worker in between, the next pass looks again and converges.
 """
 
-import traceback
 import uuid
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from fleet.actions.routing import publish_routing
@@ -29,15 +27,11 @@ from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 SHORTLY = timedelta(milliseconds=1)
-PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
 OPEN = [phase.value for phase in Phase if phase not in FINAL]
 
 
 def due_rollouts() -> list[int]:
-    """Open rollouts whose time has come and that nobody holds, those that wait longest first."""
-    free = Q(claim_until=None) | Q(claim_until__lt=Now())
-    rows = Rollout.objects.filter(free, phase__in=OPEN, look_again__lte=Now())
-    return list(rows.order_by("look_again").values_list("id", flat=True))
+    return Rollout.due(phase__in=OPEN)
 
 
 def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
@@ -48,7 +42,7 @@ def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
     try:
         return pass_over(rollout_id, claim, outside)
     except Exception:  # the one supervisor: a poisoned row must not stop the others
-        park(rollout_id, claim)
+        Rollout.park(rollout_id, claim)
         raise
 
 
@@ -122,17 +116,4 @@ def _in_phase(decision: Decision, phase: Phase) -> Decision:
         look_again=decision.look_again,
         cause=decision.cause,
         memory=decision.memory,
-    )
-
-
-def park(rollout_id: int, claim: uuid.UUID) -> None:
-    """Keep the traceback with the row, and wait longer each time; a wish wakes it at once."""
-    row = Rollout.objects.filter(pk=rollout_id).values_list("failures", flat=True).first() or 0
-    wait = PARKED[min(row, len(PARKED) - 1)]
-    Rollout.record(
-        rollout_id,
-        claim,
-        failures=F("failures") + 1,
-        failure=traceback.format_exc()[-8000:],
-        look_again=Now() + wait,
     )

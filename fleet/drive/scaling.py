@@ -4,13 +4,11 @@ The wanted number is a row before it is an effect: whatever kills a worker in be
 finds the row and applies it. Nothing is written where somebody else owns the number.
 """
 
-import traceback
 import uuid
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
-from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from fleet.clients.errors import ClientError
@@ -31,14 +29,10 @@ from tenants.rules.access import Permission, system_viewer
 
 log = structlog.get_logger(__name__)
 KEEP = "fleet.tasks.keep_deployment"
-PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
 
 
 def due_policies() -> list[int]:
-    """Those whose time has come and that nobody holds, those that wait longest first."""
-    free = Q(claim_until=None) | Q(claim_until__lt=Now())
-    rows = ScalingPolicy.objects.filter(free, look_again__lte=Now())
-    return list(rows.order_by("look_again").values_list("id", flat=True))
+    return ScalingPolicy.due()
 
 
 def scale(policy_id: int, outside: Outside = REAL) -> Decision | None:
@@ -49,7 +43,7 @@ def scale(policy_id: int, outside: Outside = REAL) -> Decision | None:
     try:
         return pass_over(policy_id, claim, outside)
     except Exception:  # the one supervisor: a poisoned row must not stop the others
-        park(policy_id, claim)
+        ScalingPolicy.park(policy_id, claim)
         raise
 
 
@@ -145,15 +139,3 @@ def order(row: Deployment, decision: Decision) -> bool:
     audit.record(viewer, "service.scale", row.service, before=before, after=after, why=decision.why)
     nudge(KEEP, row.pk)
     return True
-
-
-def park(policy_id: int, claim: uuid.UUID) -> None:
-    """Keep the traceback with the row, and wait longer each time."""
-    failures = ScalingPolicy.objects.filter(pk=policy_id).values_list("failures", flat=True).first()
-    ScalingPolicy.record(
-        policy_id,
-        claim,
-        failures=F("failures") + 1,
-        failure=traceback.format_exc()[-8000:],
-        look_again=Now() + PARKED[min(failures or 0, len(PARKED) - 1)],
-    )

@@ -38,7 +38,11 @@ class EnginePressure:
         return any(n is not None for n in self.engines)
 
 
-def engine_pressure(service_id: int, over: Grid) -> EnginePressure:
+def columns_over(sql: str, service_id: int, over: Grid, count: int) -> list[tuple[Any, ...]]:
+    """`sql` answers a moment and `count` values in each row; here one column of each value.
+
+    A column has a value for each moment of the grid; None: there is no row of it.
+    """
     values: dict[str, Any] = {
         "step": over.step,
         "origin": ORIGIN,
@@ -47,11 +51,15 @@ def engine_pressure(service_id: int, over: Grid) -> EnginePressure:
         "end": over.end,
     }
     with connection.cursor() as cursor:
-        cursor.execute(PRESSURE, values)
+        cursor.execute(sql, values)
         rows = {row[0]: row[1:] for row in cursor.fetchall()}
-    nothing: tuple[Any, ...] = (None,) * 5
-    columns = list(zip(*(rows.get(at, nothing) for at in over.moments), strict=True))
-    waiting, running, kv, preempted, engines = columns or ((), (), (), (), ())
+    nothing: tuple[Any, ...] = (None,) * count
+    found = zip(*(rows.get(at, nothing) for at in over.moments), strict=True)
+    return list(found) or [()] * count
+
+
+def engine_pressure(service_id: int, over: Grid) -> EnginePressure:
+    waiting, running, kv, preempted, engines = columns_over(PRESSURE, service_id, over, 5)
     return EnginePressure(
         waiting=[_float(v) for v in waiting],
         running=[_float(v) for v in running],

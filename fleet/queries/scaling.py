@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from django.db import connection
 
 from fleet.models import ScalingDecision, ScalingPolicy, Service
 from fleet.queries.access import see_fleet
+from fleet.queries.engine_series import columns_over
 from fleet.queries.load import rules_of
-from fleet.queries.slots import ORIGIN
 from fleet.rules.schedule import Bounds, Hours, bounds_at
 from fleet.rules.steps import Grid
 from tenants.errors import NotFound
@@ -129,17 +126,5 @@ def list_decisions(
 
 def load_series(viewer: Viewer, service_id: int, over: Grid) -> LoadSeries:
     see_fleet(viewer)
-    values: dict[str, Any] = {
-        "step": over.step,
-        "origin": ORIGIN,
-        "service": service_id,
-        "start": over.start,
-        "end": over.end,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(LOAD, values)
-        rows = {row[0]: row[1:] for row in cursor.fetchall()}
-    nothing: tuple[Any, ...] = (None,) * 4
-    columns = list(zip(*(rows.get(at, nothing) for at in over.moments), strict=True))
-    demand, capacity, given, serving = columns or ((), (), (), ())
+    demand, capacity, given, serving = columns_over(LOAD, service_id, over, 4)
     return LoadSeries(demand, capacity, given, serving)

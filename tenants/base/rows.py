@@ -1,5 +1,6 @@
 """Abstract tables every app may build on."""
 
+import traceback
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -11,6 +12,7 @@ from django.db.models.functions import Now
 from tenants.errors import Stale
 
 CLAIM = timedelta(minutes=1)
+PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
 
 
 def database_now() -> datetime:
@@ -39,6 +41,13 @@ class Claimable(models.Model):
         abstract = True
 
     @classmethod
+    def due(cls, **chosen: Any) -> list[int]:
+        """Rows whose time has come and that nobody holds, those that wait longest first."""
+        free = Q(claim_until=None) | Q(claim_until__lt=Now())
+        rows = cls._default_manager.filter(free, look_again__lte=Now(), **chosen)
+        return list(rows.order_by("look_again").values_list("pk", flat=True))
+
+    @classmethod
     def take_claim(cls, pk: int, *, hold: timedelta = CLAIM) -> uuid.UUID | None:
         """Take the row for `hold`. None: another worker has it."""
         claim = uuid.uuid4()
@@ -58,6 +67,18 @@ class Claimable(models.Model):
         """Write the result of a pass and free the row. False: the claim was lost, drop it."""
         rows = cls._default_manager.filter(pk=pk, claim=claim)
         return bool(rows.update(claim=None, claim_until=None, **changes))
+
+    @classmethod
+    def park(cls, pk: int, claim: uuid.UUID) -> None:
+        """Keep the traceback of a pass that raised with its row, and wait longer each time."""
+        found = cls._default_manager.filter(pk=pk).values_list("failures", flat=True).first()
+        cls.record(
+            pk,
+            claim,
+            failures=F("failures") + 1,
+            failure=traceback.format_exc()[-8000:],
+            look_again=Now() + PARKED[min(found or 0, len(PARKED) - 1)],
+        )
 
 
 class Versioned(models.Model):

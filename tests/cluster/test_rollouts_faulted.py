@@ -14,8 +14,8 @@ from fleet.models import Deployment
 from fleet.rules.phases import FINAL, Cause, Phase
 from sandbox.cluster.kube import ApiStatusError
 from tests.cluster.rollout_stage import PRODUCT, make_real_stage, make_stage_serving
-from tests.fixtures.cutting import CuttingProxy
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
+from tests.fixtures.proxies import CuttingProxy
 
 pytestmark = [
     pytest.mark.cluster,

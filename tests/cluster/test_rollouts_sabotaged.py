@@ -8,7 +8,7 @@ from sandbox.cluster.kube import STRATEGIC, ApiStatusError
 from tenants.base.rows import CLAIM
 from tests.cluster.rollout_stage import make_real_stage, make_stage_serving
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
-from tests.fixtures.slowness import SlowProxy
+from tests.fixtures.proxies import SlowProxy
 
 pytestmark = [
     pytest.mark.cluster,
