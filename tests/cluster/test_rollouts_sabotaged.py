@@ -110,14 +110,14 @@ def test_pods_behind_a_scheduling_gate_are_named_and_it_goes_back(stage):
 
 def test_a_slow_api_server_costs_time_and_no_claim(cluster):
     server = cluster.sandbox.cluster.ports["apiserver"]
-    with SlowProxy(server, seconds=0.2) as proxy:
+    with SlowProxy(server, seconds=0.1) as proxy:
         kubeconfig = cluster.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
         stage = make_real_stage(cluster, "code", kubeconfig=kubeconfig)
         try:
             rollout = stage.roll_out(stage.release())
             assert rollout.phase == Phase.SUCCEEDED, rollout.why
             assert proxy.passed > 50
-            assert 0.2 < stage.longest < CLAIM.total_seconds() / 2
+            assert 0.1 < stage.longest < CLAIM.total_seconds() / 2
             assert stage.failed == []
         finally:
             stage.clear()
