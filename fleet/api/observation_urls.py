@@ -1,4 +1,4 @@
-"""Addresses of clusters, nodes, gateways, services, scaling, drift and degradation."""
+"""Addresses of clusters, nodes, gateways, services and all of theirs, drift and degradation."""
 
 from collections.abc import Callable
 from typing import Any

@@ -10,7 +10,7 @@ from typing import Any
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
-from fleet.models import Deployment, ObservedPod, Release, Rollout
+from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
 from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
 from fleet.queries.contracts import contract_of
@@ -206,10 +206,8 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
 
 def routed_pods(r: Rollout) -> frozenset[str]:
     """Pods that a routing snapshot made now would hold."""
-    rows = ObservedPod.objects.filter(
-        deployment__service=r.service_id, ready=True, admitted=True, terminating=False
-    )
-    return frozenset(rows.exclude(address="").values_list("uid", flat=True))
+    rows = ObservedPod.objects.filter(TAKES_TRAFFIC, deployment__service=r.service_id)
+    return frozenset(rows.values_list("uid", flat=True))
 
 
 def window_of(r: Rollout, state: State, now: datetime) -> Window | None:

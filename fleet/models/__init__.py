@@ -1,4 +1,11 @@
-from fleet.models.cluster import Cluster, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.models.cluster import (
+    TAKES_TRAFFIC,
+    Cluster,
+    GpuTime,
+    Node,
+    ObservedEvent,
+    ObservedPod,
+)
 from fleet.models.contract import ContractResult, OutputContract
 from fleet.models.drift import Drift
 from fleet.models.freeze import Freeze
@@ -10,6 +17,7 @@ from fleet.models.service import Deployment, Service
 from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot, TrafficSlot
 
 __all__ = [
+    "TAKES_TRAFFIC",
     "Cluster",
     "ContractResult",
     "Deployment",

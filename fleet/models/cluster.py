@@ -1,4 +1,5 @@
 from django.db import models
+from django.db.models import Q
 
 from tenants.base.rows import Claimable, Versioned
 
@@ -58,6 +59,10 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# Of observed pods, as `SeenPod.takes_traffic` says it of one.
+TAKES_TRAFFIC = Q(ready=True, admitted=True, terminating=False) & ~Q(address="")
 
 
 class ObservedPod(models.Model):

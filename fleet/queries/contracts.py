@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fleet.models import ContractResult, ObservedPod, OutputContract, Rollout, Service
+from fleet.models import (
+    TAKES_TRAFFIC,
+    ContractResult,
+    ObservedPod,
+    OutputContract,
+    Rollout,
+    Service,
+)
 from fleet.queries.access import see_fleet
 from fleet.rules.contract.prompts import expectation_of, read_contract
 from tenants.errors import NotFound
@@ -116,7 +123,8 @@ def serving_pod(service_id: int) -> ObservedPod | None:
     if service is None:
         raise NotFound("There is no such service")
     rows = ObservedPod.objects.filter(
-        deployment__service=service, deployment__release=service.current_release_id
+        TAKES_TRAFFIC,
+        deployment__service=service,
+        deployment__release=service.current_release_id,
     )
-    rows = rows.filter(ready=True, admitted=True, terminating=False).exclude(address="")
     return rows.select_related("deployment__service").order_by("created_at", "id").first()

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Q, QuerySet
 
 from fleet.models import (
+    TAKES_TRAFFIC,
     Cluster,
     Deployment,
     Drift,
@@ -66,8 +67,7 @@ def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: dat
 
 def taking(service: Service) -> QuerySet[ObservedPod]:
     """Pods that take traffic, of whichever release."""
-    pods = ObservedPod.objects.filter(deployment__service=service, ready=True, admitted=True)
-    return pods.filter(terminating=False)
+    return ObservedPod.objects.filter(TAKES_TRAFFIC, deployment__service=service)
 
 
 def load_of(service: Service, gateways: Gateways, now: datetime) -> Load:
