@@ -13,6 +13,10 @@ LATER = ("browser", "cluster", "engine", "e2e")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 # Files that take minutes begin before short ones, so that no worker is left with them at the end.
 LONG = (
+    "test_year",
+    "test_crash",
+    "test_routes",
+    "test_independent",
     "test_real_pod",
     "test_rollouts_",
     "test_model_real",

@@ -6,22 +6,14 @@ from fleet.drive.rollout import drive
 from fleet.rules.phases import Cause, Phase
 from sandbox.cluster.kube import STRATEGIC, ApiStatusError
 from tenants.base.rows import CLAIM
-from tests.cluster.rollout_stage import make_real_stage, make_stage_serving
+from tests.cluster.rollout_stage import make_real_stage
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 from tests.fixtures.proxies import SlowProxy
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300, func_only=True),
 ]
-
-
-@pytest.fixture
-def stage(cluster):
-    found = make_stage_serving(cluster, "chat")
-    yield found
-    found.clear()
 
 
 def begun(stage, **changed):
@@ -108,11 +100,11 @@ def test_pods_behind_a_scheduling_gate_are_named_and_it_goes_back(stage):
     assert stage.failed == []
 
 
-def test_a_slow_api_server_costs_time_and_no_claim(cluster):
-    server = cluster.sandbox.cluster.ports["apiserver"]
+def test_a_slow_api_server_costs_time_and_no_claim(bare):
+    server = bare.sandbox.cluster.ports["apiserver"]
     with SlowProxy(server, seconds=0.1) as proxy:
-        kubeconfig = cluster.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
-        stage = make_real_stage(cluster, "code", kubeconfig=kubeconfig)
+        kubeconfig = bare.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
+        stage = make_real_stage(bare, "code", kubeconfig=kubeconfig)
         try:
             rollout = stage.roll_out(stage.release())
             assert rollout.phase == Phase.SUCCEEDED, rollout.why

@@ -10,16 +10,9 @@ from django.utils import timezone
 from billing.drive.exports import run_due
 from billing.models import ExportDelivery, ExportDestination, ExportSchedule, LedgerAccount
 from tenants.base.scope import fleet_scope
-from tests.console.scene import make_scene
 from tests.console.test_money_pages import browser
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scene(settings, tmp_path):
-    settings.QM_EXPORTS_DIR = tmp_path / "exports"
-    return make_scene(timezone.now())
 
 
 @pytest.fixture

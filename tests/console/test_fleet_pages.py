@@ -4,21 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from fleet.models import Release, Rollout, Service
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent, ChangeRequest
 from tests.browser.registry import PAGES
-from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
 COMMIT, DIGEST = "a" * 40, "sha256:" + "b" * 64
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from django.utils import timezone
 from console.pages import urlpatterns
 from tests.browser.registry import NO_PAGES, PAGES
 from tests.console.growth import grow
-from tests.console.scene import PASSWORD, make_scene
+from tests.console.scene import PASSWORD
 
 MOST_QUERIES = 30
 # Statements of the transaction and of the scope, which every page has and which touch no table.
@@ -22,11 +22,6 @@ FRAME = re.compile(
 )
 ROUTES = [p for p in urlpatterns if isinstance(p, URLPattern)]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture
