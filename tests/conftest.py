@@ -11,7 +11,8 @@ __all__ = ["django_db_setup"]
 # What needs more comes later: the browser, a cluster, a real engine, the whole product.
 LATER = ("browser", "cluster", "engine", "e2e")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
-# Files that take minutes begin before short ones, so that no worker is left with them at the end.
+# Files that take minutes begin before short ones, in this order, so that no worker is left with
+# them at the end.
 LONG = (
     "test_year",
     "test_crash",
@@ -23,19 +24,22 @@ LONG = (
     "test_plans_real",
     "test_drift_real",
     "test_contract",
+    "test_first_run",
+    "test_walk",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (not is_long(item), place(item)) if SHARED else place(item))
+    items.sort(key=lambda item: (turn(item), place(item)) if SHARED else place(item))
 
 
 def place(item: pytest.Item) -> int:
     return max([0, *(LATER.index(m) + 1 for m in LATER if has(item, m))])
 
 
-def is_long(item: pytest.Item) -> bool:
-    return item.path.name.startswith(LONG)
+def turn(item: pytest.Item) -> int:
+    name = item.path.name
+    return next((i for i, start in enumerate(LONG) if name.startswith(start)), len(LONG))
 
 
 def has(item: pytest.Item, marker: str) -> bool:

@@ -32,7 +32,7 @@ from tests.fleet.drive.stage import make_viewer
 
 PRODUCT = "NVIDIA-L40S"
 ONE_STEP = (StepPlan(50, 5, 20),)
-PACE = 0.3  # seconds from pass to pass: without it this would starve the engines that it waits for
+PACE = 0.5  # seconds from pass to pass: without it this would starve the engines that it waits for
 BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
 
 

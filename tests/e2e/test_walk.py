@@ -25,7 +25,13 @@ BILLED = (*ANSWERED, "cancelled")
 MILLION = Decimal(1_000_000)
 
 
-@pytest.fixture(scope="module", params=["standin", pytest.param("vllm", marks=pytest.mark.engine)])
+ENGINES = [
+    pytest.param("vllm", marks=[pytest.mark.engine, pytest.mark.xdist_group("walk of vllm")]),
+    pytest.param("standin", marks=pytest.mark.xdist_group("walk of standin")),
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def walk(request: pytest.FixtureRequest, stacks: Stacks):
     if request.param == "vllm":
         try:
