@@ -83,7 +83,7 @@ PAIRED = -n 2 --dist loadfile --no-loadscope-reorder
 # What needs none of the parts runs while they are made; the rest waits for both.
 test: dev  ## every test; installs or builds what they need
 	@$(MAKE) --no-print-directory -j 4 $(PARTS) test-rules
-	$(RUN) pytest $(PAIRED) -n 3 -m "(cluster or engine) and not (browser or e2e)" --durations=15
+	$(RUN) pytest $(PAIRED) -n 4 -m "(cluster or engine) and not (browser or e2e)" --durations=15
 	$(RUN) pytest -m "alone"
 	$(RUN) pytest -n 2 -m "browser and not e2e"
 	$(E2E)
@@ -92,7 +92,7 @@ test-rules: dev
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
 
 # A walk with real engines beside the others, which share one installation where they can.
-E2E = $(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder -m e2e --durations=15
+E2E = $(RUN) pytest $(PAIRED) -m e2e --durations=15
 
 e2e: parts  ## only the walks through the whole product
 	$(E2E)

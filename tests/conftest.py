@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.plugins.database import django_db_setup
 
@@ -31,6 +32,18 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (turn(item), place(item)) if SHARED else place(item))
+
+
+class ByFile(LoadFileScheduling):
+    """Gives each worker a file at a time; of the walk through the product, what one engine does."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return f"{file} with vLLM" if "test_walk.py" in file and "[vllm" in nodeid else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def place(item: pytest.Item) -> int:

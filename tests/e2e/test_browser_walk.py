@@ -15,7 +15,6 @@ from tests.fixtures.stack import ARTIFACTS, Stack, Stacks, until
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.cluster,
-    pytest.mark.xdist_group("browser walk"),
     pytest.mark.browser,
     pytest.mark.timeout(600, func_only=True),
 ]

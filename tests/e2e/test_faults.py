@@ -12,12 +12,7 @@ import pytest
 from tests.e2e.walk import Walk
 from tests.fixtures.stack import Stack, Stacks, until
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.cluster,
-    pytest.mark.xdist_group("faults"),
-    pytest.mark.timeout(600, func_only=True),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(600, func_only=True)]
 QUIET_SECONDS = 3
 
 

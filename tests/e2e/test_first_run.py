@@ -11,12 +11,7 @@ from sandbox.process import wait_until
 from tests.fixtures.installation import COLD_SECONDS, Installation
 from tests.fixtures.stack import Stacks
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.cluster,
-    pytest.mark.xdist_group("first run"),
-    pytest.mark.timeout(1500),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(1500)]
 TENANTS = ("acme", "globex", "initech")
 
 

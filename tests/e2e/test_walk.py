@@ -25,13 +25,7 @@ BILLED = (*ANSWERED, "cancelled")
 MILLION = Decimal(1_000_000)
 
 
-ENGINES = [
-    pytest.param("vllm", marks=[pytest.mark.engine, pytest.mark.xdist_group("walk of vllm")]),
-    pytest.param("standin", marks=pytest.mark.xdist_group("walk of standin")),
-]
-
-
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=[pytest.param("vllm", marks=pytest.mark.engine), "standin"])
 def walk(request: pytest.FixtureRequest, stacks: Stacks):
     if request.param == "vllm":
         try:
