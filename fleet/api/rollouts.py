@@ -26,6 +26,11 @@ class StepIn(Strict):
     percent = CountField()
     hold_seconds = CountField()
     min_samples = CountField()
+    shadow = serializers.BooleanField(
+        default=False,
+        help_text="So many percent of the requests are copied to the new release, whose answers"
+        " are compared and dropped. Shadows come before steps with traffic",
+    )
 
 
 class PlanIn(Strict):
@@ -159,7 +164,10 @@ class RolloutOut(serializers.Serializer[Any]):
     plan_kind = serializers.CharField()
     phase = serializers.CharField()
     step = serializers.IntegerField()
-    percent = serializers.IntegerField()
+    percent = serializers.IntegerField(help_text="Of the traffic, wanted on the new release")
+    shadow = serializers.IntegerField(
+        help_text="Percent of the requests that the present step copies; 0: it is no shadow"
+    )
     wish = serializers.CharField()
     why = serializers.CharField()
     cause = serializers.CharField()
