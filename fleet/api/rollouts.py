@@ -48,13 +48,14 @@ class AudienceIn(Strict):
         child=TextField(max_length=127),
         default=list,
         max_length=50,
-        help_text="Tenants (acme) and applications (acme/chat): the first step is theirs alone",
+        help_text="Tenants (acme) and applications (acme/chat): shadows and the first step with"
+        " traffic are theirs alone",
     )
     first_classes = serializers.ListField(
         child=TextField(max_length=12),
         default=list,
         max_length=3,
-        help_text="Traffic classes (critical, interactive, batch): the first step is theirs alone",
+        help_text="Traffic classes (critical, interactive, batch): likewise",
     )
     last = serializers.ListField(
         child=TextField(max_length=63),
