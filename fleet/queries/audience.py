@@ -55,7 +55,7 @@ def audience_of(rollout: Rollout) -> Audience:
 def shadow_of(rollout: Rollout) -> int:
     """Percent of the requests that the present step copies; 0: it is no shadow."""
     step = next(iter(rollout.steps[rollout.step : rollout.step + 1]), {})
-    return step["percent"] if step.get("shadow") else 0
+    return int(step["percent"]) if step.get("shadow") else 0
 
 
 def canaries() -> dict[int, Canary]:

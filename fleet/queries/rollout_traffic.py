@@ -63,7 +63,8 @@ def traffic_of(viewer: Viewer, rollout_id: int, now: datetime) -> tuple[Point, .
     seconds = GATE_SECONDS if end - start <= FINE else DASHBOARD_SECONDS
     pair = (rollout.to_release_id, rollout.from_release_id or 0)
     bounds = (seconds, start - timedelta(seconds=seconds), end)
-    slots, copies = read_slots(rollout.service_id, pair, *bounds), {}
+    slots = read_slots(rollout.service_id, pair, *bounds)
+    copies: dict[tuple[datetime, int], Slot] = {}
     if any(step.get("shadow") for step in rollout.steps):
         copies = read_slots(rollout.service_id, pair[:1], *bounds, tables=COPIES)
     times = sorted({at for at, _ in (*slots, *copies)})
