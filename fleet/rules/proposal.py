@@ -82,7 +82,9 @@ def refuse_steps(steps: Sequence[StepPlan]) -> None:
         raise ValueError(f"{len(steps)} steps: at most {MOST_STEPS}")
     refuse_order(steps)
     for step in steps:
-        if not 1 <= step.percent <= (100 if step.shadow else 99):
+        if step.shadow and not 1 <= step.percent <= 100:
+            raise ValueError(f"A shadow of {step.percent} %: between 1 and 100")
+        if not step.shadow and not 1 <= step.percent <= 99:
             raise ValueError(f"{step.percent} %: between 1 and 99; all of it is the promotion")
         if not 0 <= step.hold_seconds <= 86_400:
             raise ValueError(f"A hold of {step.hold_seconds} s: between 0 and 86,400 (a day)")

@@ -122,5 +122,7 @@ def test_a_slow_release_is_seen_in_its_shadow_and_no_client_met_it(stage, client
     assert billed == {good.pk}
     gate = GateResult.objects.get(rollout=rollout)
     assert (gate.step, gate.verdict) == (0, "fail")
-    assert any(c["metric"].startswith(("ttft", "itl")) and c["verdict"] == "fail" for c in gate.checks)
+    assert any(
+        c["metric"].startswith(("ttft", "itl")) and c["verdict"] == "fail" for c in gate.checks
+    )
     assert stage.fingerprints() == [good.fingerprint] * 2

@@ -80,7 +80,7 @@ def test_its_gate_reads_like_any_other():
 REFUSED = {
     "a shadow after traffic": ([CANARY, SHADOW], "Shadow steps come first"),
     "shadows that fall": ([SHADOW, replace(SHADOW, percent=10)], "must rise"),
-    "more than all": ([replace(SHADOW, percent=101)], "between 1 and"),
+    "more than all": ([replace(SHADOW, percent=101)], "A shadow of 101 %: between 1 and 100"),
 }
 
 
