@@ -1,6 +1,7 @@
 """Tenants and applications that a proposal names, found; and what gateways get of open rollouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fleet.models import Rollout
 from fleet.rules.audience import STICKY, Asked, Audience, Named, audience_from, canary_of
@@ -54,8 +55,8 @@ def audience_of(rollout: Rollout) -> Audience:
 
 def shadow_of(rollout: Rollout) -> int:
     """Percent of the requests that the present step copies; 0: it is no shadow."""
-    step = next(iter(rollout.steps[rollout.step : rollout.step + 1]), {})
-    return int(step["percent"]) if step.get("shadow") else 0
+    present: Sequence[Mapping[str, Any]] = rollout.steps[rollout.step : rollout.step + 1]
+    return sum(step["percent"] for step in present if step.get("shadow"))
 
 
 def canaries() -> dict[int, Canary]:
