@@ -33,7 +33,7 @@ class CloudEventIn(serializers.Serializer[Any]):
     specversion = serializers.ChoiceField(["1.0"])
     id = serializers.UUIDField(help_text="The request's id; unique within the credential")
     source = serializers.CharField()  # type: ignore[assignment]  # CloudEvents names it so
-    type = serializers.ChoiceField(["quartermaster.usage.v1"])
+    type = serializers.ChoiceField(["quartermaster.usage.v1", "quartermaster.shadow.v1"])
     time = serializers.DateTimeField()
     data = serializers.DictField(help_text="Schema 1")  # type: ignore[assignment]  # as above
 

@@ -1,6 +1,7 @@
 """Record: the pass's result in one transaction, guarded by the claim. Lost claim: nothing."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -40,11 +41,17 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
         store_evidence(view, decision, changed, now)
         if decision.phase in FINAL:
             close(view, decision)
-        if changed or decision.admit:
+        if changed or decision.admit or tells_gateways(view, decision):
             nudge(PUBLISH)
         if decision.admit:  # gateways learn of these replicas from the observer's next look
             Cluster.objects.filter(pk=view.rollout.cluster_id).update(look_again=Now())
     return True
+
+
+def tells_gateways(view: View, d: Decision) -> bool:
+    """A shadow begins and ends with its step: no weight moves that would tell them."""
+    moved = (d.phase, d.step) != (view.state.phase, view.state.step)
+    return moved and bool(view.state.shadow or replace(view.state, step=d.step).shadow)
 
 
 def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:

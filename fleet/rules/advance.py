@@ -15,7 +15,7 @@ from fleet.rules.balance import (
 from fleet.rules.causes import progress_of
 from fleet.rules.comparison import Window, failures, judged
 from fleet.rules.contract.verifying import contract_kept, contract_open
-from fleet.rules.gates import Look, Reading, Share, read_gate, share_of
+from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase, Verdict
@@ -160,15 +160,26 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Replicas first, then the weight, then the proof from answers."""
     if decision := grow(state, seen, now, new_goal(state)):
         return decision
-    percent = 100 if seen.old.serving == 0 else state.percent
+    percent = 100 if seen.old.serving == 0 and not state.shadow else state.percent
     since = moment(state.memory.shifted_at)
     if state.weight_new != percent or since is None:
         if decision := unknown_to_gateways(state, seen):
             return decision
-        text = f"{percent} % of the traffic{state.taking} goes to {state.new}"
-        return shift(state, seen, (100 - percent, percent), text, now)
+        return shift(state, seen, (100 - percent, percent), shift_text(state, percent), now)
+    if state.shadow:
+        return mirroring(state, seen, now - since)
+    return proving(state, seen, now, percent, now - since)
+
+
+def shift_text(state: State, percent: int) -> str:
+    if state.shadow:
+        return f"Copies of {state.shadow} % of the traffic{state.taking} go to {state.new}"
+    return f"{percent} % of the traffic{state.taking} goes to {state.new}"
+
+
+def proving(state: State, seen: Seen, now: datetime, percent: int, waits: timedelta) -> Decision:
+    """Answers must show the new share."""
     share = share_of(seen.window, percent) if seen.window else None
-    waits = now - since
     if share and share.inside:
         why = f"Observed {share.observed:.1%} of {share.requests} answers, wanted {percent} %"
         return analyze(state, why, share.observed)
@@ -182,6 +193,22 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
         )
         return begin(state, seen, now, Cause.NOT_SHIFTED, why)
     return analyze(state, uneven(share, percent, waits), share.observed if share else None)
+
+
+def mirroring(state: State, seen: Seen, waits: timedelta) -> Decision:
+    """Wait for answers to copies; where none come, the gate says how many are missing."""
+    share = copied(seen.window, state.shadow) if seen.window else None
+    if share and share.inside:
+        why = (
+            f"{state.new} answered copies of {share.observed:.1%} of {share.requests} requests,"
+            f" wanted {state.shadow} %. No client sees them"
+        )
+    elif waits < CONFIRM:
+        answers = f"{share.requests} requests so far" if share else "no statistics yet"
+        return stay(state, f"Waits for {state.new} to answer copies of requests: {answers}")
+    else:
+        why = f"Too few copies were answered in {seconds(waits)} to prove that they arrive"
+    return analyze(state, why, share.observed if share else None)
 
 
 def uneven(share: Share | None, percent: int, waits: timedelta) -> str:
@@ -210,10 +237,10 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     memory = remembered(state.memory, reading, seen.window, over=held >= hold)
     state = replace(state, memory=memory)
     if reading.verdict is Verdict.FAIL:
-        why = f"Gate of step {state.step + 1} at {step.percent} % failed: {failed(reading)}"
+        why = f"Gate of step {state.step + 1} {step.words} failed: {failed(reading)}"
         return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
     if held < hold:
-        why = f"Step {state.step + 1} holds at {step.percent} % for {seconds(hold - held)} more"
+        why = f"Step {state.step + 1} holds {step.words} for {seconds(hold - held)} more"
         return stay(state, f"{why}. {reading.why}")
     if reading.verdict is Verdict.PASS:
         return replace(step_passed(state, seen, reading), reading=reading)

@@ -108,8 +108,16 @@ class State:
 
     @property
     def percent(self) -> int:
-        """Of the present step; 100 after the last."""
-        return self.steps[self.step].percent if self.step < len(self.steps) else 100
+        """Of the traffic at the present step: none of a shadow; 100 after the last."""
+        if self.step >= len(self.steps):
+            return 100
+        return 0 if self.shadow else self.steps[self.step].percent
+
+    @property
+    def shadow(self) -> int:
+        """Percent of the requests that the present step copies; 0: it is no shadow."""
+        step = self.steps[self.step] if self.step < len(self.steps) else None
+        return step.percent if step and step.shadow else 0
 
     @property
     def apart(self) -> bool:

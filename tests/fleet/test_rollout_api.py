@@ -210,6 +210,10 @@ def test_it_refuses_what_cannot_be_asked(olga, rollout, case):
 
 
 BAD_STEPS = {
+    "a shadow after traffic": [
+        {"percent": 5, "hold_seconds": 1, "min_samples": 1},
+        {"percent": 50, "hold_seconds": 1, "min_samples": 1, "shadow": True},
+    ],
     "falling": [{"percent": 50, "hold_seconds": 1, "min_samples": 1},
                 {"percent": 10, "hold_seconds": 1, "min_samples": 1}],
     "everything": [{"percent": 100, "hold_seconds": 1, "min_samples": 1}],

@@ -66,6 +66,7 @@ class Walk:
     per_second: int = 20  # requests of the service
     errors: float = 0.0  # share of failed ones of the new release
     slow: float = 1.0  # its times against the old ones
+    copies: bool = True  # gateways copy requests for a shadow
     counted: bool = True  # the statistics can be read
     late: str = ""  # why they cannot be trusted
     history: list = field(default_factory=list)
@@ -121,6 +122,7 @@ class Walk:
         total = int((end - start).total_seconds() * self.per_second)
         new = total * self.state.weight_new // 100
         old = self.answers(total - new)
+        new += total * self.state.shadow // 100 if self.copies else 0
         return Window(start, end, self.answers(new, self.errors, self.slow), old, late=self.late)
 
     def answers(self, requests, errors=0.0, slow=1.0):
