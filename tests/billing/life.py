@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from billing.actions.accounts import record_payment
+from billing.actions.calendars import keep_periods
 from billing.actions.contracts import create_contract
 from billing.actions.credits import Given, issue_credit_note
 from billing.actions.exports import request_export
@@ -22,7 +23,6 @@ from billing.actions.periods import (
     apply_decisions,
     ask_to_reopen,
     close,
-    keep_periods,
     start_closing,
 )
 from billing.actions.prices import create_book, draft_version

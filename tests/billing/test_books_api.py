@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.actions.periods import keep_periods
+from billing.actions.calendars import keep_periods
 from tests.billing.books import spend
 from tests.billing.factories import PRICES, make_prices
 from tests.billing.test_api import Door, make_token

@@ -9,10 +9,11 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
+from billing.actions.calendars import keep_periods
 from billing.actions.contracts import create_contract
 from billing.actions.ingest import ingest
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, sign_off, start_closing
+from billing.actions.periods import close, sign_off, start_closing
 from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.models import Charge, Invoice, UnpricedUsage

@@ -6,10 +6,11 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 from billing.actions.accounts import change_account, record_payment
+from billing.actions.calendars import keep_periods
 from billing.actions.credits import Given, issue_credit_note
 from billing.actions.grants import apply_decisions, ask_for_grant
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, sign_off, start_closing
+from billing.actions.periods import close, sign_off, start_closing
 from billing.models import BillingPeriod, CreditGrant
 from billing.queries.accounts import get_account
 from billing.queries.periods import period_checks
