@@ -107,10 +107,10 @@ def _billed(wanted: ChargeFilter, evidence: Evidence, invoices: int) -> Generato
     """What is billed in the range, then taxes and rounding of its invoices."""
     with closing(read_billed(wanted, invoices=invoices)) as lines:
         for line, newest in lines:
-            evidence.add(line.currency, line.amount, newest, line.invoice)
+            evidence.add(line.billed_in, line.billed, newest, line.invoice)
             yield line
     for extra in read_extras(wanted, invoices=invoices):
-        evidence.add(extra.currency, extra.amount, invoice=extra.invoice)
+        evidence.add(extra.billed_in, extra.billed, invoice=extra.invoice)
         yield extra
 
 

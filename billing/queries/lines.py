@@ -4,23 +4,25 @@
 billed in it: a correction of an earlier month stands in the month that it is billed in.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Max, Q, Sum
 
 from billing.models import Invoice, InvoiceLine
+from billing.queries.book_checks import OF_INVOICE
 from billing.queries.charged import ChargeFilter
 from billing.queries.hours import unrated_hours
 from billing.queries.line_names import Names, detail_id
 from billing.rules.focus import Extra, ExtraKind, Line
-from tenants.queries.directory import tenant_refs
+from billing.rules.invoices import LineKind
+from tenants.queries.directory import TenantRef, tenant_refs
 
 LINES = """
 SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity), unit_price,
-    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, max(id)
+    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, NULL, NULL, max(id)
 FROM charge WHERE hour >= %(start)s AND hour < %(end)s {where}
 GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
     book_version_id
@@ -42,17 +44,25 @@ WITH periods AS MATERIALIZED (
 SELECT c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, sum(c.quantity),
     c.unit_price, sum(c.amount), c.currency, c.book_version_id, max(c.run_id), p.id, i.id,
     c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false) AS corrects,
-    max(c.id)
+    i.currency, i.rate, max(c.id)
 FROM billed c
 LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
     OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
-LEFT JOIN invoice i ON i.period_id = p.id AND i.currency = c.currency
+LEFT JOIN invoice i ON i.period_id = p.id AND i.priced_in = c.currency
     AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
 GROUP BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
     c.currency, c.book_version_id, p.id, i.id, corrects
 HAVING sum(c.quantity) <> 0
 ORDER BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
     c.book_version_id, p.id, i.id, corrects
+"""
+# Rows are converted one by one, an invoice's line at once: what the rows of an invoice add up to.
+CONVERTED = f"""
+SELECT id, sum(round(amount * rate, 12)) FROM (
+    SELECT i.id, i.rate, sum(c.amount) AS amount {OF_INVOICE} AND i.id = ANY(%s)
+    GROUP BY i.id, c.hour, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
+        c.book_version_id) AS keys
+GROUP BY id
 """
 CHUNK = 2_000
 
@@ -99,21 +109,53 @@ def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
         rows = rows.filter(tenant_id=wanted.tenant_id)
     heavy = ("invoice__snapshot", "invoice__pdf")
     for row in rows.defer(*heavy).order_by("invoice_id", "position").iterator(CHUNK):
+        place = detail_id(row.invoice.number, row.position)
         tenant = names[row.tenant_id]
-        yield Extra(
-            kind=ExtraKind(row.kind),
-            name=row.name,
-            tenant=tenant.slug,
-            tenant_name=tenant.name,
-            amount=row.exact,
-            currency=row.invoice.currency,
-            period=row.invoice.period.name,
-            period_start=row.invoice.period.starts_at,
-            period_end=row.invoice.period.ends_at,
-            invoice=row.invoice.number,
-            invoice_line=detail_id(row.invoice.number, row.position),
-            demo=tenant.demo,
-        )
+        yield _extra(row.invoice, tenant, ExtraKind(row.kind), row.name, row.exact, place)
+    yield from _conversions(wanted, invoices, names)
+
+
+def _conversions(
+    wanted: ChargeFilter, invoices: int, names: Mapping[int, TenantRef]
+) -> Iterator[Extra]:
+    """What converting row by row leaves of the exact lines of an invoice, as a row of its own."""
+    rows = Invoice.objects.filter(
+        pk__lte=invoices,
+        rate_on__isnull=False,
+        period__starts_at__gte=wanted.start,
+        period__starts_at__lt=wanted.end,
+    )
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    lines = Sum("lines__exact", filter=Q(lines__kind__in=(LineKind.USAGE, LineKind.CORRECTION)))
+    found = rows.select_related("period").defer("snapshot", "pdf").annotate(exact=lines)
+    converted = list(found.order_by("pk"))
+    with connection.cursor() as cursor:
+        cursor.execute(CONVERTED, [[row.pk for row in converted]])
+        sums: dict[int, Decimal] = dict(cursor.fetchall())
+    for row in converted:
+        if left := row.exact - sums[row.pk]:
+            tenant, name = names[row.tenant_id], "Conversion of each row"
+            yield _extra(row, tenant, ExtraKind.ROUNDING, name, left, "")
+
+
+def _extra(
+    invoice: Invoice, tenant: TenantRef, kind: ExtraKind, name: str, amount: Decimal, place: str
+) -> Extra:
+    return Extra(
+        kind=kind,
+        name=name,
+        tenant=tenant.slug,
+        tenant_name=tenant.name,
+        amount=amount,
+        currency=invoice.currency,
+        period=invoice.period.name,
+        period_start=invoice.period.starts_at,
+        period_end=invoice.period.ends_at,
+        invoice=invoice.number,
+        invoice_line=place,
+        demo=tenant.demo,
+    )
 
 
 def whole_invoices(wanted: ChargeFilter, *, invoices: int) -> dict[str, Decimal]:

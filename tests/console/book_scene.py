@@ -31,7 +31,7 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     acme, globex = scene.tenants[:2]
     keep_periods(now)
     terms = AccountTerms(
-        "Société Acme, Comptabilité", acme.currency, acme.time_zone, "PO-2026-17", 14,
+        "Société Acme, Comptabilité", acme.currency, "", acme.time_zone, "PO-2026-17", 14,
         "HALF_EVEN", "invoice", (Tax("VAT", Decimal("0.19")),),
     )  # fmt: skip
     version = get_account(SYSTEM, "acme").version
