@@ -15,6 +15,7 @@ from django.db import transaction
 
 from billing.actions.grants import use_on
 from billing.actions.journal import post
+from billing.actions.reexports import export_billed
 from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
 from billing.queries.billed import (
@@ -69,6 +70,7 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
         bill = make_bill(charged, account.terms(account.currency), credits)
         exchange = exchanges[base]
         found.append(_issue(viewer, period, account, exchange, bill, series, (after, upto), now))
+    export_billed(period, found, now)
     return found
 
 

@@ -4,21 +4,16 @@
 billed in it: a correction of an earlier month stands in the month that it is billed in.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator
 from datetime import datetime
-from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Max, Q, Sum
 
-from billing.models import Invoice, InvoiceLine
-from billing.queries.book_checks import OF_INVOICE
 from billing.queries.charged import ChargeFilter
+from billing.queries.extras import Documents
 from billing.queries.hours import unrated_hours
-from billing.queries.line_names import Names, detail_id
-from billing.rules.focus import Extra, ExtraKind, Line
-from billing.rules.invoices import LineKind
-from tenants.queries.directory import TenantRef, tenant_refs
+from billing.queries.line_names import Names
+from billing.rules.focus import Line
 
 LINES = """
 SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity), unit_price,
@@ -56,14 +51,6 @@ HAVING sum(c.quantity) <> 0
 ORDER BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
     c.book_version_id, p.id, i.id, corrects
 """
-# Rows are converted one by one, an invoice's line at once: what the rows of an invoice add up to.
-CONVERTED = f"""
-SELECT id, sum(round(amount * rate, 12)) FROM (
-    SELECT i.id, i.rate, sum(c.amount) AS amount {OF_INVOICE} AND i.id = ANY(%s)
-    GROUP BY i.id, c.hour, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
-        c.book_version_id) AS keys
-GROUP BY id
-"""
 CHUNK = 2_000
 
 
@@ -72,17 +59,9 @@ def read_lines(wanted: ChargeFilter) -> Generator[tuple[Line, int]]:
     return _read(LINES, wanted)
 
 
-def newest_invoice() -> int:
-    """Read it first: lines, extras and totals of one file then know the same invoices.
-
-    Invoices are issued one after another, so a lower id is never committed later.
-    """
-    return Invoice.objects.aggregate(newest=Max("id"))["newest"] or 0
-
-
-def read_billed(wanted: ChargeFilter, *, invoices: int) -> Generator[tuple[Line, int]]:
+def read_billed(wanted: ChargeFilter, *, known: Documents) -> Generator[tuple[Line, int]]:
     """The same of what is billed in the range, with the invoice that it is on."""
-    return _read(BILLED_LINES, wanted, invoices=invoices)
+    return _read(BILLED_LINES, wanted, invoices=known.invoices)
 
 
 def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, int]]:
@@ -94,78 +73,6 @@ def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, 
         while rows := cursor.fetchmany(CHUNK):
             for row in rows:
                 yield names.line(row), row[-1]
-
-
-def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
-    """Promotions, taxes and rounding of invoices whose period begins in the range."""
-    names = tenant_refs()
-    rows = InvoiceLine.objects.filter(
-        invoice_id__lte=invoices,
-        invoice__period__starts_at__gte=wanted.start,
-        invoice__period__starts_at__lt=wanted.end,
-        kind__in=list(ExtraKind),
-    ).select_related("invoice__period")
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
-    heavy = ("invoice__snapshot", "invoice__pdf")
-    for row in rows.defer(*heavy).order_by("invoice_id", "position").iterator(CHUNK):
-        place = detail_id(row.invoice.number, row.position)
-        tenant = names[row.tenant_id]
-        yield _extra(row.invoice, tenant, ExtraKind(row.kind), row.name, row.exact, place)
-    yield from _conversions(wanted, invoices, names)
-
-
-def _conversions(
-    wanted: ChargeFilter, invoices: int, names: Mapping[int, TenantRef]
-) -> Iterator[Extra]:
-    """What converting row by row leaves of the exact lines of an invoice, as a row of its own."""
-    rows = Invoice.objects.filter(
-        pk__lte=invoices,
-        rate_on__isnull=False,
-        period__starts_at__gte=wanted.start,
-        period__starts_at__lt=wanted.end,
-    )
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
-    lines = Sum("lines__exact", filter=Q(lines__kind__in=(LineKind.USAGE, LineKind.CORRECTION)))
-    found = rows.select_related("period").defer("snapshot", "pdf").annotate(exact=lines)
-    converted = list(found.order_by("pk"))
-    with connection.cursor() as cursor:
-        cursor.execute(CONVERTED, [[row.pk for row in converted]])
-        sums: dict[int, Decimal] = dict(cursor.fetchall())
-    for row in converted:
-        if left := row.exact - sums[row.pk]:
-            tenant, name = names[row.tenant_id], "Conversion of each row"
-            yield _extra(row, tenant, ExtraKind.ROUNDING, name, left, "")
-
-
-def _extra(
-    invoice: Invoice, tenant: TenantRef, kind: ExtraKind, name: str, amount: Decimal, place: str
-) -> Extra:
-    return Extra(
-        kind=kind,
-        name=name,
-        tenant=tenant.slug,
-        tenant_name=tenant.name,
-        amount=amount,
-        currency=invoice.currency,
-        period=invoice.period.name,
-        period_start=invoice.period.starts_at,
-        period_end=invoice.period.ends_at,
-        invoice=invoice.number,
-        invoice_line=place,
-        demo=tenant.demo,
-    )
-
-
-def whole_invoices(wanted: ChargeFilter, *, invoices: int) -> dict[str, Decimal]:
-    """Totals of the invoices whose whole period lies in the range: a file holds all of them."""
-    rows = Invoice.objects.filter(
-        pk__lte=invoices, period__starts_at__gte=wanted.start, period__ends_at__lte=wanted.end
-    )
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
-    return dict(rows.values_list("number", "total"))
 
 
 def complete_until(wanted: ChargeFilter, now: datetime) -> datetime:

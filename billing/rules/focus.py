@@ -122,12 +122,14 @@ class ExtraKind(StrEnum):
     """What stands on an invoice besides charges."""
 
     PROMOTION = "promotion"  # prepaid credits pay the total and stand on no line
+    CREDIT = "credit"  # a credit note gave it back
     ROUNDING = "rounding"
     TAX = "tax"
 
 
 CATEGORIES = {
     ExtraKind.PROMOTION: "Credit",
+    ExtraKind.CREDIT: "Credit",
     ExtraKind.ROUNDING: "Adjustment",
     ExtraKind.TAX: "Tax",
 }
@@ -135,7 +137,8 @@ CATEGORIES = {
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A tax, or what rounding the lines of an invoice made of its exact charges."""
+    """A tax, what rounding the lines of an invoice made of its exact charges, or what a credit note
+    gave back of an earlier one."""
 
     kind: ExtraKind
     name: str
@@ -146,9 +149,12 @@ class Extra:
     period: str
     period_start: datetime
     period_end: datetime
+    charged_start: datetime  # the month that it charges, or gives back of
+    charged_end: datetime
     invoice: str
     invoice_line: str
     demo: bool
+    corrects: bool = False  # a document that was issued before
 
     @property
     def billed(self) -> Decimal:
@@ -191,10 +197,11 @@ def extra_row(extra: Extra, issuer: str) -> Row:
         "BillingAccountName": plain(extra.tenant_name),
         "BillingAccountType": "Tenant",
         "ChargeCategory": CATEGORIES[extra.kind],
+        "ChargeClass": "Correction" if extra.corrects else "",
         "ChargeDescription": plain(extra.name),
         "ChargeFrequency": "One-Time",
-        "ChargePeriodEnd": stamp(extra.period_end),
-        "ChargePeriodStart": stamp(extra.period_start),
+        "ChargePeriodEnd": stamp(extra.charged_end),
+        "ChargePeriodStart": stamp(extra.charged_start),
         "Tags": "{}",
         "x_IsRounding": "true" if extra.kind == ExtraKind.ROUNDING else "false",
     }

@@ -143,7 +143,7 @@ def _product(row: Row) -> str:
 def _correction(row: Row) -> str:
     """What was used in another billing period, and what is taken back, corrects something."""
     if row["ChargeClass"]:
-        return "" if row["ChargeCategory"] in ("Usage", "Purchase") else "a correction of no charge"
+        return "a correction of a rounding" if row["ChargeCategory"] == "Adjustment" else ""
     inside = row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["BillingPeriodEnd"]
     if not inside:
         return "ChargeClass is empty on a charge of another billing period"

@@ -31,7 +31,7 @@ from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.drive.exports import run_due
-from billing.models import BillingPeriod, ExportJob, Invoice
+from billing.models import BillingPeriod, CreditNote, ExportJob, Invoice
 from billing.queries.exports import open_export
 from billing.queries.invoices import get_invoice
 from billing.rules.exchange import Recorded
@@ -276,6 +276,7 @@ class Life:
         for format in ("focus-1.4", "chargeback"):
             artifact, content = self.export(tenant, month, format)
             total = sum(i.total for i in self.invoices(tenant, month))
+            total -= sum(n.total for n in self.given_back(tenant, month))
             assert Decimal(artifact.sums.get(self.currency(tenant), 0)) == total, (
                 tenant,
                 month,
@@ -300,6 +301,12 @@ class Life:
         with fleet_scope():
             rows = Invoice.objects.filter(tenant_id=tenant.pk, period__name=month)
             return list(rows.order_by("id"))
+
+    def given_back(self, tenant, month):
+        period = self.period(tenant, month)
+        with fleet_scope():
+            rows = CreditNote.objects.filter(tenant_id=tenant.pk, issued_at__gte=period.starts_at)
+            return list(rows.filter(issued_at__lt=period.ends_at))
 
     def export(self, tenant, month, format):
         period = self.period(tenant, month)
