@@ -10,7 +10,7 @@ from django.db.models import Sum
 
 from billing.actions.calendars import keep_periods
 from billing.actions.credits import Given, issue_credit_note
-from billing.actions.exchange import import_rates, record_rate
+from billing.actions.exchange import Imported, import_rates, record_rate
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, start_closing, stop_closing
 from billing.drive.rows import Evidence, rows_of
@@ -20,7 +20,7 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.checks import run_checks
 from billing.queries.exchange import list_rates
 from billing.queries.periods import period_checks
-from billing.rules.exchange import Imported, Recorded
+from billing.rules.exchange import Recorded
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid
 from tests.billing.billed import MONTHS, export, rows_of_file

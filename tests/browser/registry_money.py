@@ -43,6 +43,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "export": lambda s: f"/exports/{s.export.pk}/",
     "export_destinations": lambda _: "/exports/receivers/",
     "export_destination": lambda s: f"/exports/receivers/{s.receiver.pk}/",
+    "export_bucket": lambda s: f"/exports/receivers/{s.bucket.pk}/",
     "export_destination_new": lambda _: "/new/export-receiver/",
     "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
