@@ -42,7 +42,7 @@ def import_rates(viewer: Viewer, text: str, *, now: datetime) -> Imported:
     viewer.require(Permission.MANAGE_MONEY)
     parsed = read_file(text, now.date())
     if parsed.faults:
-        raise Invalid(file=". ".join(parsed.faults))
+        raise Invalid(csv=". ".join(parsed.faults))
     return _write(viewer, parsed.rows, now)
 
 

@@ -9,12 +9,13 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from billing.rules.currencies import EXPONENTS
 
 PICO = Decimal("0.000000000001")
+EXACT = Context(prec=100, rounding=ROUND_HALF_UP)  # as the database rounds
 LARGEST = Decimal(10) ** 12
 MOST_AGE = timedelta(days=7)  # banks have weekends and holidays
 MOST_ROWS = 5_000
@@ -48,7 +49,7 @@ class Exchange:
         return self.base != self.quote
 
     def convert(self, amount: Decimal) -> Decimal:
-        return (amount * self.rate).quantize(PICO, rounding=ROUND_HALF_UP)
+        return EXACT.quantize(EXACT.multiply(amount, self.rate), PICO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,19 @@ class ExportForm(forms.Form):
     tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+    destination = forms.ChoiceField(label="Deliver to", required=False)
 
-    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        tenants: list[tuple[str, str]],
+        receivers: list[tuple[int, str]],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+        chosen = [("", "The folder alone"), *receivers]
+        self.fields["destination"].choices = chosen  # type: ignore[attr-defined]
 
     def span(self, time_zone: str) -> dict[str, Any]:
         zone = ZoneInfo(time_zone)

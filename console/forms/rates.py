@@ -31,13 +31,13 @@ class RateForm(forms.Form):
 
 
 class RatesFileForm(forms.Form):
-    file = forms.FileField(
+    csv = forms.FileField(
         label="CSV file",
         help_text=f"Columns {', '.join(COLUMNS)}; at most {MOST_ROWS:,} rates",
     )
 
-    def clean_file(self) -> str:
-        given: UploadedFile = self.cleaned_data["file"]
+    def clean_csv(self) -> str:
+        given: UploadedFile = self.cleaned_data["csv"]
         if (given.size or 0) > LARGEST_FILE:
             raise forms.ValidationError("The file is larger than 1 MiB: import it in parts")
         try:

@@ -63,7 +63,7 @@ def import_file(request: ViewerRequest) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_MONEY)
     form = RatesFileForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        text = form.cleaned_data["file"]
+        text = form.cleaned_data["csv"]
         try:
             done = actions.import_rates(request.viewer, text, now=timezone.now())
         except ConsoleError as refusal:

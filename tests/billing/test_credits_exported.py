@@ -36,7 +36,8 @@ def spent(acme, gateway):
 
 def give_back(invoice, amount="1.00", *, now=NOVEMBER):
     with fleet_scope():
-        given = [Given(1, Decimal(amount))]
+        line = invoice.lines.get(meter="prompt", kind="usage")
+        given = [Given(line.position, Decimal(amount))]
         return issue_credit_note(SYSTEM, invoice.number, lines=given, why="An outage", now=now)
 
 

@@ -57,7 +57,7 @@ def test_a_tenants_people_read_rates_and_record_none(acme, finance):
     theirs = Door(make_token("anna", "finance", acme))
     sent(finance, "exchange-rates", RATE | {"date": today()}, want=201)
     assert len(theirs.get("exchange-rates")["results"]) == 1
-    sent(theirs, "exchange-rates", RATE | {"date": today()}, want=403)
+    sent(theirs, "exchange-rates", RATE | {"date": today()}, want=404)
 
 
 def test_an_account_is_invoiced_in_another_currency(finance, acme, gateway):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,8 @@ def test_it_names_the_line_of_a_file_that_is_wrong(text, said):
 def test_what_is_taken_back_is_converted_to_the_same_amount(amount, rate):
     exchange = Exchange("USD", "EUR", rate)
     assert exchange.convert(amount) + exchange.convert(-amount) == 0
-    assert abs(exchange.convert(amount) - amount * rate) <= Decimal("0.0000000000005")
+    exact = Fraction(amount) * Fraction(rate)
+    assert abs(Fraction(exchange.convert(amount)) - exact) <= Fraction(1, 2 * 10**12)
 
 
 def test_the_day_of_a_rate_is_the_one_on_the_calendar_of_the_period():

@@ -26,7 +26,7 @@ def given(**changes):
 
 
 def send(fin, content):
-    return fin.post("/exchange-rates/import/", {"file": SimpleUploadedFile("r.csv", content)})
+    return fin.post("/exchange-rates/import/", {"csv": SimpleUploadedFile("r.csv", content)})
 
 
 def test_it_records_a_rate_that_then_stands_in_the_list_and_its_file(fin):
@@ -55,7 +55,7 @@ def test_it_imports_a_file(fin):
     assert (
         "1 were there already"
         in fin.post(
-            "/exchange-rates/import/", {"file": SimpleUploadedFile("r.csv", text)}, follow=True
+            "/exchange-rates/import/", {"csv": SimpleUploadedFile("r.csv", text)}, follow=True
         ).content.decode()
     )
 
