@@ -1,7 +1,8 @@
 """Forms of exchange rates. They parse; actions decide what is allowed."""
 
+from typing import Any
+
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
 
 from billing.rules.exchange import COLUMNS, MOST_ROWS, Recorded
 
@@ -37,10 +38,11 @@ class RatesFileForm(forms.Form):
     )
 
     def clean_csv(self) -> str:
-        given: UploadedFile = self.cleaned_data["csv"]
-        if (given.size or 0) > LARGEST_FILE:
+        given: Any = self.cleaned_data["csv"]  # an uploaded file
+        if given.size > LARGEST_FILE:
             raise forms.ValidationError("The file is larger than 1 MiB: import it in parts")
         try:
-            return given.read().decode("utf-8-sig")
+            text: str = given.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise forms.ValidationError("The file is no text in UTF-8") from error
+        return text
