@@ -20,6 +20,7 @@ from typing import Any
 
 from django.db import connection
 
+from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
@@ -183,6 +184,9 @@ def _due(cursor: Any, now: datetime, *, early: bool) -> list[Due]:
 def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
     refs = tenant_refs({t for _, t, _ in wanted})
     tariffs = read_tariffs(refs.values())
+    if by_month := [refs[t] for t, tariff in tariffs.items() if tariff.monthly]:
+        open_periods(by_month, now)  # a month that is rated stays as it is when the zone changes
+        tariffs |= read_tariffs(by_month)
     together = whole_months(wanted, tariffs, now, lock=True)
     usage = read_usage(together.pairs)
     rated = with_fees(rate(usage, tariffs), together.periods, tariffs)

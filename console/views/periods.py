@@ -35,6 +35,7 @@ WAYS = {
     CheckKey.QUARANTINE: "quarantine",
     CheckKey.UNPRICED: "prices",
     CheckKey.CONFIDENCE: "economics",
+    CheckKey.EXCHANGE: "exchange_rates",
 }
 
 

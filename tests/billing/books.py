@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billing.actions.accounts import change_account
+from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, start_closing
+from billing.actions.periods import close, start_closing
 from billing.models import BillingPeriod
 from billing.queries.accounts import get_account
 from billing.rules.invoices import Tax

@@ -104,14 +104,15 @@ def test_it_caps_a_credit_at_what_remains(amount, remains, said):
     assert bool(said) == bool(found)
 
 
-GOOD = AccountTerms("Acme", "USD", "UTC", "", 30, "HALF_EVEN", "invoice", ())
+GOOD = AccountTerms("Acme", "USD", "", "UTC", "", 30, "HALF_EVEN", "invoice", ())
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("name", " "),
-        ("currency", "EUR"),
+        ("currency", "XAU"),
+        ("rate_source", "x" * 65),
         ("time_zone", "Mars/Base"),
         ("purchase_order", "x" * 65),
         ("terms_days", 366),
