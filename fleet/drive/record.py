@@ -54,6 +54,12 @@ def tells_gateways(view: View, d: Decision) -> bool:
     return moved and bool(view.state.shadow or replace(view.state, step=d.step).shadow)
 
 
+def begins_copies(view: View, d: Decision) -> bool:
+    """No weight tells the timeline of it."""
+    before, after = view.state.memory.shifted_at, d.memory.shifted_at
+    return bool(view.state.shadow) and d.phase is Phase.SHIFTING and before != after
+
+
 def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:
     r = view.rollout
     moved = (d.phase, d.step) != (r.phase, r.step)
@@ -117,7 +123,7 @@ def store_place(view: View, which: str, release: Release, place: Place) -> dict[
 def store_evidence(view: View, d: Decision, changed: dict[str, int], now: datetime) -> None:
     r = view.rollout
     moved = (d.phase, d.step) != (r.phase, r.step)
-    if moved or changed or d.admit:
+    if moved or changed or d.admit or begins_copies(view, d):
         detail: dict[str, Any] = dict(changed) | ({"cause": d.cause.value} if d.cause else {})
         if d.admit:
             detail["admitted"] = list(d.admit)
