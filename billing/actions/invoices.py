@@ -112,8 +112,7 @@ def _issue(
     charges: tuple[int, int],
     now: datetime,
 ) -> Invoice:
-    sequence, number = take_number(series)
-    currency = exchange.quote
+    (sequence, number), currency = take_number(series), exchange.quote
     lines = invoice_lines(bill, currency, period.starts_at, period.ends_at)
     document = invoice_document(
         bill,
@@ -137,10 +136,7 @@ def _issue(
         tax=bill.tax,
         total=bill.total,
         due_on=due_on,
-        priced_in=exchange.base,
-        rate=exchange.rate,
-        rate_on=exchange.on,
-        rate_source=exchange.source,
+        **frozen(exchange),
         after_charge=charges[0],
         upto_charge=charges[1],
         issued_at=now,
@@ -156,6 +152,16 @@ def _issue(
     after = {"number": number, "total": total, "sha256": invoice.sha256}
     record(viewer, "invoice.issue", invoice, after=after)
     return invoice
+
+
+def frozen(exchange: Exchange) -> dict[str, Any]:
+    """The rate as the row of an invoice keeps it."""
+    return {
+        "priced_in": exchange.base,
+        "rate": exchange.rate,
+        "rate_on": exchange.on,
+        "rate_source": exchange.source,
+    }
 
 
 def seal(document: dict[str, Any]) -> dict[str, Any]:

@@ -21,14 +21,18 @@ LARGEST_TEXT = 1 << 20
 class RateFilters(serializers.Serializer[Any]):
     base = serializers.CharField(required=False, max_length=3)
     quote = serializers.CharField(required=False, max_length=3)
-    source = serializers.CharField(required=False, max_length=64)
+    source = serializers.CharField(  # type: ignore[assignment]  # a rate's, not the field's
+        required=False, max_length=64
+    )
 
 
 class RateIn(Strict):
     base = TextField(max_length=3, help_text="One unit of this currency")
     quote = TextField(max_length=3, help_text="is so many units of this one")
     date = serializers.DateField(help_text="The day that the source says it of")
-    source = TextField(max_length=64, help_text="As the terms of accounts name it")
+    source = TextField(  # type: ignore[assignment]  # the same
+        max_length=64, help_text="As the terms of accounts name it"
+    )
     rate = AmountField()
 
 
@@ -37,7 +41,7 @@ class RateOut(serializers.Serializer[Any]):
     base = serializers.CharField()
     quote = serializers.CharField()
     date = serializers.DateField(source="on")
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # the same
     rate = serializers.DecimalField(24, 12)
     recorded_at = serializers.DateTimeField()
     recorded_by = serializers.CharField()

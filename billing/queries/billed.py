@@ -67,6 +67,11 @@ def billed_sums(
     }
 
 
+def has_unbilled(period: BillingPeriod) -> bool:
+    """Whether the period has charges that make a line and that no invoice has yet."""
+    return bool(_run(SUMS, period, invoiced_upto(period), MOST))
+
+
 def newest_charge(period: BillingPeriod, *, after: int) -> int:
     return int(_run(NEWEST, period, after, MOST)[0][0])
 

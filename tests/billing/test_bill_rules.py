@@ -111,7 +111,6 @@ GOOD = AccountTerms("Acme", "USD", "", "UTC", "", 30, "HALF_EVEN", "invoice", ()
     ("field", "value"),
     [
         ("name", " "),
-        ("currency", "XAU"),
         ("rate_source", "x" * 65),
         ("time_zone", "Mars/Base"),
         ("purchase_order", "x" * 65),
@@ -124,6 +123,11 @@ GOOD = AccountTerms("Acme", "USD", "", "UTC", "", 30, "HALF_EVEN", "invoice", ()
 def test_it_refuses_terms_that_make_no_sense(field, value):
     assert faults_of_terms(GOOD, "USD") == {}
     assert set(faults_of_terms(replace(GOOD, **{field: value}), "USD")) == {field}
+
+
+def test_it_refuses_a_currency_that_nobody_pays_in():
+    gold = replace(GOOD, currency="XAU", rate_source="LBMA")
+    assert set(faults_of_terms(gold, "USD")) == {"currency"}
 
 
 @pytest.mark.parametrize(

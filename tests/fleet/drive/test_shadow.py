@@ -123,7 +123,7 @@ def test_gateways_are_told_when_it_begins_and_when_it_ends(stage, monkeypatch):
 
 def test_a_pause_goes_on_copying(stage):
     rollout = propose(stage)
-    stage.per_second = 1
+    stage.per_second = 0
     stage.run(rollout, until={Phase.PAUSED}, most=400)
     assert "requests of the canary are missing" in rollout.why
     assert service_at_gateways(stage).canary.shadow_percent == 20
