@@ -5,10 +5,10 @@ It shares nothing with the product: what is signed there is worked out here from
 
 import hashlib
 import hmac
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.fixtures.serving import serving
 
 ACCESS_KEY, SECRET_KEY, REGION = "AKIATEST", "a secret+key/of the store", "eu-central-1"
 
@@ -78,14 +78,5 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: the tests read what came."""
 
 
-@contextmanager
-def bucket() -> Iterator[Bucket]:
-    server = Bucket()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def bucket() -> AbstractContextManager[Bucket]:
+    return serving(Bucket())
