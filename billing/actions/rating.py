@@ -64,16 +64,21 @@ WHERE version <> rated_version
 ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
 """
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
+# In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
     quantity, unit_price, amount, currency, book_version_id, correction_period_id)
-SELECT %s, m.*, o.id FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
+SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id, o.id
+FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
     %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
-    AS m (hour, tenant_id)
+    WITH ORDINALITY AS m (hour, tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id, place)
 LEFT JOIN billing_period p ON p.tenant_id = m.tenant_id AND p.state = 'closed'
     AND m.hour >= p.starts_at AND m.hour < p.ends_at
 LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
     AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
+ORDER BY m.place
 """
 FORGET_UNPRICED = f"""
 DELETE FROM unpriced_usage u USING {PAIRS}
