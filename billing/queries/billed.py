@@ -31,6 +31,10 @@ GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
 HAVING sum(c.quantity) <> 0
 ORDER BY c.currency, coalesce(o.name, ''), c.model, c.meter, c.unit_price
 """
+LEFT = f"""
+SELECT 1 {BILLED} GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
+HAVING sum(c.quantity) <> 0 LIMIT 1
+"""
 NEWEST = f"SELECT coalesce(max(c.id), 0) {BILLED}"
 CURRENCIES = f"SELECT DISTINCT c.currency {BILLED} ORDER BY 1"
 TOTALS = f"""
@@ -69,7 +73,7 @@ def billed_sums(
 
 def has_unbilled(period: BillingPeriod) -> bool:
     """Whether the period has charges that make a line and that no invoice has yet."""
-    return bool(_run(SUMS, period, invoiced_upto(period), MOST))
+    return bool(_run(LEFT, period, invoiced_upto(period), MOST))
 
 
 def newest_charge(period: BillingPeriod, *, after: int) -> int:
