@@ -28,6 +28,7 @@ from tests.billing.books import (
     GRACE,
     NOVEMBER,
     OCTOBER,
+    ODD_PRICES,
     bill_month,
     close_month,
     find_period,
@@ -39,13 +40,6 @@ from tests.billing.factories import SYSTEM, make_prices, viewer
 from tests.billing.granted import granted
 
 pytestmark = pytest.mark.django_db
-PRICES = {
-    "chat": {
-        "prompt": Decimal("1234.567"),
-        "cached": Decimal("333.33"),
-        "completion": Decimal("7777.777"),
-    }
-}
 RATE = Decimal("0.921733")
 CUT_OFF = NOVEMBER.date()
 HEAD = "base,quote,date,source,rate\n"
@@ -65,7 +59,7 @@ def checks_of(tenant, now=NOVEMBER):
 @pytest.fixture
 def spent(acme, gateway):
     """Prices in dollars, invoices in euros by the rates of ECB."""
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
     set_account(acme, currency="EUR", rate_source="ECB")
     spend(gateway, acme)
     spend(gateway, acme, at=OCTOBER + timedelta(days=3), prompt_tokens=1_001, cached_tokens=7)
@@ -115,7 +109,7 @@ def test_rate_date_and_source_are_frozen_in_the_invoice(spent):
 
 
 def test_an_invoice_in_the_currency_of_its_prices_has_no_rate(acme, gateway):
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
     spend(gateway, acme)
     document = json.loads(bill_month(acme).snapshot)
     assert (document["priced_in"], document["exchange"]) == ("USD", None)
@@ -157,7 +151,7 @@ def test_a_missing_rate_keeps_the_period_from_closing(spent):
 
 
 def test_nothing_to_convert_is_green(acme, gateway):
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
     spend(gateway, acme)
     keep_periods(NOVEMBER)
     assert checks_of(acme)["exchange"].said == "every charge is in USD"
@@ -244,7 +238,7 @@ def test_what_converting_row_by_row_leaves_is_a_row_of_its_own(spent, gateway, f
     for tokens in (3, 5, 7, 11):
         spend(gateway, spent, at=OCTOBER + timedelta(hours=tokens), now=late, prompt_tokens=tokens,
               cached_tokens=0, completion_tokens=0)  # fmt: skip
-    dearer = PRICES["chat"] | {"prompt": Decimal("1300.1")}
+    dearer = ODD_PRICES["chat"] | {"prompt": Decimal("1300.1")}
     make_prices({"chat": dearer}, now=late)
     spend(gateway, spent, at=late)
     december = datetime(2026, 12, 3, 9, tzinfo=NOVEMBER.tzinfo)
