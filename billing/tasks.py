@@ -19,7 +19,7 @@ from billing.actions import (
     rating,
     rollup,
 )
-from billing.drive import alerts, deliveries, exports
+from billing.drive import alerts, deliveries, exports, previews
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,11 @@ def rate() -> None:
 def publish_prices(change_id: int = 0) -> None:
     """Rung with a decided change, swept without: what was approved is found in its rows."""
     publication.publish_approved(timezone.now())
+
+
+@shared_task(name="billing.tasks.preview_prices")
+def preview_prices() -> None:
+    repeat(previews.work_due)
 
 
 @shared_task(name="billing.tasks.allocate")

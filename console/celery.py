@@ -23,6 +23,7 @@ app.conf.beat_schedule = {
     "keep budgets": {"task": "billing.tasks.keep_budgets", "schedule": 5.0},
     "rate usage": {"task": "billing.tasks.rate", "schedule": 15.0},
     "publish prices": {"task": "billing.tasks.publish_prices", "schedule": 15.0},
+    "preview prices": {"task": "billing.tasks.preview_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "deliver alerts": {"task": "billing.tasks.deliver_alerts", "schedule": 5.0},

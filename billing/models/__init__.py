@@ -22,6 +22,7 @@ from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
+from billing.models.previews import PricePreview
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.rates import ExchangeRate
 from billing.models.usage import (
@@ -74,6 +75,7 @@ __all__ = [
     "Price",
     "PriceBook",
     "PriceBookVersion",
+    "PricePreview",
     "RatingRun",
     "SpendAnomaly",
     "UnpricedUsage",

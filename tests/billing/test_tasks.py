@@ -27,6 +27,7 @@ def test_it_has_a_task_for_every_bell():
             "find_anomalies",
             "rate",
             "publish_prices",
+            "preview_prices",
             "allocate",
             "run_exports",
             "deliver_exports",
