@@ -13,6 +13,7 @@ from billing.actions import (
     anomalies,
     budgets,
     calendars,
+    confidence,
     grants,
     periods,
     publication,
@@ -92,6 +93,11 @@ def keep_credits(change_id: int = 0) -> None:
 @shared_task(name="billing.tasks.deliver_alerts")
 def deliver_alerts() -> None:
     repeat(alerts.deliver_due)
+
+
+@shared_task(name="billing.tasks.keep_engine_hours")
+def keep_engine_hours() -> None:
+    confidence.keep_engine_hours(timezone.now())
 
 
 @shared_task(name="billing.tasks.find_anomalies")

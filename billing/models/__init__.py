@@ -8,6 +8,7 @@ from billing.models.charges import (
     RatingRun,
     UnpricedUsage,
 )
+from billing.models.confidence import EngineHour, ServiceHour
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -42,6 +43,8 @@ __all__ = [
     "BudgetAlert",
     "CreditEntry",
     "CreditGrant",
+    "EngineHour",
+    "ServiceHour",
     "ExportAttempt",
     "ExportDelivery",
     "ExportDestination",

@@ -28,6 +28,7 @@ def test_it_has_a_task_for_every_bell():
             "rate",
             "publish_prices",
             "preview_prices",
+            "keep_engine_hours",
             "allocate",
             "run_exports",
             "deliver_exports",
