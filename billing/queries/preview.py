@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from django.db import connection
 
-from billing.models import PriceBook, PriceBookVersion, PricePreview
+from billing.models import PriceBook, PriceBookVersion
 from billing.queries.books import lines_of, read_tariffs, terms_of
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar

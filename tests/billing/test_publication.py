@@ -9,12 +9,11 @@ from django.db import DatabaseError, connection, transaction
 from billing.actions.prices import create_book, draft_version, edit_draft
 from billing.actions.publication import propose_version, publish_approved, publish_version
 from billing.models import Price, PriceBookVersion
-from billing.rules.prices import read_line
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid
 from tenants.models import ChangeRequest
-from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, load, make_prices, usage
+from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, make_prices
 from tests.billing.granted import person
 
 pytestmark = pytest.mark.django_db
