@@ -6,7 +6,7 @@ variables of app.css (`var:--c1`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -78,6 +78,7 @@ class Chart:
     unit: str = ""
     until: datetime | None = None
     keys: tuple[Key, ...] = field(default=())
+    limit: str = ""  # the name of the dotted line
 
     @property
     def script_id(self) -> str:
@@ -85,7 +86,9 @@ class Chart:
 
     @property
     def has_data(self) -> bool:
-        return bool(self.rows)
+        """Whether anything was measured: a limit alone, or moments without a value, are not it."""
+        traces = (t for t in self.figure["data"] if t["name"] != self.limit)
+        return any(value is not None for trace in traces for value in trace["y"])
 
 
 def line_chart(
@@ -109,7 +112,8 @@ def line_chart(
         styled.append(Series(name, [value] * len(x), "c7", "dot"))
         traces.append(line(x, styled[-1]))
     layout = time_layout(at, list(markers))
-    return finish(key, title, traces, layout, at, styled, unit=unit, until=until, digits=digits)
+    chart = finish(key, title, traces, layout, at, styled, unit=unit, until=until, digits=digits)
+    return replace(chart, limit=limit[0]) if limit else chart
 
 
 def bar_chart(

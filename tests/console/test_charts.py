@@ -72,3 +72,9 @@ def test_it_says_that_there_is_no_data():
     chart = line_chart("l", "TTFT", [], [Series("p95", [])])
     assert not chart.has_data
     assert chart.says == "TTFT: no data"
+
+
+def test_a_limit_beside_missing_values_is_no_data():
+    missing = [Series("p95", [None] * 3)]
+    assert not line_chart("l", "TTFT", AT, missing, limit=("objective", 2.5)).has_data
+    assert line_chart("l", "TTFT", AT, [Series("p95", [None, 0, None])]).has_data
