@@ -1,8 +1,10 @@
 """Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, a
 Deployment that somebody deleted is made again, and a service whose number of replicas was changed
 since its last rollout is scaled to it (where a policy scales it, `scaling` writes the number and it
-is brought to the cluster here). What somebody else wrote into a Deployment is left alone
-until a person chooses (`fleet.actions.drift`); then it is repaired or adopted here.
+is brought to the cluster here). A release that is over and yet there, as the observer tells, is
+taken away: a worker that was stopped in the middle of a write wrote it when it went on. What
+somebody else wrote into a Deployment is left alone until a person chooses (`fleet.actions.drift`);
+then it is repaired or adopted here.
 
 Works from the observer's rows and asks the cluster only where these show a difference. Open
 rollouts look after their own service.
@@ -50,6 +52,11 @@ def due_deployments() -> list[int]:
     ]
 
 
+def is_over(row: Deployment) -> bool:
+    """Nothing of it shall run: its last rollout has gone on to another release."""
+    return row.replicas == 0 and row.service.current_release_id != row.release_id
+
+
 def busy() -> Any:
     return Rollout.objects.filter(phase__in=OPEN).values("service_id")
 
@@ -68,6 +75,9 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
         side = read_side(look, row.release.fingerprint)
         if drift := wished(row.pk):
             settle(row, drift, workloads, look)
+        elif is_over(row):
+            take_away(row, side, workloads)
+            return
         elif not side.exists or (side.wanted != row.replicas and not undecided_replicas(row.pk)):
             restore(row, workloads, existed=side.exists)
         admit_verified(row, side, workloads, outside, outside.clock())
@@ -84,6 +94,17 @@ def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
         with fleet_scope():
             why = f"{row.name} was deleted in the cluster and is declared with {row.replicas}"
             audit.record(viewer(), "deployment.restore", row, why=f"{why} replicas: made again")
+
+
+def take_away(row: Deployment, side: Side, workloads: Workloads) -> None:
+    """Its pods go with it; nothing of it took traffic, as its weight is 0."""
+    if not side.exists:
+        return
+    log.warning("over, and made again by somebody: taken away", deployment=row.name)
+    workloads.delete("Deployment", row.name, side.uid)
+    with fleet_scope():
+        why = f"{row.name} is over and had {side.wanted} replicas in the cluster: taken away"
+        audit.record(viewer(), "deployment.remove", row, why=why)
 
 
 def asked_replicas(row: Deployment) -> int:
