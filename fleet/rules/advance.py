@@ -82,6 +82,8 @@ def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 
 def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Decision:
+    if seen.new.queued and waited(state, now) < state.longest_pause:
+        return in_queue(state, seen, goal)
     deadline = state.start_deadline + (state.drain if seen.old.terminating else NOW)
     late = waited(state, now) > deadline
     if late:
@@ -94,6 +96,16 @@ def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Dec
     why = (
         f"{seen.new.loaded} of {goal} replicas of {state.new} loaded: {draining}"
         f"{progress_of(seen.new)}. Deadline {seconds(deadline)} without progress"
+    )
+    return stay(state, why)
+
+
+def in_queue(state: State, seen: Seen, goal: int) -> Decision:
+    """Kueue lets replicas in one after the other: no fault of the release, and no start yet."""
+    hours = state.longest_pause.total_seconds() / 3600
+    why = (
+        f"{seen.new.queued} of {goal} replicas of {state.new} wait for the queue:"
+        f" {progress_of(seen.new)}. Goes back by itself after {hours:.0f} h without progress"
     )
     return stay(state, why)
 

@@ -75,6 +75,7 @@ class Walk:
         self.names = {k: fingerprint_of(digest_of(s)) for k, s in self.both.items()}
         self.manifests = {k: render(s, "models", 4096)[1] for k, s in self.both.items()}
         if self.state.has_old:
+            self.state = replace(self.state, declared_old=self.state.old_replicas)
             self.cluster.apply(
                 placed(self.manifests["old"], replicas=self.state.old_replicas, fence=0)
             )
@@ -149,6 +150,8 @@ class Walk:
             started=self.state.started or want is not None,
             weight_old=want.old.weight if want else self.state.weight_old,
             weight_new=want.new.weight if want else self.state.weight_new,
+            declared_old=declared(want and want.old, self.state.declared_old),
+            declared_new=declared(want and want.new, self.state.declared_new),
         )
         if moved:
             self.history.append((decision.phase, decision.why))
@@ -178,9 +181,20 @@ class Walk:
             self.step()
         raise AssertionError(f"still {self.state.phase} after {most} passes: {self.state.why}")
 
+    def delete(self, which):
+        """As somebody does it by hand."""
+        name = self.manifests[which]["metadata"]["name"]
+        if found := self.cluster.deployments.get(name):
+            self.cluster.delete("Deployment", name, found["metadata"]["uid"])
+
     @property
     def phases(self):
         return [phase for phase, _ in self.history]
+
+
+def declared(place, before):
+    """As the rows have it after a pass."""
+    return before if place is None or place.replicas == KEEP else place.replicas or 0
 
 
 def admitted():
