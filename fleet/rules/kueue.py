@@ -120,7 +120,7 @@ def cohort_of(queue: Json) -> str:
 
 
 def is_held(queue: Json) -> bool:
-    return queue.get("spec", {}).get("stopPolicy", "None") != "None"
+    return bool(queue.get("spec", {}).get("stopPolicy", "None") != "None")
 
 
 def shares_of(queue: Json) -> dict[str, _Share]:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from fleet.actions import rollouts as actions
-from fleet.clients import engine, kube
+from fleet.clients import engine, kube, signals
 from fleet.clients.errors import ClientError
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
@@ -23,6 +23,7 @@ from fleet.drive.signals import ask
 from fleet.models import Cluster, Node, ObservedPod, Rollout, RolloutEvent
 from fleet.rules import advance
 from fleet.rules.phases import FINAL, Cause, Phase
+from fleet.rules.plan import StepPlan
 from tests.cluster.rollout_stage import make_real_stage, make_stage_serving
 from tests.cluster.test_drift_real import kubectl
 from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until
@@ -80,8 +81,9 @@ def test_an_engine_that_was_paused_before_it_is_verified_takes_no_traffic(stage,
     assert stage.failed == []
 
 
-def test_an_engine_that_is_paused_under_traffic_fails_its_gate_and_the_probe(stage):
-    rollout = begun(stage)
+def test_an_engine_that_is_paused_under_traffic_fails_its_gate_and_the_probe(stage, monkeypatch):
+    monkeypatch.setattr(signals, "PROBE_SECONDS", 1.0)
+    rollout = begun(stage, steps=(StepPlan(50, 20, 40),))  # long enough to see it
     stage.run(rollout, until={Phase.ANALYZING})
     name = pause(stage, rollout.to_release.fingerprint)
     pod = ObservedPod.objects.select_related("deployment__service", "deployment__release").get(
@@ -171,7 +173,7 @@ def forget(cluster, connection_of_the_look):
 
 
 def test_connections_that_hang_cost_a_pass_and_nothing_else(cluster, monkeypatch):
-    monkeypatch.setitem(kube.RAW, "_request_timeout", (1, 1))
+    monkeypatch.setitem(kube.RAW, "_request_timeout", (3, 3))
     server = cluster.sandbox.cluster.ports["apiserver"]
     with HangingProxy(server) as proxy:
         kubeconfig = cluster.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
