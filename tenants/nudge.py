@@ -1,5 +1,7 @@
 """Wake a worker soon after commit. A lost nudge costs seconds: the sweep finds the row."""
 
+from typing import Any
+
 import structlog
 from celery import current_app
 from django.db import transaction
@@ -19,7 +21,7 @@ def nudge(task: str, *args: int | str, later: bool = False) -> None:
 
     def ring() -> None:
         try:
-            more = {"priority": LAST} if later else {}
+            more: dict[str, Any] = {"priority": LAST} if later else {}
             current_app.send_task(task, args=list(args), retry=False, **more)
         except OperationalError as error:
             log.warning("nudge lost, the sweep will find the row", task=task, error=str(error))

@@ -34,8 +34,8 @@ def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
         known[drift.deployment_id].append(drift)
     rows = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
     for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
-        live, moves = found.get(row.name), row.service_id in busy
-        store_one(row, {d.path: d for d in known[row.pk]}, seen_of(row, live, moves), now)
+        seen = seen_of(row, found.get(row.name), row.service_id in busy)
+        store_one(row, {d.path: d for d in known[row.pk]}, seen, now)
     over = rows.filter(replicas=0, name__in=found).exclude(service__in=busy)
     for pk in over.exclude(service__current_release=F("release")).values_list("pk", flat=True):
         nudge(KEEP, pk)  # it takes away what is over; asked for with each look until it is gone
