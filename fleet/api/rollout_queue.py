@@ -13,7 +13,7 @@ from tenants.api.base.views import ConsoleView
 
 class WaiterOut(serializers.Serializer[Any]):
     rollout_id = serializers.IntegerField()
-    label = serializers.CharField(help_text="RO-12")
+    rollout = serializers.CharField(source="label", help_text="RO-12")
     service = serializers.CharField()
     release = serializers.CharField()
     gpus = serializers.IntegerField(help_text="On top of what the service holds")
