@@ -11,7 +11,7 @@ BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
 CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test e2e bench fmt schema requirements
+.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test test-rules e2e bench fmt schema requirements
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -62,8 +62,9 @@ check-audit: dev
 	$(RUN) sandbox.quality.audit
 
 # What takes minutes to build or install comes first, so that no test's time limit counts it.
+PARTS = part-chromium part-controlplane part-engine
 parts: dev
-	@$(MAKE) --no-print-directory -j 3 part-chromium part-controlplane part-engine
+	@$(MAKE) --no-print-directory -j 3 $(PARTS)
 
 part-chromium:
 	@$(RUN) sandbox.quality.chromium
@@ -77,17 +78,24 @@ part-engine:
 # Two files at a time (of the browser: two pages), each worker with a database, a cluster, an
 # installation of its own: most of them wait more than they compute. What measures a start wants the
 # machine for itself. A browser's event loop and its committed rows end with its process.
-PAIRED = -n 2 --dist loadfile
+PAIRED = -n 2 --dist loadfile --no-loadscope-reorder
 
-test: parts  ## every test; installs or builds what they need
-	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
-	$(RUN) pytest $(PAIRED) -n 3 --no-loadscope-reorder -m "(cluster or engine) and not (browser or e2e)" --durations=15
+# What needs none of the parts runs while they are made; the rest waits for both.
+test: dev  ## every test; installs or builds what they need
+	@$(MAKE) --no-print-directory -j 4 $(PARTS) test-rules
+	$(RUN) pytest $(PAIRED) -n 4 -m "(cluster or engine) and not (browser or e2e)" --durations=15
 	$(RUN) pytest -m "alone"
 	$(RUN) pytest -n 2 -m "browser and not e2e"
-	$(RUN) pytest $(PAIRED) -m e2e --durations=15
+	$(E2E)
+
+test-rules: dev
+	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
+
+# A walk with real engines beside the others, which share one installation where they can.
+E2E = $(RUN) pytest $(PAIRED) -m e2e --durations=15
 
 e2e: parts  ## only the walks through the whole product
-	$(RUN) pytest $(PAIRED) -m e2e --durations=15
+	$(E2E)
 
 bench: dev  ## the benchmarks; each prints its ratios
 	$(RUN) bench

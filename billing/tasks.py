@@ -12,6 +12,7 @@ from billing.actions import (
     allocation,
     anomalies,
     budgets,
+    calendars,
     grants,
     periods,
     publication,
@@ -67,7 +68,7 @@ def allocate() -> None:
 def keep_periods() -> None:
     """Open the periods that began; the sweep of decisions that a bell did not tell of."""
     periods.apply_decisions()
-    periods.keep_periods(timezone.now())
+    calendars.keep_periods(timezone.now())
 
 
 @shared_task(name="billing.tasks.change_decided")

@@ -14,6 +14,7 @@ from billing.api import (
     ledger,
     periods,
     prices,
+    rates,
     usage,
 )
 
@@ -58,6 +59,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("credits", grants.CreditsView.as_view()),
     path("credits/<int:credit_id>", grants.CreditView.as_view()),
     path("credits/<int:credit_id>/entries", grants.CreditEntriesView.as_view()),
+    path("exchange-rates", rates.RatesView.as_view()),
+    path("exchange-rates/import", rates.RatesImportView.as_view()),
     path("billing-periods", periods.PeriodsView.as_view()),
     path("billing-periods/<int:period_id>", periods.PeriodView.as_view()),
     path("billing-periods/<int:period_id>/start-closing", periods.StartClosingView.as_view()),

@@ -6,6 +6,8 @@ A thin space never separates a number from its unit; a missing figure is a dash,
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from billing.rules.currencies import EXPONENTS
+
 MISSING = "–"
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
@@ -37,9 +39,11 @@ def points(value: float | None) -> str:
     return f"{sign}{abs(value):.1f} pt"
 
 
-def money(amount: Decimal | float | None, currency: str = "USD", digits: int = 2) -> str:
+def money(amount: Decimal | float | None, currency: str = "USD") -> str:
+    """With as many decimals as the currency's smallest unit has: no yen has cents."""
     if amount is None:
         return MISSING
+    digits = EXPONENTS.get(currency, 2)
     sign = "−" if amount < 0 else ""
     text = f"{abs(amount):,.{digits}f}"
     return f"{sign}{SIGNS[currency]}{text}" if currency in SIGNS else f"{sign}{text} {currency}"

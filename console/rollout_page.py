@@ -93,7 +93,8 @@ def canary_dot(detail: RolloutDetail, phase: Phase) -> Dot:
         moving = phase not in (Phase.VALIDATING, Phase.AWAITING_APPROVAL)
         css, icon = ("now", "progress") if moving else ("todo", "circle")
         return Dot(css, icon, "First replicas", word("phase", phase).text.lower())
-    if detail.steps and all(s.state == "not_reached" for s in detail.steps):
+    met = [s for s in detail.steps if not s.shadow]
+    if met and all(s.state == "not_reached" for s in met):
         return Dot("bad", "circle-x", "First replicas", "never took traffic")
     return Dot("done", "circle-check", "First replicas", text)
 
@@ -107,7 +108,11 @@ def step_dot(step: StepRow) -> Dot:
         text = f"samples {figures.percent(min(share, 1), 0)}"
     elif gate and gate.at and step.state in ("passed", "failed"):
         text = f"{text} {gate.at:%H:%M}"
-    return Dot(css, icon, f"{step.percent} %", text)
+    return Dot(css, icon, name_of(step), text)
+
+
+def name_of(step: StepRow) -> str:
+    return f"Shadow {step.percent} %" if step.shadow else f"{step.percent} %"
 
 
 def last_dot(phase: Phase, own: Phase, title: str) -> Dot:
@@ -237,6 +242,9 @@ def share_chart(
     """Observed share of the new release, counted from answers, beside the weight that was set."""
     observed = [None if p.share is None else 100 * p.share for p in points]
     wanted = [float(weight_at(timeline, p.at)) for p in points]
+    copied = [
+        100 * p.copies / p.requests_old if p.copies and p.requests_old else None for p in points
+    ]
     return line_chart(
         "share",
         f"Traffic to {label}",
@@ -244,6 +252,7 @@ def share_chart(
         [
             Series("observed", observed, "c1", "solid", fill=True),
             Series("wanted", wanted, "c7", "dash", step=True),
+            *([Series("copied to the shadow", copied, "c2")] if any(copied) else []),
         ],
         unit="% of answers",
         until=until,
@@ -297,7 +306,8 @@ def moment_of(event: EventRow) -> Moment:
 def step_title(detail: RolloutDetail) -> str:
     r = detail.rollout
     if r.phase in (Phase.SHIFTING, Phase.ANALYZING) and r.steps:
-        return f", step {r.step + 1} of {r.steps}: {r.percent} %"
+        share = f"shadow of {r.shadow} %" if r.shadow else f"{r.percent} %"
+        return f", step {r.step + 1} of {r.steps}: {share}"
     return ""
 
 
@@ -308,7 +318,7 @@ def ahead(detail: RolloutDetail) -> list[Moment]:
         return [Moment(None, "todo", "flag", "i-todo", "Rolled back", f"All traffic on {back}")]
     steps = [
         Moment(
-            None, "todo", "circle", "i-todo", f"Step {s.number}: {s.percent} %",
+            None, "todo", "circle", "i-todo", f"Step {s.number}: {name_of(s)}",
             f"Holds {figures.duration(s.hold_seconds)}, {s.min_samples:,} samples",
         )
         for s in detail.steps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from gateway import errors
 from gateway.contract.outcomes import Reason
@@ -24,6 +24,38 @@ JSON_TYPE = (b"content-type", b"application/json")
 
 class ClientLeftError(Exception):
     """The client closed the connection before its request was complete."""
+
+
+class Receiver(Protocol):
+    """Who gets an answer."""
+
+    is_started: bool
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def finish(self, data: bytes = b"") -> None: ...
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None: ...
+
+
+class Nobody:
+    """Takes an answer that is compared only, and keeps nothing of it."""
+
+    is_started = True
+
+    async def start(self, status: int, headers: Headers) -> None:
+        return
+
+    async def write(self, data: bytes) -> None:
+        return
+
+    async def finish(self, data: bytes = b"") -> None:
+        return
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        return
+
+
+NOBODY = Nobody()
 
 
 class Client:

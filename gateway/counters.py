@@ -10,6 +10,7 @@ from gateway.contract.outcomes import Outcome, Reason
 class Counters:
     def __init__(self) -> None:
         self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._copies: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_bytes = 0
 
@@ -20,6 +21,10 @@ class Counters:
     def ended(self, outcome: Outcome, reason: Reason) -> None:
         self._outcomes[(outcome.value, reason.value)] += 1
 
+    def copied(self, what: str) -> None:
+        """A copy for a shadow: how it ended, or that it was held back."""
+        self._copies[what] += 1
+
     def text(self, gauges: dict[str, float]) -> bytes:
         lines = [
             "# HELP qm_gateway_requests_total Requests by outcome and reason.",
@@ -29,6 +34,12 @@ class Counters:
             lines.append(
                 f'qm_gateway_requests_total{{outcome="{outcome}",reason="{reason}"}} {count}'
             )
+        lines += (
+            "# HELP qm_gateway_copies_total Copies of requests for shadows of rollouts.",
+            "# TYPE qm_gateway_copies_total counter",
+        )
+        for what, count in sorted(self._copies.items()):
+            lines.append(f'qm_gateway_copies_total{{outcome="{what}"}} {count}')
         for name, value in sorted(gauges.items()):
             lines += (f"# TYPE qm_gateway_{name} gauge", f"qm_gateway_{name} {value:g}")
         return ("\n".join(lines) + "\n").encode()

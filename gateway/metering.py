@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.contract.outcomes import ANSWERED, Outcome, Reason, UsageQuality
-from gateway.contract.usage import EVENT_TYPE, UsageEvent
+from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE, UsageEvent
 from gateway.counters import Counters
 from gateway.estimate import Estimator
 from gateway.exchange import Exchange
@@ -92,6 +92,25 @@ class Meter:
                 completion=event.completion_tokens,
             )
 
+    def finish_copy(self, exchange: Exchange, now: float) -> None:
+        """Report what became of a copy: nothing was reserved for it, and nobody is billed."""
+        duration_us = int((now - exchange.started) * 1e6)
+        outcome = exchange.outcome or Outcome.FAILED
+        reason = exchange.reason if exchange.outcome else Reason.INTERNAL
+        event = build_event(
+            exchange,
+            worker=self.worker,
+            finished_us=exchange.started_us + duration_us,
+            ended=(outcome, reason, exchange.status or 500),
+            now=now,
+        )
+        self._spool.finish(exchange.id, self._encode(event, SHADOW_TYPE))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether only what must be kept still has room."""
+        return self._spool.is_full
+
     def _settle(self, exchange: Exchange) -> None:
         if exchange.reservation is None:
             return
@@ -127,19 +146,21 @@ class Meter:
         return event
 
     def read(self, raw: bytes) -> UsageEvent | None:
-        """Read back an event of an earlier life of this worker; None: it is damaged."""
+        """Read back a request of an earlier life of this worker; None: a copy, or damaged."""
         try:
-            return _decoder.decode(raw).data
+            found = _decoder.decode(raw)
         except msgspec.MsgspecError as error:
             log.error("an event in the spool cannot be read: %s", error)
             return None
+        return found.data if found.type == EVENT_TYPE else None
 
-    def _encode(self, event: UsageEvent) -> bytes:
+    def _encode(self, event: UsageEvent, kind: str = EVENT_TYPE) -> bytes:
         at = datetime.fromtimestamp(event.started_at / 1e6, UTC)
         return _encoder.encode(
             CloudEvent(
                 id=event.request_id,
                 source=f"gateway/{self.worker}",
+                type=kind,
                 time=at.isoformat().replace("+00:00", "Z"),
                 data=event,
             )

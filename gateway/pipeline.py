@@ -6,6 +6,7 @@
 4. Estimate and reserve all limits in one step.    rejected: rpm, tpm, concurrency, budget
 5. Note the intent in the spool.                   shed: metering
 6. Take a seat in a pool, or wait for one.         shed: pool full; timed out
+   During a shadow step a copy leaves now.
 7. Proxy; before the first byte reroute once,
    then let a service stand in that may.           failed, timed out, cancelled
 8. Report and settle, exactly once.
@@ -34,6 +35,7 @@ from gateway.normalise import Asked, retarget
 from gateway.pools import Pools, Seat, Wish
 from gateway.proxy import AttemptError, Proxy
 from gateway.settings import Settings
+from gateway.shadow import Shadows
 from gateway.snapshots import Routing, Snapshots
 from gateway.spool import SpoolError
 from gateway.sticky import conversation
@@ -52,6 +54,7 @@ class Pipeline:
     estimator: Estimator
     meter: Meter
     proxy: Proxy
+    shadows: Shadows
     counters: Counters
     _retries: dict[str, float] = field(default_factory=dict)
 
@@ -227,6 +230,7 @@ class Pipeline:
             seat = await self._first_seat(wish)
         except Refusal as refusal:
             raise AttemptError(refusal) from refusal
+        self.shadows.mirror(exchange, asked, wish)
         try:
             await self._attempt(exchange, client, asked, wish, seat)
         except AttemptError as error:

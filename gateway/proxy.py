@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from gateway import errors
-from gateway.client import JSON_TYPE, Client
+from gateway.client import JSON_TYPE, Receiver
 from gateway.contract.outcomes import CLASS_RANK, Outcome, Reason
 from gateway.contract.routing import Service
 from gateway.errors import Headers, Refusal
@@ -50,7 +50,7 @@ class Proxy:
         self._secret = salt_secret
 
     async def attempt(
-        self, exchange: Exchange, client: Client, asked: Asked, service: Service, seat: Seat
+        self, exchange: Exchange, client: Receiver, asked: Asked, service: Service, seat: Seat
     ) -> None:
         """Run one attempt to its end, or raise AttemptError (another may follow) or Refusal."""
         loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ class Proxy:
     async def _answer(
         self,
         exchange: Exchange,
-        client: Client,
+        client: Receiver,
         asked: Asked,
         response: aiohttp.ClientResponse,
     ) -> None:
@@ -109,7 +109,7 @@ class Proxy:
             await self._whole(exchange, client, response)
 
     async def _whole(
-        self, exchange: Exchange, client: Client, response: aiohttp.ClientResponse
+        self, exchange: Exchange, client: Receiver, response: aiohttp.ClientResponse
     ) -> None:
         body = await _read_all(response, exchange)
         observed = exchange.observed
@@ -122,7 +122,7 @@ class Proxy:
     async def _stream(
         self,
         exchange: Exchange,
-        client: Client,
+        client: Receiver,
         asked: Asked,
         response: aiohttp.ClientResponse,
     ) -> None:

@@ -30,6 +30,7 @@ class Settings:
     name: str = ""
     max_body_bytes: int = 8 * 1024 * 1024
     max_in_flight: int = 2048  # requests of one worker
+    max_copies: int = 16  # of requests for a shadow that one worker has in flight; 0: none
     max_in_flight_bytes: int = 256 * 1024 * 1024
     spool_bytes: int = 1024 * 1024 * 1024
     max_snapshot_age: float = 900.0  # seconds without a word from the snapshot store
@@ -59,6 +60,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         name=_text(env, "QM_GATEWAY_NAME", ""),
         max_body_bytes=_number(env, "QM_GATEWAY_MAX_BODY", 8 * 1024 * 1024),
         max_in_flight=_number(env, "QM_GATEWAY_MAX_IN_FLIGHT", 2048),
+        max_copies=_number(env, "QM_GATEWAY_MAX_COPIES", 16),
         redis_timeout=_number(env, "QM_GATEWAY_STORE_MS", 50) / 1000,
         spool_bytes=_number(env, "QM_GATEWAY_SPOOL_BYTES", 1024 * 1024 * 1024),
     )

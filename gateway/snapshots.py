@@ -121,6 +121,8 @@ def _check_canary(name: str, canary: Canary) -> None:
     both = sorted(set(canary.only_tenants) & set(canary.never_tenants))
     if both:
         raise BrokenSnapshotError(f"service {name!r}: tenant {both[0]} goes first and never")
+    if not 0 <= canary.shadow_percent <= 100:
+        raise BrokenSnapshotError(f"service {name!r}: a shadow of {canary.shadow_percent} %")
 
 
 def _check_pool(pool: Pool) -> None:

@@ -22,6 +22,7 @@ from gateway.pools import Pools
 from gateway.proxy import Proxy
 from gateway.report import Heartbeat, Reporter, resident_bytes
 from gateway.settings import Settings
+from gateway.shadow import Shadows
 from gateway.shipper import Shipper
 from gateway.snapshots import Snapshots
 from gateway.spool import Recovered, Spool
@@ -60,6 +61,10 @@ class Worker:
         self.shipper = Shipper(
             self.spool, self._session, url=settings.ingest_url, token=settings.ingest_token
         )
+        proxy = Proxy(self._session, settings.salt_secret)
+        self.shadows = Shadows(
+            settings, self.snapshots, self.pools, proxy, self.meter, self.counters
+        )
         self.pipeline = Pipeline(
             settings=settings,
             snapshots=self.snapshots,
@@ -67,7 +72,8 @@ class Worker:
             pools=self.pools,
             estimator=estimator,
             meter=self.meter,
-            proxy=Proxy(self._session, settings.salt_secret),
+            proxy=proxy,
+            shadows=self.shadows,
             counters=self.counters,
         )
         await self._start_loops(recovered)
@@ -149,6 +155,7 @@ class Worker:
 
     async def stop(self) -> None:
         """The server has let its requests end; keep what they left behind."""
+        await self.shadows.stop()
         await self.limiter.drain()
         try:
             async with asyncio.timeout(LAST_SHIPMENT_SECONDS):

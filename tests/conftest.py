@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.plugins.database import django_db_setup
 
@@ -11,27 +12,47 @@ __all__ = ["django_db_setup"]
 # What needs more comes later: the browser, a cluster, a real engine, the whole product.
 LATER = ("browser", "cluster", "engine", "e2e")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
-# Files that take minutes begin before short ones, so that no worker is left with them at the end.
+# Files that take minutes begin before short ones, in this order, so that no worker is left with
+# them at the end.
 LONG = (
+    "test_year",
+    "test_crash",
+    "test_routes",
+    "test_independent",
     "test_real_pod",
     "test_rollouts_",
     "test_model_real",
     "test_plans_real",
     "test_drift_real",
     "test_contract",
+    "test_first_run",
+    "test_walk",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (not is_long(item), place(item)) if SHARED else place(item))
+    items.sort(key=lambda item: (turn(item), place(item)) if SHARED else place(item))
+
+
+class ByFile(LoadFileScheduling):
+    """Gives each worker a file at a time; of the walk through the product, what one engine does."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return f"{file} with vLLM" if "test_walk.py" in file and "[vllm" in nodeid else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def place(item: pytest.Item) -> int:
     return max([0, *(LATER.index(m) + 1 for m in LATER if has(item, m))])
 
 
-def is_long(item: pytest.Item) -> bool:
-    return item.path.name.startswith(LONG)
+def turn(item: pytest.Item) -> int:
+    name = item.path.name
+    return next((i for i, start in enumerate(LONG) if name.startswith(start)), len(LONG))
 
 
 def has(item: pytest.Item, marker: str) -> bool:

@@ -51,7 +51,8 @@ def test_documents_name_tests():
 @pytest.mark.parametrize(("document", "path", "name"), PROOFS)
 def test_a_test_that_a_document_names_exists(document, path, name):
     tree = ast.parse((ROOT / path).read_text())
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, functions)}
 
 
 DRIVEN = {p.stem: p.read_text() for p in (ROOT / "fleet" / "drive").glob("*.py")}

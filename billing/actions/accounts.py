@@ -11,6 +11,7 @@ from billing.actions.grants import payment_key
 from billing.actions.journal import post
 from billing.models import BillingAccount, JournalTxn
 from billing.queries.accounts import Account, get_account
+from billing.queries.grants import left_of
 from billing.rules.accounts import AccountTerms, faults_of_terms
 from billing.rules.currencies import EXPONENTS, to_units
 from billing.rules.journal import legs_of_payment
@@ -27,12 +28,26 @@ def change_account(viewer: Viewer, slug: str, terms: AccountTerms, *, expected: 
     """
     before = get_account(viewer, slug)
     viewer.require(Permission.MANAGE_MONEY, before.tenant_id)
-    if faults := faults_of_terms(terms, before.currency):
+    faults = faults_of_terms(terms, before.rated_in)
+    if left := _stranded(viewer, before, terms.currency):
+        faults["currency"] = (
+            f"{left:f} {before.currency} of credits are left, which an invoice in another currency"
+            " could never use: let them be used or end first"
+        )
+    if faults:
         raise Invalid(**faults)
     row = _write(before.tenant_id, terms, expected)
     verb = "billing_account.change" if expected else "billing_account.create"
     record(viewer, verb, row, before=_fields(before.chosen), after=picture(row))
     return get_account(viewer, slug)
+
+
+def _stranded(viewer: Viewer, before: Account, currency: str) -> Decimal:
+    """Credits that no invoice could use any more."""
+    if currency == before.currency:
+        return Decimal(0)
+    left = left_of(viewer, before.tenant_id).items()
+    return sum((a for (held, _), a in left if held == before.currency), Decimal(0))
 
 
 def _write(tenant_id: int, terms: AccountTerms, expected: int) -> BillingAccount:
@@ -50,6 +65,7 @@ def _fields(terms: AccountTerms) -> dict[str, Any]:
     return asdict(terms) | {
         "name": terms.name.strip(),
         "purchase_order": terms.purchase_order.strip(),
+        "rate_source": terms.rate_source.strip(),
         "taxes": [{"name": t.name.strip(), "rate": f"{t.rate:f}"} for t in terms.taxes],
     }
 

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from billing.models import HourHead, PriceBook, PriceBookVersion
 from billing.queries.books import read_tariffs
 from billing.queries.months import period_of
+from billing.rules.calendars import Calendar
 from billing.rules.prices.terms import Kind
 from billing.rules.rating import Period, fee_hour
 from billing.rules.tariffs import BookVersion
@@ -58,14 +59,19 @@ def open_months(now: datetime) -> None:
             if version.id not in fresh:
                 since = max(since, now - LOOK_BACK)
             for terms in version.by_month.values():
-                _open(tenant_id, tariff.time_zone, version, terms.kind, since, now)
+                _open(tenant_id, tariff.calendar, version, terms.kind, since, now)
 
 
 def _open(
-    tenant_id: int, time_zone: str, version: BookVersion, kind: Kind, at: datetime, now: datetime
+    tenant_id: int,
+    calendar: Calendar,
+    version: BookVersion,
+    kind: Kind,
+    at: datetime,
+    now: datetime,
 ) -> None:
     while at <= now:
-        period = period_of(at, time_zone, now)
+        period = period_of(at, calendar, now)
         start, end = version.held_in(period.starts_at, period.ends_at)
         if start < end and (period.is_over or kind != Kind.COMMITMENT):
             _mark(fee_hour(kind, start, end), tenant_id, period, kind, now)

@@ -1,6 +1,7 @@
 """Receivers of exports, and deliveries to them. Files are sent by `billing.drive.deliveries`."""
 
 import secrets
+from dataclasses import asdict
 from datetime import datetime
 
 from django.conf import settings
@@ -9,63 +10,67 @@ from django.db import transaction
 from billing.clients.delivery import make_secret, refuse_url
 from billing.clients.vault import seal
 from billing.models import ExportDelivery, ExportDestination, ExportJob
-from billing.models.deliveries import METHODS
 from billing.queries.deliveries import get_destination
 from billing.queries.exports import get_export
+from billing.rules.destinations import Target, fault_of_secret, faults_of_target
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
-KNOWN_METHODS = tuple(name for name, _ in METHODS)
 TASK = "billing.tasks.deliver_exports"
 BYTES = 32  # of a secret; Standard Webhooks asks for 24 to 64
 
 
 @transaction.atomic
 def create_destination(
-    viewer: Viewer, *, name: str, url: str, method: str = "POST", tenant_id: int | None = None
+    viewer: Viewer, target: Target, *, tenant_id: int | None = None, secret_key: str = ""
 ) -> tuple[ExportDestination, str]:
-    """A receiver and its signing secret, which is shown once."""
+    """A receiver and its signing secret, which is shown once. A bucket's is given, never shown."""
     viewer.require(Permission.MANAGE_MONEY, tenant_id)
-    _check(name, url, method)
-    secret = make_secret(secrets.token_bytes(BYTES))
+    _check(target, secret_key)
+    secret = secret_key or make_secret(secrets.token_bytes(BYTES))
     destination = ExportDestination.objects.create(
         tenant_id=tenant_id,
-        name=name.strip(),
-        url=url.strip(),
-        method=method,
         sealed=seal(settings.SECRET_KEY, secret),
         created_by=viewer.email,
+        **_fields(target),
     )
     record(viewer, "export_destination.create", destination, after=destination)
-    return destination, secret
+    return destination, "" if secret_key else secret
 
 
 @transaction.atomic
 def change_destination(
-    viewer: Viewer, destination_id: int, *, expected: int, name: str, url: str, method: str
+    viewer: Viewer, destination_id: int, target: Target, *, expected: int
 ) -> ExportDestination:
+    """A bucket stays one, and the others stay what they are: their secrets are not alike."""
     destination = get_destination(viewer, destination_id)
     viewer.require(Permission.MANAGE_MONEY, destination.tenant_id)
-    _check(name, url, method)
+    faults = _faults(target)
+    if target.is_bucket != destination.target.is_bucket:
+        faults["method"] = "A bucket and an address that is sent to differ: make a new receiver"
+    if faults:
+        raise Invalid(**faults)
     before = picture(destination)
-    destination.change(expected, name=name.strip(), url=url.strip(), method=method)
+    destination.change(expected, **_fields(target))
     record(viewer, "export_destination.change", destination, before=before, after=destination)
     return destination
 
 
 @transaction.atomic
 def renew_secret(
-    viewer: Viewer, destination_id: int, *, expected: int
+    viewer: Viewer, destination_id: int, *, expected: int, secret_key: str = ""
 ) -> tuple[ExportDestination, str]:
     """A new secret, from the next message on; the old one signs nothing any more."""
     destination = get_destination(viewer, destination_id)
     viewer.require(Permission.MANAGE_MONEY, destination.tenant_id)
-    secret = make_secret(secrets.token_bytes(BYTES))
+    if fault := fault_of_secret(destination.target, secret_key):
+        raise Invalid(secret_key=fault)
+    secret = secret_key or make_secret(secrets.token_bytes(BYTES))
     destination.change(expected, sealed=seal(settings.SECRET_KEY, secret))
     record(viewer, "export_destination.secret", destination)
-    return destination, secret
+    return destination, "" if secret_key else secret
 
 
 @transaction.atomic
@@ -108,15 +113,18 @@ def find_fitting(viewer: Viewer, destination_id: int, tenant_id: int | None) -> 
     return destination
 
 
-def _check(name: str, url: str, method: str) -> None:
-    faults = {}
-    if not 0 < len(name.strip()) <= 120:
-        faults["name"] = "Give the receiver a name of at most 120 characters"
-    if len(url.strip()) > 500:
-        faults["url"] = "The address has at most 500 characters"
-    elif why := refuse_url(url.strip(), allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY):
-        faults["url"] = why
-    if method not in KNOWN_METHODS:
-        faults["method"] = f"There is no method {method!r}; there are {', '.join(KNOWN_METHODS)}"
+def _fields(target: Target) -> dict[str, str]:
+    return asdict(target) | {"name": target.name.strip(), "url": target.url.strip()}
+
+
+def _faults(target: Target) -> dict[str, str]:
+    refused = refuse_url(target.url.strip(), allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
+    return ({"url": refused} if refused else {}) | faults_of_target(target)
+
+
+def _check(target: Target, secret_key: str) -> None:
+    faults = _faults(target)
+    if fault := fault_of_secret(target, secret_key):
+        faults["secret_key"] = fault
     if faults:
         raise Invalid(**faults)

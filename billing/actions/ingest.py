@@ -3,6 +3,7 @@
 1. Judge every event by itself; bad ones go to quarantine, the batch goes on.
 2. In one transaction: copy to a staging table, claim ids in `usage_seen`, store the events whose
    id was new, count them for the traffic statistics, mark their hours, keep the bad ones.
+   Copies for shadows of rollouts are counted for the gates, and are no usage.
 3. Commit, then answer. A batch that is sent again finds all its ids and changes nothing.
 
 Locks are taken in the order of ids and of keys, so that writers beside each other never deadlock.
@@ -90,6 +91,11 @@ INSERT INTO usage_event ({COLUMNS})
 SELECT {COLUMNS} FROM usage_stage JOIN fresh ON event_id = request_id
 ORDER BY event_time, request_id RETURNING request_id
 """
+SEEN = """
+INSERT INTO usage_seen (source_id, event_id, payload_sha)
+SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[])
+ON CONFLICT DO NOTHING RETURNING event_id
+"""
 OTHERWISE_SEEN = """
 SELECT stage.request_id FROM usage_stage stage
 JOIN usage_seen seen ON seen.source_id = stage.source_id AND seen.event_id = stage.request_id
@@ -159,14 +165,29 @@ def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Re
 
 def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     """Store good events in the open scope; say which of them cannot be after all."""
-    accepted, strangers = _known_owners(judged)
+    known, strangers = _known_owners(judged)
+    accepted = [a for a in known if not a.is_copy]
+    copies = _count_copies(source_id, [a for a in known if a.is_copy], now)
     fresh, conflicts = _insert(source_id, accepted)
     bad = [*strangers, *conflicts]
     stored = [a for a in accepted if a.event_id in fresh]
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
     mark_used(_last_uses(stored))
-    return Receipt(len(stored), len(judged) - len(stored) - len(bad), tuple(bad))
+    new = len(stored) + copies
+    return Receipt(new, len(judged) - new - len(bad), tuple(bad))
+
+
+def _count_copies(source_id: int, copies: list[Accepted], now: datetime) -> int:
+    """Count what a shadow answered, each once; answers how many were new."""
+    if not copies:
+        return 0
+    rows = sorted((source_id, c.event_id, c.sha) for c in copies)
+    with connection.cursor() as cursor:
+        cursor.execute(SEEN, [list(column) for column in zip(*rows, strict=True)])
+        fresh = {row[0] for row in cursor.fetchall()}
+    traffic.record_copies([_sample(c) for c in copies if c.event_id in fresh], now=now)
+    return len(fresh)
 
 
 def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:

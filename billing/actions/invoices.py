@@ -1,7 +1,8 @@
 """Invoices of closed periods: numbered without a gap, frozen, posted, in one transaction.
 
 1. Lock the series of numbers, which is the order in which invoices come to be.
-2. Sum the charges of the period that no invoice has, round at the line, let credits pay, add tax.
+2. Sum the charges of the period that no invoice has, converted where their prices are in another
+   currency; round at the line, let credits pay, add tax.
 3. Take the next number; write invoice, lines, snapshot, PDF and the journal's transaction.
 """
 
@@ -14,9 +15,16 @@ from django.db import transaction
 
 from billing.actions.grants import use_on
 from billing.actions.journal import post
+from billing.actions.reexports import export_billed
 from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
-from billing.queries.billed import billed_sums, invoiced_upto, newest_charge
+from billing.queries.billed import (
+    billed_currencies,
+    billed_sums,
+    invoiced_upto,
+    newest_charge,
+)
+from billing.queries.exchange import wanted_rates
 from billing.queries.grants import usable
 from billing.queries.periods import get_period
 from billing.rules.documents import (
@@ -25,6 +33,7 @@ from billing.rules.documents import (
     invoice_lines,
     number_of,
 )
+from billing.rules.exchange import Exchange
 from billing.rules.invoices import Bill, canonical, digest_of, make_bill
 from billing.rules.journal import legs_of_invoice
 from billing.rules.periods import PeriodState
@@ -38,7 +47,10 @@ INVOICE = "invoice"
 
 @transaction.atomic
 def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Invoice]:
-    """Bill what a closed period has and no invoice has yet: one invoice for each currency."""
+    """Bill what a closed period has and no invoice has yet, in the account's currency.
+
+    One invoice for each currency of prices, so that each has one exchange rate.
+    """
     period = get_period(viewer, period_id)
     viewer.require(Permission.MANAGE_MONEY, period.tenant_id)
     series = lock_series(INVOICE)
@@ -47,15 +59,31 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
         raise Conflict(f"The period {period.name} is {period.state}; close it, then bill it")
     after = invoiced_upto(period)
     upto = newest_charge(period, after=after)
-    sums = billed_sums(period, after=after, upto=upto)
+    account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
+    exchanges = _exchanges(period, account, (after, upto), now)
+    sums = billed_sums(period, after=after, upto=upto, exchanges=exchanges)
     if not sums:
         raise Conflict(f"Nothing of {period.name} is left to bill: every charge is on an invoice")
-    account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
     found = []
-    for currency, charged in sums.items():
-        credits = usable(period.tenant_id, currency, now)
-        bill = make_bill(charged, account.terms(currency), credits)
-        found.append(_issue(viewer, period, account, currency, bill, series, (after, upto), now))
+    for base, charged in sums.items():
+        credits = usable(period.tenant_id, account.currency, now)
+        bill = make_bill(charged, account.terms(account.currency), credits)
+        exchange = exchanges[base]
+        found.append(_issue(viewer, period, account, exchange, bill, series, (after, upto), now))
+    export_billed(period, found, now)
+    return found
+
+
+def _exchanges(
+    period: BillingPeriod, account: Account, charges: tuple[int, int], now: datetime
+) -> dict[str, Exchange]:
+    """By the currency of prices. The close asked for them; the terms may have changed since."""
+    currencies = billed_currencies(period, after=charges[0], upto=charges[1])
+    found = {base: Exchange(base, account.currency) for base in currencies}
+    for wanted in wanted_rates(period, account, currencies, now):
+        if wanted.found is None:
+            raise Conflict(wanted.way_out)
+        found[wanted.base] = wanted.found
     return found
 
 
@@ -78,13 +106,13 @@ def _issue(
     viewer: Viewer,
     period: BillingPeriod,
     account: Account,
-    currency: str,
+    exchange: Exchange,
     bill: Bill,
     series: DocumentSeries,
     charges: tuple[int, int],
     now: datetime,
 ) -> Invoice:
-    sequence, number = take_number(series)
+    (sequence, number), currency = take_number(series), exchange.quote
     lines = invoice_lines(bill, currency, period.starts_at, period.ends_at)
     document = invoice_document(
         bill,
@@ -92,6 +120,7 @@ def _issue(
         head=document_head(period, account, currency, number, now),
         due_on=(due_on := due_date(account, now)),
         charges=charges,
+        exchange=exchange,
     )
     invoice = Invoice.objects.create(
         tenant_id=period.tenant_id,
@@ -107,6 +136,7 @@ def _issue(
         tax=bill.tax,
         total=bill.total,
         due_on=due_on,
+        **frozen(exchange),
         after_charge=charges[0],
         upto_charge=charges[1],
         issued_at=now,
@@ -122,6 +152,16 @@ def _issue(
     after = {"number": number, "total": total, "sha256": invoice.sha256}
     record(viewer, "invoice.issue", invoice, after=after)
     return invoice
+
+
+def frozen(exchange: Exchange) -> dict[str, Any]:
+    """The rate as the row of an invoice keeps it."""
+    return {
+        "priced_in": exchange.base,
+        "rate": exchange.rate,
+        "rate_on": exchange.on,
+        "rate_source": exchange.source,
+    }
 
 
 def seal(document: dict[str, Any]) -> dict[str, Any]:

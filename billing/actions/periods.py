@@ -1,4 +1,4 @@
-"""Billing periods: they come by themselves, and people close them.
+"""Billing periods: people close them.
 
 open -> closing (cut-off taken, checks worked off) -> closed. Back from closed only by a change
 that somebody else approved.
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
+from billing.actions.calendars import open_period
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import BillingPeriod, PeriodSignOff
 from billing.queries.accounts import accounts_of
@@ -22,51 +23,8 @@ from tenants.errors import Conflict, Invalid
 from tenants.queries.changes import decision_of
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
-from tenants.rules.quotas import Month
 
-LOCK = RATING_LOCK + 10  # of advisory locks
 KIND = "billing_period"  # of changes
-SPANS = """
-SELECT t.id, (SELECT min(h.hour) FROM usage_hour_head h WHERE h.tenant_id = t.id),
-    (SELECT min(p.starts_at) FROM billing_period p WHERE p.tenant_id = t.id),
-    (SELECT max(p.ends_at) FROM billing_period p WHERE p.tenant_id = t.id),
-    coalesce((SELECT p.time_zone FROM billing_period p WHERE p.tenant_id = t.id
-        ORDER BY p.starts_at LIMIT 1), '')
-FROM unnest(%s::bigint[]) AS t (id)
-"""
-
-
-def keep_periods(now: datetime) -> int:
-    """Open the periods that began, for every tenant with usage. Returns how many.
-
-    Usage that came in late for a time before the first period gets its periods as well.
-    """
-    with fleet_scope(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
-            return 0
-        accounts = accounts_of(list(tenant_refs().values()))
-        cursor.execute(SPANS, [list(accounts)])
-        opened = 0
-        for tenant_id, hour, first, last, first_zone in cursor.fetchall():
-            zone = accounts[tenant_id].time_zone
-            months = rules.missing_periods(
-                hour, first, last, time_zone=zone, first_zone=first_zone, now=now
-            )
-            for month in months:
-                _open(tenant_id, month, zone)
-            opened += len(months)
-        return opened
-
-
-def _open(tenant_id: int, month: Month, zone: str) -> None:
-    BillingPeriod.objects.create(
-        tenant_id=tenant_id,
-        name=month.name,
-        time_zone=zone,
-        starts_at=month.starts_at,
-        ends_at=month.ends_at,
-    )
 
 
 @transaction.atomic
@@ -147,7 +105,7 @@ def _keep_one_open(period: BillingPeriod) -> None:
     if not later.exists():
         account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
         month = rules.next_period(period.ends_at, account.time_zone)
-        _open(period.tenant_id, month, account.time_zone)
+        open_period(period.tenant_id, month, account.time_zone)
 
 
 def _facts(period: BillingPeriod, checks: list[Check]) -> dict[str, object]:

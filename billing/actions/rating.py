@@ -20,6 +20,7 @@ from typing import Any
 
 from django.db import connection
 
+from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
@@ -63,16 +64,21 @@ WHERE version <> rated_version
 ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
 """
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
+# In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
     quantity, unit_price, amount, currency, book_version_id, correction_period_id)
-SELECT %s, m.*, o.id FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
+SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id, o.id
+FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
     %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
-    AS m (hour, tenant_id)
+    WITH ORDINALITY AS m (hour, tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id, place)
 LEFT JOIN billing_period p ON p.tenant_id = m.tenant_id AND p.state = 'closed'
     AND m.hour >= p.starts_at AND m.hour < p.ends_at
 LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
     AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
+ORDER BY m.place
 """
 FORGET_UNPRICED = f"""
 DELETE FROM unpriced_usage u USING {PAIRS}
@@ -183,6 +189,9 @@ def _due(cursor: Any, now: datetime, *, early: bool) -> list[Due]:
 def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
     refs = tenant_refs({t for _, t, _ in wanted})
     tariffs = read_tariffs(refs.values())
+    if by_month := [refs[t] for t, tariff in tariffs.items() if tariff.monthly]:
+        open_periods(by_month, now)  # a month that is rated stays as it is when the zone changes
+        tariffs |= read_tariffs(by_month)
     together = whole_months(wanted, tariffs, now, lock=True)
     usage = read_usage(together.pairs)
     rated = with_fees(rate(usage, tariffs), together.periods, tariffs)

@@ -36,7 +36,14 @@ class TaxIn(Strict):
 
 class AccountIn(Strict):
     name = TextField(max_length=120)
-    currency = TextField(max_length=3)
+    currency = TextField(max_length=3, help_text="Of its invoices")
+    rate_source = TextField(
+        max_length=64,
+        allow_blank=True,
+        required=False,
+        default="",
+        help_text="Whose exchange rates convert prices in another currency",
+    )
     time_zone = TextField(max_length=64)
     purchase_order = TextField(max_length=64, allow_blank=True, required=False, default="")
     terms_days = CountField(min_value=0, max_value=LONGEST_TERMS)
@@ -53,7 +60,9 @@ class TaxOut(serializers.Serializer[Any]):
 class AccountOut(serializers.Serializer[Any]):
     tenant = serializers.CharField()
     name = serializers.CharField()
-    currency = serializers.CharField()
+    currency = serializers.CharField(help_text="Of its invoices")
+    rated_in = serializers.CharField(help_text="The currency of its prices")
+    rate_source = serializers.CharField(allow_blank=True)
     time_zone = serializers.CharField()
     purchase_order = serializers.CharField(allow_blank=True)
     terms_days = serializers.IntegerField()

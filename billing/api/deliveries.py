@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from billing.actions import deliveries as actions
 from billing.api.filters import tenant_id_of
 from billing.queries import deliveries as queries
+from billing.rules.destinations import LONGEST_SECRET, METHODS, POST, Target
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -17,12 +18,37 @@ from tenants.api.base.views import ConsoleView
 
 class DestinationFields(Strict):
     name = TextField(max_length=120)
-    url = TextField(max_length=500, help_text="With PUT, the name of each file is added to it")
-    method = serializers.ChoiceField(actions.KNOWN_METHODS, required=False, default="POST")
+    url = TextField(
+        max_length=500, help_text="With PUT and S3, the name of each file is added to it"
+    )
+    method = serializers.ChoiceField(
+        METHODS, required=False, default=POST, help_text="S3: a bucket, signed with its store's key"
+    )
+    region = TextField(max_length=32, required=False, default="", allow_blank=True)
+    access_key = TextField(
+        max_length=128, required=False, default="", allow_blank=True, help_text="Of a bucket"
+    )
+
+
+class SecretField(serializers.CharField):
+    def __init__(self) -> None:
+        super().__init__(
+            max_length=LONGEST_SECRET,
+            required=False,
+            default="",
+            allow_blank=True,
+            write_only=True,
+            help_text="The secret access key of a bucket; others have one made for them",
+        )
 
 
 class DestinationIn(DestinationFields):
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
+    secret_key = SecretField()
+
+
+class RenewIn(Strict):
+    secret_key = SecretField()
 
 
 class DestinationOut(serializers.Serializer[Any]):
@@ -32,12 +58,16 @@ class DestinationOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     url = serializers.CharField()
     method = serializers.CharField()
+    region = serializers.CharField(allow_blank=True)
+    access_key = serializers.CharField(allow_blank=True)
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
 
 
 class DestinationWithSecret(DestinationOut):
-    secret = serializers.CharField(help_text="Signs each message; shown once")
+    secret = serializers.CharField(
+        allow_blank=True, help_text="Signs each message; shown once. Empty: a bucket's was given"
+    )
 
 
 class AttemptOut(serializers.Serializer[Any]):
@@ -76,9 +106,12 @@ class DestinationsView(ConsoleView):
     def post(self, request: Request) -> Response:
         """Name a receiver. The answer has the secret that signs messages, this once."""
         given = self.given(DestinationIn)
-        tenant = given.pop("tenant")
+        tenant, secret_key = given.pop("tenant"), given.pop("secret_key")
         made, secret = actions.create_destination(
-            self.viewer, tenant_id=tenant_id_of(tenant) if tenant else None, **given
+            self.viewer,
+            Target(**given),
+            tenant_id=tenant_id_of(tenant) if tenant else None,
+            secret_key=secret_key,
         )
         data = DestinationOut(made).data | {"secret": secret}
         return self.answer(data, etag=made.etag, status=201)
@@ -97,18 +130,26 @@ class DestinationView(ConsoleView):
         changed = actions.change_destination(
             self.viewer,
             destination_id,
+            Target(**self.given(DestinationFields)),
             expected=self.expected_version(),
-            **self.given(DestinationFields),
         )
         return self.answer(DestinationOut(changed).data, etag=changed.etag)
 
 
 class DestinationSecretView(ConsoleView):
-    @operation("export_destinations_renew_secret", gives=DestinationWithSecret, if_match=True)
+    @operation(
+        "export_destinations_renew_secret",
+        takes=RenewIn,
+        gives=DestinationWithSecret,
+        if_match=True,
+    )
     def post(self, request: Request, destination_id: int) -> Response:
         """A new secret from the next message on, shown this once."""
         changed, secret = actions.renew_secret(
-            self.viewer, destination_id, expected=self.expected_version()
+            self.viewer,
+            destination_id,
+            expected=self.expected_version(),
+            **self.given(RenewIn),
         )
         return self.answer(DestinationOut(changed).data | {"secret": secret}, etag=changed.etag)
 

@@ -10,6 +10,7 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 
 from billing.actions.ingest import BatchTooLarge, ingest
+from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.rules.access import Viewer
 
@@ -33,7 +34,7 @@ class CloudEventIn(serializers.Serializer[Any]):
     specversion = serializers.ChoiceField(["1.0"])
     id = serializers.UUIDField(help_text="The request's id; unique within the credential")
     source = serializers.CharField()  # type: ignore[assignment]  # CloudEvents names it so
-    type = serializers.ChoiceField(["quartermaster.usage.v1"])
+    type = serializers.ChoiceField([EVENT_TYPE, SHADOW_TYPE])
     time = serializers.DateTimeField()
     data = serializers.DictField(help_text="Schema 1")  # type: ignore[assignment]  # as above
 

@@ -1,4 +1,4 @@
-"""Signed delivery over HTTP: one message, one answer, by the rules of Standard Webhooks.
+"""Signed delivery over HTTP: one message, one answer, by the rules of Standard Webhooks or of S3.
 
 Addresses come from people, so they are not trusted. The name is resolved here and only public
 addresses are taken; the connection goes to exactly the address that was looked at, so a name that
@@ -6,6 +6,7 @@ changes its mind in between leads nowhere. Redirects and proxies of the environm
 """
 
 import base64
+import hashlib
 import hmac
 import socket
 from collections.abc import Iterator
@@ -17,14 +18,23 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from billing.clients.sigv4 import Credential, canonical_path, sign_request
+
 PREFIX = "whsec_"
 CHUNK = 1 << 20
 READ = 500  # of an answer, for the history
 TIMEOUT = httpx.Timeout(30, connect=10)
 LATER = frozenset({408, 425, 429})  # besides 5xx: what another try may heal
 AGENT = "Quartermaster"
+SIGNED = frozenset({"Host", "Content-Type"})  # of an upload, besides those of the store
 Address = IPv4Address | IPv6Address
 NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    region: str
+    access_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Message:
     content_type: str
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
+    bucket: Bucket | None = None  # then `secret` is of its store, which has a signature of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +81,18 @@ def send(message: Message, *, now: datetime, allow_private: bool = False) -> Ans
         return Answer(None, str(refusal), is_final=True)
     except Unresolved as error:
         return Answer(None, str(error))
+    if message.bucket:  # sent as it is signed
+        parts = parts._replace(path=canonical_path(parts.path))
     headers = message.headers | {
         "Host": parts.netloc,
         "User-Agent": AGENT,
         "Content-Type": message.content_type,
         "Content-Length": str(size_of(message.body)),
-        "Idempotency-Key": message.key,
-        **sign(message, now),
     }
+    if message.bucket:
+        headers |= sign_upload(message, headers, parts.path, now)
+    else:
+        headers |= sign(message, now)
     try:
         with (
             httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client,
@@ -181,10 +196,26 @@ def sign(message: Message, now: datetime) -> dict[str, str]:
     for part in chunks(message.body):
         digest.update(part)
     return {
+        "Idempotency-Key": message.key,
         "webhook-id": message.key,
         "webhook-timestamp": stamp,
         "webhook-signature": "v1," + base64.b64encode(digest.digest()).decode(),
     }
+
+
+def sign_upload(
+    message: Message, headers: dict[str, str], path: str, now: datetime
+) -> dict[str, str]:
+    """As S3 asks for it: what tells about the object is signed, and the digest of its bytes."""
+    assert message.bucket is not None
+    digest = hashlib.sha256()
+    for part in chunks(message.body):
+        digest.update(part)
+    told = {n: v for n, v in headers.items() if n in SIGNED or n.startswith("x-amz-")}
+    credential = Credential(message.bucket.access_key, message.secret, message.bucket.region)
+    return sign_request(
+        message.method, path, told, digest.hexdigest(), credential=credential, now=now
+    )
 
 
 def make_secret(raw: bytes) -> str:

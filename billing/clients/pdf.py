@@ -100,6 +100,7 @@ def _facts(document: Mapping[str, Any]) -> Table:
         ("Issued", document["issued_at"]),
         ("Due", document.get("due_on", "")),
         ("Purchase order", document.get("purchase_order", "")),
+        ("Exchange rate", _exchange(document.get("exchange"))),
         ("Of invoice", document.get("invoice", "")),
         ("Why", document.get("why", "")),
         (
@@ -116,8 +117,17 @@ def _facts(document: Mapping[str, Any]) -> Table:
     return Table(rows, colWidths=(32 * mm, 142 * mm), hAlign="LEFT")
 
 
+def _exchange(taken: Mapping[str, str] | None) -> str:
+    if taken is None:
+        return ""
+    return "1 {base} = {rate} {quote} of {date}, by {source}".format(**taken)
+
+
 def _lines(document: Mapping[str, Any]) -> Table:
-    titles = ("", "What", "Quantity", "Unit price", f"Amount, {document['currency']}")
+    price = "Unit price"
+    if document.get("exchange"):
+        price += f", {document['priced_in']}"
+    titles = ("", "What", "Quantity", price, f"Amount, {document['currency']}")
     # Plain cells: text that wraps costs a hundred times more, and a month has many lines.
     rows: list[Sequence[str]] = [titles]
     for line in document["lines"]:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from django.conf import settings
 
-from billing.clients.delivery import Answer, Message, send
+from billing.clients.delivery import Answer, Bucket, Message, send
 from billing.clients.store import Folder
 from billing.clients.vault import Unreadable, unseal
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
+from billing.rules.destinations import POST, PUT
 from tenants.base.scope import fleet_scope
 
 MOST_TRIES = 10  # the last one some four hours after the first
@@ -101,22 +102,22 @@ def _fault_of_file(parcel: Parcel) -> str:
 
 
 def _message(parcel: Parcel, part: str, secret: str) -> Message:
-    path, destination = parcel.path(part), parcel.delivery.destination
-    url = destination.url
-    if destination.method == "PUT":  # each file has an address of its own
-        url = f"{url.rstrip('/')}/{path.name}"
+    path, target = parcel.path(part), parcel.delivery.destination.target
+    prefix = "x-amz-meta-export" if target.is_bucket else "X-Export"
     return Message(
-        url=url,
+        # Each file has an address of its own, but where all are sent to one.
+        url=target.url if target.method == POST else f"{target.url.rstrip('/')}/{path.name}",
         key=f"export-{parcel.delivery.job_id}-delivery-{parcel.delivery.pk}-{part}",
         secret=secret,
         body=path,
         content_type="application/json" if part == MANIFEST else media_type(path.name),
-        method=destination.method,
+        method=POST if target.method == POST else PUT,
         headers={
             "Content-Disposition": f'attachment; filename="{path.name}"',
-            "X-Export-Part": part,
-            "X-Export-SHA256": parcel.artifact.sha256,
+            f"{prefix}-Part": part,
+            f"{prefix}-SHA256": parcel.artifact.sha256,
         },
+        bucket=Bucket(target.region, target.access_key) if target.is_bucket else None,
     )
 
 

@@ -15,14 +15,9 @@ from billing.queries.book_lines import (
     read_periods,
 )
 from billing.queries.charged import ChargeFilter
+from billing.queries.extras import Documents, newest_documents, read_extras, whole_documents
 from billing.queries.ledger import account_numbers
-from billing.queries.lines import (
-    newest_invoice,
-    read_billed,
-    read_extras,
-    read_lines,
-    whole_invoices,
-)
+from billing.queries.lines import read_billed, read_lines
 from billing.rules.chargeback import add_up, chargeback_row
 from billing.rules.datasets import VERSIONS
 from billing.rules.focus import (
@@ -82,35 +77,33 @@ def _focus_rows(version: str) -> Callable[[ChargeFilter, Evidence], Rows]:
     def rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
         if faults := faults_of_header(COLUMNS[version], version):
             raise BadRow("; ".join(faults))
-        invoices = newest_invoice()
-        for number, row in enumerate(_mapped(wanted, evidence, invoices), start=2):
+        known = newest_documents()
+        for number, row in enumerate(_mapped(wanted, evidence, known), start=2):
             if fault := fault_of_row(row, version):
                 raise BadRow(f"Line {number} breaks FOCUS {version}: {fault}")
             yield project(row, version)
-        if faults := faults_of_invoices(
-            evidence.invoices, whole_invoices(wanted, invoices=invoices)
-        ):
+        if faults := faults_of_invoices(evidence.invoices, whole_documents(wanted, known=known)):
             raise BadRow("; ".join(faults))
 
     return rows
 
 
-def _mapped(wanted: ChargeFilter, evidence: Evidence, invoices: int) -> Generator[Row]:
-    for item in _billed(wanted, evidence, invoices):
+def _mapped(wanted: ChargeFilter, evidence: Evidence, known: Documents) -> Generator[Row]:
+    for item in _billed(wanted, evidence, known):
         if isinstance(item, Line):
             yield focus_row(item, settings.QM_ISSUER)
         else:
             yield extra_row(item, settings.QM_ISSUER)
 
 
-def _billed(wanted: ChargeFilter, evidence: Evidence, invoices: int) -> Generator[Line | Extra]:
-    """What is billed in the range, then taxes and rounding of its invoices."""
-    with closing(read_billed(wanted, invoices=invoices)) as lines:
+def _billed(wanted: ChargeFilter, evidence: Evidence, known: Documents) -> Generator[Line | Extra]:
+    """What is billed in the range, then taxes and rounding of its invoices, and credit notes."""
+    with closing(read_billed(wanted, known=known)) as lines:
         for line, newest in lines:
-            evidence.add(line.currency, line.amount, newest, line.invoice)
+            evidence.add(line.billed_in, line.billed, newest, line.invoice)
             yield line
-    for extra in read_extras(wanted, invoices=invoices):
-        evidence.add(extra.currency, extra.amount, invoice=extra.invoice)
+    for extra in read_extras(wanted, known=known):
+        evidence.add(extra.billed_in, extra.billed, invoice=extra.invoice)
         yield extra
 
 
@@ -135,7 +128,7 @@ def _checked(cells: list[str], columns: Sequence[str]) -> list[str]:
 
 
 def _chargeback_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
-    for key, amount in add_up(_billed(wanted, evidence, newest_invoice())).items():
+    for key, amount in add_up(_billed(wanted, evidence, newest_documents())).items():
         yield chargeback_row(key, amount)
 
 

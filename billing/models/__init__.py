@@ -23,6 +23,7 @@ from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, 
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.prices import Price, PriceBook, PriceBookVersion
+from billing.models.rates import ExchangeRate
 from billing.models.usage import (
     HourHead,
     HourMark,
@@ -62,6 +63,7 @@ __all__ = [
     "ChargeTotal",
     "CostDay",
     "CostPool",
+    "ExchangeRate",
     "ExportArtifact",
     "ExportJob",
     "ExportSchedule",

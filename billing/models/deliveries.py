@@ -3,18 +3,22 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from billing.rules import destinations
+from billing.rules.destinations import Target
 from tenants.base.rows import Claimable, Versioned
 
-METHODS = [(m, m) for m in ("POST", "PUT")]
+METHODS = [(m, m) for m in destinations.METHODS]
 
 
 class ExportDestination(Versioned):
-    """A receiver of files over HTTPS. `tenant_id` null: the operator's own."""
+    """A receiver of files over HTTPS, or a bucket. `tenant_id` null: the operator's own."""
 
     tenant_id = models.BigIntegerField(null=True)
     name = models.CharField(max_length=120)
     url = models.CharField(max_length=500)
     method = models.CharField(max_length=4, choices=METHODS, default="POST")
+    region = models.CharField(max_length=32, blank=True, default="")  # of a bucket
+    access_key = models.CharField(max_length=128, blank=True, default="")  # of a bucket
     sealed = models.BinaryField()  # the signing secret, encrypted
     created_by = models.CharField(max_length=254)
 
@@ -23,6 +27,10 @@ class ExportDestination(Versioned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def target(self) -> Target:
+        return Target(self.name, self.url, self.method, self.region, self.access_key)
 
 
 class ExportDelivery(Claimable):

@@ -48,9 +48,10 @@ class Document(models.Model):
 
 
 class Invoice(Document):
-    """The charges of one account, period and currency that no invoice had before it.
+    """The charges of one account, period and currency of prices that no invoice had before it.
 
-    These are the charges billed in the period with ids in (after_charge, upto_charge].
+    These are the charges billed in the period with ids in (after_charge, upto_charge]. Where they
+    are in another currency than the invoice, one exchange rate converts all of them.
     """
 
     period = models.ForeignKey(BillingPeriod, models.PROTECT, related_name="invoices")
@@ -58,6 +59,10 @@ class Invoice(Document):
     tax_per = models.CharField(max_length=7)
     taxes = models.JSONField(default=list)
     due_on = models.DateField()
+    priced_in = models.CharField(max_length=3)  # the currency of the charges
+    rate = models.DecimalField(max_digits=24, decimal_places=12, default=1)
+    rate_on = models.DateField(null=True)  # null: nothing was converted
+    rate_source = models.CharField(max_length=64, blank=True, default="")
     after_charge = models.BigIntegerField()
     upto_charge = models.BigIntegerField()
 
@@ -66,7 +71,7 @@ class Invoice(Document):
         constraints = [
             models.UniqueConstraint(fields=["issuer", "sequence"], name="invoice_sequence"),
             models.UniqueConstraint(
-                fields=["period", "currency", "after_charge"], name="invoice_once"
+                fields=["period", "priced_in", "after_charge"], name="invoice_once"
             ),
         ]
         indexes = [models.Index(fields=["tenant_id", "-id"], name="invoice_tenant")]

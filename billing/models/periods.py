@@ -11,7 +11,9 @@ class BillingAccount(Versioned):
 
     tenant_id = models.BigIntegerField(unique=True)
     name = models.CharField(max_length=120)  # whom the invoice is addressed to
-    currency = models.CharField(max_length=3)
+    currency = models.CharField(max_length=3)  # of its invoices
+    # Whose exchange rates convert charges in another currency.
+    rate_source = models.CharField(max_length=64, blank=True, default="")
     time_zone = models.CharField(max_length=64)
     purchase_order = models.CharField(max_length=64, blank=True)
     terms_days = models.PositiveSmallIntegerField(default=30)

@@ -23,12 +23,14 @@ class Account:
     tenant: str  # slug
     name: str
     currency: str
+    rate_source: str
     time_zone: str
     purchase_order: str
     terms_days: int
     rounding: str
     tax_per: str
     taxes: tuple[Tax, ...]
+    rated_in: str  # the currency of its prices
     version: int  # 0: defaults, nobody set anything
     demo: bool
 
@@ -67,7 +69,9 @@ def _account(tenant: TenantRef, row: BillingAccount | None) -> Account:
         tenant_id=tenant.id,
         tenant=tenant.slug,
         name=row.name if row else tenant.name,
-        currency=tenant.currency,
+        currency=row.currency if row else tenant.currency,
+        rate_source=row.rate_source if row else "",
+        rated_in=tenant.currency,
         time_zone=row.time_zone if row else tenant.time_zone,
         purchase_order=row.purchase_order if row else "",
         terms_days=row.terms_days if row else TERMS_DAYS,

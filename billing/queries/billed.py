@@ -1,7 +1,7 @@
 """Charges by the period that they are billed in, which is not always the one they lie in."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,9 +10,11 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from billing.models import BillingPeriod, Charge, Invoice, InvoiceLine
+from billing.rules.exchange import Exchange
 from billing.rules.invoices import ChargeSum
 
 # One walk through the charges that are billed in a period and that no invoice has yet.
+MOST = 2**62
 BILLED = """
 FROM charge c LEFT JOIN billing_period o ON c.correction_period_id IS NOT NULL
     AND o.tenant_id = c.tenant_id AND c.hour >= o.starts_at AND c.hour < o.ends_at
@@ -29,12 +31,16 @@ GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
 HAVING sum(c.quantity) <> 0
 ORDER BY c.currency, coalesce(o.name, ''), c.model, c.meter, c.unit_price
 """
+LEFT = f"""
+SELECT 1 {BILLED} GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
+HAVING sum(c.quantity) <> 0 LIMIT 1
+"""
 NEWEST = f"SELECT coalesce(max(c.id), 0) {BILLED}"
+CURRENCIES = f"SELECT DISTINCT c.currency {BILLED} ORDER BY 1"
 TOTALS = f"""
 SELECT c.currency, coalesce(o.name, '') <> '' AS corrects, sum(c.amount), count(*)
 {BILLED} GROUP BY 1, 2 HAVING count(*) > 0 ORDER BY 1, 2
 """
-MOST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,29 @@ class BilledTotal:
     charges: int
 
 
-def billed_sums(period: BillingPeriod, *, after: int, upto: int) -> dict[str, list[ChargeSum]]:
-    """By currency, in the order of an invoice's lines."""
+def billed_currencies(period: BillingPeriod, *, after: int, upto: int = MOST) -> list[str]:
+    return [row[0] for row in _run(CURRENCIES, period, after, upto)]
+
+
+def billed_sums(
+    period: BillingPeriod, *, after: int, upto: int, exchanges: Mapping[str, Exchange]
+) -> dict[str, list[ChargeSum]]:
+    """By the currency of their prices, in the order of an invoice's lines.
+
+    Exact amounts are in the currency of the invoice, converted once for each line.
+    """
     found: dict[str, list[ChargeSum]] = {}
     for row in _run(SUMS, period, after, upto):
         found.setdefault(row[0], []).append(ChargeSum(*row[1:]))
-    return found
+    return {
+        base: [replace(s, exact=exchanges[base].convert(s.exact)) for s in sums]
+        for base, sums in found.items()
+    }
+
+
+def has_unbilled(period: BillingPeriod) -> bool:
+    """Whether the period has charges that make a line and that no invoice has yet."""
+    return bool(_run(LEFT, period, invoiced_upto(period), MOST))
 
 
 def newest_charge(period: BillingPeriod, *, after: int) -> int:
@@ -77,7 +100,7 @@ def charges_of_line(line: InvoiceLine, invoice: Invoice) -> QuerySet[Charge]:
         tenant_id=invoice.tenant_id,
         id__gt=invoice.after_charge,
         id__lte=invoice.upto_charge,
-        currency=invoice.currency,
+        currency=invoice.priced_in,
         model=line.model,
         meter=line.meter,
         unit_price=line.unit_price,

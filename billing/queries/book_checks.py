@@ -2,7 +2,7 @@
 
 OF_INVOICE = """
 FROM invoice i JOIN billing_period p ON p.id = i.period_id
-JOIN charge c ON c.tenant_id = i.tenant_id AND c.currency = i.currency
+JOIN charge c ON c.tenant_id = i.tenant_id AND c.currency = i.priced_in
     AND c.id > i.after_charge AND c.id <= i.upto_charge
     AND (c.correction_period_id = p.id OR c.correction_period_id IS NULL
         AND c.hour >= p.starts_at AND c.hour < p.ends_at)
@@ -11,7 +11,8 @@ USAGE = "kind IN ('usage', 'correction')"
 # A correction's own month decides which line has it.
 OF_LINE = f"""
 SELECT i.id, c.model, c.meter, c.unit_price, coalesce(o.name, '') AS corrects,
-    encode(sha256(string_agg(c.id || ' ' || c.amount, E'\\n' ORDER BY c.id)::bytea), 'hex') AS sha
+    encode(sha256(string_agg(c.id || ' ' || c.amount, E'\\n' ORDER BY c.id)::bytea), 'hex') AS sha,
+    i.net, round(sum(c.amount) * i.rate, 12) AS amount  -- in the currency of the invoice
 {OF_INVOICE}
 LEFT JOIN billing_period o ON c.correction_period_id IS NOT NULL AND o.tenant_id = c.tenant_id
     AND c.hour >= o.starts_at AND c.hour < o.ends_at
@@ -38,14 +39,14 @@ BOOKS = (
     ),
     (
         "money: charges of invoices = their lines before rounding",
-        f"SELECT sum(c.amount) {OF_INVOICE}",
+        f"SELECT sum(amount) FROM ({OF_LINE}) AS found",
         f"SELECT sum(exact) FROM invoice_line WHERE {USAGE}",
     ),
     (
         "invoices whose charges and rounding are not their net",
         "SELECT 0",
-        f"SELECT count(*) FROM (SELECT i.id {OF_INVOICE} GROUP BY i.id, i.net"
-        " HAVING sum(c.amount) + (SELECT coalesce(sum(exact), 0) FROM invoice_line l"
+        f"SELECT count(*) FROM (SELECT i.id FROM ({OF_LINE}) AS i GROUP BY i.id, i.net"
+        " HAVING sum(i.amount) + (SELECT coalesce(sum(exact), 0) FROM invoice_line l"
         " WHERE l.invoice_id = i.id AND l.kind IN ('rounding', 'promotion')) <> i.net) AS wrong",
     ),
     (

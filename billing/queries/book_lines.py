@@ -17,6 +17,7 @@ from billing.models import (
     Price,
 )
 from billing.queries.charged import ChargeFilter
+from billing.rules.exchange import Exchange
 from billing.rules.focus import SoldAs
 from billing.rules.focus_books import CREDIT, DetailLine, PeriodLine
 from billing.rules.invoices import LineKind
@@ -53,6 +54,7 @@ def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
     for invoice in _issued(Invoice.objects.select_related("period"), wanted):
         document = json.loads(invoice.snapshot)
         head = _head(invoice, invoice.period, names) | {
+            "exchange": Exchange(invoice.priced_in, invoice.currency, invoice.rate),
             "due_on": invoice.due_on,
             "terms_days": document["terms_days"],
             "purchase_order": document["purchase_order"],
@@ -64,6 +66,7 @@ def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
         CreditNote.objects.select_related("invoice__period").defer("invoice__pdf"), wanted
     ):
         head = _head(note, note.invoice.period, names) | {
+            "exchange": Exchange(note.currency, note.currency),
             "due_on": None,
             "terms_days": None,
             "purchase_order": json.loads(note.invoice.snapshot)["purchase_order"],

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from billing.models import Price, PriceBookVersion
+from billing.queries.calendars import read_calendars
 from billing.rules.prices.kinds import read_terms
 from billing.rules.prices.lines import PriceLine
 from billing.rules.prices.terms import Kind, Terms
@@ -20,12 +21,13 @@ def read_books() -> dict[str, Versions]:
 
 def read_tariffs(tenants: Iterable[TenantRef]) -> dict[int, Tariff]:
     """What each tenant pays by: its contract, then the list of its currency."""
-    found = _read()
+    found, refs = _read(), list(tenants)
+    calendars = read_calendars(refs)
     return {
         t.id: Tariff(
-            found.get((None, t.currency), []), found.get((t.id, t.currency), []), t.time_zone
+            found.get((None, t.currency), []), found.get((t.id, t.currency), []), calendars[t.id]
         )
-        for t in tenants
+        for t in refs
     }
 
 

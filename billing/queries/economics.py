@@ -86,6 +86,7 @@ class Economics:
     overhead: Decimal
     charged: Decimal  # in attributed hours
     charged_elsewhere: Decimal  # in hours whose cost is not known
+    charged_otherwise: tuple[tuple[str, Decimal], ...]  # in other currencies: in no sum here
     hours_attributed: int
     hours: int
     tenants: tuple[Margin, ...]
@@ -122,7 +123,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     for (kind, _, _), amount in costs.items():
         kinds[kind] += amount
     charged = sum(revenue.values(), ZERO)
-    every = sum_amounts(wanted, by=("currency",)).get((currency,), ZERO)
+    every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
         start=begin,
         end=stop,
@@ -132,7 +133,8 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         idle=kinds["idle"],
         overhead=kinds["overhead"],
         charged=charged,
-        charged_elsewhere=every - charged,
+        charged_elsewhere=every.pop(currency, ZERO) - charged,
+        charged_otherwise=tuple(sorted(every.items())),
         hours_attributed=len(hours),
         hours=max(0, int((min(stop, now) - begin) / timedelta(hours=1))),
         tenants=margins(costs, revenue, wanted, tenant_refs()),

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.models import BillingPeriod, Invoice, Price, PriceBookVersion
+from billing.rules.exchange import Exchange
 from billing.rules.focus import Line, SoldAs
 from billing.rules.meters import Meter
 from tenants.queries.directory import ApplicationRef, TenantRef, application_refs, tenant_refs
@@ -67,6 +68,7 @@ class Names:
             corrects=row[14],
             invoice=invoice,
             invoice_line=detail,
+            exchange=Exchange(row[9], row[15] or row[9], row[16] or Decimal(1)),
         )
 
     def _sold_as(self, version_id: int, model: str, traffic_class: str, meter: str) -> SoldAs:

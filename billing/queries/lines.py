@@ -4,23 +4,20 @@
 billed in it: a correction of an earlier month stands in the month that it is billed in.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from datetime import datetime
-from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Max
 
-from billing.models import Invoice, InvoiceLine
 from billing.queries.charged import ChargeFilter
+from billing.queries.extras import Documents
 from billing.queries.hours import unrated_hours
-from billing.queries.line_names import Names, detail_id
-from billing.rules.focus import Extra, ExtraKind, Line
-from tenants.queries.directory import tenant_refs
+from billing.queries.line_names import Names
+from billing.rules.focus import Line
 
 LINES = """
 SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity), unit_price,
-    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, max(id)
+    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, NULL, NULL, max(id)
 FROM charge WHERE hour >= %(start)s AND hour < %(end)s {where}
 GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
     book_version_id
@@ -42,11 +39,11 @@ WITH periods AS MATERIALIZED (
 SELECT c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, sum(c.quantity),
     c.unit_price, sum(c.amount), c.currency, c.book_version_id, max(c.run_id), p.id, i.id,
     c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false) AS corrects,
-    max(c.id)
+    i.currency, i.rate, max(c.id)
 FROM billed c
 LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
     OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
-LEFT JOIN invoice i ON i.period_id = p.id AND i.currency = c.currency
+LEFT JOIN invoice i ON i.period_id = p.id AND i.priced_in = c.currency
     AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
 GROUP BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
     c.currency, c.book_version_id, p.id, i.id, corrects
@@ -62,17 +59,9 @@ def read_lines(wanted: ChargeFilter) -> Generator[tuple[Line, int]]:
     return _read(LINES, wanted)
 
 
-def newest_invoice() -> int:
-    """Read it first: lines, extras and totals of one file then know the same invoices.
-
-    Invoices are issued one after another, so a lower id is never committed later.
-    """
-    return Invoice.objects.aggregate(newest=Max("id"))["newest"] or 0
-
-
-def read_billed(wanted: ChargeFilter, *, invoices: int) -> Generator[tuple[Line, int]]:
+def read_billed(wanted: ChargeFilter, *, known: Documents) -> Generator[tuple[Line, int]]:
     """The same of what is billed in the range, with the invoice that it is on."""
-    return _read(BILLED_LINES, wanted, invoices=invoices)
+    return _read(BILLED_LINES, wanted, invoices=known.invoices)
 
 
 def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, int]]:
@@ -84,46 +73,6 @@ def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, 
         while rows := cursor.fetchmany(CHUNK):
             for row in rows:
                 yield names.line(row), row[-1]
-
-
-def read_extras(wanted: ChargeFilter, *, invoices: int) -> Iterator[Extra]:
-    """Promotions, taxes and rounding of invoices whose period begins in the range."""
-    names = tenant_refs()
-    rows = InvoiceLine.objects.filter(
-        invoice_id__lte=invoices,
-        invoice__period__starts_at__gte=wanted.start,
-        invoice__period__starts_at__lt=wanted.end,
-        kind__in=list(ExtraKind),
-    ).select_related("invoice__period")
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
-    heavy = ("invoice__snapshot", "invoice__pdf")
-    for row in rows.defer(*heavy).order_by("invoice_id", "position").iterator(CHUNK):
-        tenant = names[row.tenant_id]
-        yield Extra(
-            kind=ExtraKind(row.kind),
-            name=row.name,
-            tenant=tenant.slug,
-            tenant_name=tenant.name,
-            amount=row.exact,
-            currency=row.invoice.currency,
-            period=row.invoice.period.name,
-            period_start=row.invoice.period.starts_at,
-            period_end=row.invoice.period.ends_at,
-            invoice=row.invoice.number,
-            invoice_line=detail_id(row.invoice.number, row.position),
-            demo=tenant.demo,
-        )
-
-
-def whole_invoices(wanted: ChargeFilter, *, invoices: int) -> dict[str, Decimal]:
-    """Totals of the invoices whose whole period lies in the range: a file holds all of them."""
-    rows = Invoice.objects.filter(
-        pk__lte=invoices, period__starts_at__gte=wanted.start, period__ends_at__lte=wanted.end
-    )
-    if wanted.tenant_id:
-        rows = rows.filter(tenant_id=wanted.tenant_id)
-    return dict(rows.values_list("number", "total"))
 
 
 def complete_until(wanted: ChargeFilter, now: datetime) -> datetime:

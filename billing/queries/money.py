@@ -167,6 +167,15 @@ def charged_days(
     return sum_days(narrowed(viewer, wanted), time_zone)
 
 
+def days_by_currency(viewer: Viewer, wanted: ChargeFilter) -> dict[str, dict[date, Decimal]]:
+    """Amounts by UTC day, of each currency apart: tenants may pay by books of several."""
+    found: dict[str, dict[date, Decimal]] = {}
+    sums = sum_amounts(narrowed(viewer, wanted), by=("currency", "day"))
+    for (currency, day), amount in sums.items():
+        found.setdefault(currency, {})[day] = amount
+    return found
+
+
 def parts(
     viewer: Viewer, wanted: ChargeFilter, by: str, *, compared: ChargeFilter | None = None
 ) -> list[Part]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import connection
 
+from billing.rules.calendars import Calendar
 from billing.rules.rating import Period
 from billing.rules.tariffs import Tariff
-from tenants.rules.quotas import month_of
 
 HOUR = timedelta(hours=1)
 MOST_MONTHS = 30  # of tenants in one pass: each is read as a whole
@@ -34,9 +34,9 @@ class Together:
         return [hour for hour, _, _ in self.due], [tenant for _, tenant, _ in self.due]
 
 
-def period_of(hour: datetime, time_zone: str, now: datetime) -> Period:
-    """The month of the tenant that an hour belongs to: the one in which the hour begins."""
-    month = month_of(hour, time_zone)
+def period_of(hour: datetime, calendar: Calendar, now: datetime) -> Period:
+    """The month of the account that an hour belongs to: the one in which the hour begins."""
+    month = calendar.month_at(hour)
     return Period(next_hour(month.starts_at), next_hour(month.ends_at), seen_at=now)
 
 
@@ -60,7 +60,7 @@ def whole_months(
         if tariff is None or not tariff.monthly:
             rest.append((hour, tenant_id, version))
         elif len(wide) < MOST_MONTHS:
-            wide[tenant_id, period_of(hour, tariff.time_zone, now)] = None
+            wide[tenant_id, period_of(hour, tariff.calendar, now)] = None
     if not wide:
         return Together(rest)
     periods: dict[int, list[Period]] = {}

@@ -14,10 +14,14 @@ from billing.models import (
     UnpricedUsage,
     UsageQuarantine,
 )
+from billing.queries.accounts import accounts_of
+from billing.queries.billed import billed_currencies, invoiced_upto
 from billing.queries.completeness import TOLERATED_DRIFT, compare_tokens
+from billing.queries.exchange import wanted_rates
 from billing.queries.visibility import visible_tenants
 from billing.rules.periods import Check, CheckKey, PeriodState, Signed
 from tenants.errors import Invalid, NotFound
+from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 STATES = tuple(s.value for s in PeriodState)
@@ -68,6 +72,7 @@ def period_checks(
         _quarantine,
         _unpriced,
         lambda p: _confidence(viewer, p),
+        lambda p: _exchange(p, now),
     )
     found = [look(period) for look in looks]
     return [
@@ -133,6 +138,17 @@ def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
         said += f", the worst by {worst * 100:,.2f} %"
     way = "Look at Economics and at gateways that were down, or sign off the difference"
     return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
+
+
+def _exchange(period: BillingPeriod, now: datetime) -> Check:
+    """Charges in another currency than the account's need a rate of the day of the cut-off."""
+    account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
+    currencies = billed_currencies(period, after=invoiced_upto(period))
+    wanted = wanted_rates(period, account, currencies, now)
+    missing = [w for w in wanted if w.found is None]
+    said = "; ".join(w.said for w in missing or wanted) or f"every charge is in {account.currency}"
+    way = ". ".join(w.way_out for w in missing)
+    return Check(CheckKey.EXCHANGE, "Exchange rates", len(missing), said, way)
 
 
 def _of(period: BillingPeriod) -> dict[str, int | datetime]:

@@ -12,6 +12,7 @@ from django.db import connection
 from billing.models import PriceBook, PriceBookVersion
 from billing.queries.books import read_tariffs, terms_of
 from billing.queries.months import period_of
+from billing.rules.calendars import Calendar
 from billing.rules.meters import Usage
 from billing.rules.prices.terms import Kind
 from billing.rules.rating import Period, Rated, rate, with_fees
@@ -82,22 +83,21 @@ def preview_version(viewer: Viewer, slug: str, number: int, *, now: datetime) ->
     tenants = _tenants(version.book)
     tariffs = read_tariffs(tenants)
     draft = _as_if(version)
-    zones: dict[str, list[TenantRef]] = {}
+    months: dict[Period, list[TenantRef]] = {}
     for tenant in tenants:
-        zones.setdefault(tenant.time_zone, []).append(tenant)
+        months.setdefault(_last_period(tariffs[tenant.id].calendar, now), []).append(tenant)
     lines = []
-    for zone, alike in zones.items():
-        period = _last_period(now, zone)
+    for period, alike in months.items():
         for tenant, usage in _usage(alike, period):
             line = _line(tenant, usage, tariffs[tenant.id], version.book, draft, period)
             if line.old or line.new or line.unpriced or line.unpriced_before:
                 lines.append(line)
     lines.sort(key=lambda line: (-abs(line.difference), line.tenant))
-    return Preview(_last(now, "UTC"), version.book.currency, tuple(lines))
+    return Preview(_last_month(now), version.book.currency, tuple(lines))
 
 
-def _last(now: datetime, time_zone: str) -> str:
-    return month_of(month_of(now, time_zone).starts_at - timedelta(hours=1), time_zone).name
+def _last_month(now: datetime) -> str:
+    return month_of(month_of(now, "UTC").starts_at - timedelta(hours=1), "UTC").name
 
 
 def _tenants(book: PriceBook) -> list[TenantRef]:
@@ -115,9 +115,8 @@ def _as_if(version: PriceBookVersion) -> BookVersion:
     return version_of(version.pk, version.book.currency, (ALWAYS, None), lines)
 
 
-def _last_period(now: datetime, time_zone: str) -> Period:
-    month = month_of(now, time_zone)
-    return period_of(month.starts_at - timedelta(hours=1), time_zone, now)
+def _last_period(calendar: Calendar, now: datetime) -> Period:
+    return period_of(calendar.month_at(now).starts_at - timedelta(hours=1), calendar, now)
 
 
 def _usage(tenants: Sequence[TenantRef], period: Period) -> Iterator[tuple[TenantRef, list[Usage]]]:

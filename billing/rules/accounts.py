@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from zoneinfo import available_timezones
 
-from billing.rules.currencies import MODES
+from billing.rules.currencies import EXPONENTS, MODES
 from billing.rules.invoices import Tax, TaxPer, faults_of_taxes
 
 LONGEST_TERMS = 365
@@ -15,6 +15,7 @@ class AccountTerms:
 
     name: str  # whom invoices are addressed to
     currency: str
+    rate_source: str  # of exchange rates; needed where prices are in another currency
     time_zone: str
     purchase_order: str
     terms_days: int
@@ -24,7 +25,7 @@ class AccountTerms:
 
 
 def faults_of_terms(terms: AccountTerms, rated_in: str) -> dict[str, str]:
-    """Sentences by field; empty when the terms can be used. `rated_in`: the tenant's currency."""
+    """Sentences by field; empty when the terms can be used. `rated_in`: of the tenant's prices."""
     return {
         field: sentence
         for field, is_wrong, sentence in (
@@ -35,9 +36,16 @@ def faults_of_terms(terms: AccountTerms, rated_in: str) -> dict[str, str]:
             ),
             (
                 "currency",
-                terms.currency != rated_in,
-                f"The tenant is rated in {rated_in}: change the tenant's currency first",
+                terms.currency not in EXPONENTS,
+                f"{terms.currency[:20]!r} is no currency of ISO 4217",
             ),
+            (
+                "rate_source",
+                terms.currency != rated_in and not terms.rate_source.strip(),
+                f"Prices are in {rated_in}: name whose rates convert them to {terms.currency[:20]},"
+                " as in ECB",
+            ),
+            ("rate_source", len(terms.rate_source) > 64, "At most 64 characters"),
             (
                 "time_zone",
                 terms.time_zone not in available_timezones(),

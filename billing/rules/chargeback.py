@@ -15,16 +15,16 @@ Key = tuple[str, ...]
 def key_of(item: Line | Extra) -> Key:
     demo = "true" if item.demo else "false"
     if isinstance(item, Extra):
-        return (item.period, item.tenant, "", "", item.kind.value, item.currency, demo)
+        return (item.period, item.tenant, "", "", item.kind.value, item.billed_in, demo)
     kind = "correction" if item.corrects else "charge"
     centre = plain(item.cost_centre)
-    return (item.period, item.tenant, centre, item.application, kind, item.currency, demo)
+    return (item.period, item.tenant, centre, item.application, kind, item.billed_in, demo)
 
 
 def add_up(items: Iterable[Line | Extra]) -> dict[Key, Decimal]:
     sums: dict[Key, Decimal] = defaultdict(Decimal)
     for item in items:
-        sums[key_of(item)] += item.amount
+        sums[key_of(item)] += item.billed
     return dict(sorted(sums.items()))
 
 

@@ -19,6 +19,7 @@ class Dataset:
     columns: Sequence[tuple[str, str]]  # names with the types of their cells
     corrections: str = CORRECTIONS
     is_fleets: bool = False  # of the operator's own books: not for a tenant's people
+    names_invoices: bool = False  # a month's file says more once the month is billed
 
     @property
     def names(self) -> list[str]:
@@ -27,7 +28,7 @@ class Dataset:
 
 def _cost_and_usage(version: str) -> Dataset:
     name = f"FOCUS {version} CostAndUsage"
-    return Dataset(name, name, typed(COLUMNS[version]))
+    return Dataset(name, name, typed(COLUMNS[version]), names_invoices=True)
 
 
 # "csv" is our own columns, a name from before there were several types of files.
@@ -46,7 +47,10 @@ DATASETS = {
         APPENDED,
     ),
     "chargeback": Dataset(
-        "Chargeback by cost centre", "Quartermaster chargeback 1", typed(chargeback.COLUMNS)
+        "Chargeback by cost centre",
+        "Quartermaster chargeback 1",
+        typed(chargeback.COLUMNS),
+        names_invoices=True,
     ),
     "ledger": Dataset(
         "General-ledger lines",

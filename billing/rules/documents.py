@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from billing.rules.currencies import EXPONENTS
+from billing.rules.exchange import Exchange
 from billing.rules.invoices import Bill, LineKind, Row, Terms
 from billing.rules.meters import SALES, Meter
 
@@ -87,6 +88,7 @@ def invoice_document(
     head: Mapping[str, Any],
     due_on: date,
     charges: tuple[int, int],
+    exchange: Exchange,
 ) -> dict[str, Any]:
     account = head["account"]
     terms: Terms = account.terms(head["currency"])
@@ -97,6 +99,8 @@ def invoice_document(
         "rounding": terms.rounding,
         "tax_per": terms.tax_per,
         "taxes": [{"name": t.name, "rate": exact_text(t.rate)} for t in terms.taxes],
+        "priced_in": exchange.base,
+        "exchange": exchange_fields(exchange),
         "lines": [_plain(line, head["currency"]) for line in lines],
         "exact": exact_text(bill.exact),
         "rounding_difference": exact_text(bill.rounding),
@@ -104,6 +108,19 @@ def invoice_document(
         "prepaid": prepaid_rows(bill, head["currency"]),
         "to_pay": amount_text(bill.total - bill.prepaid, head["currency"]),
         **_sums(bill.net, bill.tax, head["currency"]),
+    }
+
+
+def exchange_fields(exchange: Exchange) -> dict[str, str] | None:
+    if not exchange.converts:
+        return None
+    assert exchange.on is not None
+    return {
+        "base": exchange.base,
+        "quote": exchange.quote,
+        "rate": exact_text(exchange.rate),
+        "date": exchange.on.isoformat(),
+        "source": exchange.source,
     }
 
 

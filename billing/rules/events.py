@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.contract.usage import SCHEMA, UsageEvent
+from gateway.contract.usage import SCHEMA, SHADOW_TYPE, UsageEvent
 
 LARGEST_BATCH = 10_000
 FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
@@ -63,7 +63,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     specversion: Literal["1.0"]
     id: UUID
     source: str
-    type: Literal["quartermaster.usage.v1"]
+    type: Literal["quartermaster.usage.v1", "quartermaster.shadow.v1"]
     time: datetime
     data: UsageEvent
 
@@ -74,6 +74,7 @@ class Accepted:
     event: UsageEvent
     sha: bytes  # of what it says, whatever its spelling
     raw: bytes
+    is_copy: bool = False  # for a shadow of a rollout: no client got the answer, nobody pays
 
     @property
     def ended(self) -> datetime:
@@ -137,7 +138,9 @@ def read_event(raw: bytes, now: datetime) -> Accepted | Refused:
     if ended < now - MAX_LATE:
         detail = f"It ended {(now - ended).days} days ago; {MAX_LATE.days} are taken"
         return Refused(str(found.id), Reason.TOO_LATE, detail, raw)
-    return Accepted(found.id, found.data, hashlib.sha256(_encode(found.data)).digest(), raw)
+    is_copy = found.type == SHADOW_TYPE
+    said = _encode(found.data) + (found.type.encode() if is_copy else b"")
+    return Accepted(found.id, found.data, hashlib.sha256(said).digest(), raw, is_copy)
 
 
 def fault_of(found: CloudEvent, raw: bytes) -> str:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
+from billing.rules.exchange import Exchange
 from billing.rules.meters import SALES, Meter
 
 PICO = Decimal("0.000000000001")
@@ -57,12 +58,8 @@ COSTS = (
     "ListCost",
     "PricingCurrencyEffectiveCost",
 )
-UNIT_PRICES = (
-    "ContractedUnitPrice",
-    "ListUnitPrice",
-    "PricingCurrencyContractedUnitPrice",
-    "PricingCurrencyListUnitPrice",
-)
+PRICED_UNIT_PRICES = ("PricingCurrencyContractedUnitPrice", "PricingCurrencyListUnitPrice")
+UNIT_PRICES = ("ContractedUnitPrice", "ListUnitPrice", *PRICED_UNIT_PRICES)
 ISSUERS = (
     *("InvoiceIssuerName", "ServiceProviderName", "HostProviderName"),
     *("ProviderName", "PublisherName"),
@@ -105,22 +102,34 @@ class Line:
     month_start: datetime  # the month that the usage is of
     month_end: datetime
     demo: bool
+    exchange: Exchange  # of the invoice; before there is one, nothing is converted
     sold_as: SoldAs = SoldAs.USE
     corrects: bool = False  # a period that was closed or billed before
     invoice: str = ""  # its number, once it is issued
     invoice_line: str = ""
+
+    @property
+    def billed(self) -> Decimal:
+        """In the currency of the invoice."""
+        return self.exchange.convert(self.amount)
+
+    @property
+    def billed_in(self) -> str:
+        return self.exchange.quote
 
 
 class ExtraKind(StrEnum):
     """What stands on an invoice besides charges."""
 
     PROMOTION = "promotion"  # prepaid credits pay the total and stand on no line
+    CREDIT = "credit"  # a credit note gave it back
     ROUNDING = "rounding"
     TAX = "tax"
 
 
 CATEGORIES = {
     ExtraKind.PROMOTION: "Credit",
+    ExtraKind.CREDIT: "Credit",
     ExtraKind.ROUNDING: "Adjustment",
     ExtraKind.TAX: "Tax",
 }
@@ -128,7 +137,8 @@ CATEGORIES = {
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A tax, or what rounding the lines of an invoice made of its exact charges."""
+    """A tax, what rounding the lines of an invoice made of its exact charges, or what a credit note
+    gave back of an earlier one."""
 
     kind: ExtraKind
     name: str
@@ -139,16 +149,28 @@ class Extra:
     period: str
     period_start: datetime
     period_end: datetime
+    charged_start: datetime  # the month that it charges, or gives back of
+    charged_end: datetime
     invoice: str
     invoice_line: str
     demo: bool
+    corrects: bool = False  # a document that was issued before
+
+    @property
+    def billed(self) -> Decimal:
+        return self.amount
+
+    @property
+    def billed_in(self) -> str:
+        return self.currency
 
 
 def focus_row(line: Line, issuer: str) -> Row:
     """All columns of every version; a file takes those of its own."""
     sale = SALES[Meter(line.meter)]
     row = common(line, issuer) | who(line)
-    row |= dict.fromkeys(UNIT_PRICES, money(line.unit_price))
+    row |= dict.fromkeys(UNIT_PRICES, money(line.exchange.convert(line.unit_price)))
+    row |= dict.fromkeys(PRICED_UNIT_PRICES, money(line.unit_price))
     row |= {
         "ChargeClass": "Correction" if line.corrects else "",
         "ChargeDescription": ", ".join(filter(None, (sale.label, line.model))),
@@ -175,10 +197,11 @@ def extra_row(extra: Extra, issuer: str) -> Row:
         "BillingAccountName": plain(extra.tenant_name),
         "BillingAccountType": "Tenant",
         "ChargeCategory": CATEGORIES[extra.kind],
+        "ChargeClass": "Correction" if extra.corrects else "",
         "ChargeDescription": plain(extra.name),
         "ChargeFrequency": "One-Time",
-        "ChargePeriodEnd": stamp(extra.period_end),
-        "ChargePeriodStart": stamp(extra.period_start),
+        "ChargePeriodEnd": stamp(extra.charged_end),
+        "ChargePeriodStart": stamp(extra.charged_start),
         "Tags": "{}",
         "x_IsRounding": "true" if extra.kind == ExtraKind.ROUNDING else "false",
     }
@@ -187,15 +210,16 @@ def extra_row(extra: Extra, issuer: str) -> Row:
 def common(item: Line | Extra, issuer: str) -> Row:
     """What every row has, whatever it charges."""
     row = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN), "")
-    row |= dict.fromkeys(COSTS, money(item.amount))
+    row |= dict.fromkeys(COSTS, money(item.billed))
     row |= dict.fromkeys(ISSUERS, issuer)
     return row | {
-        "BillingCurrency": item.currency,
+        "BillingCurrency": item.billed_in,
         "BillingPeriodEnd": stamp(item.period_end),
         "BillingPeriodStart": stamp(item.period_start),
         "InvoiceDetailId": item.invoice_line,
         "InvoiceId": item.invoice,
         "PricingCurrency": item.currency,
+        "PricingCurrencyEffectiveCost": money(item.amount),
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "LLM Serving",
         "ServiceSubcategory": "Generative AI",

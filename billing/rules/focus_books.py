@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
+from billing.rules.exchange import Exchange
 from billing.rules.focus import SoldAs, money, plain, stamp
 from billing.rules.invoices import LineKind
 from billing.rules.meters import SALES, Meter
@@ -81,6 +82,7 @@ class DetailLine:
     purchase_order: str
     period_start: datetime
     period_end: datetime
+    exchange: Exchange
     invoice: str = ""  # that a credit note is about
     sold_as: SoldAs = SoldAs.USE
 
@@ -149,6 +151,9 @@ def grain(line: DetailLine) -> dict[str, str]:
     }
     if line.unit_price is not None:
         found["x_UnitPrice"] = money(line.unit_price)
+    if line.exchange.converts:
+        found["x_PricingCurrency"] = line.exchange.base
+        found["x_ExchangeRate"] = money(line.exchange.rate)
     if line.corrects:
         found["x_CorrectedPeriod"] = line.corrects
     return found

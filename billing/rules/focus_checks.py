@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
-from billing.rules.focus import COLUMNS, COSTS, TIMES, UNIT_PRICES
+from billing.rules.focus import COLUMNS, COSTS, PICO, TIMES, UNIT_PRICES
 
 NOT_NULL = {
     "1.4": (
@@ -78,8 +78,9 @@ def _enums(row: Row) -> str:
     for name, allowed in ALLOWED.items():
         if row[name] not in allowed:
             return f"{name} {row[name]!r} is not allowed"
-    if not re.fullmatch("[A-Z]{3}", row["BillingCurrency"]):
-        return "BillingCurrency is not a code of three letters"
+    for name in ("BillingCurrency", "PricingCurrency"):
+        if not re.fullmatch("[A-Z]{3}", row[name]):
+            return f"{name} is not a code of three letters"
     return ""
 
 
@@ -116,13 +117,23 @@ def _usage(row: Row) -> str:
 
 
 def _product(row: Row) -> str:
-    """Price x quantity = cost, to the last decimal."""
+    """Price x quantity = cost, to the last decimal of the pricing currency.
+
+    What is converted into another currency is rounded at 12 decimals: the unit price and the cost.
+    """
     if not row["PricingQuantity"]:
         return ""
     try:
         quantity = Decimal(row["PricingQuantity"])
-        for price, cost in (("ListUnitPrice", "ListCost"), ("ContractedUnitPrice", "BilledCost")):
-            if Decimal(row[price]) * quantity != Decimal(row[cost]):
+        same = row["PricingCurrency"] == row["BillingCurrency"]
+        off = Decimal(0) if same else (abs(quantity) + 1) * PICO
+        for price, cost, most in (
+            ("PricingCurrencyListUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
+            ("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
+            ("ListUnitPrice", "ListCost", off),
+            ("ContractedUnitPrice", "BilledCost", off),
+        ):
+            if abs(Decimal(row[price]) * quantity - Decimal(row[cost])) > most:
                 return f"{price} x PricingQuantity is not {cost}"
     except InvalidOperation:
         return "a price, quantity or cost is not a number"
@@ -132,7 +143,7 @@ def _product(row: Row) -> str:
 def _correction(row: Row) -> str:
     """What was used in another billing period, and what is taken back, corrects something."""
     if row["ChargeClass"]:
-        return "" if row["ChargeCategory"] in ("Usage", "Purchase") else "a correction of no charge"
+        return "a correction of a rounding" if row["ChargeCategory"] == "Adjustment" else ""
     inside = row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["BillingPeriodEnd"]
     if not inside:
         return "ChargeClass is empty on a charge of another billing period"

@@ -21,6 +21,7 @@ class CheckKey(StrEnum):
     ROLLED = "rolled"
     RATED = "rated"
     LEDGER = "ledger"
+    EXCHANGE = "exchange"
     QUARANTINE = "quarantine"
     UNPRICED = "unpriced"
     CONFIDENCE = "confidence"

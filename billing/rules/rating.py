@@ -10,15 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 
 from billing.rules.meters import TOKENS, Meter, Usage, quantities
 from billing.rules.prices.kinds import parts_of
 from billing.rules.prices.terms import MONTHLY, Kind, Use
 from billing.rules.tariffs import BookVersion, Found, Priced, Tariff
-from tenants.rules.quotas import month_of
 
-RULES_VERSION = "3"  # raised when the same input would give other charges
+RULES_VERSION = "4"  # raised when the same input would give other charges
 ZERO = Decimal(0)
 HOUR = timedelta(hours=1)
 
@@ -100,15 +98,10 @@ def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
 def pool_of(key: Key, found: Found, tariff: Tariff) -> Pool:
     return (
         key.tenant_id,
-        month_name(key.hour, tariff.time_zone),
+        tariff.calendar.month_at(key.hour).name,
         found.by_contract,
         found.priced,
     )
-
-
-@lru_cache(maxsize=4096)
-def month_name(hour: datetime, time_zone: str) -> str:
-    return month_of(hour, time_zone).name
 
 
 def _spread(rows: Mapping[Key, Decimal], tariff: Tariff, owed: Owed) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 
+from billing.rules.calendars import Calendar
 from billing.rules.meters import Meter
 from billing.rules.prices.factor import factor_at
 from billing.rules.prices.lines import DECIMALS, MOST_DECIMALS
@@ -71,7 +72,7 @@ class Tariff:
 
     book: Sequence[BookVersion]
     contract: Sequence[BookVersion] = ()
-    time_zone: str = "UTC"
+    calendar: Calendar = Calendar()
 
     def find(self, hour: datetime, model: str, meter: str, traffic_class: str) -> Found | None:
         for versions, by_contract in ((self.contract, True), (self.book, False)):

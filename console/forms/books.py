@@ -22,8 +22,12 @@ TAX_PER = (("invoice", "Once for the invoice"), ("line", "For each line"))
 
 class AccountForm(forms.Form):
     name = forms.CharField(label="Name", max_length=120, help_text="Whom invoices are addressed to")
-    currency = forms.CharField(
-        label="Currency", max_length=3, help_text="The one that the tenant is rated in"
+    currency = forms.CharField(label="Currency", max_length=3, help_text="Of its invoices")
+    rate_source = forms.CharField(
+        label="Source of exchange rates",
+        max_length=64,
+        required=False,
+        help_text="As in ECB. Needed where the prices are in another currency",
     )
     time_zone = forms.CharField(
         label="Time zone (IANA)", max_length=64, help_text="Cuts months from the next period on"

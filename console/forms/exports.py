@@ -1,5 +1,6 @@
 """Forms of exports. They parse; what is allowed is decided by the actions."""
 
+from dataclasses import fields
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,9 +8,11 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from billing.rules.datasets import DATASETS
+from billing.rules.destinations import LONGEST_SECRET, Target
 from console.forms.selects import LongSelect
 
 FORMATS = tuple((name, dataset.label) for name, dataset in DATASETS.items())
+WAYS = (("POST", "POST"), ("PUT", "PUT"), ("S3", "Put into a bucket (S3-compatible)"))
 FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
 
 
@@ -21,10 +24,19 @@ class ExportForm(forms.Form):
     tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
     first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
     last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+    destination = forms.ChoiceField(label="Deliver to", required=False)
 
-    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        tenants: list[tuple[str, str]],
+        receivers: list[tuple[int, str]],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+        chosen = [("", "The folder alone"), *receivers]
+        self.fields["destination"].choices = chosen  # type: ignore[attr-defined]
 
     def span(self, time_zone: str) -> dict[str, Any]:
         zone = ZoneInfo(time_zone)
@@ -65,15 +77,38 @@ class LedgerAccountForm(forms.Form):
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 
+class SecretKeyField(forms.CharField):
+    """Typed in once, and never shown again."""
+
+    def __init__(self, *, required: bool) -> None:
+        super().__init__(
+            label="Secret access key",
+            required=required,
+            max_length=LONGEST_SECRET,
+            strip=True,
+            widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+            help_text="Of a bucket. For POST and PUT a secret is made and shown once",
+        )
+
+
 class DestinationFields(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     url = forms.CharField(
         label="Address",
         max_length=500,
         widget=forms.URLInput(attrs={"placeholder": "https://", "spellcheck": "false"}),
-        help_text="Public and https. With PUT, the name of each file is added to it.",
+        help_text="Public and https. With PUT and S3, the name of each file is added to it.",
     )
-    method = forms.ChoiceField(label="Method", choices=(("POST", "POST"), ("PUT", "PUT")))
+    method = forms.ChoiceField(label="How", choices=WAYS)
+    region = forms.CharField(
+        label="Region", max_length=32, required=False, help_text="Of a bucket, as in eu-central-1"
+    )
+    access_key = forms.CharField(
+        label="Access key", max_length=128, required=False, help_text="Of a bucket: its id"
+    )
+
+    def target(self) -> Target:
+        return Target(**{f.name: self.cleaned_data[f.name] for f in fields(Target)})
 
 
 class DestinationForm(DestinationFields):
@@ -85,11 +120,17 @@ class NewDestinationForm(DestinationFields):
         label="For files of", required=False, widget=LongSelect,
         help_text="A tenant's receiver gets files of that tenant alone.",
     )  # fmt: skip
+    secret_key = SecretKeyField(required=False)
     once = forms.CharField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+
+class BucketKeyForm(forms.Form):
+    secret_key = SecretKeyField(required=True)
+    once = forms.CharField(widget=forms.HiddenInput)
 
 
 class DeliverForm(forms.Form):

@@ -1,16 +1,15 @@
 """The form of a rollout's plan."""
 
 import re
+from collections.abc import Sequence
 
 from django import forms
 
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import StepPlan
-from fleet.rules.proposal import DEFAULT_SOAK, read_steps
+from fleet.rules.proposal import DEFAULT_SOAK, line_of, read_lines
 from gateway.contract.outcomes import TrafficClass
-
-LINE = re.compile(r"(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})")
 
 
 class PlanForm(forms.Form):
@@ -28,21 +27,13 @@ class PlanForm(forms.Form):
         label="Steps before 100 %",
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="One a line: percent, seconds to hold, samples needed. Empty: straight to 100 %.",
+        help_text="One a line: percent, seconds to hold, samples needed. Empty: straight to 100 %."
+        " 'shadow 10, 300, 50' copies 10 % of the requests first; no client gets those answers.",
     )
 
     def clean_steps(self) -> tuple[StepPlan, ...]:
-        rows = []
-        for line in self.cleaned_data["steps"].splitlines():
-            if not line.strip():
-                continue
-            match = LINE.fullmatch(line.strip())
-            if not match:
-                raise forms.ValidationError(f"'{line.strip()[:40]}' is not like: 25, 300, 100")
-            percent, hold, samples = map(int, match.groups())
-            rows.append({"percent": percent, "hold_seconds": hold, "min_samples": samples})
         try:
-            return read_steps(rows)
+            return read_lines(self.cleaned_data["steps"].splitlines())
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -65,7 +56,7 @@ class ProposeForm(PlanForm):
         label="Go first: tenants, applications",
         required=False,
         max_length=2000,
-        help_text="Like: acme, globex/chat. The first step is theirs alone.",
+        help_text="Like: acme, globex/chat. Shadows and the first step are theirs alone.",
     )
     first_classes = forms.MultipleChoiceField(
         label="Go first: traffic classes",
@@ -89,5 +80,5 @@ def names_in(text: str) -> list[str]:
     return [name for name in re.split(r"[\s,;]+", text) if name]
 
 
-def steps_text(steps: tuple[StepPlan, ...]) -> str:
-    return "\n".join(f"{s.percent} %, {s.hold_seconds} s, {s.min_samples}" for s in steps)
+def steps_text(steps: Sequence[StepPlan]) -> str:
+    return "\n".join(line_of(step) for step in steps)

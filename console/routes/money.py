@@ -13,6 +13,7 @@ from console.views import (
     ledger,
     periods,
     prices,
+    rates,
     requests,
 )
 
@@ -49,6 +50,9 @@ urlpatterns: list[URLPattern] = [
     page("billing-accounts/<slug:slug>/edit/", accounts.edit, "billing_account_edit"),
     page("billing-accounts/<slug:slug>/payment/", accounts.pay, "billing_payment"),
     page("billing-accounts/<slug:slug>/new/credit/", grants.new, "credit_grant_new"),
+    page("exchange-rates/", rates.index, "exchange_rates"),
+    page("new/exchange-rate/", rates.new, "exchange_rate_new"),
+    page("exchange-rates/import/", rates.import_file, "exchange_rates_import"),
     page("credits/<int:grant_id>/", grants.show, "credit_grant"),
     page("quarantine/", economics.quarantine, "quarantine"),
     page("quarantine/<int:row_id>/decide/", economics.decide, "quarantine_decide"),

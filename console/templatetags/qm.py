@@ -33,7 +33,7 @@ register.filter("gpu", figures.gpu)
 
 @register.filter
 def money(amount: Decimal | None, currency: str = "USD") -> SafeString | str:
-    """Rounded to cents for reading, the exact value on hover."""
+    """Rounded to the smallest unit for reading, the exact value on hover."""
     if amount is None:
         return figures.MISSING
     # Lists have a thousand amounts, and format_html takes longer than all the rest of a cell.

@@ -1,5 +1,6 @@
 """Billing accounts: how each tenant is billed, what it owes, and how it came to that."""
 
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
@@ -71,8 +72,8 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
 def edit(request: ViewerRequest, slug: str) -> HttpResponse:
     account = queries.get_account(request.viewer, slug)
     request.viewer.require(Permission.MANAGE_MONEY, account.tenant_id)
-    names = ("name", "currency", "time_zone", "purchase_order", "terms_days", "rounding")
-    initial = {name: getattr(account, name) for name in (*names, "tax_per", "version")}
+    names = (*(f.name for f in fields(AccountTerms)), "version")
+    initial = {name: getattr(account, name) for name in names}
     initial["taxes"] = taxes_text(account.taxes)
     form = AccountForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():

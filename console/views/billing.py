@@ -101,16 +101,14 @@ def index(request: ViewerRequest) -> HttpResponse:
         return download(request, "billing", names, (astuple(r) for r in shown))
     month = month_of(now, "UTC")
     fleet = request.viewer.may(Permission.VIEW_MONEY)
-    days = queries.charged_days(request.viewer, month_filter(now)) if fleet else {}
+    days = queries.days_by_currency(request.viewer, month_filter(now)) if fleet else {}
     context = {
         "page": Paginator(shown, 50).get_page(request.GET.get("page")),
         "text": text,
         "count": len(rows),
         "month": month,
-        "currencies": {r.currency for r in rows},
-        "total": sum((r.amount for r in shown), ZERO),
-        "before": sum((r.before for r in shown), ZERO),
-        "chart": days_chart(days, now) if fleet else None,
+        "sums": sums_of(shown),
+        "charts": [days_chart(days[currency], currency, now) for currency in sorted(days)],
         "state": completeness(request.viewer, month.starts_at, now) if fleet else None,
         "odd": odd_days(request, now),
     }
@@ -150,10 +148,25 @@ def tenant_lines(request: ViewerRequest, now: datetime) -> list[Line]:
     return sorted(rows, key=lambda r: (-r.amount, r.slug))
 
 
-def days_chart(days: dict[date, Decimal], now: datetime) -> Chart:
+def sums_of(rows: list[Line]) -> list[tuple[str, Decimal, Decimal]]:
+    """Each currency apart: this month, and the same span before."""
+    return [
+        (
+            currency,
+            sum((r.amount for r in rows if r.currency == currency), ZERO),
+            sum((r.before for r in rows if r.currency == currency), ZERO),
+        )
+        for currency in sorted({r.currency for r in rows})
+    ]
+
+
+def days_chart(days: dict[date, Decimal], currency: str, now: datetime) -> Chart:
     at = [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in sorted(days)]
     values = [days[d] for d in sorted(days)]
-    return bar_chart("days", "Charges by day", at, [Series("charged", values)], until=now, digits=2)
+    return bar_chart(
+        f"days-{currency.lower()}", "Charges by day", at, [Series("charged", values)],
+        unit=currency, until=now, digits=2,
+    )  # fmt: skip
 
 
 @require_GET

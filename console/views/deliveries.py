@@ -1,5 +1,6 @@
 """Receivers of exports, and one export with its deliveries."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import messages
@@ -15,6 +16,7 @@ from billing.queries import exports as files
 from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.exports import (
+    BucketKeyForm,
     DeliverForm,
     DestinationFields,
     DestinationForm,
@@ -22,7 +24,7 @@ from console.forms.exports import (
 )
 from console.once import new_ticket, show_secret, use_ticket
 from console.views.exports import sums_of, tenant_choices, tenant_id, tenant_ids
-from tenants.actions.idempotency import Claim
+from tenants.actions.idempotency import Claim, keep_answer
 from tenants.errors import ConsoleError, Forbidden, Invalid
 from tenants.rules.access import Permission
 
@@ -94,13 +96,13 @@ def new(request: ViewerRequest) -> HttpResponse:
         given = form.cleaned_data
         try:
             made, secret = actions.create_destination(
-                request.viewer, name=given["name"], url=given["url"], method=given["method"],
-                tenant_id=tenant_id(request, given["tenant"]),
+                request.viewer, form.target(), tenant_id=tenant_id(request, given["tenant"]),
+                secret_key=given["secret_key"],
             )  # fmt: skip
         except Invalid as refusal:
             explain(form, refusal)
         else:
-            return show(request, claim, f"{made.name} is ready", secret)
+            return ready(request, claim, f"{made.name} is ready", secret)
     return form_page(request, form, None)
 
 
@@ -108,15 +110,14 @@ def new(request: ViewerRequest) -> HttpResponse:
 def edit(request: ViewerRequest, destination_id: int) -> HttpResponse:
     found = queries.get_destination(request.viewer, destination_id)
     request.viewer.require(Permission.MANAGE_MONEY, found.tenant_id)
-    given = {"name": found.name, "url": found.url, "method": found.method, "version": found.version}
+    given = asdict(found.target) | {"version": found.version}
     form = DestinationForm(request.POST or None, initial=given)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
             actions.change_destination(
-                request.viewer, destination_id, expected=data["version"], name=data["name"],
-                url=data["url"], method=data["method"],
-            )  # fmt: skip
+                request.viewer, destination_id, form.target(), expected=data["version"]
+            )
         except Invalid as refusal:
             explain(form, refusal)
         else:
@@ -125,18 +126,48 @@ def edit(request: ViewerRequest, destination_id: int) -> HttpResponse:
     return form_page(request, form, found)
 
 
-def form_page(request: ViewerRequest, form: DestinationFields, found: Any) -> HttpResponse:
-    context = {"form": form, "destination": found, "once": new_ticket()}
-    status = 422 if form.errors else 200
+def form_page(
+    request: ViewerRequest,
+    form: DestinationFields,
+    found: Any,
+    key_form: BucketKeyForm | None = None,
+) -> HttpResponse:
+    once = new_ticket()
+    context = {
+        "form": form,
+        "destination": found,
+        "once": once,
+        "key_form": key_form or BucketKeyForm(initial={"once": once}),
+    }
+    status = 422 if form.errors or key_form else 200
     return render(request, "exports/destination.html", context, status=status)
 
 
 @require_POST
 def renew(request: ViewerRequest, destination_id: int) -> HttpResponse:
-    claim = use_ticket(request)
+    """A new secret: made here and shown once, or typed in where a bucket's store made it."""
     found = queries.get_destination(request.viewer, destination_id)
-    changed, secret = actions.renew_secret(request.viewer, destination_id, expected=found.version)
-    return show(request, claim, f"{changed.name} has a new secret", secret)
+    claim = use_ticket(request)
+    try:
+        changed, secret = actions.renew_secret(
+            request.viewer, destination_id, expected=found.version,
+            secret_key=request.POST.get("secret_key", "").strip(),
+        )  # fmt: skip
+    except Invalid as refusal:
+        key_form = BucketKeyForm(request.POST)
+        explain(key_form, refusal)
+        form = DestinationForm(initial=asdict(found.target) | {"version": found.version})
+        return form_page(request, form, found, key_form)
+    return ready(request, claim, f"{changed.name} has a new secret", secret)
+
+
+def ready(request: ViewerRequest, claim: Claim, title: str, secret: str) -> HttpResponse:
+    """Show the secret that was made; one that was typed in is known to who typed it."""
+    if secret:
+        return show(request, claim, title, secret)
+    keep_answer(claim, 302, None)
+    messages.success(request, title)
+    return redirect("export_destinations")
 
 
 def show(request: ViewerRequest, claim: Claim, title: str, secret: str) -> HttpResponse:

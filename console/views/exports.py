@@ -28,9 +28,11 @@ from tenants.rules.access import Permission
 @require_http_methods(["GET", "POST"])
 def index(request: ViewerRequest) -> HttpResponse:
     """The files, newest first, and a form that asks for one. `tenant` chooses a tenant."""
+    receivers = receiver_choices(request)
     form = ExportForm(
-        request.POST or None, tenants=tenant_choices(request), initial=this_month(request)
-    )
+        request.POST or None, tenants=tenant_choices(request), receivers=receivers,
+        initial=this_month(request),
+    )  # fmt: skip
     if request.method == "POST" and form.is_valid():
         slug = form.cleaned_data["tenant"]
         try:
@@ -38,6 +40,7 @@ def index(request: ViewerRequest) -> HttpResponse:
                 request.viewer, format=form.cleaned_data["format"], now=timezone.now(),
                 file_type=form.cleaned_data["file_type"] or "csv",
                 tenant_id=tenant_id(request, slug), **form.span(zone_of(request, slug)),
+                destination_id=int(form.cleaned_data["destination"] or 0) or None,
             )  # fmt: skip
         except ConsoleError as refusal:
             explain(form, refusal)
@@ -49,6 +52,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     page = Paginator(rows, 25).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "form": form,
+        "has_receivers": bool(receivers),
         "page": page,
         "jobs": [
             (j, names.get(j.tenant_id or 0, "the fleet"), sums_of(j)) for j in page.object_list
@@ -61,6 +65,13 @@ def index(request: ViewerRequest) -> HttpResponse:
         "may_schedule": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "exports/index.html", context, status=422 if form.errors else 200)
+
+
+def receiver_choices(request: ViewerRequest) -> list[tuple[int, str]]:
+    """Whom the viewer may send files to."""
+    if not request.viewer.may_somewhere(Permission.MANAGE_MONEY):
+        return []
+    return [(d.pk, d.name) for d in list_destinations(request.viewer)]
 
 
 def sums_of(job: Any) -> list[tuple[str, Decimal]]:
@@ -105,8 +116,9 @@ def tenant_id(request: ViewerRequest, slug: str) -> int | None:
 @require_http_methods(["GET", "POST"])
 def schedule(request: ViewerRequest) -> HttpResponse:
     request.viewer.require(Permission.MANAGE_MONEY)
-    receivers = [(d.pk, d.name) for d in list_destinations(request.viewer)]
-    form = ScheduleForm(request.POST or None, tenants=tenant_choices(request), receivers=receivers)
+    form = ScheduleForm(
+        request.POST or None, tenants=tenant_choices(request), receivers=receiver_choices(request)
+    )
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:

@@ -27,7 +27,7 @@ from tenants.rules.access import Permission
 
 COLUMNS = (
     "number", "tenant_id", "period__name", "currency", "net", "tax", "total", "issued_at",
-    "due_on", "sha256", "pdf_sha256",
+    "due_on", "priced_in", "rate", "rate_on", "rate_source", "sha256", "pdf_sha256",
 )  # fmt: skip
 CHARGE_COLUMNS = (
     "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",

@@ -35,6 +35,7 @@ WAYS = {
     CheckKey.QUARANTINE: "quarantine",
     CheckKey.UNPRICED: "prices",
     CheckKey.CONFIDENCE: "economics",
+    CheckKey.EXCHANGE: "exchange_rates",
 }
 
 
@@ -83,16 +84,10 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
         "is_over": now >= period.ends_at,
         "earlier": queries.earlier_open(period),
         "invoices": invoices.list_invoices(request.viewer, period_id=period.pk),
-        "left": period.state == "closed" and has_rest(period),
+        "left": period.state == "closed" and billed.has_unbilled(period),
         "may_manage": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "periods/show.html", context)
-
-
-def has_rest(period: Any) -> bool:
-    """Whether the period has charges that no invoice has."""
-    after = billed.invoiced_upto(period)
-    return bool(billed.billed_sums(period, after=after, upto=billed.MOST))
 
 
 @require_POST

@@ -119,6 +119,7 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
         "asks_consent": any(w.plan.answer == Answer.NEEDS_CONSENT for w in ways),
         "best": proposal.plans[0],
         "steps": proposal.steps,
+        "steps_text": steps_text(proposal.steps),
         "diff": proposal,
         "manifests": shown(proposal.manifests),
         "total_gpus": proposal.replicas * proposal.gpus,

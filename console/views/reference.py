@@ -16,6 +16,7 @@ from console.access import ViewerRequest
 
 Json = dict[str, Any]
 PREFIX = "/api/v1/"
+MOST_IN_FULL = 12  # operations with all members; the page of all of them would have 20,000 elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,21 @@ class Operation:
 
 @require_GET
 def api(request: ViewerRequest) -> HttpResponse:
-    """`q` narrows by a part of the path or the name."""
+    """`q` narrows by a part of the path or the name; few operations are shown in full."""
     text = request.GET.get("q", "").strip().lower()
     groups = [
         {"name": name, "operations": shown}
         for name, operations in document().items()
         if (shown := [o for o in operations if text in o.path.lower() or text in o.id.lower()])
     ]
-    context = {"groups": groups, "text": text, "host": request.build_absolute_uri(PREFIX)}
+    count = sum(len(g["operations"]) for g in groups)
+    context = {
+        "groups": groups,
+        "text": text,
+        "in_full": count <= MOST_IN_FULL,
+        "count": count,
+        "host": request.build_absolute_uri(PREFIX),
+    }
     return render(request, "account/api.html", context)
 
 

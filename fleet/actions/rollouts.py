@@ -1,7 +1,7 @@
 """Propose rollouts, and write what people wish of them. The drive does the moving."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
@@ -17,7 +17,13 @@ from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan, StepPlan
-from fleet.rules.proposal import PATIENCE, numbers_of, refuse_plan
+from fleet.rules.proposal import (
+    PATIENCE,
+    numbers_of,
+    refuse_plan,
+    refuse_shadows,
+    shadows_of,
+)
 from fleet.rules.release import digest_json
 from tenants.actions import changes
 from tenants.actions.audit import record
@@ -56,10 +62,13 @@ def propose_rollout(
     proposal = plan_rollout(viewer, service_id, release_id, **choice)
     plan = chosen(proposal, kind)
     parties = find_audience(viewer, audience or Asked())
+    parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
     if refusal := refuse_image(fetch_release(viewer, release_id)):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
+    if refusal := refuse_shadows(plan.kind, proposal.steps):
+        raise Conflict(refusal)
     if refusal := refuse_audience(parties, plan.kind, len(proposal.steps)):
         raise Conflict(refusal)
     refuse_second(service_id)

@@ -10,41 +10,50 @@ from fleet.rules.traffic import TrafficSample, gather
 
 FINE_FOR = timedelta(hours=6)  # gates read nothing older; a loaded history needs no fine slots
 
+TRAFFIC = ("traffic_slot", "latency_slot")
+COPIES = ("shadow_slot", "shadow_latency_slot")
 PLACE = "seconds, slot, tenant_id, service_id, release_id, traffic_class"
 UPSERT_COUNTS = f"""
-INSERT INTO traffic_slot ({PLACE}, outcome, reason,
+INSERT INTO {{table}} ({PLACE}, outcome, reason,
     requests, prompt_tokens, cached_tokens, completion_tokens)
 SELECT * FROM unnest(%s::smallint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
 ON CONFLICT ({PLACE}, outcome, reason) DO UPDATE SET
-    requests = traffic_slot.requests + EXCLUDED.requests,
-    prompt_tokens = traffic_slot.prompt_tokens + EXCLUDED.prompt_tokens,
-    cached_tokens = traffic_slot.cached_tokens + EXCLUDED.cached_tokens,
-    completion_tokens = traffic_slot.completion_tokens + EXCLUDED.completion_tokens
+    requests = {{table}}.requests + EXCLUDED.requests,
+    prompt_tokens = {{table}}.prompt_tokens + EXCLUDED.prompt_tokens,
+    cached_tokens = {{table}}.cached_tokens + EXCLUDED.cached_tokens,
+    completion_tokens = {{table}}.completion_tokens + EXCLUDED.completion_tokens
 """
 UPSERT_LATENCIES = f"""
-INSERT INTO latency_slot ({PLACE}, metric, bucket, samples)
+INSERT INTO {{table}} ({PLACE}, metric, bucket, samples)
 SELECT * FROM unnest(%s::smallint[], %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::text[], %s::text[], %s::smallint[], %s::bigint[])
 ON CONFLICT ({PLACE}, metric, bucket) DO UPDATE SET
-    samples = latency_slot.samples + EXCLUDED.samples
+    samples = {{table}}.samples + EXCLUDED.samples
 """
 
 
 def record(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
-    """Add requests to the slots, inside the caller's transaction and scope.
+    """Add requests to the slots, inside the caller's transaction and scope."""
+    _add(samples, TRAFFIC, now)
 
-    Rows are locked in the order of their keys, so that writers beside each other never deadlock.
-    """
+
+def record_copies(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
+    """Add what shadows of rollouts answered to slots of their own: no client's requests."""
+    _add(samples, COPIES, now)
+
+
+def _add(samples: Sequence[TrafficSample], tables: tuple[str, str], now: datetime | None) -> None:
+    """Lock rows in the order of their keys, so that writers beside each other never deadlock."""
     fine_after = (now or timezone.now()) - FINE_FOR
     counts, latencies = gather(samples, fine_after=fine_after)
     with connection.cursor() as cursor:
         if counts:
             rows = [(*key, *counts[key]) for key in sorted(counts)]
-            cursor.execute(UPSERT_COUNTS, _columns(rows))
+            cursor.execute(UPSERT_COUNTS.format(table=tables[0]), _columns(rows))
         if latencies:
             rows_of_latency = [(*key, latencies[key]) for key in sorted(latencies)]
-            cursor.execute(UPSERT_LATENCIES, _columns(rows_of_latency))
+            cursor.execute(UPSERT_LATENCIES.format(table=tables[1]), _columns(rows_of_latency))
 
 
 def _columns(rows: Sequence[Sequence[object]]) -> list[list[object]]:

@@ -1,6 +1,9 @@
 """Observations end: fine slots after hours, samples after days, dashboards after months."""
 
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
 
 from fleet.models import (
     EngineProbe,
@@ -8,6 +11,8 @@ from fleet.models import (
     LatencySlot,
     ObservedEvent,
     ScalingDecision,
+    ShadowLatencySlot,
+    ShadowSlot,
     TrafficSlot,
 )
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
@@ -33,6 +38,7 @@ def trim(now: datetime) -> dict[str, int]:
             "latency": LatencySlot.objects.filter(
                 seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS
             ),
+            **shadows(now),
             "samples": EngineSample.objects.filter(at__lt=now - SAMPLES),
             "probes": EngineProbe.objects.filter(at__lt=now - SAMPLES),
             "events": ObservedEvent.objects.filter(at__lt=now - EVENTS),
@@ -40,3 +46,13 @@ def trim(now: datetime) -> dict[str, int]:
             "scalings": ScalingDecision.objects.filter(at__lt=now - SCALINGS),
         }
         return {name: rows.delete()[0] for name, rows in old.items()}
+
+
+def shadows(now: datetime) -> dict[str, QuerySet[Any]]:
+    """Slots of copies: read by gates, and by who compares tokens with the engines' counters."""
+    fine = Q(seconds=GATE_SECONDS, slot__lt=now - FINE)
+    coarse = Q(seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS)
+    return {
+        "shadow_traffic": ShadowSlot.objects.filter(fine | coarse),
+        "shadow_latency": ShadowLatencySlot.objects.filter(fine | coarse),
+    }

@@ -26,6 +26,11 @@ class StepIn(Strict):
     percent = CountField()
     hold_seconds = CountField()
     min_samples = CountField()
+    shadow = serializers.BooleanField(
+        default=False,
+        help_text="So many percent of the requests are copied to the new release, whose answers"
+        " are compared and dropped. Shadows come before steps with traffic",
+    )
 
 
 class PlanIn(Strict):
@@ -43,13 +48,14 @@ class AudienceIn(Strict):
         child=TextField(max_length=127),
         default=list,
         max_length=50,
-        help_text="Tenants (acme) and applications (acme/chat): the first step is theirs alone",
+        help_text="Tenants (acme) and applications (acme/chat): shadows and the first step with"
+        " traffic are theirs alone",
     )
     first_classes = serializers.ListField(
         child=TextField(max_length=12),
         default=list,
         max_length=3,
-        help_text="Traffic classes (critical, interactive, batch): the first step is theirs alone",
+        help_text="Traffic classes (critical, interactive, batch): likewise",
     )
     last = serializers.ListField(
         child=TextField(max_length=63),
@@ -159,7 +165,10 @@ class RolloutOut(serializers.Serializer[Any]):
     plan_kind = serializers.CharField()
     phase = serializers.CharField()
     step = serializers.IntegerField()
-    percent = serializers.IntegerField()
+    percent = serializers.IntegerField(help_text="Of the traffic, wanted on the new release")
+    shadow = serializers.IntegerField(
+        help_text="Percent of the requests that the present step copies; 0: it is no shadow"
+    )
     wish = serializers.CharField()
     why = serializers.CharField()
     cause = serializers.CharField()

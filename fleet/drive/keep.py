@@ -6,8 +6,9 @@ taken away: a worker that was stopped in the middle of a write wrote it when it 
 somebody else wrote into a Deployment is left alone until a person chooses (`fleet.actions.drift`);
 then it is repaired or adopted here.
 
-Works from the observer's rows and asks the cluster only where these show a difference. Open
-rollouts look after their own service.
+Works from the observer's rows and asks the cluster only where these show a difference. Rollouts
+look after their own service from their beginning to their end: one that waits for an approval, for
+the calendar or for its turn does not, however long that takes.
 """
 
 from datetime import datetime
@@ -25,7 +26,7 @@ from fleet.drive.look import ask_all, expected, viewer
 from fleet.drive.outside import REAL, Outside
 from fleet.models import Deployment, Drift, Rollout
 from fleet.rules.manifests import placed, selector_of
-from fleet.rules.phases import FINAL, Phase
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.seen import Side, read_side
 from fleet.rules.verify import judge, to_probe
 from tenants.actions import audit
@@ -33,6 +34,7 @@ from tenants.base.scope import fleet_scope
 
 log = structlog.get_logger(__name__)
 OPEN = [phase.value for phase in Phase if phase not in FINAL]
+BEGUN = [phase.value for phase in Phase if phase not in FINAL | BEFORE_WRITES]
 
 
 def due_deployments() -> list[int]:
@@ -41,7 +43,7 @@ def due_deployments() -> list[int]:
         "pods", filter=Q(pods__ready=True, pods__admitted=True, pods__terminating=False)
     )
     current = Q(release=F("service__current_release"))
-    rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=busy())
+    rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=moved())
     rows = rows.select_related("service__scaling").annotate(serving=serving).order_by("id")
     wishes = Drift.objects.filter(ended_at=None).exclude(wish="")
     wished = set(wishes.values_list("deployment_id", flat=True))
@@ -58,13 +60,18 @@ def is_over(row: Deployment) -> bool:
 
 
 def busy() -> Any:
+    """Services whose numbers of replicas a plan was made for."""
     return Rollout.objects.filter(phase__in=OPEN).values("service_id")
+
+
+def moved() -> Any:
+    return Rollout.objects.filter(phase__in=BEGUN).values("service_id")
 
 
 def keep(deployment_id: int, outside: Outside = REAL) -> None:
     """Look at one placed release and put right what is not as declared."""
     related = ("service__scaling", "cluster", "release__service", "release__model_version")
-    rows = Deployment.objects.select_related(*related).exclude(service__in=busy())
+    rows = Deployment.objects.select_related(*related).exclude(service__in=moved())
     row = rows.filter(pk=deployment_id).first()
     if row is None or not row.manifest:
         return

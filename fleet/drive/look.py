@@ -227,7 +227,8 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
         return Window(start=start, end=end, canary=canary, stable=ReleaseWindow())
     audience = audience_of(r)
     takes_part = partial(audience.takes_part, state.step)
-    window = compare(r.service_id, r.to_release_id, r.from_release_id, (start, end), takes_part)
+    pair, shadow = (r.to_release_id, r.from_release_id), bool(state.shadow)
+    window = compare(r.service_id, *pair, (start, end), takes_part, shadow=shadow)
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
     return replace(window, late=arrears(waiting), exact=audience.is_exact(state.step))

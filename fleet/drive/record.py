@@ -1,6 +1,7 @@
 """Record: the pass's result in one transaction, guarded by the claim. Lost claim: nothing."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -40,11 +41,23 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
         store_evidence(view, decision, changed, now)
         if decision.phase in FINAL:
             close(view, decision)
-        if changed or decision.admit:
+        if changed or decision.admit or tells_gateways(view, decision):
             nudge(PUBLISH)
         if decision.admit:  # gateways learn of these replicas from the observer's next look
             Cluster.objects.filter(pk=view.rollout.cluster_id).update(look_again=Now())
     return True
+
+
+def tells_gateways(view: View, d: Decision) -> bool:
+    """A shadow begins and ends with its step: no weight moves that would tell them."""
+    moved = (d.phase, d.step) != (view.state.phase, view.state.step)
+    return moved and bool(view.state.shadow or replace(view.state, step=d.step).shadow)
+
+
+def begins_copies(view: View, d: Decision) -> bool:
+    """No weight tells the timeline of it."""
+    before, after = view.state.memory.shifted_at, d.memory.shifted_at
+    return bool(view.state.shadow) and d.phase is Phase.SHIFTING and before != after
 
 
 def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def store_place(view: View, which: str, release: Release, place: Place) -> dict[
 def store_evidence(view: View, d: Decision, changed: dict[str, int], now: datetime) -> None:
     r = view.rollout
     moved = (d.phase, d.step) != (r.phase, r.step)
-    if moved or changed or d.admit:
+    if moved or changed or d.admit or d.mends or begins_copies(view, d):
         detail: dict[str, Any] = dict(changed) | ({"cause": d.cause.value} if d.cause else {})
         if d.admit:
             detail["admitted"] = list(d.admit)

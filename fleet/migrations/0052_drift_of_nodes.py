@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0047_scaling_decisions"),
+        ("fleet", "0049_shadow_slots_row_level_security"),
     ]
 
     operations = [

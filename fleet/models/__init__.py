@@ -15,7 +15,15 @@ from fleet.models.resolution import Resolution
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.service import Deployment, Service
-from fleet.models.traffic import EngineProbe, EngineSample, Finding, LatencySlot, TrafficSlot
+from fleet.models.traffic import (
+    EngineProbe,
+    EngineSample,
+    Finding,
+    LatencySlot,
+    ShadowLatencySlot,
+    ShadowSlot,
+    TrafficSlot,
+)
 
 __all__ = [
     "TAKES_TRAFFIC",
@@ -43,6 +51,8 @@ __all__ = [
     "ScalingDecision",
     "ScalingPolicy",
     "Service",
+    "ShadowLatencySlot",
+    "ShadowSlot",
     "StartSample",
     "TrafficSlot",
 ]

@@ -2,12 +2,13 @@ from django.db import models
 
 from fleet.models.service import Service
 
+SLOT = ("seconds", "slot", "tenant_id", "service_id", "release_id", "traffic_class")
 
-class TrafficSlot(models.Model):
+
+class SlotOfCounts(models.Model):
     """Requests of one slot of time by tenant, service, release, class, outcome and reason.
 
     Two resolutions: 10 s for gates (kept for hours), 300 s for dashboards (kept for months).
-    Added to in the transaction that stores the usage rows, once per row really stored.
     """
 
     seconds = models.PositiveSmallIntegerField()
@@ -24,32 +25,13 @@ class TrafficSlot(models.Model):
     completion_tokens = models.BigIntegerField(default=0)
 
     class Meta:
-        db_table = "traffic_slot"
-        constraints = [
-            models.UniqueConstraint(
-                fields=[
-                    "seconds",
-                    "slot",
-                    "tenant_id",
-                    "service_id",
-                    "release_id",
-                    "traffic_class",
-                    "outcome",
-                    "reason",
-                ],
-                name="traffic_slot_once",
-            )
-        ]
-        indexes = [
-            models.Index(fields=["tenant_id", "seconds", "slot"], name="traffic_slot_tenant"),
-            models.Index(fields=["service_id", "seconds", "slot"], name="traffic_slot_service"),
-        ]
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.slot} {self.outcome} {self.requests}"
 
 
-class LatencySlot(models.Model):
+class SlotOfLatency(models.Model):
     """A histogram as rows: samples of one metric whose value falls into one bucket.
 
     Bucket i holds values up to 1 ms x 1.1^i; see fleet.rules.histogram.
@@ -66,29 +48,64 @@ class LatencySlot(models.Model):
     samples = models.BigIntegerField(default=0)
 
     class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.slot} {self.metric} {self.bucket}: {self.samples}"
+
+
+class TrafficSlot(SlotOfCounts):
+    """Added to in the transaction that stores the usage rows, once per row really stored."""
+
+    class Meta:
+        db_table = "traffic_slot"
+        constraints = [
+            models.UniqueConstraint(fields=[*SLOT, "outcome", "reason"], name="traffic_slot_once")
+        ]
+        indexes = [
+            models.Index(fields=["tenant_id", "seconds", "slot"], name="traffic_slot_tenant"),
+            models.Index(fields=["service_id", "seconds", "slot"], name="traffic_slot_service"),
+        ]
+
+
+class LatencySlot(SlotOfLatency):
+    class Meta:
         db_table = "latency_slot"
         constraints = [
-            models.UniqueConstraint(
-                fields=[
-                    "seconds",
-                    "slot",
-                    "tenant_id",
-                    "service_id",
-                    "release_id",
-                    "traffic_class",
-                    "metric",
-                    "bucket",
-                ],
-                name="latency_slot_once",
-            )
+            models.UniqueConstraint(fields=[*SLOT, "metric", "bucket"], name="latency_slot_once")
         ]
         indexes = [
             models.Index(fields=["tenant_id", "seconds", "slot"], name="latency_slot_tenant"),
             models.Index(fields=["service_id", "seconds", "slot"], name="latency_slot_service"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.slot} {self.metric} {self.bucket}: {self.samples}"
+
+class ShadowSlot(SlotOfCounts):
+    """What shadows of rollouts answered to copies of requests. No client got these answers and
+    nobody pays for them, so they are apart from what every other page counts.
+    """
+
+    class Meta:
+        db_table = "shadow_slot"
+        constraints = [
+            models.UniqueConstraint(fields=[*SLOT, "outcome", "reason"], name="shadow_slot_once")
+        ]
+        indexes = [
+            models.Index(fields=["service_id", "seconds", "slot"], name="shadow_slot_service"),
+        ]
+
+
+class ShadowLatencySlot(SlotOfLatency):
+    class Meta:
+        db_table = "shadow_latency_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[*SLOT, "metric", "bucket"], name="shadow_latency_slot_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["service_id", "seconds", "slot"], name="shadow_latency_service"),
+        ]
 
 
 class EngineSample(models.Model):

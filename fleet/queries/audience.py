@@ -1,6 +1,7 @@
 """Tenants and applications that a proposal names, found; and what gateways get of open rollouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fleet.models import Rollout
 from fleet.rules.audience import STICKY, Asked, Audience, Named, audience_from, canary_of
@@ -52,6 +53,12 @@ def audience_of(rollout: Rollout) -> Audience:
     return audience_from(rollout.plan.get("audience", {}))
 
 
+def shadow_of(rollout: Rollout) -> int:
+    """Percent of the requests that the present step copies; 0: it is no shadow."""
+    present: Sequence[Mapping[str, Any]] = rollout.steps[rollout.step : rollout.step + 1]
+    return sum(step["percent"] for step in present if step.get("shadow"))
+
+
 def canaries() -> dict[int, Canary]:
     """By service, of rollouts whose traffic is or will be divided."""
     phases = [p.value for p in (*STICKY, Phase.PAUSED)]
@@ -59,7 +66,8 @@ def canaries() -> dict[int, Canary]:
     found = {}
     for r in rows:
         phase = Phase(r.resume_phase) if r.phase == Phase.PAUSED and r.resume_phase else None
-        canary = canary_of(r.pk, r.to_release_id, phase or Phase(r.phase), r.step, audience_of(r))
+        place = (phase or Phase(r.phase), r.step, audience_of(r), shadow_of(r))
+        canary = canary_of(r.pk, r.to_release_id, *place)
         if canary is not None:
             found[r.service_id] = canary
     return found

@@ -1,6 +1,6 @@
 """Both releases of a rollout in one window, by tenant, class and minute: what a gate judges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,17 +16,17 @@ from tenants.rules.access import Permission, system_viewer
 
 WHERE = """
 FROM {table} WHERE seconds = %(seconds)s AND service_id = %(service)s
-    AND release_id IN (%(canary)s, %(stable)s) AND slot >= %(start)s AND slot < %(end)s
+    AND release_id IN ({releases}) AND slot >= %(start)s AND slot < %(end)s
 """
 PLACE = "tenant_id, traffic_class, floor(extract(epoch FROM slot - %(start)s) / %(block)s)::int"
-COUNTS = f"""
-SELECT {PLACE}, release_id, outcome, reason, sum(requests)::bigint, sum(prompt_tokens)::bigint,
+COUNTS = """
+SELECT {place}, release_id, outcome, reason, sum(requests)::bigint, sum(prompt_tokens)::bigint,
     sum(cached_tokens)::bigint, sum(completion_tokens)::bigint
-{WHERE.format(table="traffic_slot")} GROUP BY 1, 2, 3, 4, 5, 6
+{where} GROUP BY 1, 2, 3, 4, 5, 6
 """
-LATENCIES = f"""
-SELECT {PLACE}, release_id, metric, bucket, sum(samples)::bigint
-{WHERE.format(table="latency_slot")} GROUP BY 1, 2, 3, 4, 5, 6
+LATENCIES = """
+SELECT {place}, release_id, metric, bucket, sum(samples)::bigint
+{where} GROUP BY 1, 2, 3, 4, 5, 6
 """
 PREEMPTIONS = """
 SELECT release_id, sum(grown)::bigint FROM (
@@ -35,6 +35,12 @@ SELECT release_id, sum(grown)::bigint FROM (
         AND at >= %(start)s AND at < %(end)s GROUP BY 1, 2
 ) AS engine GROUP BY 1
 """
+# Which slots tell of which releases. Answers to copies of requests are kept apart.
+DIVIDED = (("traffic_slot", "latency_slot", "%(canary)s, %(stable)s"),)
+SHADOW = (
+    ("traffic_slot", "latency_slot", "%(stable)s"),
+    ("shadow_slot", "shadow_latency_slot", "%(canary)s"),
+)
 NOBODY = -1  # no release has this id
 
 TakesPart = Callable[[int, str], bool]  # tenant, class
@@ -75,8 +81,13 @@ def compare(
     stable: int | None,
     bounds: tuple[datetime, datetime],
     takes_part: TakesPart,
+    *,
+    shadow: bool = False,
 ) -> Window:
-    """The window of those who take part in the canary; of a first release only its own side."""
+    """The window of those who take part in the canary; of a first release only its own side.
+
+    `shadow`: the canary answered copies of what the stable release answered.
+    """
     start, end = bounds
     values = {
         "seconds": GATE_SECONDS,
@@ -87,8 +98,9 @@ def compare(
         "end": end,
         "block": block_seconds(start, end),
     }
+    counts, latencies = _queries(SHADOW if shadow else DIVIDED)
     with fleet_scope():
-        cells = _cells(values)
+        cells = _cells(counts, latencies, values)
         preempted = {release: grown for release, grown in _run(PREEMPTIONS, values)}
         names = _names({tenant for tenant, _, _ in cells})
     found = [
@@ -104,19 +116,33 @@ def compare(
         cells=found,
         names=names,
         preemptions=Preemptions(preempted.get(canary), preempted.get(stable or NOBODY)),
-        sources=[_told(query, values) for query in (COUNTS, LATENCIES, PREEMPTIONS)],
+        sources=[_told(query, values) for query in (*counts, *latencies, PREEMPTIONS)],
     )
 
 
-def _cells(values: dict[str, Any]) -> Cells:
+def _queries(sources: Sequence[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
+    """Those of counts and those of latencies."""
+
+    def of(query: str, table: str, releases: str) -> str:
+        where = WHERE.format(table=table, releases=releases)
+        return query.format(place=PLACE, where=where)
+
+    return (
+        [of(COUNTS, counts, releases) for counts, _, releases in sources],
+        [of(LATENCIES, latencies, releases) for _, latencies, releases in sources],
+    )
+
+
+def _cells(counts: Sequence[str], latencies: Sequence[str], values: dict[str, Any]) -> Cells:
     cells: Cells = {}
 
     def side(tenant: int, traffic_class: str, block: int, release: int) -> Side:
         return cells.setdefault((tenant, traffic_class, block), {}).setdefault(release, Side())
 
-    for tenant, traffic_class, block, release, outcome, reason, n, *tokens in _run(COUNTS, values):
+    for row in _rows(counts, values):
+        tenant, traffic_class, block, release, outcome, reason, n, *tokens = row
         side(tenant, traffic_class, block, release).count(outcome, reason, n, tokens)
-    for tenant, traffic_class, block, release, metric, bucket, n in _run(LATENCIES, values):
+    for tenant, traffic_class, block, release, metric, bucket, n in _rows(latencies, values):
         known = side(tenant, traffic_class, block, release).histograms.get(metric)
         if known is not None:
             known[bucket] = n
@@ -131,6 +157,11 @@ def _of(sides: dict[int, Side], release: int | None) -> ReleaseWindow:
 def _names(ids: set[int]) -> dict[int, str]:
     viewer = system_viewer("gates", (Permission.VIEW,))
     return {pk: tenant.slug for pk, tenant in tenants_by_id(viewer, sorted(ids)).items()}
+
+
+def _rows(queries: Sequence[str], values: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for query in queries:
+        yield from _run(query, values)
 
 
 def _run(query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -6,13 +6,20 @@ from datetime import datetime
 
 from django.db.models import Sum
 
-from fleet.models import EngineProbe, EngineSample
+from fleet.models import EngineProbe, EngineSample, ShadowSlot
 from fleet.rules.degradation.facts import Engines
+from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
+from tenants.base.scope import fleet_scope
+
+NOTHING = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Tokens that a service's engines counted in a window, without our own probes."""
+    """Tokens that a service's engines counted in a window, without our own probes and copies.
+
+    Both are asked on our own account: nobody is billed for them.
+    """
 
     service_id: int
     prompt_tokens: int
@@ -21,6 +28,8 @@ class TokenCount:
     engines: int
     probe_prompt_tokens: int
     probe_completion_tokens: int
+    copy_prompt_tokens: int = 0  # of shadows of rollouts
+    copy_completion_tokens: int = 0
 
 
 def pressure(service_ids: Iterable[int], start: datetime, end: datetime) -> dict[int, Engines]:
@@ -84,7 +93,7 @@ def token_counters(start: datetime, end: datetime) -> list[TokenCount]:
     uids = {uid for _, uid in pods}
     older = EngineSample.objects.filter(pod_uid__in=uids, at__lt=start)
     earlier = {row.pod_uid: row for row in older.order_by("pod_uid", "-at").distinct("pod_uid")}
-    probed = _probed(start, end)
+    probed, copied = _probed(start, end), _copied(start, end)
     found: dict[int, list[int]] = {}
     for (service_id, uid), samples in pods.items():
         grown = found.setdefault(service_id, [0, 0, 0, 0])
@@ -94,20 +103,45 @@ def token_counters(start: datetime, end: datetime) -> list[TokenCount]:
             grown[index] += increase([v for v in values if v is not None])
         grown[3] += 1
     return [
-        TokenCount(
-            service_id=service_id,
-            prompt_tokens=prompt - probed.get(service_id, (0, 0))[0],
-            completion_tokens=completion - probed.get(service_id, (0, 0))[1],
-            cached_tokens=cached,
-            engines=engines,
-            probe_prompt_tokens=probed.get(service_id, (0, 0))[0],
-            probe_completion_tokens=probed.get(service_id, (0, 0))[1],
-        )
-        for service_id, (prompt, completion, cached, engines) in sorted(found.items())
+        _token_count(service_id, grown, probed.get(service_id, NOTHING), copied)
+        for service_id, grown in sorted(found.items())
     ]
+
+
+def _token_count(
+    service_id: int,
+    grown: list[int],
+    probed: tuple[int, int],
+    copies: dict[int, tuple[int, int]],
+) -> TokenCount:
+    prompt, completion, cached, engines = grown
+    copied = copies.get(service_id, NOTHING)
+    return TokenCount(
+        service_id=service_id,
+        prompt_tokens=prompt - probed[0] - copied[0],
+        completion_tokens=completion - probed[1] - copied[1],
+        cached_tokens=cached,
+        engines=engines,
+        probe_prompt_tokens=probed[0],
+        probe_completion_tokens=probed[1],
+        copy_prompt_tokens=copied[0],
+        copy_completion_tokens=copied[1],
+    )
 
 
 def _probed(start: datetime, end: datetime) -> dict[int, tuple[int, int]]:
     rows = EngineProbe.objects.filter(at__gte=start, at__lt=end).values_list("service_id")
     summed = rows.annotate(p=Sum("prompt_tokens"), c=Sum("completion_tokens"))
     return {service_id: (prompt, completion) for service_id, prompt, completion in summed}
+
+
+def _copied(start: datetime, end: datetime) -> dict[int, tuple[int, int]]:
+    """By whole slots: the coarse ones of whole hours, the fine ones while they are kept."""
+    coarse = not any(at.timestamp() % DASHBOARD_SECONDS for at in (start, end))
+    seconds = DASHBOARD_SECONDS if coarse else GATE_SECONDS
+    rows = ShadowSlot.objects.filter(seconds=seconds, slot__gte=start, slot__lt=end)
+    with fleet_scope():
+        summed = rows.values_list("service_id").annotate(
+            p=Sum("prompt_tokens"), c=Sum("completion_tokens")
+        )
+        return {service_id: (prompt, completion) for service_id, prompt, completion in summed}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Sum
 
-from fleet.models import LatencySlot, TrafficSlot
+from fleet.models import LatencySlot, ShadowLatencySlot, ShadowSlot, TrafficSlot
 from fleet.queries.rollouts import rollouts
 from fleet.rules.comparison import failures, judged
 from fleet.rules.histogram import Histogram
@@ -15,12 +15,18 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
+Tables = tuple[type[TrafficSlot | ShadowSlot], type[LatencySlot | ShadowLatencySlot]]
+TRAFFIC: Tables = (TrafficSlot, LatencySlot)
+COPIES: Tables = (ShadowSlot, ShadowLatencySlot)
 FINE = timedelta(hours=1)  # longer ones are drawn from the coarse slots
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One slot. Ratios are 0 to 1, latencies milliseconds; None: no samples."""
+    """One slot. Ratios are 0 to 1, latencies milliseconds; None: no samples.
+
+    During a shadow step the new release answers copies: its figures are of these, its share is 0.
+    """
 
     at: datetime
     share: float | None  # of the new release
@@ -32,6 +38,7 @@ class Point:
     ttft_old: float | None
     itl_new: float | None
     itl_old: float | None
+    copies: int = 0  # that a shadow answered
 
 
 @dataclass(slots=True)
@@ -55,17 +62,31 @@ def traffic_of(viewer: Viewer, rollout_id: int, now: datetime) -> tuple[Point, .
     end = rollout.ended_at or now
     seconds = GATE_SECONDS if end - start <= FINE else DASHBOARD_SECONDS
     pair = (rollout.to_release_id, rollout.from_release_id or 0)
-    slots = read_slots(rollout.service_id, pair, seconds, start - timedelta(seconds=seconds), end)
-    times = sorted({at for at, _ in slots})
+    bounds = (seconds, start - timedelta(seconds=seconds), end)
+    slots = read_slots(rollout.service_id, pair, *bounds)
+    copies: dict[tuple[datetime, int], Slot] = {}
+    if any(step.get("shadow") for step in rollout.steps):
+        copies = read_slots(rollout.service_id, pair[:1], *bounds, tables=COPIES)
+    times = sorted({at for at, _ in (*slots, *copies)})
+    new, old = pair
     return tuple(
-        point(at, slots.get((at, pair[0]), Slot()), slots.get((at, pair[1]), Slot()))
+        point(
+            at, *(s.get((at, pk), Slot()) for s, pk in ((slots, new), (slots, old), (copies, new)))
+        )
         for at in times
     )
 
 
 def read_slots(
-    service_id: int, pair: Sequence[int], seconds: int, start: datetime, end: datetime
+    service_id: int,
+    pair: Sequence[int],
+    seconds: int,
+    start: datetime,
+    end: datetime,
+    *,
+    tables: Tables = TRAFFIC,
 ) -> dict[tuple[datetime, int], Slot]:
+    counted_in, timed_in = tables
     place = {
         "seconds": seconds,
         "service_id": service_id,
@@ -75,22 +96,23 @@ def read_slots(
     }
     slots: dict[tuple[datetime, int], Slot] = {}
     with fleet_scope():
-        counts = TrafficSlot.objects.filter(**place).values_list("slot", "release_id", "outcome")
+        counts = counted_in.objects.filter(**place).values_list("slot", "release_id", "outcome")
         for at, release_id, outcome, n in counts.annotate(n=Sum("requests")):
             slots.setdefault((at, release_id), Slot()).outcomes[outcome] = n
-        timed = LatencySlot.objects.filter(**place, metric__in=("ttft", "itl"))
+        timed = timed_in.objects.filter(**place, metric__in=("ttft", "itl"))
         rows = timed.values_list("slot", "release_id", "metric", "bucket")
         for at, release_id, metric, bucket, n in rows.annotate(n=Sum("samples")):
             getattr(slots.setdefault((at, release_id), Slot()), metric)[bucket] = n
     return slots
 
 
-def point(at: datetime, new: Slot, old: Slot) -> Point:
-    n, o = new.window(), old.window()
-    total = judged(n) + judged(o)
+def point(at: datetime, new: Slot, old: Slot, copied: Slot) -> Point:
+    met, o, copies = new.window(), old.window(), copied.window()
+    n = met if judged(met) else copies
+    total = judged(met) + judged(o)
     return Point(
         at=at,
-        share=judged(n) / total if total else None,
+        share=judged(met) / total if total else None,
         requests_new=judged(n),
         requests_old=judged(o),
         errors_new=failures(n) / judged(n) if judged(n) else None,
@@ -99,4 +121,5 @@ def point(at: datetime, new: Slot, old: Slot) -> Point:
         ttft_old=o.ttft.quantile(0.95),
         itl_new=n.itl.quantile(0.95),
         itl_old=o.itl.quantile(0.95),
+        copies=judged(copies),
     )

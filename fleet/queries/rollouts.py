@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
-from fleet.queries.audience import audience_of
+from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.services import PodRow, pods_by
@@ -45,6 +45,7 @@ class RolloutRow:
     step: int  # from 0
     steps: int
     percent: int  # wanted traffic on the new release
+    shadow: int  # percent of the requests that the present step copies instead; 0: none
     wish: str
     why: str
     cause: str
@@ -68,6 +69,7 @@ class StepRow:
     percent: int
     hold_seconds: int
     min_samples: int
+    shadow: bool  # requests are copied, clients keep the old release
     state: str
     why: str
     gate: GateRow | None
@@ -244,6 +246,7 @@ def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
 
 def rollout_row(r: Rollout) -> RolloutRow:
     new = next((s for s in r.steps[r.step : r.step + 1]), None)
+    shadow = shadow_of(r)
     return RolloutRow(
         id=r.pk,
         label=str(r),
@@ -258,7 +261,8 @@ def rollout_row(r: Rollout) -> RolloutRow:
         phase=r.phase,
         step=r.step,
         steps=len(r.steps),
-        percent=new["percent"] if new else 100,
+        percent=0 if shadow else new["percent"] if new else 100,
+        shadow=shadow,
         wish=r.wish,
         why=r.why,
         cause=r.cause,
@@ -303,6 +307,7 @@ def steps_of(r: Rollout, gates: Sequence[GateRow]) -> tuple[StepRow, ...]:
             percent=step["percent"],
             hold_seconds=step["hold_seconds"],
             min_samples=step["min_samples"],
+            shadow=step.get("shadow", False),
             state=step_state(r, index, last.get(index)),
             why=last[index].why if index in last else "",
             gate=live_gate(r, index) or last.get(index),

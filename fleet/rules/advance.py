@@ -13,22 +13,18 @@ from fleet.rules.balance import (
     weights_promoting,
 )
 from fleet.rules.causes import progress_of
-from fleet.rules.comparison import Window, failures, judged
+from fleet.rules.comparison import Window
 from fleet.rules.contract.verifying import contract_kept, contract_open
-from fleet.rules.gates import Look, Reading, Share, read_gate, share_of
+from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
-from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
+from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Place, Seen, State, Want, moment
-from fleet.rules.statistics import binomial_tail
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
 CONFIRM = timedelta(seconds=90)  # answers must show the new share by then
 SETTLE = timedelta(seconds=3)  # gateways have the new weights
-LOST = timedelta(seconds=60)  # replicas may be missing so long during the soak
-SOAK_ERRORS = 0.02  # share of failed requests on top of stable's, during the soak
-SOAK_ALPHA = 1e-5  # chance of a false alarm of one look; the soak is looked at every few seconds
 EXTENSION = timedelta(seconds=30)  # of a gate, on top of a second hold
 
 
@@ -172,15 +168,26 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Replicas first, then the weight, then the proof from answers."""
     if decision := grow(state, seen, now, new_goal(state)):
         return decision
-    percent = 100 if seen.old.serving == 0 else state.percent
+    percent = 100 if seen.old.serving == 0 and not state.shadow else state.percent
     since = moment(state.memory.shifted_at)
     if state.weight_new != percent or since is None:
         if decision := unknown_to_gateways(state, seen):
             return decision
-        text = f"{percent} % of the traffic{state.taking} goes to {state.new}"
-        return shift(state, seen, (100 - percent, percent), text, now)
+        return shift(state, seen, (100 - percent, percent), shift_text(state, percent), now)
+    if state.shadow:
+        return mirroring(state, seen, now - since)
+    return proving(state, seen, now, percent, now - since)
+
+
+def shift_text(state: State, percent: int) -> str:
+    if state.shadow:
+        return f"Copies of {state.shadow} % of the traffic{state.taking} go to {state.new}"
+    return f"{percent} % of the traffic{state.taking} goes to {state.new}"
+
+
+def proving(state: State, seen: Seen, now: datetime, percent: int, waits: timedelta) -> Decision:
+    """Answers must show the new share."""
     share = share_of(seen.window, percent) if seen.window else None
-    waits = now - since
     if share and share.inside:
         why = f"Observed {share.observed:.1%} of {share.requests} answers, wanted {percent} %"
         return analyze(state, why, share.observed)
@@ -194,6 +201,22 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
         )
         return begin(state, seen, now, Cause.NOT_SHIFTED, why)
     return analyze(state, uneven(share, percent, waits), share.observed if share else None)
+
+
+def mirroring(state: State, seen: Seen, waits: timedelta) -> Decision:
+    """Wait for answers to copies; where none come, the gate says how many are missing."""
+    share = copied(seen.window, state.shadow) if seen.window else None
+    if share and share.inside:
+        why = (
+            f"{state.new} answered copies of {share.observed:.1%} of {share.requests} requests,"
+            f" wanted {state.shadow} %. No client sees them"
+        )
+    elif waits < CONFIRM:
+        answers = f"{share.requests} requests so far" if share else "no statistics yet"
+        return stay(state, f"Waits for {state.new} to answer copies of requests: {answers}")
+    else:
+        why = f"Too few copies were answered in {seconds(waits)} to prove that they arrive"
+    return analyze(state, why, share.observed if share else None)
 
 
 def uneven(share: Share | None, percent: int, waits: timedelta) -> str:
@@ -222,10 +245,10 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     memory = remembered(state.memory, reading, seen.window, over=held >= hold)
     state = replace(state, memory=memory)
     if reading.verdict is Verdict.FAIL:
-        why = f"Gate of step {state.step + 1} at {step.percent} % failed: {failed(reading)}"
+        why = f"Gate of step {state.step + 1} {step.words} failed: {failed(reading)}"
         return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
     if held < hold:
-        why = f"Step {state.step + 1} holds at {step.percent} % for {seconds(hold - held)} more"
+        why = f"Step {state.step + 1} holds {step.words} for {seconds(hold - held)} more"
         return stay(state, f"{why}. {reading.why}")
     if reading.verdict is Verdict.PASS:
         return replace(step_passed(state, seen, reading), reading=reading)
@@ -314,56 +337,6 @@ def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
         return scale(state, Counts(keep, state.replicas), why)
     why = f"{state.replicas} of {state.replicas} replicas of {state.new} carry all traffic"
     return enter(state, Phase.SOAKING, f"{why}, watched for {seconds(state.soak)}")
-
-
-def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
-    if decision := lost_replicas(state, seen, now) or soak_gate(state, seen, now):
-        return decision
-    left = state.phase_since + state.soak - now
-    if left > timedelta(0):
-        keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
-        memory = replace(state.memory, lost_since="")
-        return stay(state, f"Watched for {seconds(left)} more{keep}", memory=memory)
-    if state.has_old and not seen.old.gone:
-        want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
-        why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"
-        return replace(stay(state, why), want=want, look_again=SOON)
-    return final(state, Phase.SUCCEEDED, f"{state.new} serves with {tally(seen.new)}")
-
-
-def lost_replicas(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Goes back only where the old release could do better: it needs warm replicas."""
-    overdue = now - state.phase_since > state.soak + 10 * LOST
-    if seen.new.serving >= state.replicas or overdue:
-        return None
-    since = moment(state.memory.lost_since)
-    if since is None:
-        memory = replace(state.memory, lost_since=now.isoformat())
-        return stay(state, f"{state.new}: {tally(seen.new)}", memory=memory)
-    if now - since < LOST or seen.old.serving <= seen.new.serving:
-        return stay(state, f"{state.new} since {seconds(now - since)}: {tally(seen.new)}")
-    why = f"{state.new} lost replicas for {seconds(now - since)}: {tally(seen.new)}"
-    return begin(state, seen, now, Cause.LOST_REPLICAS, why)
-
-
-def soak_gate(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Only errors are judged: the other release gets no traffic to compare with."""
-    if seen.window is None:
-        return None
-    baseline = state.memory.baseline_errors or 0.0
-    bad, all_of_them = failures(seen.window.canary), judged(seen.window.canary)
-    limit = baseline + SOAK_ERRORS
-    if all_of_them < 50 or binomial_tail(bad, all_of_them, limit) > SOAK_ALPHA:
-        return None
-    why = (
-        f"During the soak {bad / all_of_them:.2%} of {all_of_them:,} requests failed,"
-        f" limit {limit:.2%} (stable had {baseline:.2%})"
-    )
-    return begin(state, seen, now, Cause.GATE_FAILED, why)
-
-
-def final(state: State, phase: Phase, why: str) -> Decision:
-    return Decision(phase, state.step, why, look_again=None, cause=state.cause, memory=state.memory)
 
 
 def move_text(state: State, seen: Seen, counts: Counts) -> str:

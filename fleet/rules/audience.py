@@ -1,7 +1,8 @@
 """Who takes part in a canary: some go first, some not before the end. Frozen at the proposal.
 
-Those who go first have the first step for themselves, in its share; from the second step on all
-take part except those left out, who meet the new release when every gate has passed.
+Those who go first have the first step for themselves, in its share, and the shadow steps before
+it; from the next step on all take part except those left out, who meet the new release when every
+gate has passed. Whoever takes no part is not copied to a shadow either.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,7 @@ class Audience:
     first_applications: tuple[Named, ...] = ()
     first_classes: tuple[str, ...] = ()
     last_tenants: tuple[Named, ...] = ()
+    alone: int = 1  # steps of those who go first: the shadows, and one with traffic
 
     @property
     def has_first(self) -> bool:
@@ -54,7 +56,7 @@ class Audience:
         return asdict(self) if self else {}
 
     def goes_alone(self, step: int) -> bool:
-        return self.has_first and step == 0
+        return self.has_first and step < self.alone
 
     def is_exact(self, step: int) -> bool:
         """Whether the statistics tell who takes part: they know no applications."""
@@ -84,7 +86,8 @@ class Audience:
         """For people: who goes when."""
         found = {}
         if self.has_first:
-            found["First step only for"] = listed(self.first_words())
+            which = "First step" if self.alone == 1 else f"First {self.alone} steps"
+            found[f"{which} only for"] = listed(self.first_words())
         if self.last_tenants:
             found["Not before all gates passed"] = listed(t.name for t in self.last_tenants)
         return found
@@ -103,6 +106,7 @@ def audience_from(stored: Mapping[str, Any]) -> Audience:
         named("first_applications"),
         tuple(stored.get("first_classes", ())),
         named("last_tenants"),
+        stored.get("alone", 1),
     )
 
 
@@ -119,10 +123,12 @@ def refuse_audience(audience: Audience, kind: PlanKind, steps: int) -> str:
             "Who goes first or last needs both releases in full, as in a surge canary: in place,"
             " those who stay with the old release would share what is left of it"
         )
-    if audience.has_first and steps < 2:
+    if audience.has_first and steps <= audience.alone:
+        alone = "first step" if audience.alone == 1 else f"first {audience.alone} steps"
+        missing = audience.alone + 1 - steps
         return (
-            f"Those who go first have the first step for themselves, and the plan has {steps}:"
-            " give it one more for all others"
+            f"Those who go first have the {alone} for themselves, and the plan has {steps}:"
+            f" give it {'one' if missing == 1 else missing} more for all others"
         )
     if not steps:
         return "The plan has no step: everybody meets the new release at once"
@@ -130,9 +136,17 @@ def refuse_audience(audience: Audience, kind: PlanKind, steps: int) -> str:
 
 
 def canary_of(
-    rollout_id: int, release_id: int, phase: Phase, step: int, audience: Audience
+    rollout_id: int,
+    release_id: int,
+    phase: Phase,
+    step: int,
+    audience: Audience,
+    shadow: int = 0,
 ) -> Canary | None:
-    """What gateways must know. After the steps all take part: the old release shrinks then."""
+    """What gateways must know. After the steps all take part: the old release shrinks then.
+
+    `shadow`: percent of the requests that the present step copies.
+    """
     if phase not in STICKY:
         return None
     if phase not in DIVIDED:
@@ -145,4 +159,5 @@ def canary_of(
         only_applications=tuple(a.id for a in audience.first_applications) if alone else (),
         only_classes=tuple(TrafficClass(c) for c in audience.first_classes) if alone else (),
         never_tenants=tuple(t.id for t in audience.last_tenants),
+        shadow_percent=shadow,
     )

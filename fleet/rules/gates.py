@@ -272,6 +272,15 @@ class Share:
     inside: bool
 
 
+def copied(window: Window, percent: int) -> Share:
+    """Requests of which a shadow answered a copy: fewer than wanted where gateways hold back."""
+    copies, requests = judged(window.canary), judged(window.stable)
+    if not requests:
+        return Share(None, 0, inside=False)
+    observed = copies / requests
+    return Share(observed, requests, inside=copies >= CONFIRM_SAMPLES * percent / 100 > 0)
+
+
 def share_of(window: Window, percent: int) -> Share:
     """Compare the observed share with the wanted one: 5 points, or three sigma of few samples.
 

@@ -30,11 +30,21 @@ class Starts:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step of traffic. `hold` and samples are what its gate waits for at least."""
+    """One step of traffic. `hold` and samples are what its gate waits for at least.
+
+    Of a shadow no answer reaches a client: `percent` of the requests are copied to the new
+    release, and its answers are compared and dropped.
+    """
 
     percent: int
     hold_seconds: int
     min_samples: int
+    shadow: bool = False
+
+    @property
+    def words(self) -> str:
+        """After "step 2"."""
+        return f"as a shadow of {self.percent} %" if self.shadow else f"at {self.percent} %"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """What a proposed rollout must look like before it is planned, and the numbers frozen into it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 from fleet.rules.answers import Answer
+from fleet.rules.audience import SHRINKING
 from fleet.rules.measures import GateLimits
+from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Plan, Situation, StepPlan
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.starts import deadline_of
@@ -15,6 +18,8 @@ DEFAULT_STEPS = (StepPlan(10, 300, 50), StepPlan(25, 300, 100), StepPlan(50, 300
 DEFAULT_SOAK = 1800
 PATIENCE = 60  # seconds for a place, drains not counted
 MOST_STEPS = 12
+LINE = re.compile(r"(shadow[\s,:]+)?(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})")
+COUNTED = ("percent", "hold_seconds", "min_samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +44,76 @@ def read_steps(given: Iterable[Mapping[str, Any]]) -> tuple[StepPlan, ...]:
     """Steps from JSON; raise ValueError with a sentence. 100 % is not a step but the promotion."""
     found = []
     for step in given:
-        strange = sorted(step.keys() - {"percent", "hold_seconds", "min_samples"})
+        strange = sorted(step.keys() - {*COUNTED, "shadow"})
         if strange:
             raise ValueError(f"A step has percent, hold_seconds and min_samples, no {strange[0]}")
-        values = {k: step.get(k) for k in ("percent", "hold_seconds", "min_samples")}
+        values = {k: step.get(k) for k in COUNTED}
         if any(not isinstance(v, int) or isinstance(v, bool) for v in values.values()):
             raise ValueError("A step has percent, hold_seconds and min_samples, whole numbers")
-        found.append(StepPlan(**values))  # type: ignore[arg-type]  # checked one line above
+        shadow = step.get("shadow", False)
+        if not isinstance(shadow, bool):
+            raise ValueError("A step is a shadow or not: true or false")
+        found.append(StepPlan(**values, shadow=shadow))  # type: ignore[arg-type]  # checked above
     refuse_steps(found)
     return tuple(found)
+
+
+def read_lines(lines: Iterable[str]) -> tuple[StepPlan, ...]:
+    """Steps as people write them, one a line; raise ValueError with a sentence."""
+    return read_steps([step_in(line.strip()) for line in lines if line.strip()])
+
+
+def step_in(line: str) -> dict[str, int | bool]:
+    match = LINE.fullmatch(line.lower())
+    if not match:
+        raise ValueError(f"'{line[:40]}' is not like: 25, 300, 100 or shadow 25, 300, 100")
+    shadow, *numbers = match.groups()
+    return dict(zip(COUNTED, map(int, numbers), strict=True)) | {"shadow": bool(shadow)}
+
+
+def line_of(step: StepPlan) -> str:
+    """As `read_lines` takes it."""
+    kind = "shadow " if step.shadow else ""
+    return f"{kind}{step.percent} %, {step.hold_seconds} s, {step.min_samples}"
 
 
 def refuse_steps(steps: Sequence[StepPlan]) -> None:
     if len(steps) > MOST_STEPS:
         raise ValueError(f"{len(steps)} steps: at most {MOST_STEPS}")
-    percents = [s.percent for s in steps]
-    if percents != sorted(set(percents)):
-        raise ValueError("The percents of the steps must rise")
+    refuse_order(steps)
     for step in steps:
-        if not 1 <= step.percent <= 99:
+        if step.shadow and not 1 <= step.percent <= 100:
+            raise ValueError(f"A shadow of {step.percent} %: between 1 and 100")
+        if not step.shadow and not 1 <= step.percent <= 99:
             raise ValueError(f"{step.percent} %: between 1 and 99; all of it is the promotion")
         if not 0 <= step.hold_seconds <= 86_400:
             raise ValueError(f"A hold of {step.hold_seconds} s: between 0 and 86,400 (a day)")
         if not 1 <= step.min_samples <= 1_000_000:
             raise ValueError(f"{step.min_samples} samples: between 1 and 1,000,000")
+
+
+def refuse_order(steps: Sequence[StepPlan]) -> None:
+    shadows = shadows_of(steps)
+    if any(s.shadow for s in steps[shadows:]):
+        raise ValueError("Shadow steps come first: later ones would take the traffic back")
+    for percents in ([s.percent for s in steps[:shadows]], [s.percent for s in steps[shadows:]]):
+        if percents != sorted(set(percents)):
+            raise ValueError("The percents of the steps must rise")
+
+
+def shadows_of(steps: Sequence[StepPlan]) -> int:
+    """How many steps the plan begins with in which no client meets the new release."""
+    return next((i for i, step in enumerate(steps) if not step.shadow), len(steps))
+
+
+def refuse_shadows(kind: PlanKind, steps: Sequence[StepPlan]) -> str:
+    """Why requests cannot be copied in this plan. Empty: they can."""
+    if kind not in SHRINKING or not shadows_of(steps):
+        return ""
+    return (
+        "A shadow step compares a canary with a stable release that answers in full, as in a surge"
+        " canary: in place, the old release would give replicas up for copies that nobody gets"
+    )
 
 
 def numbers_of(

@@ -17,7 +17,6 @@ from fleet.rules.advance import (
     preparing,
     promoting,
     shifting,
-    soaking,
     validating,
 )
 from fleet.rules.balance import occupied
@@ -26,6 +25,7 @@ from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
 from fleet.rules.moves import Rule, stay
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
+from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State
 from fleet.rules.verify import first_wrong, passed
 

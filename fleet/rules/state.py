@@ -110,8 +110,16 @@ class State:
 
     @property
     def percent(self) -> int:
-        """Of the present step; 100 after the last."""
-        return self.steps[self.step].percent if self.step < len(self.steps) else 100
+        """Of the traffic at the present step: none of a shadow; 100 after the last."""
+        if self.step >= len(self.steps):
+            return 100
+        return 0 if self.shadow else self.steps[self.step].percent
+
+    @property
+    def shadow(self) -> int:
+        """Percent of the requests that the present step copies; 0: it is no shadow."""
+        step = self.steps[self.step] if self.step < len(self.steps) else None
+        return step.percent if step and step.shadow else 0
 
     @property
     def apart(self) -> bool:
@@ -189,6 +197,7 @@ class Decision:
     reading: Reading | None = None  # of a gate, to be kept
     contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
+    mends: bool = False  # what somebody did by hand: told, though nothing else is wanted than before
 
 
 def moment(text: str) -> datetime | None:

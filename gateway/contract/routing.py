@@ -54,6 +54,9 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     only_applications: tuple[int, ...] = ()
     only_classes: tuple[TrafficClass, ...] = ()
     never_tenants: tuple[int, ...] = ()  # take no part, whatever else names them
+    # Of the requests of those who take part, so many percent are copied to the new release, and
+    # its answers are dropped. A gateway that does not know this yet copies nothing.
+    shadow_percent: int = 0
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ from gateway.contract.outcomes import Outcome, TrafficClass, UsageQuality
 
 SCHEMA = 1
 EVENT_TYPE = "quartermaster.usage.v1"  # CloudEvents `type` at the ingest door
+# Of a copy whose answer no client got, with the same data. It is in no sum of usage: a door that
+# does not know the type refuses the event, where an unknown field would have made it a request.
+SHADOW_TYPE = "quartermaster.shadow.v1"
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):

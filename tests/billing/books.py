@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billing.actions.accounts import change_account
+from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, start_closing
+from billing.actions.periods import close, start_closing
 from billing.models import BillingPeriod
 from billing.queries.accounts import get_account
 from billing.rules.invoices import Tax
@@ -16,6 +17,14 @@ from tests.billing.factories import SYSTEM, load, usage
 OCTOBER = datetime(2026, 10, 10, 9, 30, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 GRACE = timedelta(hours=24)
+# Of a million tokens: nothing that they are multiplied with comes out even.
+ODD_PRICES = {
+    "chat": {
+        "prompt": Decimal("1234.567"),
+        "cached": Decimal("333.33"),
+        "completion": Decimal("7777.777"),
+    }
+}
 
 
 def spend(gateway, tenant, *, at=OCTOBER, now=None, **changes):

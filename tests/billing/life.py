@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from billing.actions.accounts import record_payment
+from billing.actions.calendars import keep_periods
 from billing.actions.contracts import create_contract
 from billing.actions.credits import Given, issue_credit_note
+from billing.actions.exchange import record_rate
 from billing.actions.exports import request_export
 from billing.actions.grants import expire_due
 from billing.actions.ingest import ingest
@@ -22,7 +24,6 @@ from billing.actions.periods import (
     apply_decisions,
     ask_to_reopen,
     close,
-    keep_periods,
     start_closing,
 )
 from billing.actions.prices import create_book, draft_version
@@ -30,20 +31,22 @@ from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.drive.exports import run_due
-from billing.models import BillingPeriod, ExportJob, Invoice
+from billing.models import BillingPeriod, CreditNote, ExportJob, Invoice
 from billing.queries.exports import open_export
 from billing.queries.invoices import get_invoice
+from billing.rules.exchange import Recorded
 from billing.rules.prices import read_line
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import ChangeRequest
 from tenants.queries.directory import tenant_refs
-from tests.billing.books import GRACE
+from tests.billing.books import GRACE, set_account
 from tests.billing.factories import SYSTEM, batch, usage
 from tests.billing.granted import granted
 
 HOUR = timedelta(hours=1)
+FOREIGN = "CHF"  # in which one of the two is invoiced
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 MONTHS = tuple(f"2026-{n:02}" for n in range(1, 13))
 LATEST = timedelta(days=60)
@@ -154,6 +157,7 @@ class Life:
             create_book(SYSTEM, slug="list", name="List", currency="USD")
             for tenant in self.tenants:
                 create_contract(SYSTEM, tenant_refs([tenant.pk])[tenant.pk])
+        set_account(self.tenants[1], currency=FOREIGN, rate_source="ECB")
         self.publish(None, LISTS[0], OPENED - timedelta(days=5))
 
     def publish(self, tenant, lines, starts_at, ends_at=None):
@@ -197,6 +201,7 @@ class Life:
         granted(
             self.fin, self.vic, tenant, now=self.now, name=f"Credit {number}", paid=is_paid,
             amount=Decimal(self.random.randrange(1, 900)) / 100,
+            currency=self.currency(tenant),
             priority=self.random.randrange(1, 9),
             reference=f"PAID-{number}" if is_paid else "",
             expires_at=self.now + timedelta(days=self.random.randrange(10, 90)),
@@ -210,9 +215,13 @@ class Life:
 
         def act():
             return record_payment(
-                SYSTEM, tenant.slug, amount=owed, currency="USD", reference=invoice.number,
+                SYSTEM,
+                tenant.slug,
+                amount=owed,
+                currency=invoice.currency,
+                reference=invoice.number,
                 now=self.now,
-            )  # fmt: skip
+            )
 
         self.in_fleet(act)
         self.is_refused(act)
@@ -241,6 +250,10 @@ class Life:
 
     # --- books ----------------------------------------------------------------------------------
 
+    def currency(self, tenant):
+        """Of its invoices."""
+        return FOREIGN if tenant is self.tenants[1] else "USD"
+
     def period(self, tenant, month):
         with fleet_scope():
             return BillingPeriod.objects.get(tenant_id=tenant.pk, name=month)
@@ -250,6 +263,9 @@ class Life:
         self.survive(lambda: keep_periods(self.now))
         self.survive(lambda: expire_due(self.now))
         pk = self.period(tenant, month).pk
+        rate = Decimal(self.random.randrange(800_000, 999_999)) / 10**6
+        given = Recorded("USD", FOREIGN, self.now.date(), "ECB", rate)
+        self.in_fleet(record_rate, SYSTEM, given, now=self.now)
         self.in_fleet(start_closing, SYSTEM, pk, now=self.now)
         self.in_fleet(close, SYSTEM, pk, now=self.now, grace=GRACE)
         try:
@@ -260,7 +276,12 @@ class Life:
         for format in ("focus-1.4", "chargeback"):
             artifact, content = self.export(tenant, month, format)
             total = sum(i.total for i in self.invoices(tenant, month))
-            assert Decimal(artifact.sums.get("USD", 0)) == total, (tenant, month, format)
+            total -= sum(n.total for n in self.given_back(tenant, month))
+            assert Decimal(artifact.sums.get(self.currency(tenant), 0)) == total, (
+                tenant,
+                month,
+                format,
+            )
             self.files.append((tenant, month, format, artifact, content))
 
     def reopen(self, tenant, month):
@@ -280,6 +301,12 @@ class Life:
         with fleet_scope():
             rows = Invoice.objects.filter(tenant_id=tenant.pk, period__name=month)
             return list(rows.order_by("id"))
+
+    def given_back(self, tenant, month):
+        period = self.period(tenant, month)
+        with fleet_scope():
+            rows = CreditNote.objects.filter(tenant_id=tenant.pk, issued_at__gte=period.starts_at)
+            return list(rows.filter(issued_at__lt=period.ends_at))
 
     def export(self, tenant, month, format):
         period = self.period(tenant, month)

@@ -1,10 +1,10 @@
 """A receiver of deliveries on this machine, which remembers what came and answers as told."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from tests.fixtures.serving import serving
 
 
 class Came(NamedTuple):
@@ -47,14 +47,5 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: the tests read what came."""
 
 
-@contextmanager
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def receiver() -> AbstractContextManager[Receiver]:
+    return serving(Receiver())

@@ -104,14 +104,14 @@ def test_it_caps_a_credit_at_what_remains(amount, remains, said):
     assert bool(said) == bool(found)
 
 
-GOOD = AccountTerms("Acme", "USD", "UTC", "", 30, "HALF_EVEN", "invoice", ())
+GOOD = AccountTerms("Acme", "USD", "", "UTC", "", 30, "HALF_EVEN", "invoice", ())
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("name", " "),
-        ("currency", "EUR"),
+        ("rate_source", "x" * 65),
         ("time_zone", "Mars/Base"),
         ("purchase_order", "x" * 65),
         ("terms_days", 366),
@@ -123,6 +123,11 @@ GOOD = AccountTerms("Acme", "USD", "UTC", "", 30, "HALF_EVEN", "invoice", ())
 def test_it_refuses_terms_that_make_no_sense(field, value):
     assert faults_of_terms(GOOD, "USD") == {}
     assert set(faults_of_terms(replace(GOOD, **{field: value}), "USD")) == {field}
+
+
+def test_it_refuses_a_currency_that_nobody_pays_in():
+    gold = replace(GOOD, currency="XAU", rate_source="LBMA")
+    assert set(faults_of_terms(gold, "USD")) == {"currency"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.actions.periods import keep_periods
+from billing.actions.calendars import keep_periods
 from tests.billing.books import spend
 from tests.billing.factories import PRICES, make_prices
 from tests.billing.test_api import Door, make_token
@@ -70,7 +70,7 @@ def test_it_sets_terms_with_the_version_that_was_read(finance, acme):
     assert stale.status_code == 412
     wrong = TERMS | {"currency": "EUR", "time_zone": "Mars/Base", "taxes": []}
     refused = finance("put", "billing-accounts/acme", wrong, **{"If-Match": answer["ETag"]})
-    assert {e["pointer"] for e in refused.json()["errors"]} == {"/currency", "/time_zone"}
+    assert {e["pointer"] for e in refused.json()["errors"]} == {"/rate_source", "/time_zone"}
 
 
 def test_it_leads_from_an_invoice_to_the_charges_of_a_line(finance, invoice):

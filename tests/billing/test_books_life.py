@@ -14,8 +14,9 @@ from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, start_closing
+from billing.actions.periods import close, start_closing
 from billing.models import BillingPeriod, Charge, Invoice, InvoiceLine, JournalLeg
 from billing.queries.checks import run_checks
 from tenants.base.scope import fleet_scope

@@ -23,6 +23,7 @@ from billing.drive.exports import run_due
 from billing.models import ExportAttempt, ExportDelivery, ExportDestination
 from billing.queries.deliveries import list_deliveries, list_destinations
 from billing.queries.exports import open_export
+from billing.rules.destinations import Target
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import AuditEvent
@@ -46,8 +47,9 @@ def charged(acme, globex, gateway):
 
 def receiver_of(who, door, **changes):
     given = {"name": "Ledger", "url": door.url} | changes
+    more = {name: given.pop(name) for name in ("tenant_id", "secret_key") if name in given}
     with scope_of(who):
-        return create_destination(who, **given)
+        return create_destination(who, Target(**given), **more)
 
 
 def ask(who, destination=None, **changes):
@@ -284,9 +286,7 @@ def test_it_keeps_the_secret_to_itself(fiona, door):
     assert secret not in kept
     with scope_of(fiona):
         _, renewed = renew_secret(fiona, destination.pk, expected=1)
-        change_destination(
-            fiona, destination.pk, expected=2, name="Other", url=door.url, method="POST"
-        )
+        change_destination(fiona, destination.pk, Target("Other", door.url), expected=2)
     ask(fiona, destination)
     run_due(NOW)
     deliver_due(NOW)
@@ -305,7 +305,7 @@ def test_a_stranger_sends_nothing_and_sees_nothing(fiona, mallory, olga, globex,
         with pytest.raises(NotFound):
             renew_secret(mallory, destination.pk, expected=1)
     with scope_of(olga), pytest.raises(Forbidden):
-        create_destination(olga, name="x", url=door.url)
+        create_destination(olga, Target("x", door.url))
     theirs = ask(fiona, tenant_id=globex.pk)
     run_due(NOW)
     with scope_of(fiona), pytest.raises(Invalid, match="belongs to another tenant"):

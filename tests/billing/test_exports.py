@@ -264,7 +264,7 @@ def good_row():
     row |= {"PricingQuantity": "3.000000", "ConsumedQuantity": "3.000000"}
     row |= {"PricingUnit": "Tokens", "ConsumedUnit": "Tokens", "PricingCategory": "Standard"}
     row |= {"ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based"}
-    row |= {"BillingAccountId": "tenant-acme", "BillingCurrency": "USD"}
+    row |= {"BillingAccountId": "tenant-acme", "BillingCurrency": "USD", "PricingCurrency": "USD"}
     row |= dict.fromkeys(["BillingPeriodStart", "ChargePeriodStart"], "2026-11-01T00:00:00Z")
     row |= {"BillingPeriodEnd": "2026-12-01T00:00:00Z", "ChargePeriodEnd": "2026-11-01T01:00:00Z"}
     row |= {"ServiceCategory": "AI and Machine Learning", "ServiceSubcategory": "Generative AI"}

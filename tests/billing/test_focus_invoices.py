@@ -117,7 +117,7 @@ def test_a_tenants_file_holds_its_invoice_alone(billed, acme, fiona):
 def test_it_gives_no_name_to_a_file_whose_invoice_does_not_add_up(billed, monkeypatch):
     """The rows of one tenant cannot make the total of the other's invoice."""
     monkeypatch.setattr(
-        "billing.drive.rows.whole_invoices", lambda *_, **__: {"INV-000009": Decimal("1.5")}
+        "billing.drive.rows.whole_documents", lambda *_, **__: {"INV-000009": Decimal("1.5")}
     )
     wanted = ChargeFilter(MONTHS[10], MONTHS[11])
     with fleet_scope(), pytest.raises(ValueError, match="INV-000009 add up to 0, its total is 1.5"):
@@ -143,7 +143,7 @@ BROKEN = {
         "BilledCost": "-1.500000000000",
         "ListCost": "-1.500000000000",
     },
-    "a correction of a tax": {"ChargeCategory": "Credit", "ChargeClass": "Correction"},
+    "a credit with a quantity": {"ChargeCategory": "Credit", "ChargeClass": "Correction"},
     "a line without its invoice": {"InvoiceDetailId": "INV-1/1"},
     "the line of another invoice": {"InvoiceId": "INV-1", "InvoiceDetailId": "INV-12/1"},
     "a tax with a quantity": {"ChargeCategory": "Tax", "ChargeFrequency": "One-Time"},

@@ -3,22 +3,25 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
 
+from billing.actions.calendars import keep_periods
 from billing.actions.contracts import create_contract
+from billing.actions.exchange import record_rate
 from billing.actions.ingest import ingest
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, sign_off, start_closing
+from billing.actions.periods import close, sign_off, start_closing
 from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.models import Charge, Invoice, UnpricedUsage
 from billing.queries.checks import run_checks
 from billing.queries.grants import used_on
 from billing.queries.periods import period_checks
+from billing.rules.exchange import Recorded
 from billing.rules.grants import Scope
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope
@@ -77,12 +80,16 @@ def prepare(agreed, tenants, fin, vic):
     for given in agreed["tenants"]:
         tenant = next(t for t in tenants.values() if t.pk == given["id"])
         taxes = tuple(tax(*t) for t in given["taxes"])
-        set_account(tenant, taxes=taxes, tax_per=given["tax_per"], rounding=given["rounding"])
+        set_account(
+            tenant, taxes=taxes, tax_per=given["tax_per"], rounding=given["rounding"],
+            currency=given["invoiced_in"], rate_source="Bank",
+        )  # fmt: skip
         for credit in given["credits"]:
             granted(
                 fin, vic, tenant, now=months.DELIVERIES[0], name=credit["name"],
-                amount=Decimal(credit["amount"]), currency=given["currency"], paid=credit["paid"],
-                reference=credit["name"] if credit["paid"] else "", priority=credit["priority"],
+                amount=Decimal(credit["amount"]), currency=given["invoiced_in"],
+                paid=credit["paid"], reference=credit["name"] if credit["paid"] else "",
+                priority=credit["priority"],
                 scope=Scope(credit["model"], credit["meter"]),
                 expires_at=at(credit["expires_at"]) if credit["expires_at"] else None,
             )  # fmt: skip
@@ -94,6 +101,9 @@ def live(agreed, events, gateway, tenants):
     for book in agreed["books"]:
         for version in book["versions"]:
             happened.append((at(version["published"]), 0, publish, (book, version, tenants)))
+    for base, quote, day, rate in agreed["rates"]:
+        given = Recorded(base, quote, date.fromisoformat(day), "Bank", Decimal(rate))
+        happened.append((at(f"{day}T08:00:00+00:00"), 0, note_rate, (given,)))
     for moment in {e["received_at"] for e in events}:
         delivered = [e for e in events if e["received_at"] == moment]
         happened.append((at(moment), 1, deliver, (gateway, delivered)))
@@ -116,6 +126,11 @@ def publish(book, version, tenants, now):
             SYSTEM, slug, draft.number, starts_at=at(version["from"]), now=now, why="agreed",
             ends_at=at(version["until"]) if version["until"] else None,
         )  # fmt: skip
+
+
+def note_rate(given, now):
+    with fleet_scope():
+        record_rate(SYSTEM, given, now=now)
 
 
 def deliver(gateway, events, now):
@@ -204,6 +219,9 @@ def seldom_seen(found):
         "a reversal": any(Decimal(line[4]) < 0 for line in lines),
         "a promotion": any(Decimal(i["promoted"]) for i in found["invoices"]),
         "prepaid": any(Decimal(i["prepaid"]) for i in found["invoices"]),
+        "a conversion": any(
+            Decimal(line[5]) != Decimal(line[3]) * Decimal(line[4]) for line in lines
+        ),
         "no price": bool(found["unpriced"]),
     }
     return [name for name, is_there in wanted.items() if not is_there]

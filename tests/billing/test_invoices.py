@@ -29,6 +29,7 @@ from tests.billing import factories
 from tests.billing.books import (
     NOVEMBER,
     OCTOBER,
+    ODD_PRICES,
     bill_month,
     close_month,
     find_period,
@@ -40,18 +41,11 @@ from tests.billing.factories import SYSTEM, make_prices, make_tenant
 from tests.plugins.database import superuser
 
 pytestmark = pytest.mark.django_db
-PRICES = {
-    "chat": {
-        "prompt": Decimal("1234.567"),
-        "cached": Decimal("333.33"),
-        "completion": Decimal("7777.777"),
-    }
-}
 
 
 @pytest.fixture
 def priced(db):
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def test_it_refuses_to_change_what_was_issued(invoice, table, verb):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("table", ["invoice", "invoice_line", "credit_note", "charge"])
 def test_it_refuses_the_tables_owner_as_well(acme, gateway, table):
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
     spend(gateway, acme)
     credit(bill_month(acme), Given(1, Decimal("0.01")))
     owner = urlsplit(os.environ["DATABASE_OWNER_URL"]).username
@@ -282,7 +276,7 @@ def test_a_tenants_own_people_read_their_invoice_and_issue_none(invoice, acme):
 
 @pytest.mark.django_db(transaction=True)
 def test_fifty_invoices_at_once_get_the_numbers_one_to_fifty(gateway):
-    make_prices(PRICES)
+    make_prices(ODD_PRICES)
     tenants = [make_tenant(f"t{n}") for n in range(50)]
     for tenant in tenants:
         spend(gateway, tenant)

@@ -6,17 +6,20 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
+from billing.actions.calendars import keep_periods
 from billing.actions.contracts import create_contract
 from billing.actions.prices import draft_version
 from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
-from billing.models import Charge, HourHead, Price, PriceBook, UnpricedUsage
+from billing.models import BillingPeriod, Charge, HourHead, Price, PriceBook, UnpricedUsage
 from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.checks import run_checks
 from billing.queries.money import list_charges, parts, tenant_month
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope, tenant_scope
+from tenants.models import Tenant
 from tenants.queries.directory import tenant_refs
+from tests.billing.books import set_account
 from tests.billing.factories import (
     NOW,
     PRICES,
@@ -261,6 +264,39 @@ def test_a_fee_is_owed_once_it_begins_and_then_once(acme, gateway):
     for days in (5, 6):
         load(gateway, usage(acme, at=at(hours=days)), now=NOW + timedelta(days=days))
     assert owed(acme, meter="fee") == 60
+
+
+def test_a_fee_stands_once_when_the_zone_changes(acme, gateway):
+    """New York's November begins five hours later: the hour of the fee lay in October then."""
+    price_prompt("1")
+    sign(acme, ("", "fee", "flat 500"), starts_at=datetime(2026, 10, 1, tzinfo=UTC))
+    settle()
+    with fleet_scope():
+        Tenant.objects.filter(pk=acme.pk).update(time_zone="America/New_York")
+    load(gateway, tokens(acme, MILLION), tokens(acme, MILLION, at=at(days=30)))
+    assert owed(acme, meter="fee") == 1000
+    december = datetime(2026, 12, 20, tzinfo=UTC)
+    settle(december)
+    assert owed(acme, meter="fee") == 1500
+    keep_periods(december)
+    with fleet_scope():
+        for period in BillingPeriod.objects.filter(tenant_id=acme.pk):
+            within = {"hour__gte": period.starts_at, "hour__lt": period.ends_at}
+            assert owed(acme, meter="fee", **within) == 500, period
+        assert [c for c in run_checks(START) if not c.holds] == []
+
+
+def test_tiers_begin_with_the_accounts_month_and_not_with_the_tenants(acme, gateway):
+    """Tokyo is nine hours ahead: 16:00 UTC of the last of October is in November there."""
+    price_prompt("tiered 1000000:1 rest:0.1")
+    set_account(acme, time_zone="Asia/Tokyo")
+    border = datetime(2026, 10, 31, 15, 30, tzinfo=UTC)
+    load(gateway, tokens(acme, MILLION, at=border - timedelta(hours=1)))
+    load(gateway, tokens(acme, MILLION, at=border))
+    assert owed() == 2
+    set_account(acme, time_zone="UTC")
+    load(gateway, tokens(acme, MILLION, at=border + timedelta(minutes=5)))
+    assert owed() == Decimal("2.1")
 
 
 def test_a_minimum_that_is_cut_short_long_after_is_owed_once(acme, gateway):

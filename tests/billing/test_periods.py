@@ -7,12 +7,12 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
 
+from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import (
     apply_decisions,
     ask_to_reopen,
     close,
-    keep_periods,
     sign_off,
     start_closing,
     stop_closing,

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 
 from billing.models import Charge, CreditNote, ExportArtifact, Invoice, InvoiceLine, JournalLeg
 from billing.queries.checks import run_checks
@@ -63,7 +63,8 @@ def compare(life):
         assert len(billed) == len(set(billed)), "a charge is on two invoices"
         open_ = Charge.objects.exclude(pk__in=billed).aggregate(s=Sum("amount"))["s"] or 0
         lines = InvoiceLine.objects.filter(kind__in=["usage", "correction"])
-        invoiced = lines.aggregate(s=Sum("exact"))["s"] or 0
+        priced = F("quantity") * F("unit_price")  # before what was converted is in francs
+        invoiced = lines.aggregate(s=Sum(priced))["s"] or 0
         assert invoiced + open_ == Charge.objects.aggregate(s=Sum("amount"))["s"]
         owed = Invoice.objects.aggregate(s=Sum("total"))["s"] or Decimal(0)
         owed -= CreditNote.objects.aggregate(s=Sum("total"))["s"] or 0

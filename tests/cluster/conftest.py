@@ -1,8 +1,13 @@
-"""The cluster of this folder's tests, and two releases that fill its H100s."""
+"""The cluster of this folder's tests, two releases that fill its H100s, a service on its L40S."""
+
+from collections.abc import Iterator
 
 import pytest
+from django.db import connection
 
 from sandbox.cluster.kube import Json
+from tests.cluster.rollout_stage import RealStage
+from tests.cluster.shared_stage import SharedStage
 from tests.fixtures.cluster import RunningCluster, cluster
 from tests.fixtures.kubernetes import apply, deployment
 
@@ -34,3 +39,26 @@ def rel1(releases: RunningCluster) -> list[Json]:
 @pytest.fixture
 def rel2(releases: RunningCluster) -> list[Json]:
     return releases.ready("rel2", 2)
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: RunningCluster, django_db_setup, django_db_blocker) -> Iterator[SharedStage]:
+    with django_db_blocker.unblock():
+        made = SharedStage(cluster)
+        yield made
+        made.clear()
+        connection.close()
+
+
+@pytest.fixture
+def stage(shared: SharedStage) -> RealStage:
+    """One release serves with two replicas on a node of four GPUs."""
+    return shared.serving()
+
+
+@pytest.fixture
+def bare(shared: SharedStage) -> Iterator[RunningCluster]:
+    """The cluster without that service, for a test that makes its own."""
+    shared.clear()
+    yield shared.cluster
+    shared.clear()

@@ -32,6 +32,7 @@ from tests.fleet.drive.stage import make_viewer
 
 PRODUCT = "NVIDIA-L40S"
 ONE_STEP = (StepPlan(50, 5, 20),)
+PACE = 0.5  # seconds from pass to pass: without it this would starve the engines that it waits for
 BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
 
 
@@ -104,6 +105,7 @@ class RealStage:
             rollout.refresh_from_db()
             self.observe()
             self.pump()
+            time.sleep(max(0.0, began + PACE - time.monotonic()))
         return rollout
 
     def pump(self, requests=20):
@@ -179,6 +181,19 @@ class RealStage:
                 with new_client() as http:
                     found.append(http.post(url, json=body).json()["system_fingerprint"])
         return found
+
+    def is_alone_with(self, fingerprint, seconds=30):
+        """Whether its replicas, all of them ready, are soon all that this service has."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            all_of_it = self.cluster.console.get(
+                PODS, labelSelector=f"{SERVICE}={self.service.name}"
+            )
+            ready = self.addresses({}).get(fingerprint, ())
+            if len(ready) == len(all_of_it["items"]) == self.service.replicas:
+                return True
+            time.sleep(0.2)
+        return False
 
     def clear(self):
         """Nothing of this service is left in the cluster."""

@@ -13,14 +13,13 @@ from fleet.actions import rollouts as actions
 from fleet.models import Node, RolloutEvent, Service
 from fleet.rules.phases import FINAL, Phase, PlanKind
 from fleet.rules.plan import StepPlan
-from tests.cluster.rollout_stage import PRODUCT, make_stage_serving
+from tests.cluster.rollout_stage import PRODUCT
 from tests.fakes.workloads import FakeWorkloads
 from tests.fleet.drive.stage import Stage, serve
 from tests.fleet.makers import make_cluster
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300, func_only=True),
 ]
 STEPS = (StepPlan(50, 5, 20),)
@@ -53,18 +52,11 @@ ACTS = {
 }
 
 
-@pytest.fixture
-def real(cluster):
-    found = make_stage_serving(cluster, "chat")
-    yield found
-    found.clear()
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_both_clusters_go_the_same_way(real, name):
+def test_both_clusters_go_the_same_way(stage, name):
     script = SCRIPTS[name]
-    told = play(real, script, real.release(script.image))
-    memory = in_memory(real)
+    told = play(stage, script, stage.release(script.image))
+    memory = in_memory(stage)
     release = memory.release("b", resources={"gpu_product": PRODUCT, "gpus": 1})
     memory.fake.behave(release.fingerprint, script.behaves)
     assert play(memory, script, release) == told
@@ -72,12 +64,12 @@ def test_both_clusters_go_the_same_way(real, name):
 
 def in_memory(real) -> Stage:
     """A stage of the same size and people whose cluster is a fake."""
-    row = make_cluster("memory", observed_at=timezone.now())
+    row = make_cluster(f"memory-{real.number}", observed_at=timezone.now())
     Node.objects.create(
         cluster=row, name="gpu-1", gpu_product=PRODUCT, gpus_allocatable=GPUS, gpus_used=2,
         ready=True, changed_at=timezone.now(), observed_at=timezone.now(),
     )  # fmt: skip
-    service = Service.objects.create(name="chat-in-memory", cluster=row, replicas=2)
+    service = Service.objects.create(name=f"in-memory-{real.number}", cluster=row, replicas=2)
     fake = FakeWorkloads(timezone.now(), GPUS)
     stage = Stage(real.olga, real.vic, row, service, fake)
     serve(stage, stage.release("a", resources={"gpu_product": PRODUCT, "gpus": 1}))

@@ -24,24 +24,15 @@ from fleet.models import Cluster, Node, ObservedPod, Rollout, RolloutEvent
 from fleet.rules import advance
 from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.plan import StepPlan
-from tests.cluster.rollout_stage import make_real_stage, make_stage_serving
+from tests.cluster.rollout_stage import make_real_stage
 from tests.cluster.test_drift_real import kubectl
 from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until
 from tests.fixtures.proxies import HangingProxy
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300, func_only=True),
 ]
-
-
-@pytest.fixture
-def stage(cluster):
-    found = make_stage_serving(cluster, "chat")
-    found.patience = 1.0
-    yield found
-    found.clear()
 
 
 def begun(stage, **changed):
@@ -61,6 +52,7 @@ def pause(stage, fingerprint):
 
 
 def test_an_engine_that_was_paused_before_it_is_verified_takes_no_traffic(stage, monkeypatch):
+    stage.patience = 1.0
     monkeypatch.setattr(engine, "SECONDS", 0.5)
     monkeypatch.setattr(advance, "VERIFY", timedelta(seconds=2))
     rollout = begun(stage)
@@ -82,6 +74,7 @@ def test_an_engine_that_was_paused_before_it_is_verified_takes_no_traffic(stage,
 
 
 def test_an_engine_that_is_paused_under_traffic_fails_its_gate_and_the_probe(stage, monkeypatch):
+    stage.patience = 1.0
     monkeypatch.setattr(signals, "PROBE_SECONDS", 1.0)
     rollout = begun(stage, steps=(StepPlan(50, 20, 40),))  # long enough to see it
     stage.run(rollout, until={Phase.ANALYZING})
@@ -167,35 +160,6 @@ def forget(cluster, connection_of_the_look):
             return None
 
     until("the API server, asked by the observer", answers, 30)
-
-
-# -- the connection ---------------------------------------------------------------
-
-
-def test_connections_that_hang_cost_a_pass_and_nothing_else(cluster, monkeypatch):
-    monkeypatch.setitem(kube.RAW, "_request_timeout", (3, 3))
-    server = cluster.sandbox.cluster.ports["apiserver"]
-    with HangingProxy(server) as proxy:
-        kubeconfig = cluster.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
-        stage = make_real_stage(cluster, "code", kubeconfig=kubeconfig)
-        try:
-            rollout = stage.propose(stage.release(), steps=())
-            stage.approve(rollout)
-            stage.run(rollout, until={Phase.CANARY_STARTING})
-            before = picture()
-            proxy.open.clear()
-            drive(rollout.pk)
-            assert not stage.observer.observe(stage.row.pk, timezone.now())
-            rollout.refresh_from_db()
-            assert (rollout.phase, rollout.cause) == (Phase.CANARY_STARTING, ""), rollout.why
-            assert "Waits for the cluster, nothing is changed meanwhile" in rollout.why
-            assert picture() == before
-            proxy.open.set()
-            stage.run(rollout)
-            assert rollout.phase == Phase.SUCCEEDED, rollout.why
-        finally:
-            proxy.open.set()
-            stage.clear()
 
 
 # -- workers ---------------------------------------------------------------------
@@ -307,7 +271,6 @@ STATES = (
 
 
 def test_what_people_delete_in_every_state_comes_back_and_it_goes_on(stage):
-    stage.patience = 5.0
     rollout = begun(stage, soak_seconds=10)
     old = stage.placed().get(weight=100).name
     for phase in STATES:
@@ -332,3 +295,32 @@ def test_what_people_scale_in_a_rollout_sends_it_back_and_names_them(stage):
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OWNERSHIP), rollout.why
     assert 'conflict with "kubectl' in rollout.why
     assert stage.fingerprints() == [rollout.from_release.fingerprint] * 2
+
+
+# -- the connection ---------------------------------------------------------------
+
+
+def test_connections_that_hang_cost_a_pass_and_nothing_else(bare, monkeypatch):
+    monkeypatch.setitem(kube.RAW, "_request_timeout", (3, 3))
+    server = bare.sandbox.cluster.ports["apiserver"]
+    with HangingProxy(server) as proxy:
+        kubeconfig = bare.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
+        stage = make_real_stage(bare, "code", kubeconfig=kubeconfig)
+        try:
+            rollout = stage.propose(stage.release(), steps=())
+            stage.approve(rollout)
+            stage.run(rollout, until={Phase.CANARY_STARTING})
+            before = picture()
+            proxy.open.clear()
+            drive(rollout.pk)
+            assert not stage.observer.observe(stage.row.pk, timezone.now())
+            rollout.refresh_from_db()
+            assert (rollout.phase, rollout.cause) == (Phase.CANARY_STARTING, ""), rollout.why
+            assert "Waits for the cluster, nothing is changed meanwhile" in rollout.why
+            assert picture() == before
+            proxy.open.set()
+            stage.run(rollout)
+            assert rollout.phase == Phase.SUCCEEDED, rollout.why
+        finally:
+            proxy.open.set()
+            stage.clear()

@@ -9,23 +9,15 @@ from fleet.drive.outside import REAL
 from fleet.drive.rollout import drive
 from fleet.models import Deployment
 from fleet.rules.phases import FINAL, Cause, Phase
-from tests.cluster.rollout_stage import PRODUCT, make_real_stage, make_stage_serving
+from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 from tests.fixtures.proxies import CuttingProxy
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300, func_only=True),
 ]
 QUOTAS = "/api/v1/namespaces/models/resourcequotas"
-
-
-@pytest.fixture
-def stage(cluster):
-    found = make_stage_serving(cluster, "chat")
-    yield found
-    found.clear()
 
 
 @pytest.fixture
@@ -105,11 +97,11 @@ def test_a_quota_that_is_filled_meanwhile_is_named(stage):
     assert stage.failed == []
 
 
-def test_a_write_whose_answer_was_lost_is_done_once(cluster):
-    server = cluster.sandbox.cluster.ports["apiserver"]
+def test_a_write_whose_answer_was_lost_is_done_once(bare):
+    server = bare.sandbox.cluster.ports["apiserver"]
     with CuttingProxy(server, cuts=4) as proxy:
-        kubeconfig = cluster.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
-        stage = make_real_stage(cluster, "code", kubeconfig=kubeconfig)
+        kubeconfig = bare.kubeconfig.read_text().replace(f":{server}", f":{proxy.port}")
+        stage = make_real_stage(bare, "code", kubeconfig=kubeconfig)
         try:
             assert stage.roll_out(stage.release(), steps=()).phase == Phase.SUCCEEDED
             stage.service.refresh_from_db()
@@ -117,7 +109,7 @@ def test_a_write_whose_answer_was_lost_is_done_once(cluster):
             assert rollout.phase == Phase.SUCCEEDED, rollout.why
             assert proxy.cut == 4
             assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
-            ours = [d for d in cluster.console.get(DEPLOYMENTS)["items"] if is_of(d, stage)]
+            ours = [d for d in bare.console.get(DEPLOYMENTS)["items"] if is_of(d, stage)]
             assert [d["spec"]["replicas"] for d in ours] == [2]  # the old one is gone
             assert stage.failed == []
         finally:

@@ -15,17 +15,8 @@ from tests.fixtures.kubernetes import apply, deployment
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(300, func_only=True),  # the cluster's start is not counted
 ]
-
-
-@pytest.fixture
-def stage(cluster):
-    """One release serves with two replicas on a node of four GPUs."""
-    found = make_stage_serving(cluster, "chat")
-    yield found
-    found.clear()
 
 
 def test_it_ends_on_the_new_fingerprint_without_a_failed_request(stage):
@@ -80,7 +71,16 @@ CONTRACT = [
 ]
 
 
-def test_it_goes_back_from_a_release_that_breaks_the_output_contract(stage):
+@pytest.fixture
+def own_stage(bare):
+    """For what lasts on the service, as an output contract does."""
+    found = make_stage_serving(bare, "chat")
+    yield found
+    found.clear()
+
+
+def test_it_goes_back_from_a_release_that_breaks_the_output_contract(own_stage):
+    stage = own_stage
     good = stage.service.current_release.fingerprint
     tried = contracts.try_contract(stage.olga, stage.service.pk, CONTRACT)
     assert tried.kept, tried.answers
@@ -143,8 +143,8 @@ def make_thief(stage):
     return "thief"
 
 
-def test_it_replaces_in_place_on_a_full_node(cluster):
-    stage = make_real_stage(cluster, "code", replicas=4)
+def test_it_replaces_in_place_on_a_full_node(bare):
+    stage = make_real_stage(bare, "code", replicas=4)
     try:
         assert stage.roll_out(stage.release(), steps=()).phase == Phase.SUCCEEDED
         rollout = stage.propose(stage.release("standin-0.32.1"), steps=())

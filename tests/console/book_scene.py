@@ -6,14 +6,17 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 from billing.actions.accounts import change_account, record_payment
+from billing.actions.calendars import keep_periods
 from billing.actions.credits import Given, issue_credit_note
+from billing.actions.exchange import record_rate
 from billing.actions.grants import apply_decisions, ask_for_grant
 from billing.actions.invoices import issue_invoices
-from billing.actions.periods import close, keep_periods, sign_off, start_closing
+from billing.actions.periods import close, sign_off, start_closing
 from billing.models import BillingPeriod, CreditGrant
 from billing.queries.accounts import get_account
 from billing.queries.periods import period_checks
 from billing.rules.accounts import AccountTerms
+from billing.rules.exchange import Recorded
 from billing.rules.grants import GrantTerms, Scope
 from billing.rules.invoices import Tax
 from tenants.actions.changes import decide
@@ -30,11 +33,12 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     acme, globex = scene.tenants[:2]
     keep_periods(now)
     terms = AccountTerms(
-        "Société Acme, Comptabilité", acme.currency, acme.time_zone, "PO-2026-17", 14,
+        "Société Acme, Comptabilité", acme.currency, "", acme.time_zone, "PO-2026-17", 14,
         "HALF_EVEN", "invoice", (Tax("VAT", Decimal("0.19")),),
     )  # fmt: skip
     version = get_account(SYSTEM, "acme").version
     change_account(SYSTEM, "acme", terms, expected=version)
+    invoice_in_euros("globex", now)
     scene.credit = grant_credits(scene, now)
     furnish_alerts(scene, now)
     ended = BillingPeriod.objects.filter(ends_at__lte=now).order_by("starts_at")
@@ -53,6 +57,16 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     record_payment(
         SYSTEM, "acme", amount=Decimal("0.05"), currency="USD", reference="SEPA-81", now=now
     )
+
+
+def invoice_in_euros(slug: str, now: datetime) -> None:
+    """Prices in dollars, and the bank's rates of the last days."""
+    account = get_account(SYSTEM, slug)
+    terms = replace(account.chosen, currency="EUR", rate_source="ECB")
+    change_account(SYSTEM, slug, terms, expected=account.version)
+    for days, rate in enumerate(("0.9217", "0.9185", "0.92041")):
+        on = (now - timedelta(days=days)).date()
+        record_rate(SYSTEM, Recorded("USD", "EUR", on, "ECB", Decimal(rate)), now=now)
 
 
 def grant_credits(scene: SimpleNamespace, now: datetime) -> CreditGrant:

@@ -12,6 +12,7 @@ from billing.actions.ingest import ingest
 from billing.actions.prices import draft_version, set_gpu_prices
 from billing.drive.exports import run_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
+from billing.rules.destinations import Target
 from billing.rules.prices import PriceLine
 from fleet.models import GpuTime
 from tenants.base.scope import fleet_scope
@@ -67,8 +68,16 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
     run_due(now)
     with fleet_scope():
         scene.receiver, _ = create_destination(
-            SYSTEM, name="the ledger", url="https://ledger.example.com/in"
+            SYSTEM, Target("the ledger", "https://ledger.example.com/in")
         )
+        scene.bucket, _ = create_destination(
+            SYSTEM,
+            Target(
+                "the archive", "https://s3.example.com/finance/usage", "S3", "eu-central-1",
+                "AKIAIOSFODNN7EXAMPLE",
+            ),
+            secret_key="known to the store alone",
+        )  # fmt: skip
         delivery = deliver_export(
             SYSTEM, scene.export.pk, now=now, destination_id=scene.receiver.pk
         )

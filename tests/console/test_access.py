@@ -1,19 +1,18 @@
 """Who asks: sessions for pages, bearer secrets for the API, never the two mixed."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.test import Client
-from django.utils import timezone
-
-from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
 JUNK = {"host": "127.0.0.1", "authorization": "Bearer qmt_abcdefgh_" + "x" * 43}
 
 
 @pytest.fixture
-def olga():
+def olga(scene: SimpleNamespace) -> Client:
     client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(make_scene(timezone.now()).olga)
+    client.force_login(scene.olga)
     return client
 
 

@@ -9,15 +9,9 @@ from django.utils import timezone
 
 from fleet.models import Deployment, Drift, Freeze, Rollout
 from fleet.rules.phases import FINAL
-from tests.console.scene import make_scene
 from tests.console.test_fleet_pages import signed_in
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture

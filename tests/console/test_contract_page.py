@@ -5,20 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from fleet.actions import contracts as actions
 from fleet.models import OutputContract
 from fleet.rules.contract.answers import Said
-from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
 LONG = [{"name": "too long", "kind": "too_long"}]
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 def page_of(scene: SimpleNamespace, number: int = 0) -> str:

@@ -10,16 +10,9 @@ from django.utils import timezone
 from billing.drive.exports import run_due
 from billing.models import ExportDelivery, ExportDestination, ExportSchedule, LedgerAccount
 from tenants.base.scope import fleet_scope
-from tests.console.scene import make_scene
 from tests.console.test_money_pages import browser
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scene(settings, tmp_path):
-    settings.QM_EXPORTS_DIR = tmp_path / "exports"
-    return make_scene(timezone.now())
 
 
 @pytest.fixture
@@ -69,6 +62,48 @@ def test_it_changes_a_receiver(fin, scene):
     assert fin.post(at, given).status_code == 302
     assert fin.post(at, given).status_code == 412, "somebody else was faster"
     assert count(ExportDestination, url="https://other.example.com/") == 1
+
+
+BUCKET = {
+    "name": "Archive", "url": "https://s3.example.com/usage", "method": "S3",
+    "region": "eu-central-1", "access_key": "AKIATEST", "secret_key": "of the store alone",
+}  # fmt: skip
+
+
+def test_a_buckets_key_is_typed_in_and_never_shown(fin):
+    answer = make_receiver(fin, **BUCKET)
+    assert answer.status_code == 302
+    with fleet_scope():
+        pk = ExportDestination.objects.get(name="Archive").pk
+    page = fin.get(f"/exports/receivers/{pk}/").content.decode()
+    assert "AKIATEST" in page and "of the store alone" not in page
+    assert "AKIATEST" in fin.get("/exports/receivers/").content.decode()
+    assert make_receiver(fin, **BUCKET | {"secret_key": ""}).status_code == 422
+
+
+def test_a_bucket_gets_another_key(fin, scene):
+    at = f"/exports/receivers/{scene.bucket.pk}/"
+    with fleet_scope():
+        before = bytes(ExportDestination.objects.get(pk=scene.bucket.pk).sealed)
+    once = fin.get(at).context["once"]
+    short = fin.post(at + "renew/", {"once": once, "secret_key": "short"})
+    assert short.status_code == 422
+    assert b"Give the secret access key" in short.content
+    once = short.context["once"]
+    assert fin.post(at + "renew/", {"once": once, "secret_key": "a longer one"}).status_code == 302
+    with fleet_scope():
+        assert bytes(ExportDestination.objects.get(pk=scene.bucket.pk).sealed) != before
+
+
+def test_a_single_file_goes_to_a_receiver_as_well(fin, scene):
+    given = {
+        "format": "csv", "file_type": "csv", "tenant": "", "first": "2026-11-01",
+        "last": "2026-11-02", "destination": scene.bucket.pk,
+    }  # fmt: skip
+    assert fin.post("/exports/", given).status_code == 302
+    assert run_due(timezone.now()) == 1
+    assert count(ExportDelivery, destination=scene.bucket) == 1
+    assert b"Deliver to" not in browser(scene.watcher).get("/exports/").content
 
 
 def test_it_delivers_by_a_button_and_shows_the_tries(fin, scene):

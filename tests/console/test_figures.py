@@ -41,6 +41,8 @@ def test_it_never_writes_a_small_share_as_zero(ratio, want):
         (Decimal("8171.444"), "USD", "$8,171.44"),
         (Decimal("-106"), "USD", "−$106.00"),
         (Decimal("3.1"), "CHF", "3.10 CHF"),
+        (Decimal("3100.4"), "JPY", "3,100 JPY"),
+        (Decimal("3.1"), "BHD", "3.100 BHD"),
         (None, "USD", "–"),
     ],
 )

@@ -1,24 +1,18 @@
 """Forms of the fleet's pages: they call the actions, keep what was typed, and refuse strangers."""
 
 from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from fleet.models import Release, Rollout, Service
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent, ChangeRequest
 from tests.browser.registry import PAGES
-from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
 COMMIT, DIGEST = "a" * 40, "sha256:" + "b" * 64
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture
@@ -120,7 +114,9 @@ def test_it_proposes_a_rollout_that_another_person_approves(olga: Client, scene:
     with fleet_scope():
         rollout = Rollout.objects.get(to_release=scene.spare)
     assert answer["Location"] == f"/rollouts/{rollout.pk}/"
-    assert rollout.steps == [{"percent": 25, "hold_seconds": 60, "min_samples": 100}]
+    assert rollout.steps == [
+        {"percent": 25, "hold_seconds": 60, "min_samples": 100, "shadow": False}
+    ]
     decide(scene, rollout)
 
 
@@ -138,6 +134,31 @@ def test_it_says_why_some_cannot_go_first_or_last(case, olga: Client, scene: Sim
     answer = olga.post(f"/new/rollout/?release={scene.spare.pk}", plan | changes)
     assert answer.status_code == 422
     assert words in answer.content.decode(), answer.context["propose"].errors
+
+
+def test_it_plans_a_shadow_and_shows_it_to_who_approves(olga: Client, scene: SimpleNamespace):
+    given = {"replicas": 2, "soak_seconds": 60, "steps": "shadow 10, 60, 50\n25, 60, 100"}
+    page = olga.get(f"/new/rollout/?release={scene.spare.pk}&{urlencode(given)}").content.decode()
+    assert "shadow of 10 %: requests are copied" in page
+    again = 'name="steps" value="shadow 10 %, 60 s, 50\n25 %, 60 s, 100"'
+    assert again in page
+    plan = given | {"kind": "blue_green", "reason": "Longer answers"}
+    answer = olga.post(f"/new/rollout/?release={scene.spare.pk}", plan)
+    with fleet_scope():
+        rollout = Rollout.objects.get(to_release=scene.spare)
+    assert answer["Location"] == f"/rollouts/{rollout.pk}/"
+    page = olga.get(answer["Location"]).content.decode()
+    assert "Shadow 10 %" in page and "Step 1: Shadow 10 %" in page
+    page = olga.get(f"/approvals/{rollout.change_id}/").content.decode()
+    assert "shadow of 10 %: requests are copied" in page
+
+
+def test_it_says_why_a_shadow_cannot_be_in_place(olga: Client, scene: SimpleNamespace):
+    plan = {"kind": "replace", "replicas": 2, "soak_seconds": 60, "steps": "shadow 10, 60, 50",
+            "reason": "Longer answers"}  # fmt: skip
+    answer = olga.post(f"/new/rollout/?release={scene.spare.pk}", plan)
+    assert answer.status_code == 422
+    assert "A shadow step compares" in answer.content.decode()
 
 
 def test_it_shows_how_a_gate_was_judged(olga: Client, scene: SimpleNamespace):

@@ -14,15 +14,8 @@ from billing.actions.publication import publish_approved
 from billing.models import Charge, PriceBookVersion
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
-from tests.console.scene import make_scene
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def scene(settings, tmp_path):
-    settings.QM_EXPORTS_DIR = tmp_path / "exports"
-    return make_scene(timezone.now())
 
 
 def browser(user) -> Client:

@@ -18,7 +18,6 @@ from fleet.queries.gateways import Gateways, WorkerRow
 from fleet.queries.overview import Urgency
 from tenants.base.scope import fleet_scope
 from tenants.queries.directory import TenantRef
-from tests.console.scene import make_scene
 
 NOW = timezone.now()
 DOCUMENT = {
@@ -31,11 +30,6 @@ DOCUMENT = {
          "text": "9 of 14 nodes", "elapsed": 12.5},
     ],
 }  # fmt: skip
-
-
-@pytest.fixture
-def scene(db) -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 def lines(client: Client, user) -> str:

@@ -11,16 +11,14 @@ from fleet.models import NodeDrift
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
 from tests.console.calendar_scene import furnish_calendar
-from tests.console.scene import make_scene
 from tests.console.test_fleet_pages import signed_in
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def scene() -> SimpleNamespace:
-    now = timezone.now()
-    return furnish_calendar(make_scene(now), now)
+def scene(scene: SimpleNamespace) -> SimpleNamespace:
+    return furnish_calendar(scene, timezone.now())
 
 
 @pytest.fixture

@@ -5,22 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from fleet.models import Release, Resolution
 from sandbox.registry.content import Content
 from sandbox.registry.server import Server
 from tenants.base.scope import fleet_scope
-from tests.console.scene import make_scene
 from tests.console.test_fleet_pages import release_form
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/new/release/resolve/"
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture

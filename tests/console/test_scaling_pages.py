@@ -4,19 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from fleet.models import ScalingPolicy
-from tests.console.scene import make_scene
 from tests.console.test_fleet_pages import service_form, signed_in
 
 pytestmark = pytest.mark.django_db
 PAGE, LARGE = "/services/chat-small/scaling/", "/services/chat-large/scaling/"
-
-
-@pytest.fixture
-def scene() -> SimpleNamespace:
-    return make_scene(timezone.now())
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import httpx
 
@@ -14,6 +17,23 @@ from tests.fixtures.stack import Stack
 SERVICE = "quartermaster.dev/service"
 NAMES = ("prompt_tokens", "generation_tokens")
 EVERY = 0.5
+# A probe is recorded with the time at which its pass began; a pass, and a look here, take seconds.
+LATE = timedelta(seconds=15)
+
+
+class Counted(NamedTuple):
+    """Tokens."""
+
+    prompt: int
+    made: int
+
+
+@dataclass(frozen=True)
+class Life:
+    """What an engine had counted when it was last read."""
+
+    tokens: Counted
+    read_at: datetime
 
 
 class EngineCounters:
@@ -23,7 +43,7 @@ class EngineCounters:
 
     def __init__(self, stack: Stack, service: str) -> None:
         self.stack, self.service = stack, service
-        self.lives: dict[tuple[str, int], tuple[int, ...]] = {}
+        self.lives: dict[tuple[str, int], Life] = {}
         self.over = threading.Event()
         self.http = httpx.Client(timeout=2, trust_env=False)
 
@@ -56,15 +76,24 @@ class EngineCounters:
             text = self.http.get(f"http://{address}:8000/metrics").text
             # A restarted container counts from 0 again: it is another life.
             life = (pod["metadata"]["uid"], statuses[0].get("restartCount", 0))
-            self.lives[life] = tuple(total(text, name) for name in NAMES)
+            self.lives[life] = Life(
+                Counted(*(total(text, name) for name in NAMES)), datetime.now(UTC)
+            )
 
-    def tokens(self) -> tuple[int, int]:
-        """Prompt and completion tokens of all lives, probes of the console included."""
+    def tokens(self) -> Counted:
+        """Of all lives, probes of the console included."""
         self.look()
-        return (
-            sum(prompt for prompt, _ in self.lives.values()),
-            sum(made for _, made in self.lives.values()),
-        )
+        return add(life.tokens for life in self.lives.values())
+
+    def may_have_missed(self, pod: str, at: datetime) -> bool:
+        """Whether an engine that crashed may have answered a probe after it was last read."""
+        reads = [life.read_at for (uid, _), life in self.lives.items() if uid == pod]
+        return not reads or any(abs(read_at - at) < LATE for read_at in reads)
+
+
+def add(counts: Iterable[Counted]) -> Counted:
+    prompts, made = zip(Counted(0, 0), *counts, strict=True)
+    return Counted(sum(prompts), sum(made))
 
 
 def total(metrics: str, name: str) -> int:

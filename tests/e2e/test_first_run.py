@@ -1,7 +1,5 @@
 """The first run of a stranger: `make up`, wait, ask the demo's models, look at what was counted."""
 
-import os
-import shutil
 import time
 
 import httpx
@@ -10,32 +8,19 @@ import psycopg
 import pytest
 
 from sandbox.process import wait_until
-from sandbox.stores.launcher import scratch_folder
 from tests.fixtures.installation import COLD_SECONDS, Installation
+from tests.fixtures.stack import Stacks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(1500)]
-# The control plane is built within, where no earlier test has: minutes on a cold machine.
-READY_SECONDS = 1200
 TENANTS = ("acme", "globex", "initech")
 
 
 @pytest.fixture(scope="module")
-def up():
-    with scratch_folder() as folder:
-        installation = Installation(folder / "data", QM_ENGINE="standin")
-        installation.cold_seconds = installation.start()
-        try:
-            installation.wait_ready(READY_SECONDS)
-            yield installation
-        finally:
-            keep_logs(installation)
-            installation.stop()
-
-
-def keep_logs(installation: Installation) -> None:
-    """What a person needs who reads about a failure an hour later."""
-    kept = os.environ.get("QM_ARTIFACTS", "artifacts")
-    shutil.copytree(installation.data / "logs", f"{kept}/first-run-logs", dirs_exist_ok=True)
+def up(stacks: Stacks):
+    """Silent afterwards: what else is tested on it wants the machine for itself."""
+    installation = stacks.fresh()
+    yield installation
+    installation.make("traffic-off")
 
 
 def rows(up: Installation, query: str) -> list[tuple]:

@@ -11,7 +11,7 @@ import httpx
 
 from sandbox.cluster.kube import Json
 from tests.e2e.clients import Tenant
-from tests.e2e.counters import EngineCounters
+from tests.e2e.counters import Counted, EngineCounters, add
 from tests.fixtures.kubernetes import PODS
 from tests.fixtures.stack import Caller, Stack, until
 
@@ -165,11 +165,14 @@ class Walk:
         time.sleep(2)  # one that came twice would come now
         return self.usage()
 
-    def probes(self) -> tuple[int, int]:
-        """Tokens that the console itself asked of the engines."""
-        query = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM engine_probe"
-        prompt, made = self.stack.sql(f"{query} WHERE service_id = %s", self.service_id)[0]
-        return prompt or 0, made or 0
+    def probes(self) -> tuple[Counted, Counted]:
+        """Tokens that the console itself asked of the engines: all, and those that an engine may
+        have taken with it when it crashed.
+        """
+        query = "SELECT pod_uid, at, prompt_tokens, completion_tokens FROM engine_probe"
+        rows = self.stack.sql(f"{query} WHERE service_id = %s", self.service_id)
+        lost = [row for row in rows if self.counters.may_have_missed(row[0], row[1])]
+        return add(Counted(*row[2:]) for row in rows), add(Counted(*row[2:]) for row in lost)
 
 
 def person_is_refused(caller: Caller, path: str, body: Json, status: int) -> str:

@@ -1,11 +1,12 @@
 """Findings on the database: opened, told anew, closed; and what the causes are ranked by."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from fleet.actions.degradation import OVER_AFTER, find
-from fleet.actions.traffic import record
+from fleet.actions.traffic import record, record_copies
 from fleet.actions.trimming import trim
 from fleet.models import (
     EngineProbe,
@@ -252,6 +253,14 @@ def test_it_counts_what_engines_counted_without_our_probes(chat):
     (found,) = token_counters(NOW, NOW + timedelta(minutes=1))
     assert (found.prompt_tokens, found.completion_tokens) == (500 + 40 + 7 - 4, 60 + 4 + 1 - 1)
     assert (found.engines, found.probe_prompt_tokens, found.cached_tokens) == (2, 4, 0)
+    copy = TrafficSample(NOW, 1, chat.service_id, chat.release_id, "interactive", "served",
+                         prompt_tokens=20, completion_tokens=3)  # fmt: skip
+    with fleet_scope():
+        record_copies([copy, replace(copy, at=NOW + timedelta(minutes=2))], now=NOW)
+    (less,) = token_counters(NOW, NOW + timedelta(minutes=1))
+    assert (less.copy_prompt_tokens, less.copy_completion_tokens) == (20, 3)
+    assert less.prompt_tokens == found.prompt_tokens - 20
+    assert less.completion_tokens == found.completion_tokens - 3
 
 
 def test_it_handles_counters_that_begin_anew():

@@ -76,7 +76,7 @@ def test_it_says_when_nobody_can_go_first(olga, service, release):
     wish = {"service_id": service.pk, "release_id": release["id"]}
     answer = post(olga, "rollouts", wish | {"audience": {"first_classes": ["batch"]}})
     assert answer.status_code == 409
-    assert "one more for all others" in answer.content.decode()
+    assert "more for all others" in answer.content.decode()
 
 
 @pytest.fixture
@@ -210,6 +210,10 @@ def test_it_refuses_what_cannot_be_asked(olga, rollout, case):
 
 
 BAD_STEPS = {
+    "a shadow after traffic": [
+        {"percent": 5, "hold_seconds": 1, "min_samples": 1},
+        {"percent": 50, "hold_seconds": 1, "min_samples": 1, "shadow": True},
+    ],
     "falling": [{"percent": 50, "hold_seconds": 1, "min_samples": 1},
                 {"percent": 10, "hold_seconds": 1, "min_samples": 1}],
     "everything": [{"percent": 100, "hold_seconds": 1, "min_samples": 1}],

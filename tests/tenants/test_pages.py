@@ -357,5 +357,10 @@ def test_it_describes_every_operation_of_the_api(olga):
     text = olga.client.get("/reference/api/").content.decode()
     for path in ("/api/v1/tenants/{slug}/keys/{key}/rotate", "/api/v1/usage/events"):
         assert path in text
+    assert "overlap_hours" not in text  # members are a step away
+
+
+def test_it_describes_the_members_of_few_operations(olga):
+    text = olga.client.get("/reference/api/?q=keys_rotate").content.decode()
     assert "If-Match" in text
     assert "overlap_hours" in text

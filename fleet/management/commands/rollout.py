@@ -3,6 +3,7 @@
 manage.py rollout list
 manage.py rollout show 12
 manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
+    [--step "shadow 10, 300, 50" --step "25, 300, 100"]     percent, seconds to hold, samples
 manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
 manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
 manage.py rollout drive 12             makes passes here until the rollout has ended
@@ -24,6 +25,8 @@ from fleet.queries.by_hand import of_service, way_back_by_hand
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
 from fleet.queries.services import get_service
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
+from fleet.rules.plan import StepPlan
+from fleet.rules.proposal import read_lines
 from tenants.actions import changes
 from tenants.base.scope import scope_of
 from tenants.errors import Conflict, ConsoleError, NotFound
@@ -119,6 +122,7 @@ class Command(BaseCommand):
                 *pair(viewer, options["service"], options["release"]),
                 kind=PlanKind(kind) if kind else None,
                 replicas=options["replicas"],
+                steps=steps_of(options["step"]),
                 soak_seconds=options["soak"],
                 reason=options["why"],
                 consent=options["consent"],
@@ -171,7 +175,18 @@ def add_proposal(parser: ArgumentParser) -> None:
     parser.add_argument("--plan", choices=[k.value for k in PlanKind], default="")
     parser.add_argument("--replicas", type=int)
     parser.add_argument("--soak", type=int, help="seconds")
+    parser.add_argument(
+        "--step", action="append", default=[], help="[shadow] percent, hold, samples"
+    )
     parser.add_argument("--consent", action="store_true", help="to a plan that needs it")
+
+
+def steps_of(lines: list[str]) -> tuple[StepPlan, ...] | None:
+    """None: the usual ones."""
+    try:
+        return read_lines(lines) if lines else None
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def viewer_of(options: dict[str, Any]) -> Viewer:

@@ -29,7 +29,21 @@ TENANTS = {
     "kolkata": {"zone": "Asia/Kolkata", "currency": "USD"},
     "howe": {"zone": "Australia/Lord_Howe", "currency": "EUR", "tax_per": "line"},
     "tokyo": {"zone": "Asia/Tokyo", "currency": "JPY", "decimals": 0, "taxes": [["Tax", "0.1"]]},
+    "basel": {"zone": "Europe/Zurich", "currency": "EUR", "invoiced_in": "CHF"},
+    "manama": {
+        "zone": "Asia/Bahrain", "currency": "USD", "invoiced_in": "BHD", "decimals": 3,
+        "rounding": "HALF_UP", "taxes": [["VAT", "0.1"]],
+    },
 }  # fmt: skip
+# base, quote, day, rate; recorded on that day. None for the day of a close: the one before holds.
+RATES = (
+    ("EUR", "CHF", "2026-10-29", "0.9"),
+    ("EUR", "CHF", "2026-11-03", "0.937654321987"),
+    ("EUR", "CHF", "2026-12-05", "0.94"),
+    ("USD", "BHD", "2026-11-05", "0.37609"),
+    ("USD", "BHD", "2026-12-01", "0.376091234567"),
+    ("BHD", "USD", "2026-12-05", "2.659"),
+)
 CREDITS = {
     "globex": [
         {"name": "Welcome", "amount": "3.00", "priority": 50, "meter": "completion"},
@@ -130,6 +144,7 @@ def agreed(ids):
         ],
         "tenants": [tenant(slug, ids[slug], **given) for slug, given in TENANTS.items()],
         "months": MONTHS,
+        "rates": RATES,
         "known_until": KNOWN_UNTIL,
     }
 
@@ -151,6 +166,7 @@ def tenant(slug, pk, **given):
     terms = {"decimals": 2, "rounding": "HALF_EVEN", "tax_per": "invoice", "taxes": []}
     plain = {"model": "", "meter": "", "paid": False, "expires_at": ""}
     credits = [plain | credit for credit in CREDITS.get(slug, [])]
+    terms["invoiced_in"] = given["currency"]
     return {"id": pk, "closes": list(CLOSES.items()), "credits": credits, **terms, **given}
 
 

@@ -10,7 +10,7 @@ alone; it imports the standard library, and reckons in fractions, which round no
 import json
 import sys
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -238,7 +238,26 @@ def lines_of(month):
     return found
 
 
-def invoices_of(tenant, events, books):
+def rate_of(tenant, closed_at, rates):
+    """Of the nearest day up to that of the close, by the tenant's clock; at most a week before."""
+    if tenant["invoiced_in"] == tenant["currency"]:
+        return Fraction(1)
+    last = closed_at.astimezone(ZoneInfo(tenant["zone"])).date()
+    pair = [tenant["currency"], tenant["invoiced_in"]]
+    days = [(date.fromisoformat(day), rate) for *names, day, rate in rates if names == pair]
+    day, rate = max(d for d in days if d[0] <= last)
+    assert last - day <= timedelta(days=7)
+    return Fraction(rate)
+
+
+def converted(value, rate):
+    """At 12 decimals, half away from zero."""
+    units = abs(value) * rate * 10**12
+    whole = (units + Fraction(1, 2)) // 1
+    return Fraction(whole if value >= 0 else -whole, 10**12)
+
+
+def invoices_of(tenant, events, books, rates):
     """One for each month that was closed: its own lines, and what changed of months before it."""
     before = {}
     left = [Fraction(c["amount"]) for c in tenant["credits"]]
@@ -254,11 +273,12 @@ def invoices_of(tenant, events, books):
                     lines[corrects, *name] = quantity
             before[earlier] = now
         if lines:
-            yield bill(tenant, month, at(closed_at), lines, left)
+            rate = rate_of(tenant, at(closed_at), rates)
+            yield bill(tenant, month, at(closed_at), lines, left, rate)
 
 
-def bill(tenant, month, closed_at, lines, left):
-    rows = [[*name, lines[name], lines[name] * name[-1]] for name in sorted(lines)]
+def bill(tenant, month, closed_at, lines, left, rate):
+    rows = [[*name, lines[name], converted(lines[name] * name[-1], rate)] for name in sorted(lines)]
     amounts = [to_pay(row[-1], tenant) for row in rows]
     promoted, prepaid = draw(tenant["credits"], left, rows, amounts, closed_at)
     bases = [amount - less for amount, less in zip(amounts, promoted, strict=True)]
@@ -358,7 +378,7 @@ def price(lines, agreed):
     found = {"invoices": [], "charges": [], "unpriced": []}
     for tenant in agreed["tenants"]:
         mine = events[tenant["id"]]
-        found["invoices"] += invoices_of(tenant, mine, books)
+        found["invoices"] += invoices_of(tenant, mine, books, agreed.get("rates", []))
         for month in agreed["months"]:
             last = Month(tenant, month, mine, books, at(agreed["known_until"]))
             for name, rows in (("charges", last.rows), ("unpriced", last.unpriced)):

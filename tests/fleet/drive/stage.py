@@ -7,10 +7,11 @@ from django.utils import timezone
 from fleet.actions.observation import store_pods
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import propose_rollout
-from fleet.actions.traffic import record
+from fleet.actions.traffic import record, record_copies
 from fleet.drive.outside import Outside
 from fleet.drive.rollout import drive
 from fleet.models import Deployment, Node, Service
+from fleet.queries.audience import canaries
 from fleet.queries.releases import spec_of
 from fleet.rules.manifests import placed, render
 from fleet.rules.observation import read_pods
@@ -110,6 +111,26 @@ class Stage:
                 samples += [sample] * (requests - bad) + [replace(sample, outcome="failed")] * bad
         with fleet_scope():
             record(samples, now=now)
+            record_copies(self.copies(samples, canaries().get(self.service.pk)), now=now)
+
+    def copies(self, samples, canary):
+        """What a shadow answers to copies of these requests, as gateways make them."""
+        if canary is None or not canary.shadow_percent:
+            return []
+        found = []
+        for tenant in {s.tenant_id for s in samples} - set(canary.never_tenants):
+            if canary.only_tenants and tenant not in canary.only_tenants:
+                continue
+            theirs = [
+                replace(s, release_id=canary.release_id, outcome="served", prompt_tokens=9)
+                for s in samples
+                if s.tenant_id == tenant
+            ]
+            theirs = theirs[: len(theirs) * canary.shadow_percent // 100]
+            rate = 0.5 if tenant == self.hurt else self.errors
+            bad = int(len(theirs) * rate)
+            found += theirs[bad:] + [replace(s, outcome="failed") for s in theirs[:bad]]
+        return found
 
 
 def make_stage(*, replicas=4, gpus=8, serving=True):

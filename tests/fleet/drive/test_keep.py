@@ -98,9 +98,16 @@ def test_it_takes_away_what_a_stopped_worker_wrote_after_the_end(stage, row, mon
     assert "had 2 replicas" in told
 
 
-def test_it_leaves_a_service_with_an_open_rollout_to_that(stage, row):
+def test_it_leaves_a_service_to_a_rollout_that_began(stage, row):
     rollout = stage.propose(stage.release("b"))
-    assert rollout.phase == Phase.VALIDATING
+    stage.run(rollout, until={Phase.AWAITING_APPROVAL})
+    del stage.fake.deployments[row.name]
+    ObservedPod.objects.all().delete()
+    assert due_deployments() == [row.pk]  # nobody may approve it for days
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.PREPARING})
     assert due_deployments() == []
 
 

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from django.test import Client
 
 from fleet.actions import rollouts
 from fleet.models import Node, Service
 from fleet.queries.queue import list_queues
 from fleet.rules.phases import Phase
 from tenants.base.scope import scope_of
+from tenants.models import User
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,6 +43,12 @@ def turns(stage):
     return {row.service: (row.turn, tuple(pk for pk, _ in row.waits_for)) for row in rows}
 
 
+def asked(address):
+    client = Client()
+    client.force_login(User.objects.get(name="olga"))
+    return client.get(address).json()
+
+
 def test_the_second_one_waits_says_for_whom_and_begins_when_the_first_is_over(chat, embed):
     first, second = approved(chat), approved(embed)
     assert second.plan["plan"]["answer"] == "queued"
@@ -49,6 +57,11 @@ def test_the_second_one_waits_says_for_whom_and_begins_when_the_first_is_over(ch
     assert f"It waits for {first} of chat" in second.why
     assert "1 H100-80GB-HBM3 missing: 1 needed" in second.why
     assert turns(chat) == {"chat": ("next", ()), "embed": ("waits", (first.pk,))}
+    (queue,) = asked("/api/v1/rollouts/queues")
+    assert [(r["rollout"], r["waits_for"]) for r in queue["rows"]] == [
+        (str(first), []),
+        (str(second), [first.pk]),
+    ]
 
     chat.step(first)
     assert first.phase == Phase.PREPARING

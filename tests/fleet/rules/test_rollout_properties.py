@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.rules.contract.prompts import read_contract
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
+from fleet.rules.plan import StepPlan
 from tests.fleet.rules.test_rollout_walks import PLANS
 from tests.fleet.rules.walk import Walk, make_state
 
@@ -47,6 +48,8 @@ class Checked(Walk):
             assert decision.phase in GOING_BACK | {Phase.ROLLED_BACK}
         if was.wish is Wish.ABORT:
             assert decision.phase in GOING_BACK | FINAL
+        if was.shadow and decision.phase not in GOING_BACK:
+            assert self.state.weight_new == 0
 
     def held(self):
         return self.cluster.used()
@@ -93,18 +96,20 @@ HAPPENINGS = {
 }
 PROMPT = {"name": "greets", "kind": "text", "prompt": "Say hello", "contains": ["hello"]}
 CONTRACTS = ((), read_contract([PROMPT]))
+SHADOWED = {"steps": (StepPlan(20, 10, 20, shadow=True), StepPlan(50, 10, 20))}
+MOVES = PLANS | {"shadow first": SHADOWED}
 GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    plan=st.sampled_from(sorted(PLANS)),
+    plan=st.sampled_from(sorted(MOVES)),
     contract=st.sampled_from(CONTRACTS),
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
 )
 def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
-    walk = Checked(make_state(**PLANS[plan], contract=contract), gpus=GPUS.get(plan, 6))
+    walk = Checked(make_state(**MOVES[plan], contract=contract), gpus=GPUS.get(plan, 6))
     for passes, event in events:
         for _ in range(passes):
             if walk.state.phase not in FINAL:
@@ -113,6 +118,7 @@ def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
     heal(walk)
     walk.run(most=1500)
     assert walk.state.phase in FINAL
+    walk.keep()
     assert_declared(walk)
 
 

@@ -231,15 +231,24 @@ def test_it_goes_back_when_the_new_release_crashes_during_the_soak():
     assert walk.state.cause is Cause.CRASH_LOOP
 
 
-STEADY = (Phase.CANARY_VERIFYING, Phase.SHIFTING, Phase.ANALYZING, Phase.PROMOTING, Phase.SOAKING)
+MOVING = (
+    Phase.PREPARING,
+    Phase.CANARY_STARTING,
+    Phase.CANARY_VERIFYING,
+    Phase.SHIFTING,
+    Phase.ANALYZING,
+    Phase.PROMOTING,
+    Phase.SOAKING,
+)
+TAKEN = [(phase, "old") for phase in MOVING] + [(phase, "new") for phase in MOVING[1:]]
 
 
-@pytest.mark.parametrize("which", ["old", "new"])
-@pytest.mark.parametrize("phase", STEADY)
+@pytest.mark.parametrize(("phase", "which"), TAKEN)
 def test_what_somebody_deletes_is_made_again_and_it_goes_on(phase, which):
     walk = Walk(make_state(soak=timedelta(seconds=60))).run(until={phase})
     walk.step()
     walk.delete(which)
+    assert walk.step().mends
     walk.run()
     assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
     assert walk.cluster.serving(walk.names["new"]) == 4

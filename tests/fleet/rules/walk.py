@@ -9,7 +9,7 @@ from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import bounds_of
 from fleet.rules.histogram import Histogram
 from fleet.rules.manifests import placed, render
-from fleet.rules.phases import FINAL, Phase, PlanKind
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase, PlanKind
 from fleet.rules.plan import StepPlan
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of, fingerprint_of
 from fleet.rules.rollout import decide
@@ -66,6 +66,7 @@ class Walk:
     per_second: int = 20  # requests of the service
     errors: float = 0.0  # share of failed ones of the new release
     slow: float = 1.0  # its times against the old ones
+    copies: bool = True  # gateways copy requests for a shadow
     counted: bool = True  # the statistics can be read
     late: str = ""  # why they cannot be trusted
     history: list = field(default_factory=list)
@@ -122,6 +123,7 @@ class Walk:
         total = int((end - start).total_seconds() * self.per_second)
         new = total * self.state.weight_new // 100
         old = self.answers(total - new)
+        new += total * self.state.shadow // 100 if self.copies else 0
         return Window(start, end, self.answers(new, self.errors, self.slow), old, late=self.late)
 
     def answers(self, requests, errors=0.0, slow=1.0):
@@ -133,6 +135,8 @@ class Walk:
 
     def step(self, seconds=5):
         """One pass, then time. Answers the decision."""
+        if self.state.phase in BEFORE_WRITES:
+            self.keep()
         seen = self.see()
         decision = decide(self.state, seen, self.now)
         self.apply(decision)
@@ -182,10 +186,21 @@ class Walk:
         raise AssertionError(f"still {self.state.phase} after {most} passes: {self.state.why}")
 
     def delete(self, which):
-        """As somebody does it by hand."""
+        """As somebody does it by hand, who cannot reach a lost cluster either."""
         name = self.manifests[which]["metadata"]["name"]
+        if self.cluster.down:
+            return
         if found := self.cluster.deployments.get(name):
             self.cluster.delete("Deployment", name, found["metadata"]["uid"])
+
+    def keep(self):
+        """As `fleet.drive.keep` does before and after: what is declared and gone is made again."""
+        if self.cluster.down:
+            return
+        for which, replicas in (("old", self.state.declared_old), ("new", self.state.declared_new)):
+            manifest = self.manifests[which]
+            if replicas and manifest["metadata"]["name"] not in self.cluster.deployments:
+                self.cluster.apply(placed(manifest, replicas=replicas, fence=1))
 
     @property
     def phases(self):

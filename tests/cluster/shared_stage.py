@@ -1,0 +1,40 @@
+"""One service for the tests of a module: its first release takes longer than many a test."""
+
+from fleet.models import Rollout
+from fleet.rules.phases import FINAL
+from tests.cluster.rollout_stage import RealStage, make_stage_serving
+from tests.fixtures.cluster import RunningCluster
+from tests.plugins.database import Seeds
+
+
+class SharedStage:
+    """Gives the service as it serves; a new one, where a test left it otherwise.
+
+    Its rows are committed for the module: tests that use it have no `django_db` mark.
+    """
+
+    def __init__(self, cluster: RunningCluster) -> None:
+        self.cluster = cluster
+        self.seeds = Seeds()
+        self.stage: RealStage | None = None
+
+    def serving(self) -> RealStage:
+        if self.stage is None or not self.is_settled(self.stage):
+            self.clear()
+            self.stage = make_stage_serving(self.cluster, "chat")
+        self.stage.asked, self.stage.failed, self.stage.longest = 0, [], 0.0
+        self.stage.patience = RealStage.patience
+        return self.stage
+
+    def is_settled(self, stage: RealStage) -> bool:
+        """Nothing is under way, and only the replicas of the current release are there."""
+        stage.service.refresh_from_db()
+        if Rollout.objects.filter(service=stage.service).exclude(phase__in=FINAL).exists():
+            return False
+        return stage.is_alone_with(stage.service.current_release.fingerprint)
+
+    def clear(self) -> None:
+        if self.stage:
+            self.stage.clear()
+        self.stage = None
+        self.seeds.restore()
