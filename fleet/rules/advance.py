@@ -19,7 +19,7 @@ from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase, Verdict
-from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Place, Seen, State, Want, moment
+from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)

@@ -197,7 +197,7 @@ class Decision:
     reading: Reading | None = None  # of a gate, to be kept
     contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
-    mends: bool = False  # what somebody did by hand: told, though nothing else is wanted than before
+    mends: bool = False  # puts right what somebody did by hand: told, though the wish is as before
 
 
 def moment(text: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What people and slow machines do to a rollout on the way: evictions, drains, gates, labels, queues."""
+"""What people and slow machines do on the way: evictions, drains, gates, labels, queues."""
 
 import contextlib
 
