@@ -271,30 +271,39 @@ STATES = (
 
 
 def test_what_people_delete_in_every_state_comes_back_and_it_goes_on(stage):
+    """Nobody owns a number that `kubectl scale` made 0, so that is taken back as well."""
     rollout = begun(stage, soak_seconds=10)
-    old = stage.placed().get(weight=100).name
-    for phase in STATES:
+    old, new = stage.placed().get(weight=100).name, name_of(rollout)
+    by_hand = dict.fromkeys(STATES, ("delete", "deployment", new, "--wait=true"))
+    by_hand[Phase.SHIFTING] = ("delete", "deployment", old, "--wait=true")
+    by_hand[Phase.ANALYZING] = ("scale", "deployment", new, "--replicas=0")
+    for phase, words in by_hand.items():
         stage.run(rollout, until={phase, *FINAL})
         assert rollout.phase == phase, rollout.why
-        name = old if phase is Phase.SHIFTING else name_of(rollout)
-        kubectl(stage, "delete", "deployment", name, "--wait=true")
+        kubectl(stage, *words)
     stage.run(rollout)
     assert rollout.phase == Phase.SUCCEEDED, rollout.why
     assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
-    told = RolloutEvent.objects.filter(rollout=rollout, why__contains="deleted").values_list("why")
-    assert {f"Somebody deleted {r} in the cluster: it is made again" for r in ("r1", "r2")} <= {
-        why for (why,) in told
-    }
+    told = set(RolloutEvent.objects.filter(rollout=rollout).values_list("why", flat=True))
+    assert {
+        f"Somebody deleted {rollout.from_release} in the cluster: it is made again",
+        f"Somebody deleted {rollout.to_release} in the cluster: it is made again",
+        f"Somebody scaled {rollout.to_release} to 0: 1 are declared",
+    } <= told
 
 
-def test_what_people_scale_in_a_rollout_sends_it_back_and_names_them(stage):
+def test_what_another_manager_takes_over_sends_it_back_and_names_it(stage):
+    """As `kubectl apply --server-side --field-manager=other --force-conflicts` does."""
     rollout = begun(stage)
-    stage.run(rollout, until={Phase.ANALYZING})
-    kubectl(stage, "scale", "deployment", name_of(rollout), "--replicas=0")
+    stage.run(rollout, until={Phase.CANARY_VERIFYING})
+    path = f"{DEPLOYMENTS}/{name_of(rollout)}"
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 0}}
+    stage.cluster.admin.apply(path, theirs, manager="other")
     stage.run(rollout)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OWNERSHIP), rollout.why
-    assert 'conflict with "kubectl' in rollout.why
+    assert '.spec.replicas: conflict with "other"' in rollout.why
     assert stage.fingerprints() == [rollout.from_release.fingerprint] * 2
+    assert stage.failed == []
 
 
 # -- the connection ---------------------------------------------------------------
