@@ -99,6 +99,12 @@ WORDS: dict[str, dict[str, Word]] = {
         "replace": Word("info", "rotate", "Replace in place"),
         "recreate": Word("warn", "refresh", "Recreate"),
     },
+    "turn": {
+        "holds": _moving("Holds its GPUs"),
+        "next": Word("ok", "circle-check", "Its turn"),
+        "waits": Word("info", "hourglass", "Waits"),
+        "undecided": Word("warn", "user-check", "Awaiting approval"),
+    },
     "answer": {
         "possible": Word("ok", "circle-check", "Possible"),
         "queued": Word("info", "hourglass", "Waits for others"),

@@ -2,19 +2,22 @@
 
 python -m bench.rollouts [--runs 5] [--open 0]
 
-Prints seconds from the approval to the first object in the cluster (limit 2 s), and from the
-abort to the routing snapshot that gives the old release all traffic (limit 5 s). With `--open 50`
-the same abort while as many rollouts are open, each with two engines of its own, and the longest
-that any of them waited past its time (limit 15 s). Status 1 when a limit is broken. Builds the
-control plane when it is not there yet.
+Prints seconds from the approval to the first object in the cluster, from the abort to the routing
+snapshot that gives the old release all traffic, from a pod's deletion to the snapshot without it,
+and what a rollout without gates takes besides start-up and drain. With `--open 50` abort and pod
+again while as many rollouts are open, each with two engines of its own, and the longest that any
+of them waited past its time. Limits hold for p95. Status 1 when one is broken. Builds the control
+plane when it is not there yet.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from sandbox.cluster.inventory import GpuPool
 from sandbox.cluster.machine import Sandbox
 from sandbox.stores.launcher import scratch_folder
 
-APPROVAL_LIMIT, ABORT_LIMIT, OVERDUE_LIMIT = 2.0, 5.0, 15.0
+APPROVAL_LIMIT, ABORT_LIMIT, POD_LIMIT, ADDED_LIMIT, OVERDUE_LIMIT = 1.0, 2.0, 1.0, 10.0, 15.0
 PRODUCT, GPUS = "NVIDIA-L40S", 4  # a node
 WATCHED = 60.0  # seconds
 PROCESSES = (
@@ -47,6 +50,10 @@ def main() -> int:
         measured = [walk.once(place) for _ in range(given.runs)]
         good = report("approval to first cluster write", [a for a, _ in measured], APPROVAL_LIMIT)
         good &= report("abort to all traffic on the old one", [b for _, b in measured], ABORT_LIMIT)
+        pods = [walk.pod_to_snapshot(place) for _ in range(given.runs)]
+        good &= report("pod to routing snapshot", pods, POD_LIMIT)
+        whole = [walk.added(place) for _ in range(given.runs)]
+        good &= report("added to start-up and drain", whole, ADDED_LIMIT)
         if given.open:
             good &= crowded(place, given.open, given.runs)
     return 0 if good else 1
@@ -54,22 +61,26 @@ def main() -> int:
 
 def crowded(place: Any, count: int, runs: int) -> bool:
     import bench.rollouts.crowd as crowd  # after django.setup
+    import bench.rollouts.walk as walk
 
     began = time.monotonic()
     held = crowd.fill(place, count)
-    print(f"{count} rollouts open after {time.monotonic() - began:.0f} s", flush=True)
+    load = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    print(f"{count} rollouts open after {time.monotonic() - began:.0f} s, load {load}", flush=True)
     good = report("longest wait of an open rollout", [crowd.overdue(WATCHED)], OVERDUE_LIMIT)
+    pods = [walk.pod_to_snapshot(place) for _ in range(runs)]
+    good &= report(f"pod to routing snapshot, {count} open", pods, POD_LIMIT)
     back = crowd.aborted(held, 4 * runs)
     return good & report(f"abort with {count} open", back, ABORT_LIMIT)
 
 
 def report(name: str, seconds: list[float], limit: float) -> bool:
     found = sorted(seconds)
-    middle, worst = found[len(found) // 2], found[-1]
-    good = worst <= limit
+    middle, most = found[len(found) // 2], found[ceil(0.95 * len(found)) - 1]
+    good = most <= limit
     verdict = "kept" if good else "BROKEN"
-    told = f"{name:38} median {middle:5.2f} s  worst {worst:5.2f} s  limit {limit:.0f} s  {verdict}"
-    print(told, flush=True)
+    times = f"median {middle:5.2f} s  p95 {most:5.2f} s  worst {found[-1]:5.2f} s"
+    print(f"{name:36} {times}  limit {limit:.0f} s  {verdict}", flush=True)
     return good
 
 

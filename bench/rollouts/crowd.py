@@ -23,7 +23,7 @@ def fill(place: Place, count: int) -> list[tuple[Place, Rollout]]:
     each(places, "standin-0.32", (), {Phase.SUCCEEDED})
     held = list(zip(places, each(places, "standin-0.32.1", HELD, {Phase.ANALYZING}), strict=True))
     for one, rollout in held:
-        wait("half of the traffic", lambda o=one, r=rollout: half(o, r), STARTING)
+        wait("half of the traffic", lambda o=one, r=rollout: half(o, r), STARTING, every=0.2)
     return held
 
 

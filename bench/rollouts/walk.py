@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import redis
@@ -11,11 +12,11 @@ from bench.rollouts.waiting import wait
 from fleet.actions import clusters
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import abort_rollout, propose_rollout
-from fleet.models import Cluster, Rollout, Service
+from fleet.models import Cluster, ObservedPod, Rollout, RolloutEvent, Service
 from fleet.rules.phases import Phase
 from fleet.rules.plan import StepPlan
 from gateway.contract import keys
-from gateway.contract.routing import RoutingSnapshot
+from gateway.contract.routing import Pool, RoutingSnapshot
 from sandbox.cluster.kube import ApiStatusError
 from sandbox.engines.images import CATALOGUE
 from tenants.actions import changes
@@ -25,6 +26,8 @@ from tenants.queries.access import viewer_of_user
 from tenants.rules.access import Viewer
 
 PRODUCT = "NVIDIA-L40S"
+PODS = "/api/v1/namespaces/models/pods"
+STORE = redis.Redis.from_url(settings.REDIS_URL)
 HELD = (StepPlan(50, 3600, 1_000_000),)  # waits for samples that never come
 
 
@@ -75,6 +78,30 @@ def once(place: Place) -> tuple[float, float]:
     return approval, back
 
 
+def pod_to_snapshot(place: Place) -> float:
+    """Seconds from the deletion of a pod until gateways read that it takes no requests."""
+    before = wait("both replicas", lambda: len(found := endpoints(place)) == 2 and found, 120)
+    pod = sorted(before)[0]
+    began = time.monotonic()
+    place.sandbox.kube().delete(f"{PODS}/{pod}")
+    wait("a snapshot without it", lambda: pod not in endpoints(place))
+    return time.monotonic() - began
+
+
+def added(place: Place) -> float:
+    """Seconds of a whole surge canary without gates that are neither start-up nor drain."""
+    rollout = propose(place, "standin-0.32.1", ())
+    reach(rollout, {Phase.AWAITING_APPROVAL})
+    approve(place, rollout)
+    reach(rollout, {Phase.SUCCEEDED}, 120)
+    began = ChangeRequest.objects.get(pk=rollout.change_id).decided_at
+    pods = ObservedPod.objects.filter(release=rollout.to_release.fingerprint, ready=True)
+    start = max(p.ready_at for p in pods) - min(p.created_at for p in pods)
+    removal = RolloutEvent.objects.filter(rollout=rollout, detail__has_key="replicas_old").last()
+    drain = rollout.ended_at - removal.at
+    return (rollout.ended_at - began - start - drain).total_seconds()
+
+
 def back_after_abort(place: Place, rollout: Rollout) -> float:
     """Seconds from the abort until gateways read that the old release gets all traffic."""
     began = time.monotonic()
@@ -107,11 +134,13 @@ def approve(place: Place, rollout: Rollout) -> None:
 
 
 def reach(rollout: Rollout, phases: set[Phase], seconds: float = 60) -> None:
-    def there() -> bool:
-        rollout.refresh_from_db()
-        return Phase(rollout.phase) in phases
+    row = Rollout.objects.filter(pk=rollout.pk)
 
-    wait(f"{rollout} {phases}", there, seconds)
+    def there() -> bool:
+        return Phase(row.values_list("phase", flat=True)[0]) in phases
+
+    wait(f"{rollout} {phases}", there, seconds, every=0.2)
+    rollout.refresh_from_db()
 
 
 def exists(place: Place, name: str) -> bool:
@@ -124,10 +153,23 @@ def exists(place: Place, name: str) -> bool:
 
 def published(place: Place, release_id: int | None) -> int | None:
     """Percent of the service's traffic on a release, as gateways read it."""
-    store = redis.Redis.from_url(settings.REDIS_URL)
-    version = store.get(keys.ROUTING_CURRENT)
-    content = store.get(keys.routing_doc(int(version))) if version else None
-    if not content:
-        return None
-    found = msgspec.json.decode(content, type=RoutingSnapshot).services.get(place.service.name)
-    return next((p.weight for p in found.pools if p.release_id == release_id), 0) if found else None
+    found = routed(place)
+    return next((p.weight for p in found if p.release_id == release_id), 0) if found else None
+
+
+def endpoints(place: Place) -> set[str]:
+    """Pods of the service that gateways send to."""
+    return {endpoint.pod for pool in routed(place) for endpoint in pool.endpoints}
+
+
+def routed(place: Place) -> list[Pool]:
+    """The service in the newest snapshot."""
+    version = STORE.get(keys.ROUTING_CURRENT)
+    found = decoded(int(version)).services.get(place.service.name) if version else None
+    return list(found.pools) if found else []
+
+
+@lru_cache(maxsize=1)
+def decoded(version: int) -> RoutingSnapshot:
+    """Once for each version: asking must not cost the CPU that is measured."""
+    return msgspec.json.decode(STORE.get(keys.routing_doc(version)), type=RoutingSnapshot)

@@ -15,6 +15,7 @@ from console.forms.fleet import ClusterChangeForm, ClusterForm
 from fleet.actions import clusters as actions
 from fleet.queries import clusters as queries
 from fleet.queries.drift import list_drift
+from fleet.queries.node_drift import list_node_drift
 from tenants.base.scope import scope_of
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
@@ -45,6 +46,8 @@ def nodes(request: ViewerRequest) -> HttpResponse:
     shown = [n for n in rows if matches(n, **wanted)]
     context = {"nodes": shown, "all": len(rows), "products": products, "wanted": wanted}
     context["clusters"] = sorted({n.cluster for n in rows})
+    context["node_drifts"] = list_node_drift(request.viewer, cluster=wanted["cluster"])
+    context["may_propose"] = request.viewer.may(Permission.PROPOSE)
     return render(request, "clusters/nodes.html", context | {"states": NODE_STATES.items()})
 
 
@@ -71,8 +74,12 @@ def detail(request: ViewerRequest, slug: str) -> dict[str, Any]:
         }
     )  # fmt: skip
     may = request.viewer.may(Permission.MANAGE_FLEET)
-    drifts = list_drift(request.viewer, cluster=slug)
-    return {"detail": found, "cluster": row, "form": form, "may_manage": may, "drifts": drifts}
+    return {
+        "detail": found, "cluster": row, "form": form, "may_manage": may,
+        "drifts": list_drift(request.viewer, cluster=slug),
+        "node_drifts": list_node_drift(request.viewer, cluster=slug),
+        "may_propose": request.viewer.may(Permission.PROPOSE),
+    }  # fmt: skip
 
 
 @require_POST

@@ -84,6 +84,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "sees_fleet": sees_fleet,
         "may_propose": viewer.may(Permission.PROPOSE),
         "rollouts": found.rollouts,
+        "queues": found.queues,
         "progress": None if progress is None or progress.is_over else progress,
         "progress_is_stale": bool(progress and progress.is_stale(now)),
     }

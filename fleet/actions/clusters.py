@@ -50,7 +50,8 @@ def examine(
     try:
         kube = connect(access)
         try:
-            return Examined(access, server, kube.server_version(), check(kube, namespace))
+            found = check(kube, namespace, kueue=bool(kube.kueue_version()))
+            return Examined(access, server, kube.server_version(), found)
         finally:
             kube.close()
     except Permanent as error:
@@ -63,9 +64,10 @@ class Asked(Protocol):
     def may(self, question: Question) -> tuple[bool, str]: ...
 
 
-def check(kube: Asked, namespace: str) -> tuple[dict[str, Any], ...]:
+def check(kube: Asked, namespace: str, *, kueue: bool) -> tuple[dict[str, Any], ...]:
     """What the account may do, as rows for the page: one for each permission asked about."""
-    return tuple(_asked(question, *kube.may(question)) for question in questions(namespace))
+    asked = questions(namespace, kueue=kueue)
+    return tuple(_asked(question, *kube.may(question)) for question in asked)
 
 
 def _asked(question: Question, allowed: bool, why: str) -> dict[str, Any]:

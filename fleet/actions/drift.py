@@ -36,6 +36,9 @@ def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
     for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
         seen = seen_of(row, found.get(row.name), row.service_id in busy)
         store_one(row, {d.path: d for d in known[row.pk]}, seen, now)
+    over = rows.filter(replicas=0, name__in=found).exclude(service__in=busy)
+    for pk in over.exclude(service__current_release=F("release")).values_list("pk", flat=True):
+        nudge(KEEP, pk)  # it takes away what is over; asked for with each look until it is gone
 
 
 def moving(cluster: Cluster) -> set[int]:

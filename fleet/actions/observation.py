@@ -4,7 +4,7 @@ A pass holds the cluster's claim. Who lost it writes nothing: somebody else look
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
@@ -14,8 +14,11 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from fleet.actions.drift import store_drift
+from fleet.actions.node_drift import note_changes
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
+from fleet.rules.kueue import SeenKueue
+from fleet.rules.node_labels import changes
 from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
 from fleet.rules.release import fingerprint_of
 from tenants.nudge import nudge
@@ -43,6 +46,8 @@ class Seen:
     permissions: tuple[dict[str, Any], ...] | None = None
     quotas: tuple[SeenQuota, ...] | None = None  # None: the account may not read them
     budgets: tuple[SeenBudget, ...] | None = None
+    settings: int | None = None  # version of the cluster's row that the look was made with
+    kueue: SeenKueue | None = None  # None: the cluster has none
     deployments: tuple[dict[str, Any], ...] = ()  # as the API server gave them
 
 
@@ -65,14 +70,34 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         claim,
         observed_at=now,
         observed_version=seen.version[:40],
+        applied_version=seen.settings,
         trouble="",
         failures=0,
         failure="",
         look_again=now + EVERY,
         quotas=rows_of(seen.quotas),
         budgets=rows_of(seen.budgets),
+        kueue=None if seen.kueue is None else asdict(seen.kueue),
         **checked,
     )
+
+
+@transaction.atomic
+def store_glance(
+    cluster_id: int,
+    claim: uuid.UUID,
+    pods: Sequence[SeenPod],
+    services: Collection[str],
+    now: datetime,
+) -> bool:
+    """Replace what was known of the pods of these services. False: the claim was lost."""
+    rows = Cluster.objects.select_for_update(no_key=True)
+    cluster = rows.filter(pk=cluster_id, claim=claim, removed_at=None).first()
+    if cluster is None:
+        return False
+    if store_pods(cluster, pods, now, services):
+        nudge(PUBLISH)
+    return Cluster.record(cluster_id, claim)
 
 
 def rows_of(found: tuple[SeenQuota | SeenBudget, ...] | None) -> list[dict[str, Any]] | None:
@@ -101,7 +126,7 @@ def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> N
     known = {name: (changed_at, tuple(values)) for name, changed_at, *values in found}
     if gone := known.keys() - {n.name for n in nodes}:
         Node.objects.filter(cluster=cluster, name__in=gone).delete()
-    rows = []
+    rows, changed = [], []
     for node in nodes:
         values = [getattr(node, field) for field in OF_NODE[:-1]] + [list(node.taints)]
         changed_at, before = known.get(node.name, (now, ()))
@@ -110,6 +135,9 @@ def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> N
             more = {"changed_at": changed_at if same else now, "observed_at": now}
             of_it = dict(zip(OF_NODE, values, strict=True))
             rows.append(Node(cluster=cluster, name=node.name, **more, **of_it))
+            if before:
+                changed.append((node, changes(dict(zip(OF_NODE, before, strict=True)), of_it)))
+    note_changes(cluster, [pair for pair in changed if pair[1]], gone, now)
     Node.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -143,19 +171,26 @@ of_pod = attrgetter(*KEPT)
 taking = itemgetter(*map(OF_POD.index, ("ready", "admitted", "terminating", "address")))
 
 
-def store_pods(cluster: Cluster, pods: Sequence[SeenPod], now: datetime) -> bool:
+def store_pods(
+    cluster: Cluster,
+    pods: Sequence[SeenPod],
+    now: datetime,
+    services: Collection[str] | None = None,
+) -> bool:
     """True: what the gateway may send to has changed. Results of probes are left as they are.
 
-    Only what differs is written.
+    Only what differs is written. `services`: those whose pods were listed; None: all.
     """
     placed = Deployment.objects.filter(cluster=cluster)
     names = placed.values_list("pk", "service__name", "release__digest")
     deployments = {(name, fingerprint_of(digest)): pk for pk, name, digest in names}
     found = ObservedPod.objects.filter(cluster=cluster)
+    if services is not None:
+        found = found.filter(deployment__service__name__in=services)
     known = {uid: tuple(values) for uid, *values in found.values_list("uid", *OF_POD)}
     before = {(uid, values[ADDRESS]) for uid, values in known.items() if _takes_traffic(values)}
     if gone := known.keys() - {p.uid for p in pods}:
-        found.filter(uid__in=gone).delete()
+        ObservedPod.objects.filter(cluster=cluster, uid__in=gone).delete()
     rows = []
     for pod in pods:
         values = [deployments.get((pod.service, pod.release)), *map(_fitting, KEPT, of_pod(pod))]

@@ -37,6 +37,9 @@ class ClusterOut(serializers.Serializer[Any]):
     version = serializers.IntegerField()
     kubernetes = serializers.CharField(help_text="Version of its API server")
     observed_at = serializers.DateTimeField(allow_null=True)
+    applied_version = serializers.IntegerField(
+        allow_null=True, help_text="Of `version`, by the observer; null: it has not looked yet"
+    )
     stale = serializers.CharField(help_text="Empty, or why the last observation does not count")
     denied = serializers.IntegerField(help_text="Needed permissions that it lacks")
     nodes = serializers.IntegerField()
@@ -69,10 +72,25 @@ class NodeOut(serializers.Serializer[Any]):
     observed_at = serializers.DateTimeField()
 
 
+class QueueOfKueueOut(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="Of the LocalQueue")
+    cluster_queue = serializers.CharField()
+    flavor = serializers.CharField()
+    product = serializers.CharField(help_text="GPUs of its nodes; empty: any")
+    nominal = serializers.IntegerField()
+    limit = serializers.IntegerField(help_text="With what it may borrow")
+    used = serializers.IntegerField()
+    borrowed = serializers.IntegerField()
+    free = serializers.IntegerField(help_text="GPUs that it lets in now")
+    pending = serializers.IntegerField(help_text="Workloads that wait")
+    held = serializers.BooleanField(help_text="Stopped by an administrator")
+
+
 class ClusterDetailOut(serializers.Serializer[Any]):
     cluster = ClusterOut()
     nodes = NodeOut(many=True)
     permissions = PermissionOut(many=True)
+    queues = QueueOfKueueOut(many=True, help_text="Of Kueue, where the cluster has it")
     rbac = serializers.CharField(help_text="YAML for `kubectl apply -f -`")
     token_command = serializers.CharField()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import URLPattern, path
 
-from fleet.api import clusters, contracts, degradation, drift, scaling, services
+from fleet.api import clusters, contracts, degradation, drift, node_drift, scaling, services
 
 
 def own_scope(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +29,8 @@ urlpatterns: list[URLPattern] = [
     path("drift", drift.DriftsView.as_view()),
     path("deployments/<int:deployment_id>/repair", drift.RepairView.as_view()),
     path("deployments/<int:deployment_id>/adopt", drift.AdoptView.as_view()),
+    path("node-drift", node_drift.NodeDriftsView.as_view()),
+    path("node-drift/<int:drift_id>/accept", node_drift.AcceptView.as_view()),
     path("findings", degradation.FindingsView.as_view()),
     path("tenants/<slug:slug>/degradation", degradation.DegradationView.as_view()),
 ]

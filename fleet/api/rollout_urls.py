@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from fleet.api import freezes, plan_outcome, releases, resolutions, rollouts
+from fleet.api import freezes, plan_outcome, releases, resolutions, rollout_queue, rollouts
 from fleet.api.observation_urls import own_scope
 
 urlpatterns: list[URLPattern] = [
@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("resolutions/model", own_scope(resolutions.ResolveModelView.as_view())),
     path("plans", rollouts.PlansView.as_view()),
     path("rollouts", rollouts.RolloutsView.as_view()),
+    path("rollouts/queues", rollout_queue.QueuesView.as_view()),
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),
     path("rollouts/<int:rollout_id>/plan", plan_outcome.PlanOutcomeView.as_view()),
     path("rollouts/<int:rollout_id>/by-hand", rollouts.ByHandView.as_view()),

@@ -15,18 +15,22 @@ import urllib3
 from kubernetes import client, config
 
 from fleet.clients.errors import Permanent, Temporary
+from fleet.rules.kueue import GROUP as KUEUE
 from fleet.rules.objects import Event, Node, Pod
 from fleet.rules.rbac import Question
 
 TIMEOUT = (3, 15)  # seconds to connect, to read
 PAGE = 500
+WATCH = 240  # seconds of one watch; the server ends it
+SILENT = 90  # the server sends a bookmark every minute: after this the connection is dead
 Json = dict[str, Any]
 RAW = {"_preload_content": False, "_request_timeout": TIMEOUT}
 Item = TypeVar("Item")
 
 
-class ListMeta(msgspec.Struct, rename={"token": "continue"}):
+class ListMeta(msgspec.Struct, rename={"token": "continue", "version": "resourceVersion"}):
     token: str = ""
+    version: str = ""
 
 
 class Page(msgspec.Struct, Generic[Item]):
@@ -36,10 +40,18 @@ class Page(msgspec.Struct, Generic[Item]):
     metadata: ListMeta
 
 
+class Change(msgspec.Struct):
+    """One line of a watch. An ERROR's object is a Status, whose metadata is empty."""
+
+    type: str
+    object: Any
+
+
 NODES = msgspec.json.Decoder(Page[Node])
 PODS = msgspec.json.Decoder(Page[Pod])
 EVENTS = msgspec.json.Decoder(Page[Event])
 WHOLE = msgspec.json.Decoder(Page[Json])
+CHANGE = msgspec.json.Decoder(Change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,23 @@ class Kube:
     def server_version(self) -> str:
         return str(answer(client.VersionApi(self.api).get_code)["gitVersion"])
 
+    def kueue_version(self) -> str:
+        """The version of its API that the cluster prefers; empty: it has no Kueue."""
+        groups = answer(client.ApisApi(self.api).get_api_versions)["groups"]
+        found = [g["preferredVersion"]["version"] for g in groups if g["name"] == KUEUE]
+        return str(found[0]) if found else ""
+
+    def list_kueue(self, version: str, namespace: str) -> dict[str, list[Json]]:
+        """The queues of the namespace, and what is behind them in the cluster."""
+        objects = client.CustomObjectsApi(self.api)
+        everywhere = objects.list_cluster_custom_object
+        ours = objects.list_namespaced_custom_object
+        return {
+            "localqueues": list(pages(WHOLE, ours, KUEUE, version, namespace, "localqueues")),
+            "clusterqueues": list(pages(WHOLE, everywhere, KUEUE, version, "clusterqueues")),
+            "resourceflavors": list(pages(WHOLE, everywhere, KUEUE, version, "resourceflavors")),
+        }
+
     def list_nodes(self) -> list[Node]:
         return list(pages(NODES, self.core.list_node))
 
@@ -89,6 +118,22 @@ class Kube:
         if not namespace:
             return list(pages(PODS, self.core.list_pod_for_all_namespaces, label_selector=selector))
         return list(pages(PODS, self.core.list_namespaced_pod, namespace, label_selector=selector))
+
+    def watch_pods(self, namespace: str, label: str) -> Iterator[str]:
+        """The value of this label of each pod that changes from now on, until the watch ends."""
+        listing = self.core.list_namespaced_pod
+        given: Json = {**RAW, "label_selector": label}
+        with refusals():
+            now = WHOLE.decode(listing(namespace, limit=1, **given).data).metadata.version
+            more = {"resource_version": now, "watch": True, "timeout_seconds": WATCH}
+            given["_request_timeout"] = (TIMEOUT[0], SILENT)
+            answered = listing(namespace, allow_watch_bookmarks=True, **given, **more)
+            for line in lines(answered):
+                found = CHANGE.decode(line)
+                if found.type == "ERROR":  # it is older than what the server still knows
+                    return
+                if found.type != "BOOKMARK":
+                    yield found.object["metadata"].get("labels", {}).get(label, "")
 
     def list_events(self, namespace: str, field_selector: str = "") -> list[Event]:
         listing = self.core.list_namespaced_event
@@ -141,6 +186,17 @@ def pages(
         token = page.metadata.token
         if not token:
             return
+
+
+def lines(response: Any) -> Iterator[bytes]:
+    """Whole lines as they come."""
+    try:
+        rest = b""
+        for part in response.stream(amt=None, decode_content=False):
+            *whole, rest = (rest + part).split(b"\n")
+            yield from whole
+    finally:
+        response.close()
 
 
 def answer(call: Callable[..., Any], *args: object, **kwargs: object) -> Json:

@@ -54,7 +54,8 @@ def place(view: View, which: str, side: Side, wanted: Place) -> None:
     if missing:
         for around in view.around:
             view.workloads.apply(around)
-    view.workloads.apply(placed(manifest, replicas=wanted.replicas, fence=view.rollout.fence))
+    fence = view.rollout.fence
+    view.workloads.apply(placed(manifest, replicas=wanted.replicas, fence=fence, uid=side.uid))
 
 
 def writes(view: View, decision: Decision) -> bool:

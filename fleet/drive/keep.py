@@ -1,11 +1,14 @@
 """Keep what was rolled out: replicas that Kubernetes made anew are verified and admitted, a
 Deployment that somebody deleted is made again, and a service whose number of replicas was changed
 since its last rollout is scaled to it (where a policy scales it, `scaling` writes the number and it
-is brought to the cluster here). What somebody else wrote into a Deployment is left alone
-until a person chooses (`fleet.actions.drift`); then it is repaired or adopted here.
+is brought to the cluster here). A release that is over and yet there, as the observer tells, is
+taken away: a worker that was stopped in the middle of a write wrote it when it went on. What
+somebody else wrote into a Deployment is left alone until a person chooses (`fleet.actions.drift`);
+then it is repaired or adopted here.
 
-Works from the observer's rows and asks the cluster only where these show a difference. Open
-rollouts look after their own service.
+Works from the observer's rows and asks the cluster only where these show a difference. Rollouts
+look after their own service from their beginning to their end: one that waits for an approval, for
+the calendar or for its turn does not, however long that takes.
 """
 
 from datetime import datetime
@@ -23,7 +26,7 @@ from fleet.drive.look import ask_all, expected, viewer
 from fleet.drive.outside import REAL, Outside
 from fleet.models import Deployment, Drift, Rollout
 from fleet.rules.manifests import placed, selector_of
-from fleet.rules.phases import FINAL, Phase
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.seen import Side, read_side
 from fleet.rules.verify import judge, to_probe
 from tenants.actions import audit
@@ -31,6 +34,7 @@ from tenants.base.scope import fleet_scope
 
 log = structlog.get_logger(__name__)
 OPEN = [phase.value for phase in Phase if phase not in FINAL]
+BEGUN = [phase.value for phase in Phase if phase not in FINAL | BEFORE_WRITES]
 
 
 def due_deployments() -> list[int]:
@@ -39,7 +43,7 @@ def due_deployments() -> list[int]:
         "pods", filter=Q(pods__ready=True, pods__admitted=True, pods__terminating=False)
     )
     current = Q(release=F("service__current_release"))
-    rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=busy())
+    rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=moved())
     rows = rows.select_related("service__scaling").annotate(serving=serving).order_by("id")
     wishes = Drift.objects.filter(ended_at=None).exclude(wish="")
     wished = set(wishes.values_list("deployment_id", flat=True))
@@ -50,14 +54,24 @@ def due_deployments() -> list[int]:
     ]
 
 
+def is_over(row: Deployment) -> bool:
+    """Nothing of it shall run: its last rollout has gone on to another release."""
+    return row.replicas == 0 and row.service.current_release_id != row.release_id
+
+
 def busy() -> Any:
+    """Services whose numbers of replicas a plan was made for."""
     return Rollout.objects.filter(phase__in=OPEN).values("service_id")
+
+
+def moved() -> Any:
+    return Rollout.objects.filter(phase__in=BEGUN).values("service_id")
 
 
 def keep(deployment_id: int, outside: Outside = REAL) -> None:
     """Look at one placed release and put right what is not as declared."""
     related = ("service__scaling", "cluster", "release__service", "release__model_version")
-    rows = Deployment.objects.select_related(*related).exclude(service__in=busy())
+    rows = Deployment.objects.select_related(*related).exclude(service__in=moved())
     row = rows.filter(pk=deployment_id).first()
     if row is None or not row.manifest:
         return
@@ -68,6 +82,9 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
         side = read_side(look, row.release.fingerprint)
         if drift := wished(row.pk):
             settle(row, drift, workloads, look)
+        elif is_over(row):
+            take_away(row, side, workloads)
+            return
         elif not side.exists or (side.wanted != row.replicas and not undecided_replicas(row.pk)):
             restore(row, workloads, existed=side.exists)
         admit_verified(row, side, workloads, outside, outside.clock())
@@ -84,6 +101,17 @@ def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
         with fleet_scope():
             why = f"{row.name} was deleted in the cluster and is declared with {row.replicas}"
             audit.record(viewer(), "deployment.restore", row, why=f"{why} replicas: made again")
+
+
+def take_away(row: Deployment, side: Side, workloads: Workloads) -> None:
+    """Its pods go with it; nothing of it took traffic, as its weight is 0."""
+    if not side.exists:
+        return
+    log.warning("over, and made again by somebody: taken away", deployment=row.name)
+    workloads.delete("Deployment", row.name, side.uid)
+    with fleet_scope():
+        why = f"{row.name} is over and had {side.wanted} replicas in the cluster: taken away"
+        audit.record(viewer(), "deployment.remove", row, why=why)
 
 
 def asked_replicas(row: Deployment) -> int:

@@ -117,6 +117,8 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         approval=approval_of(r),
         weight_old=old.weight if old else 0,
         weight_new=new.weight if new else 0,
+        declared_old=old.replicas if old else 0,
+        declared_new=new.replicas if new else 0,
         started=r.started_at is not None,
         is_rollback=r.is_rollback,
         start_deadline=timedelta(seconds=n["start_seconds"]),

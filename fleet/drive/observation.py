@@ -6,7 +6,8 @@ only cost the seconds until the next pass. When a list fails, nothing known is d
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -14,14 +15,23 @@ import structlog
 from django.db.models import Q
 
 from fleet.actions.clusters import check
-from fleet.actions.observation import Seen, store, store_trouble
+from fleet.actions.observation import Seen, store, store_glance, store_trouble
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Access, Json, connect
 from fleet.models import Cluster
 from fleet.queries.clusters import access_of
+from fleet.rules.kueue import GROUP as KUEUE
+from fleet.rules.kueue import SeenKueue, read_kueue
 from fleet.rules.manifests import SERVICE
 from fleet.rules.objects import Event, Node, Pod
-from fleet.rules.observation import read_budgets, read_events, read_nodes, read_pods, read_quotas
+from fleet.rules.observation import (
+    SeenPod,
+    read_budgets,
+    read_events,
+    read_nodes,
+    read_pods,
+    read_quotas,
+)
 from fleet.rules.rbac import Question
 
 log = structlog.get_logger(__name__)
@@ -40,6 +50,8 @@ class Observed(Protocol):
     def list_events(self, namespace: str, field_selector: str = "") -> list[Event]: ...
     def list_quotas(self, namespace: str) -> list[Json]: ...
     def list_budgets(self, namespace: str) -> list[Json]: ...
+    def kueue_version(self) -> str: ...
+    def list_kueue(self, version: str, namespace: str) -> dict[str, list[Json]]: ...
     def may(self, question: Question) -> tuple[bool, str]: ...
     def close(self) -> None: ...
 
@@ -48,13 +60,23 @@ Connector = Callable[[Access], Observed]
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What seldom changes. `kueue`: the version of its API; empty: the cluster has none."""
+
+    at: datetime
+    version: str
+    permissions: tuple[dict[str, Any], ...]
+    kueue: str
+
+
 class Observer:
     """Looks at clusters; keeps one connection for each, and what seldom changes."""
 
     def __init__(self, connector: Connector = connect) -> None:
         self.connector = connector
         self.connections: dict[int, tuple[bytes, Observed]] = {}
-        self.asked: dict[int, tuple[datetime, str, tuple[dict[str, Any], ...]]] = {}
+        self.asked: dict[int, Said] = {}
 
     def due(self, now: datetime) -> list[int]:
         """Clusters to look at, those that wait longest first."""
@@ -76,6 +98,21 @@ class Observer:
             return False
         return self._store(cluster_id, claim, seen, now)
 
+    def glance(self, cluster_id: int, services: Collection[str], now: datetime) -> bool:
+        """Look at the pods of these services only. False: somebody looks at the whole now."""
+        claim = Cluster.take_claim(cluster_id, hold=HOLD)
+        if claim is None:
+            return False
+        try:
+            cluster = Cluster.objects.get(pk=cluster_id)
+            kube = self._connection(cluster)
+            chosen = f"{SERVICE} in ({','.join(sorted(services))})"
+            pods = read_pods(kube.list_pods(cluster.namespace, chosen), now)
+            return store_glance(cluster_id, claim, pods, services, now)
+        except ClientError as error:
+            log.info("no glance, the next look sees it", cluster=cluster_id, why=error.message)
+            return Cluster.record(cluster_id, claim)
+
     def _store(self, cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         if stored := store(cluster_id, claim, seen, now):
             return stored
@@ -85,33 +122,44 @@ class Observer:
     def _look(self, cluster: Cluster, held: "Held", now: datetime) -> Seen:
         kube = self._connection(cluster)
         fresh = self._ask(cluster, kube, now)
-        _, version, permissions = self.asked[cluster.pk]
-        space = cluster.namespace
+        said, space = self.asked[cluster.pk], cluster.namespace
+        permissions = said.permissions
         pods = held.ask(kube.list_pods, "" if sees_everything(permissions) else space)
-        ours = [p for p in pods if p["metadata"]["namespace"] == space]
 
         def may(resource: str) -> bool:
             return may_list(permissions, resource)
 
+        ours = read_pods((p for p in pods if p["metadata"]["namespace"] == space), now)
         quotas = held.ask(kube.list_quotas, space) if may("resourcequotas") else None
         budgets = held.ask(kube.list_budgets, space) if may("poddisruptionbudgets") else None
         return Seen(
-            version=version,
+            version=said.version,
+            settings=cluster.version,
             nodes=read_nodes(held.ask(kube.list_nodes), pods),
-            pods=read_pods(ours, now),
+            pods=ours,
             events=read_events(held.ask(kube.list_events, space), now),
             permissions=permissions if fresh else None,
             quotas=None if quotas is None else read_quotas(quotas),
             budgets=None if budgets is None else read_budgets(budgets),
+            kueue=self._queues(kube, said, space, ours) if said.kueue else None,
             deployments=tuple(held.ask(kube.list_deployments, space, SERVICE)),
         )
+
+    def _queues(self, kube: Observed, said: Said, space: str, pods: Iterable[SeenPod]) -> SeenKueue:
+        asked = [p for p in said.permissions if p["group"] == KUEUE]
+        if not all(p["allowed"] for p in asked):
+            return SeenKueue(readable=False)
+        of = {p.service: p.queue for p in pods if p.queue}
+        return read_kueue(kube.list_kueue(said.kueue, space), of)
 
     def _ask(self, cluster: Cluster, kube: Observed, now: datetime) -> bool:
         """Ask for version and permissions now and then. True: just asked."""
         known = self.asked.get(cluster.pk)
-        if known and now - known[0] < ASK_AGAIN:
+        if known and now - known.at < ASK_AGAIN:
             return False
-        self.asked[cluster.pk] = (now, kube.server_version(), check(kube, cluster.namespace))
+        kueue = kube.kueue_version()
+        permissions = check(kube, cluster.namespace, kueue=bool(kueue))
+        self.asked[cluster.pk] = Said(now, kube.server_version(), permissions, kueue)
         return True
 
     def _connection(self, cluster: Cluster) -> Observed:

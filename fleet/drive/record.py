@@ -123,7 +123,7 @@ def store_place(view: View, which: str, release: Release, place: Place) -> dict[
 def store_evidence(view: View, d: Decision, changed: dict[str, int], now: datetime) -> None:
     r = view.rollout
     moved = (d.phase, d.step) != (r.phase, r.step)
-    if moved or changed or d.admit or begins_copies(view, d):
+    if moved or changed or d.admit or d.mends or begins_copies(view, d):
         detail: dict[str, Any] = dict(changed) | ({"cause": d.cause.value} if d.cause else {})
         if d.admit:
             detail["admitted"] = list(d.admit)

@@ -3,6 +3,7 @@ from fleet.models.cluster import (
     Cluster,
     GpuTime,
     Node,
+    NodeDrift,
     ObservedEvent,
     ObservedPod,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "LatencySlot",
     "ModelVersion",
     "Node",
+    "NodeDrift",
     "ObservedEvent",
     "ObservedPod",
     "OutputContract",

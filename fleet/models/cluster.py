@@ -22,11 +22,13 @@ class Cluster(Versioned, Claimable):
 
     observed_at = models.DateTimeField(null=True)  # last complete observation
     observed_version = models.CharField(max_length=40, blank=True)
+    applied_version = models.PositiveIntegerField(null=True)  # of our row, at that observation
     trouble = models.TextField(blank=True)  # why the last observation failed
     permissions = models.JSONField(default=list)  # [{verb, resource, namespace, allowed, why}]
     # What limits a plan besides nodes; null: the account may not read it.
     quotas = models.JSONField(null=True)  # [{name, hard, used}] of GPUs, of the namespace
     budgets = models.JSONField(null=True)  # [{name, labels, floor}] of disruption
+    kueue = models.JSONField(null=True)  # rules.kueue.SeenKueue; null: the cluster has none
     removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -59,6 +61,40 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class NodeDrift(models.Model):
+    """A label or a taint of a node that was changed, until it is as before or a person accepts it.
+
+    Nodes are not ours to write: what was seen before is what is expected.
+    """
+
+    cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="node_drifts")
+    node = models.CharField(max_length=253)
+    kind = models.CharField(max_length=8)  # label, taint
+    name = models.CharField(max_length=330)  # a label's key; KEY:EFFECT of a taint
+    expected = models.JSONField(null=True)  # null: it was not there
+    live = models.JSONField(null=True)  # null: it is not there
+    manager = models.CharField(max_length=128, blank=True)  # as the cluster names who wrote it
+    operation = models.CharField(max_length=32, blank=True)
+    written_at = models.DateTimeField(null=True)
+    found_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    accepted_by = models.CharField(max_length=254, blank=True)  # empty: it went back by itself
+    accepted_why = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "node_drift"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "node", "kind", "name"],
+                condition=Q(ended_at=None),
+                name="node_drift_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.kind} {self.name}"
 
 
 # Of observed pods, as `SeenPod.takes_traffic` says it of one.

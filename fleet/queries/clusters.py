@@ -68,6 +68,7 @@ class ClusterRow:
     etag: str
     kubernetes: str
     observed_at: datetime | None
+    applied_version: int | None  # of `version`, by the observer; None: it has not looked yet
     stale: str  # empty: fresh; else why the picture does not count
     trouble: str
     denied: int  # needed permissions that it lacks
@@ -97,6 +98,7 @@ class ClusterDetail:
     token_command: str
     events: tuple[EventRow, ...]
     pods: int
+    queues: tuple[Mapping[str, Any], ...]  # rules.kueue.SeenQueue
 
 
 def list_clusters(viewer: Viewer, now: datetime) -> tuple[ClusterRow, ...]:
@@ -126,6 +128,7 @@ def get_cluster(viewer: Viewer, key: int | str, now: datetime) -> ClusterDetail:
         token_command=token_command(),
         events=tuple(event_row(e) for e in events),
         pods=ObservedPod.objects.filter(cluster=found).count(),
+        queues=tuple((found.kueue or {}).get("queues", ())),
     )
 
 
@@ -245,6 +248,7 @@ def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime
         etag=cluster.etag,
         kubernetes=cluster.observed_version,
         observed_at=cluster.observed_at,
+        applied_version=cluster.applied_version,
         stale=stale_because(cluster.observed_at, cluster.trouble, now),
         trouble=cluster.trouble,
         denied=sum(p.get("needed", True) and not p["allowed"] for p in cluster.permissions),

@@ -110,7 +110,7 @@ def room_of(row: Deployment, cluster: Cluster) -> Room:
     found = fit(rooms_of(cluster, None), Need(product, each, 1), [*claims, *unplaced(cluster)])
     claimed = f", {found.claimed} of them claimed already" if found.claimed else ""
     words = f"{found.free} {gpus(product)} are free{claimed}"
-    places, quota = found.places, tightest(quotas_of(cluster) or ())
+    places, quota = found.places, tightest(quotas_of(cluster, row.service.name, product) or ())
     if quota is not None and quota.free // each < places:
         places = quota.free // each
         words = f"The quota {quota.name} leaves {quota.free} of {quota.hard} GPUs"

@@ -11,6 +11,8 @@ from django.db.models import Q, Sum
 
 from fleet.models import Finding, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, nodes_out
+from fleet.queries.node_drift import NodeDriftRow, list_node_drift
+from fleet.queries.queue import ClusterQueue, list_queues
 from fleet.queries.rollouts import RolloutRow, current_rollouts
 from fleet.queries.service_states import Health, ServiceState, list_states
 from fleet.rules.drift import Sync
@@ -53,6 +55,7 @@ class Overview:
     clusters: tuple[ClusterRow, ...] = ()
     services: tuple[ServiceState, ...] = ()
     rollouts: tuple[RolloutRow, ...] = ()  # open ones
+    queues: tuple[ClusterQueue, ...] = ()  # where one of them waits for another
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,12 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
         *troubled_rollouts(rollouts),
         *troubled_clusters(clusters, services),
         *troubled_nodes(nodes_out(viewer)),
+        *changed_nodes(list_node_drift(viewer)),
         *waiting_changes(viewer),
     ]
     moving = tuple(r for r in rollouts if r.is_open)
-    return Overview(tuple(attention), clusters, services, moving)
+    queues = list_queues(viewer) if len(moving) > 1 else ()
+    return Overview(tuple(attention), clusters, services, moving, queues)
 
 
 def outcomes(
@@ -226,6 +231,19 @@ def troubled_nodes(nodes: Sequence[NodeRow]) -> list[Attention]:
         )
         for n in nodes
     ]
+
+
+def changed_nodes(drifts: Sequence[NodeDriftRow]) -> list[Attention]:
+    """One line for all: a relabelled pool is one thing to decide."""
+    if not drifts:
+        return []
+    names = sorted({f"{d.cluster}/{d.node}" for d in drifts})
+    are = "nodes were" if len(names) > 1 else "node was"
+    more = f" and {len(drifts) - 1} more" if len(drifts) > 1 else ""
+    first = drifts[0]
+    why = f"{first.cluster}/{first.node}: {first.sentence}{more}. {first.meaning}"
+    title = f"{len(names)} {are} changed in the cluster"
+    return [Attention(Urgency.PERSON, "nodes", "", title, why, first.found_at)]
 
 
 def waiting_changes(viewer: Viewer) -> list[Attention]:

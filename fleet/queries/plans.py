@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
+from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -56,6 +57,7 @@ class Proposal:
     manifests: tuple[Manifest, ...]
     old_manifests: tuple[Manifest, ...]  # of the release that serves now, for the diff
     touched: tuple[Touched, ...]  # who used the service in the last hour
+    contract: ContractRow  # that will be put to the canary; version 0 or no prompts: none
     observed_at: datetime | None
     situation: Situation
 
@@ -93,7 +95,8 @@ def plan_rollout(
     if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
         # Where a policy scales it, the load says with how many the next release starts.
         situation = replace(situation, replicas=situation.old_replicas)
-    return _proposal(service, cluster, old, release, situation, touched)
+    contract = get_contract(viewer, service.pk)
+    return _proposal(service, cluster, old, release, situation, touched, contract)
 
 
 def refuse_pair(service: Service, release: Release) -> Cluster:
@@ -122,6 +125,7 @@ def _proposal(
     new: Release,
     s: Situation,
     touched: tuple[Touched, ...],
+    contract: ContractRow,
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
     changes = compare(before, spec) if before else []
@@ -150,10 +154,11 @@ def _proposal(
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),
         warnings=tuple(warnings),
-        checks=checks_of(service, old, s, plans[0], warnings),
+        checks=(*checks_of(service, old, s, plans[0], warnings), contract_check(contract)),
         manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
         old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
+        contract=contract,
         observed_at=cluster.observed_at,
         situation=s,
     )
@@ -190,6 +195,16 @@ def checks_of(
     ]
     found += [CheckRow("Not known", "warn", text) for text in best.unmeasured]
     return (*found, *(CheckRow("Known before", "warn", text) for text in warnings))
+
+
+def contract_check(contract: ContractRow) -> CheckRow:
+    count = len(contract.prompts)
+    if not count:
+        text = "none is kept: the form of answers is not tried before traffic"
+        return CheckRow("Output contract", "warn", text)
+    prompts = f"{count} recorded prompt{'s are' if count > 1 else ' is'}"
+    text = f"{prompts} put to the first replicas before any traffic (version {contract.version})"
+    return CheckRow("Output contract", "pass", text)
 
 
 def quota_check(best: Plan) -> CheckRow:

@@ -20,6 +20,7 @@ from fleet.models import (
     TrafficSlot,
 )
 from fleet.queries.releases import MANY_STARTS, spec_of
+from fleet.rules import kueue
 from fleet.rules.answers import Quota
 from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.manifests import labels_of
@@ -69,7 +70,8 @@ def situation_of(
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms_of(cluster, old),
         ahead=[other for _, other in others_of(cluster, service)],
-        quotas=quotas_of(cluster),
+        quotas=quotas_of(cluster, service.name, spec.resources.gpu_product),
+        queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=floor_of(cluster, service.name),
         requests_an_hour=requests_an_hour,
         starts_new=starts_of(service, new),
@@ -133,12 +135,20 @@ def queued(rollout: Rollout) -> str:
     ]
     n, nodes = rollout.plan["numbers"], rooms_of(rollout.cluster, None)
     need = Need(n["product"], n["gpus_new"], n["surge"])
-    return waits(nodes, need, quotas_of(rollout.cluster) or (), ahead) if ahead else ""
+    quotas = quotas_of(rollout.cluster, rollout.service.name, n["product"]) or ()
+    return waits(nodes, need, quotas, ahead) if ahead else ""
 
 
-def quotas_of(cluster: Cluster) -> list[Quota] | None:
-    """None: the observer may not read them, or has not looked yet."""
-    return None if cluster.quotas is None else [Quota(**row) for row in cluster.quotas]
+def quotas_of(cluster: Cluster, service: str, product: str) -> list[Quota] | None:
+    """Of the namespace, and of the service's queue where the cluster has Kueue.
+
+    None: the observer may not read them, or has not looked yet.
+    """
+    if cluster.quotas is None:
+        return None
+    return [Quota(**row) for row in cluster.quotas] + kueue.quotas_of(
+        cluster.kueue, service, product
+    )
 
 
 def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> int | None:

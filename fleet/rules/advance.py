@@ -13,22 +13,18 @@ from fleet.rules.balance import (
     weights_promoting,
 )
 from fleet.rules.causes import progress_of
-from fleet.rules.comparison import Window, failures, judged
+from fleet.rules.comparison import Window
 from fleet.rules.contract.verifying import contract_kept, contract_open
 from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
-from fleet.rules.moves import enter, scale, seconds, shift, stay, waited, want_of
+from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase, Verdict
-from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Place, Seen, State, Want, moment
-from fleet.rules.statistics import binomial_tail
+from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
 CONFIRM = timedelta(seconds=90)  # answers must show the new share by then
 SETTLE = timedelta(seconds=3)  # gateways have the new weights
-LOST = timedelta(seconds=60)  # replicas may be missing so long during the soak
-SOAK_ERRORS = 0.02  # share of failed requests on top of stable's, during the soak
-SOAK_ALPHA = 1e-5  # chance of a false alarm of one look; the soak is looked at every few seconds
 EXTENSION = timedelta(seconds=30)  # of a gate, on top of a second hold
 
 
@@ -82,6 +78,8 @@ def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 
 def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Decision:
+    if seen.new.queued and waited(state, now) < state.longest_pause:
+        return in_queue(state, seen, goal)
     deadline = state.start_deadline + (state.drain if seen.old.terminating else NOW)
     late = waited(state, now) > deadline
     if late:
@@ -94,6 +92,16 @@ def waiting_for_start(state: State, seen: Seen, now: datetime, goal: int) -> Dec
     why = (
         f"{seen.new.loaded} of {goal} replicas of {state.new} loaded: {draining}"
         f"{progress_of(seen.new)}. Deadline {seconds(deadline)} without progress"
+    )
+    return stay(state, why)
+
+
+def in_queue(state: State, seen: Seen, goal: int) -> Decision:
+    """Kueue lets replicas in one after the other: no fault of the release, and no start yet."""
+    hours = state.longest_pause.total_seconds() / 3600
+    why = (
+        f"{seen.new.queued} of {goal} replicas of {state.new} wait for the queue:"
+        f" {progress_of(seen.new)}. Goes back by itself after {hours:.0f} h without progress"
     )
     return stay(state, why)
 
@@ -329,56 +337,6 @@ def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
         return scale(state, Counts(keep, state.replicas), why)
     why = f"{state.replicas} of {state.replicas} replicas of {state.new} carry all traffic"
     return enter(state, Phase.SOAKING, f"{why}, watched for {seconds(state.soak)}")
-
-
-def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
-    if decision := lost_replicas(state, seen, now) or soak_gate(state, seen, now):
-        return decision
-    left = state.phase_since + state.soak - now
-    if left > timedelta(0):
-        keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
-        memory = replace(state.memory, lost_since="")
-        return stay(state, f"Watched for {seconds(left)} more{keep}", memory=memory)
-    if state.has_old and not seen.old.gone:
-        want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
-        why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"
-        return replace(stay(state, why), want=want, look_again=SOON)
-    return final(state, Phase.SUCCEEDED, f"{state.new} serves with {tally(seen.new)}")
-
-
-def lost_replicas(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Goes back only where the old release could do better: it needs warm replicas."""
-    overdue = now - state.phase_since > state.soak + 10 * LOST
-    if seen.new.serving >= state.replicas or overdue:
-        return None
-    since = moment(state.memory.lost_since)
-    if since is None:
-        memory = replace(state.memory, lost_since=now.isoformat())
-        return stay(state, f"{state.new}: {tally(seen.new)}", memory=memory)
-    if now - since < LOST or seen.old.serving <= seen.new.serving:
-        return stay(state, f"{state.new} since {seconds(now - since)}: {tally(seen.new)}")
-    why = f"{state.new} lost replicas for {seconds(now - since)}: {tally(seen.new)}"
-    return begin(state, seen, now, Cause.LOST_REPLICAS, why)
-
-
-def soak_gate(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Only errors are judged: the other release gets no traffic to compare with."""
-    if seen.window is None:
-        return None
-    baseline = state.memory.baseline_errors or 0.0
-    bad, all_of_them = failures(seen.window.canary), judged(seen.window.canary)
-    limit = baseline + SOAK_ERRORS
-    if all_of_them < 50 or binomial_tail(bad, all_of_them, limit) > SOAK_ALPHA:
-        return None
-    why = (
-        f"During the soak {bad / all_of_them:.2%} of {all_of_them:,} requests failed,"
-        f" limit {limit:.2%} (stable had {baseline:.2%})"
-    )
-    return begin(state, seen, now, Cause.GATE_FAILED, why)
-
-
-def final(state: State, phase: Phase, why: str) -> Decision:
-    return Decision(phase, state.step, why, look_again=None, cause=state.cause, memory=state.memory)
 
 
 def move_text(state: State, seen: Seen, counts: Counts) -> str:

@@ -80,9 +80,12 @@ def wrong_configuration(pod: Pod, label: str, now: datetime, patience: Patience)
 
 
 def unschedulable(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault | None:
-    """A pod that waits for a draining predecessor's GPU is no fault before the drain is over."""
+    """A pod that waits for a draining predecessor's GPU is no fault before the drain is over.
+
+    One that waits for its turn in a queue is none either, however long that takes.
+    """
     waited = now - pod.created_at
-    if not pod.unschedulable or waited < patience.place:
+    if not pod.unschedulable or pod.queue or waited < patience.place:
         return None
     return Fault(
         Cause.UNSCHEDULABLE,
@@ -106,6 +109,8 @@ def progress_of(side: Side) -> str:
 
 
 def doing(pod: Pod) -> str:
+    if pod.queue:
+        return f"waits for its turn in the queue {pod.queue} of Kueue"
     if pod.unschedulable:
         return f"waits for a place ({pod.unschedulable})"
     if pod.waiting:

@@ -37,9 +37,12 @@ def render(spec: ReleaseSpec, namespace: str, max_model_len: int) -> list[Manife
     return [budget(spec.service, namespace), deployment(spec, namespace, max_model_len)]
 
 
-def placed(manifest: Manifest, *, replicas: int, fence: int) -> Manifest:
-    """The Deployment as it shall be now. Only its scale and its fence ever change."""
-    meta = manifest["metadata"]
+def placed(manifest: Manifest, *, replicas: int, fence: int, uid: str = "") -> Manifest:
+    """The Deployment as it shall be now. Only its scale and its fence ever change.
+
+    With `uid` it is this very one that was seen: one that is gone meanwhile is not made again.
+    """
+    meta = manifest["metadata"] | ({"uid": uid} if uid else {})
     annotations = meta.get("annotations", {}) | {FENCE: str(fence)}
     return manifest | {
         "metadata": meta | {"annotations": annotations},

@@ -37,6 +37,10 @@ def enter(
     )
 
 
+def final(state: State, phase: Phase, why: str) -> Decision:
+    return Decision(phase, state.step, why, look_again=None, cause=state.cause, memory=state.memory)
+
+
 def scale(state: State, counts: Counts, why: str) -> Decision:
     """Other numbers of replicas, the same traffic."""
     want = want_of(state, counts, state.weight_old, state.weight_new)

@@ -7,6 +7,8 @@ that is read here is written back.
 
 from typing import Any, Required, TypedDict
 
+import msgspec
+
 Quantities = dict[str, Any]  # "4", "64Gi"; whole numbers from whoever writes them so
 
 
@@ -17,6 +19,10 @@ class Meta(TypedDict, total=False):
     labels: dict[str, str]
     creationTimestamp: str | None
     deletionTimestamp: str | None
+
+
+class NodeMeta(Meta, total=False):
+    managedFields: msgspec.Raw  # skipped, and read only of a node that changed
 
 
 class Condition(TypedDict, total=False):
@@ -38,7 +44,7 @@ class NodeStatus(TypedDict, total=False):
 
 
 class Node(TypedDict, total=False):
-    metadata: Required[Meta]
+    metadata: Required[NodeMeta]
     spec: NodeSpec
     status: NodeStatus
 

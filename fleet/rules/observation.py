@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.kueue import QUEUE
 from fleet.rules.manifests import ADMITTED, PORT, RELEASE, SERVICE
 from fleet.rules.objects import (
     Condition,
@@ -38,6 +39,7 @@ class SeenNode:
     cordoned: bool
     taints: tuple[dict[str, str], ...]
     trouble: str
+    managed: object = None  # who wrote its fields, as the cluster gave it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class SeenPod:
     image_id: str
     created_at: datetime
     ready_at: datetime | None
+    queue: str = ""  # of Kueue, from its label
 
     @property
     def takes_traffic(self) -> bool:
@@ -124,6 +127,7 @@ def _node(node: Node, used: int) -> SeenNode:
             {k: t[k] for k in ("key", "value", "effect") if k in t} for t in spec.get("taints", [])
         ),
         trouble=_node_trouble(conditions, cordoned=bool(spec.get("unschedulable"))),
+        managed=meta.get("managedFields"),
     )
 
 
@@ -187,6 +191,7 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
         image_id=next((c.get("imageID", "") for c in containers), ""),
         created_at=moment(meta.get("creationTimestamp")) or now,
         ready_at=moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
+        queue=meta["labels"].get(QUEUE, ""),
     )
 
 

@@ -59,6 +59,7 @@ class Situation:
     nodes: Sequence[NodeRoom]
     ahead: Sequence[Ahead] = ()  # other open rollouts
     quotas: Sequence[Quota] | None = ()  # None: could not be read
+    queue_unread: bool = False  # Kueue is there, and its quota could not be read
     floor: int | None = None  # replicas that disruption budgets want to answer
     requests_an_hour: int = 0  # that the service got lately
     starts_new: Starts = Starts()
@@ -303,6 +304,8 @@ def unmeasured(s: Situation) -> tuple[str, ...]:
         found.append("cold start of the old release: 0 starts seen")
     if s.quotas is None:
         found.append("quota of the namespace: it could not be read")
+    if s.queue_unread:
+        found.append("quota of the Kueue queue: the account may not read it")
     return tuple(found)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from fleet.rules.kueue import GROUP as KUEUE
+
 READ = ("get", "list", "watch")
 CHANGE = (*READ, "create", "patch", "delete")
 ACCOUNT = "quartermaster"
@@ -21,6 +23,7 @@ class Grant:
     purpose: str
     namespaced: bool = True
     needed: bool = True  # without it the purpose is lost, nothing else
+    kueue: bool = False  # asked about only where the cluster has Kueue
 
 
 GRANTS = (
@@ -62,7 +65,19 @@ GRANTS = (
         namespaced=False,
         needed=False,
     ),
-)
+    Grant(
+        KUEUE, "localqueues", ("list",), "count the quota of Kueue in plans",
+        needed=False, kueue=True,
+    ),
+    Grant(
+        KUEUE, "clusterqueues", ("list",), "count the quota of Kueue in plans",
+        namespaced=False, needed=False, kueue=True,
+    ),
+    Grant(
+        KUEUE, "resourceflavors", ("list",), "tell which GPUs a quota of Kueue is about",
+        namespaced=False, needed=False, kueue=True,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,7 @@ class Question:
     needed: bool
 
 
-def questions(namespace: str) -> tuple[Question, ...]:
+def questions(namespace: str, *, kueue: bool = False) -> tuple[Question, ...]:
     return tuple(
         Question(
             verb=verb,
@@ -88,6 +103,7 @@ def questions(namespace: str) -> tuple[Question, ...]:
             needed=grant.needed,
         )
         for grant in GRANTS
+        if kueue or not grant.kueue
         for verb in grant.verbs
     )
 

@@ -17,14 +17,15 @@ from fleet.rules.advance import (
     preparing,
     promoting,
     shifting,
-    soaking,
     validating,
 )
 from fleet.rules.balance import occupied
 from fleet.rules.causes import Patience, diagnose
+from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
 from fleet.rules.moves import Rule, stay
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
+from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State
 from fleet.rules.verify import first_wrong, passed
 
@@ -48,7 +49,7 @@ def remember(state: State, seen: Seen, now: datetime) -> Memory:
     if seen.trouble:
         return state.memory
     progress = " ".join(
-        f"{s.wanted}/{len(s.live)}/{s.loaded}/{s.serving}/{s.terminating}"
+        f"{s.wanted}/{len(s.live)}/{s.loaded}/{s.serving}/{s.terminating}/{s.queued}"
         for s in (seen.old, seen.new)
     )
     memory = replace(
@@ -212,6 +213,7 @@ CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
     abort_asked,
     unreachable,
     back,
+    taken_away,
     wrong_answer,
     faulty,
     pause_asked,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.kueue import waits_in
 from fleet.rules.manifests import ADMITTED, FENCE, RELEASE
 
 Json = Mapping[str, Any]
@@ -30,6 +31,7 @@ class Pod:
     exit_code: int | None = None
     exit_text: str = ""  # tail of its log
     unschedulable: str = ""  # the scheduler's sentence
+    queue: str = ""  # of Kueue, whose turn it waits for
     image_id: str = ""
 
     @property
@@ -63,6 +65,11 @@ class Side:
     @property
     def terminating(self) -> int:
         return sum(p.terminating for p in self.pods)
+
+    @property
+    def queued(self) -> int:
+        """Replicas that Kueue has not let in yet."""
+        return sum(bool(p.queue) for p in self.live)
 
     @property
     def gone(self) -> bool:
@@ -127,6 +134,7 @@ def read_pod(pod: Json) -> Pod:
         exit_code=ended.get("exitCode"),
         exit_text=ended.get("message", "")[-2000:],
         unschedulable=_unschedulable(conditions),
+        queue=waits_in(pod),
         image_id=container.get("imageID", ""),
     )
 

@@ -91,6 +91,8 @@ class State:
     approval: Approval = Approval()
     weight_old: int = 100
     weight_new: int = 0
+    declared_old: int = 0  # replicas, as the last pass wanted them
+    declared_new: int = 0
     started: bool = False  # something was written to the cluster
     is_rollback: bool = False
     start_deadline: timedelta = timedelta(minutes=10)  # of one replica of the new release
@@ -195,6 +197,7 @@ class Decision:
     reading: Reading | None = None  # of a gate, to be kept
     contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
+    mends: bool = False  # puts right what somebody did by hand: told, though the wish is as before
 
 
 def moment(text: str) -> datetime | None:

@@ -31,9 +31,9 @@ def drive_rollout(rollout_id: int) -> None:
 @shared_task(name="fleet.tasks.sweep_rollouts")
 def sweep_rollouts() -> None:
     for rollout_id in driving.due_rollouts():
-        nudge(DRIVE, rollout_id)
+        nudge(DRIVE, rollout_id, later=True)
     for deployment_id in due_deployments():
-        nudge(KEEP, deployment_id)
+        nudge(KEEP, deployment_id, later=True)
 
 
 @shared_task(name=KEEP)

@@ -16,4 +16,4 @@ def scale_service(policy_id: int) -> None:
 @shared_task(name="fleet.tasks.sweep_scaling")
 def sweep_scaling() -> None:
     for policy_id in due_policies():
-        nudge(SCALE, policy_id)
+        nudge(SCALE, policy_id, later=True)

@@ -39,6 +39,7 @@ CONSOLE_CLUSTER_RULES = [
     rule([""], ["nodes", "namespaces"], READ),
     rule(["scheduling.k8s.io"], ["priorityclasses"], READ),
     rule(["resource.k8s.io"], ["resourceslices", "deviceclasses"], READ),
+    rule(["kueue.x-k8s.io"], ["localqueues", "clusterqueues", "resourceflavors"], ["list"]),
 ]
 # name -> (value, preemptionPolicy, description); a canary must never evict production.
 PRIORITY_CLASSES = {

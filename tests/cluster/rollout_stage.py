@@ -36,9 +36,9 @@ PACE = 0.5  # seconds from pass to pass: without it this would starve the engine
 BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
 
 
-def new_client():
+def new_client(seconds=10.0):
     """For one request, as gateways' pools know nothing of each other. Engines speak plain HTTP."""
-    return httpx.Client(timeout=10, trust_env=False, verify=PLAIN)
+    return httpx.Client(timeout=seconds, trust_env=False, verify=PLAIN)
 
 
 @dataclass
@@ -52,6 +52,7 @@ class RealStage:
     asked: int = 0
     failed: list = field(default_factory=list)  # what each one met
     longest: float = 0.0  # seconds that a pass took
+    patience: float = 10.0  # seconds that a client waits
     number: int = 0
 
     def act(self, action, *args, **more):
@@ -146,7 +147,7 @@ class RealStage:
                 f"http://{address}:{PORT}/v1/completions",
                 BODY | {"model": self.service.name},
             )
-            with new_client() as http, http.stream("POST", url, json=body) as answer:
+            with new_client(self.patience) as http, http.stream("POST", url, json=body) as answer:
                 answer.raise_for_status()
                 for line in answer.iter_lines():
                     if line.startswith("data: {"):

@@ -23,6 +23,7 @@ class SharedStage:
             self.clear()
             self.stage = make_stage_serving(self.cluster, "chat")
         self.stage.asked, self.stage.failed, self.stage.longest = 0, [], 0.0
+        self.stage.patience = RealStage.patience
         return self.stage
 
     def is_settled(self, stage: RealStage) -> bool:

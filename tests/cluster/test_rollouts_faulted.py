@@ -1,10 +1,7 @@
 """What happens to a rollout whose API server, node or answer is lost meanwhile."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from fleet.actions import rollouts as actions
@@ -12,7 +9,6 @@ from fleet.drive.outside import REAL
 from fleet.drive.rollout import drive
 from fleet.models import Deployment
 from fleet.rules.phases import FINAL, Cause, Phase
-from sandbox.cluster.kube import ApiStatusError
 from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 from tests.fixtures.proxies import CuttingProxy
@@ -32,28 +28,6 @@ def analyzing(stage):
     return stage.run(rollout, until={Phase.ANALYZING})
 
 
-@contextmanager
-def api_server_away(cluster) -> Iterator[None]:
-    """Killed; back with its state and its port at the end."""
-    processes = cluster.sandbox.cluster.processes
-    processes["apiserver"].stop(grace=0)
-    try:
-        yield
-    finally:
-        processes["apiserver"].start()
-        until("the API server", lambda: answers(cluster), 60)
-        for name in ("kcm", "scheduler"):  # these give up without it
-            if not processes[name].alive:
-                processes[name].start()
-
-
-def answers(cluster) -> bool:
-    try:
-        return bool(cluster.admin.get(PODS))
-    except (httpx.HTTPError, ApiStatusError):
-        return False
-
-
 def passes(rollout, seconds: float) -> None:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -69,7 +43,7 @@ def weights(rollout) -> tuple[int, int]:
 
 def test_it_keeps_its_phase_while_the_api_server_is_away_and_goes_on(stage, analyzing):
     before = weights(analyzing)
-    with api_server_away(stage.cluster):
+    with stage.cluster.api_server_away():
         passes(analyzing, 5)
         assert (analyzing.phase, analyzing.cause) == (Phase.ANALYZING, "")
         assert "Waits for the cluster, nothing is changed meanwhile" in analyzing.why
@@ -80,7 +54,7 @@ def test_it_keeps_its_phase_while_the_api_server_is_away_and_goes_on(stage, anal
 
 
 def test_traffic_goes_back_without_an_api_server_and_the_rest_with_it(stage, analyzing):
-    with api_server_away(stage.cluster):
+    with stage.cluster.api_server_away():
         stage.act(actions.abort_rollout, analyzing.pk, why="drill in the dark")
         passes(analyzing, 3)
         assert weights(analyzing) == (100, 0)

@@ -1,9 +1,18 @@
-"""What a day brings besides: an edit by hand, a freeze, a canary that not everybody meets."""
+"""What a day brings: edits by hand, a freeze, a canary that not everybody meets, a queue."""
 
 from datetime import datetime, time, timedelta
 from types import SimpleNamespace
 
-from fleet.models import Deployment, Drift, Freeze
+from fleet.models import (
+    Cluster,
+    Deployment,
+    Drift,
+    Freeze,
+    NodeDrift,
+    Release,
+    Rollout,
+    Service,
+)
 from fleet.rules.audience import Audience, Named
 from tenants.base.scope import fleet_scope
 
@@ -29,4 +38,39 @@ def furnish_calendar(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
         rollout = scene.rollouts["analyzing"]
         rollout.plan["audience"] = Audience(first_tenants=(first,), last_tenants=(last,)).as_json()
         rollout.save(update_fields=["plan"])
+        change_nodes(scene.cluster, now)
+        queue_up(scene, now)
     return scene
+
+
+def change_nodes(cluster: Cluster, now: datetime) -> None:
+    found = {"cluster": cluster, "operation": "Update", "written_at": now, "found_at": now}
+    NodeDrift.objects.create(
+        node="h200-sxm-00", kind="label", name="nvidia.com/gpu.product", expected="h200-sxm",
+        live="h200-sxm-SHARED", manager="kubectl-label", **found,
+    )  # fmt: skip
+    NodeDrift.objects.create(
+        node="l40s-01", kind="taint", name="team:NoSchedule", live="research",
+        manager="kubectl-taint", **found,
+    )  # fmt: skip
+    queue = {
+        "name": "default", "cluster_queue": "serving", "flavor": "h200", "product": "h200-sxm",
+        "nominal": 16, "used": 18, "borrowed": 2, "limit": 24, "free": 4, "pending": 1,
+        "held": False,
+    }  # fmt: skip
+    kueue = {"readable": True, "queues": [queue], "of": {}}
+    Cluster.objects.filter(pk=cluster.pk).update(kueue=kueue)
+
+
+def queue_up(scene: SimpleNamespace, now: datetime) -> Rollout:
+    """One more service, whose first release is approved and finds no free GPU."""
+    service = Service.objects.create(name="rerank", cluster=scene.cluster, replicas=1)
+    release = Release.objects.get(pk=scene.spare.pk)
+    release.pk, release.service, release.number, release.digest = None, service, 1, "7e" * 32
+    release.save(force_insert=True)
+    return Rollout.objects.create(
+        service=service, cluster=scene.cluster, to_release=release, plan_kind="surge_canary",
+        plan=scene.rollouts["analyzing"].plan, steps=[], replicas=1, phase="awaiting_approval",
+        phase_since=now, why="Approved, and waits. 2 h200-sxm missing: 2 needed", reason="New",
+        requested_by=scene.olga, manifest_digest="cd" * 32,
+    )  # fmt: skip

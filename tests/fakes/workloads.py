@@ -11,6 +11,7 @@ from itertools import count
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.workloads import Owned
 from fleet.rules.contract.answers import Said
+from fleet.rules.kueue import GATE, QUEUE
 from fleet.rules.manifests import ADMITTED, RELEASE
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
@@ -42,6 +43,7 @@ class FakeWorkloads:
         self.taken_away: list[dict] = []
         self.calls: list[tuple[str, ...]] = []
         self.down = False
+        self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
         self.refuses = ""  # what a dry run says
 
@@ -179,7 +181,7 @@ class FakeWorkloads:
                 "labels": dict(template["metadata"]["labels"]),
                 "creationTimestamp": self.now.isoformat(),
             },
-            "spec": {},
+            "spec": {"schedulingGates": [{"name": GATE}]} if self.gate else {},
             "status": {"phase": "Pending", "conditions": [], "podIP": f"10.0.0.{number}"},
         }
 
@@ -196,6 +198,12 @@ class FakeWorkloads:
         self._run(pod, self.behaviours.get(pod["metadata"]["labels"][RELEASE], "good"))
 
     def _schedule(self, pod) -> None:
+        if pod["spec"].get("schedulingGates"):
+            if self.gate:
+                self._set(pod, "PodScheduled", "False", "SchedulingGated", "gated")
+                pod["metadata"]["labels"][QUEUE] = self.gate
+                return
+            del pod["spec"]["schedulingGates"]
         if self.used() + pod["gpus"] <= self.gpus:
             pod["spec"]["nodeName"] = "gpu-1"
             self._set(pod, "PodScheduled", "True")

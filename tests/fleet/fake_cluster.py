@@ -102,6 +102,7 @@ class FakeCluster:
         self.nodes, self.pods, self.events = list(nodes), list(pods), list(events)
         self.quotas, self.budgets = [], []
         self.deployments = []
+        self.kueue = {}  # kinds of objects; empty: the cluster has none
         self.failing = ""
         self.denied = {"pods/"}  # "resource/namespace"
         self.connections = 0
@@ -121,7 +122,11 @@ class FakeCluster:
 
     def list_pods(self, namespace, selector=""):
         self._fail("pods")
-        return [p for p in self.pods if not namespace or p["metadata"]["namespace"] == namespace]
+        found = [p for p in self.pods if not namespace or p["metadata"]["namespace"] == namespace]
+        if not selector:
+            return found
+        chosen = selector.partition("(")[2].rstrip(")").split(",")
+        return [p for p in found if p["metadata"]["labels"].get(SERVICE) in chosen]
 
     def list_deployments(self, namespace, selector=""):
         self._fail("deployments")
@@ -136,6 +141,12 @@ class FakeCluster:
 
     def list_budgets(self, namespace):
         return self.budgets
+
+    def kueue_version(self):
+        return "v1beta1" if self.kueue else ""
+
+    def list_kueue(self, version, namespace):
+        return self.kueue
 
     def may(self, question):
         return f"{question.resource}/{question.namespace}" not in self.denied, ""

@@ -12,7 +12,7 @@ from fleet.actions.degradation import find
 from fleet.actions.traffic import record
 from fleet.api.observation_urls import urlpatterns
 from fleet.clients.kube import Access
-from fleet.models import Cluster, Service
+from fleet.models import Cluster, NodeDrift, Service
 from fleet.rules.traffic import TrafficSample
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
@@ -70,6 +70,7 @@ READS = {
     "contract": "services/{service}/contract",
     "what scaled a service": "services/{service}/scaling/decisions",
     "drift": "drift",
+    "changed nodes": "node-drift",
 }
 BOUNDS = {"min_replicas": 1, "max_replicas": 4, "target": 16}
 WRITES = {
@@ -102,6 +103,7 @@ def test_it_tries_every_address():
         "services/<int:service_id>/contract/try",
         "deployments/<int:deployment_id>/adopt",
         "deployments/<int:deployment_id>/repair",
+        "node-drift/<int:drift_id>/accept",
     }
     assert {str(p.pattern) for p in urlpatterns} == tried | by_name
 
@@ -139,6 +141,23 @@ def test_it_creates_and_changes_a_service(world, olga):
     with fleet_scope():
         told = AuditEvent.objects.get(verb="service.change")
     assert (told.before["max_queue"], told.after["max_queue"], told.why) == (256, 8, "short")
+
+
+def test_it_accepts_what_a_node_has_now(world, olga, vic):
+    drift = NodeDrift.objects.create(
+        cluster_id=world["cluster"], node="n1", kind="label", name="nvidia.com/gpu.product",
+        expected="NVIDIA-H100", live="NVIDIA-A100", found_at=timezone.now(),
+    )  # fmt: skip
+    (shown,) = call(olga, "get", "node-drift").json()
+    assert (shown["node"], shown["expected"]) == ("n1", "NVIDIA-H100")
+    assert shown["line_back"].startswith("kubectl label node n1 ")
+    at, asked = f"node-drift/{drift.pk}/accept", {"live": "NVIDIA-A100", "why": "new cards"}
+    assert call(vic, "post", at, asked).status_code == 403
+    assert call(olga, "post", at, asked | {"live": "NVIDIA-L40S"}).status_code == 409
+    answer = call(olga, "post", at, asked)
+    assert (answer.status_code, answer.json()) == (200, [])
+    with fleet_scope():
+        assert AuditEvent.objects.get(verb="node.accept").why == "new cards"
 
 
 WRONG = {

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.core.management import call_command
 
+from fleet.drive.watching import Bells
 from fleet.management.commands.observe import Passes, repeat
 from fleet.models import Cluster
 from tests.fleet.makers import make_cluster
@@ -46,7 +47,7 @@ class Stuck:
 def test_it_lets_no_cluster_keep_the_others_waiting():
     stuck = Stuck()
     with ThreadPoolExecutor(2) as pool:
-        passes = Passes(stuck, pool)
+        passes = Passes(stuck, pool, Bells())
         passes.start()
         while not passes.running[2].done():
             pass

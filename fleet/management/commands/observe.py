@@ -15,10 +15,12 @@ from django.utils import timezone
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
 from fleet.drive.signals import probe, scrape
+from fleet.drive.watching import Bells, Watches
 from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
-LOOK = 0.5  # seconds between looks for clusters that are due
+LOOK = 0.2  # seconds between looks for clusters that are due, or whose bell was rung
+WATCH = 1.0  # between looks for watches that have ended
 SCRAPE = 5.0
 PROBE = 5.0  # looks for engines that are due; each is asked every 30 s
 
@@ -26,7 +28,7 @@ Rounds = dict[str, tuple[float, Callable[[], object]]]
 
 
 class Command(BaseCommand):
-    help = "Observe clusters (every 3 s), engines' metrics (5 s) and probe engines (30 s)"
+    help = "Observe clusters (every 3 s, pods at once), metrics (5 s), probe engines (30 s)"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="one round of each, then end")
@@ -35,7 +37,8 @@ class Command(BaseCommand):
         collect_seldom()
         observer, engines = Observer(), Engines()
         with ThreadPoolExecutor(8, "cluster") as clusters, ThreadPoolExecutor(8, "engine") as asked:
-            passes = Passes(observer, clusters)
+            bells = Bells()
+            passes = Passes(observer, clusters, bells)
             rounds: Rounds = {
                 "clusters": (LOOK, passes.start),
                 "metrics": (SCRAPE, lambda: scrape(engines, asked, timezone.now())),
@@ -46,7 +49,7 @@ class Command(BaseCommand):
                     work()
                     passes.finish()
             else:
-                run(rounds)
+                run(rounds | {"watches": (WATCH, Watches(bells).keep)})
 
 
 def collect_seldom() -> None:
@@ -61,9 +64,8 @@ def collect_seldom() -> None:
 class Passes:
     """Passes over clusters beside each other: one that hangs keeps no other waiting."""
 
-    def __init__(self, observer: Observer, pool: ThreadPoolExecutor) -> None:
-        self.observer = observer
-        self.pool = pool
+    def __init__(self, observer: Observer, pool: ThreadPoolExecutor, bells: Bells) -> None:
+        self.observer, self.pool, self.bells = observer, pool, bells
         self.running: dict[int, Future[bool]] = {}
 
     def start(self) -> None:
@@ -73,7 +75,12 @@ class Passes:
             del self.running[cluster_id]
         for cluster_id in self.observer.due(database_now()):
             if cluster_id not in self.running:
+                self.bells.take(cluster_id)  # the whole look sees it
                 self.running[cluster_id] = self.pool.submit(self._pass, cluster_id)
+        for cluster_id in self.bells.clusters():
+            if cluster_id not in self.running:
+                services = self.bells.take(cluster_id)
+                self.running[cluster_id] = self.pool.submit(self._glance, cluster_id, services)
         for future in ended.values():
             future.result()
 
@@ -84,6 +91,15 @@ class Passes:
     def _pass(self, cluster_id: int) -> bool:
         try:
             return self.observer.observe(cluster_id, database_now())
+        finally:
+            connection.close()
+
+    def _glance(self, cluster_id: int, services: set[str]) -> bool:
+        try:
+            done = self.observer.glance(cluster_id, services, database_now())
+            if not done:
+                self.bells.ring(cluster_id, services)
+            return done
         finally:
             connection.close()
 

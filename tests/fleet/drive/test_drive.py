@@ -119,6 +119,20 @@ def test_it_goes_back_when_one_tenant_is_hurt(stage):
     assert "FROM traffic_slot" in kept.evidence["sources"][0]
 
 
+def test_it_tells_what_somebody_deleted(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.SHIFTING})
+    del stage.fake.deployments[Deployment.objects.get(release=rollout.from_release).name]
+    stage.step(rollout)
+    assert rollout.phase == Phase.SHIFTING
+    told = RolloutEvent.objects.filter(rollout=rollout, why__startswith="Somebody deleted r1")
+    assert told.count() == 1
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED
+    assert told.count() == 1
+
+
 def test_it_names_the_manager_that_owns_a_field(stage):
     rollout = stage.propose(stage.release("b"))
     stage.approve(rollout)

@@ -3,9 +3,11 @@
 import pytest
 from django.utils import timezone
 
-from fleet.actions import services
+from fleet.actions import drift, services
+from fleet.actions.drift import KEEP, store_drift
 from fleet.drive.keep import due_deployments, keep
 from fleet.models import Deployment, EngineProbe, ObservedPod, Rollout, StartSample
+from fleet.rules.manifests import placed
 from fleet.rules.phases import Phase
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
@@ -73,9 +75,39 @@ def test_it_makes_a_deleted_deployment_again_and_says_so(stage, row):
     assert "was deleted in the cluster" in told
 
 
-def test_it_leaves_a_service_with_an_open_rollout_to_that(stage, row):
+def test_it_takes_away_what_a_stopped_worker_wrote_after_the_end(stage, row, monkeypatch):
+    rung = []
+    monkeypatch.setattr(drift, "nudge", lambda *call: rung.append(call))
     rollout = stage.propose(stage.release("b"))
-    assert rollout.phase == Phase.VALIDATING
+    stage.approve(rollout)
+    stage.run(rollout)
+
+    def look():
+        rung.clear()
+        store_drift(stage.cluster, list(stage.fake.deployments.values()), stage.fake.now)
+        return rung
+
+    assert look() == []
+    stage.fake.apply(placed(row.manifest, replicas=2, fence=1))
+    assert look() == [(KEEP, row.pk)]
+    keep(row.pk, stage.outside)
+    assert [d["spec"]["replicas"] for d in stage.fake.deployments.values()] == [4]
+    assert look() == []
+    with fleet_scope():
+        told = AuditEvent.objects.get(verb="deployment.remove").why
+    assert "had 2 replicas" in told
+
+
+def test_it_leaves_a_service_to_a_rollout_that_began(stage, row):
+    rollout = stage.propose(stage.release("b"))
+    stage.run(rollout, until={Phase.AWAITING_APPROVAL})
+    del stage.fake.deployments[row.name]
+    ObservedPod.objects.all().delete()
+    assert due_deployments() == [row.pk]  # nobody may approve it for days
+    keep(row.pk, stage.outside)
+    assert stage.fake.deployments[row.name]["spec"]["replicas"] == 4
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.PREPARING})
     assert due_deployments() == []
 
 

@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from django.test import Client
 
 from fleet.actions import rollouts
-from fleet.models import Service
+from fleet.models import Node, Service
+from fleet.queries.queue import list_queues
 from fleet.rules.phases import Phase
+from tenants.base.scope import scope_of
+from tenants.models import User
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,6 +36,19 @@ def approved(stage):
     return rollout
 
 
+def turns(stage):
+    """As the overview shows them, in the order of their turns."""
+    with scope_of(stage.olga):
+        rows = [row for queue in list_queues(stage.olga) for row in queue.rows]
+    return {row.service: (row.turn, tuple(pk for pk, _ in row.waits_for)) for row in rows}
+
+
+def asked(address):
+    client = Client()
+    client.force_login(User.objects.get(name="olga"))
+    return client.get(address).json()
+
+
 def test_the_second_one_waits_says_for_whom_and_begins_when_the_first_is_over(chat, embed):
     first, second = approved(chat), approved(embed)
     assert second.plan["plan"]["answer"] == "queued"
@@ -39,19 +56,32 @@ def test_the_second_one_waits_says_for_whom_and_begins_when_the_first_is_over(ch
     assert second.phase == Phase.AWAITING_APPROVAL
     assert f"It waits for {first} of chat" in second.why
     assert "1 H100-80GB-HBM3 missing: 1 needed" in second.why
+    assert turns(chat) == {"chat": ("next", ()), "embed": ("waits", (first.pk,))}
+    (queue,) = asked("/api/v1/rollouts/queues")
+    assert [(r["rollout"], r["waits_for"]) for r in queue["rows"]] == [
+        (str(first), []),
+        (str(second), [first.pk]),
+    ]
 
     chat.step(first)
     assert first.phase == Phase.PREPARING
+    for _ in range(2):
+        chat.step(first)
+    Node.objects.update(gpus_used=5)  # as the observer sees it by now
+    assert turns(chat) == {"chat": ("holds", ()), "embed": ("waits", (first.pk,))}
     chat.act(rollouts.abort_rollout, first.pk, why="a better one comes")
     chat.run(first)
+    Node.objects.update(gpus_used=4)
     embed.step(second)
     assert second.phase == Phase.PREPARING
+    assert turns(chat) == {}
 
 
 def test_a_proposal_that_nobody_approved_holds_nobody_up(chat, embed):
     first = chat.propose(chat.release("b"))
     chat.step(first)
     second = approved(embed)
+    assert turns(chat) == {}
     embed.step(second)
     assert (first.phase, second.phase) == (Phase.AWAITING_APPROVAL, Phase.PREPARING)
 

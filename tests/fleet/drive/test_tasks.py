@@ -23,7 +23,7 @@ def stage(monkeypatch):
 @pytest.fixture
 def rung(monkeypatch):
     found = []
-    monkeypatch.setattr(tasks, "nudge", lambda *call: found.append(call))
+    monkeypatch.setattr(tasks, "nudge", lambda *call, later: found.append(call))
     return found
 
 

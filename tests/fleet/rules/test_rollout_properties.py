@@ -90,6 +90,8 @@ HAPPENINGS = {
     "cluster_down": lambda walk: setattr(walk.cluster, "down", True),
     "cluster_up": lambda walk: setattr(walk.cluster, "down", False),
     "pod_lost": lose_pod,
+    "new_deleted": lambda walk: walk.delete("new"),
+    "old_deleted": lambda walk: walk.delete("old"),
     "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
 }
 PROMPT = {"name": "greets", "kind": "text", "prompt": "Say hello", "contains": ["hello"]}
@@ -116,6 +118,7 @@ def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
     heal(walk)
     walk.run(most=1500)
     assert walk.state.phase in FINAL
+    walk.keep()
     assert_declared(walk)
 
 

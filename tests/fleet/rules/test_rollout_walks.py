@@ -231,6 +231,45 @@ def test_it_goes_back_when_the_new_release_crashes_during_the_soak():
     assert walk.state.cause is Cause.CRASH_LOOP
 
 
+MOVING = (
+    Phase.PREPARING,
+    Phase.CANARY_STARTING,
+    Phase.CANARY_VERIFYING,
+    Phase.SHIFTING,
+    Phase.ANALYZING,
+    Phase.PROMOTING,
+    Phase.SOAKING,
+)
+TAKEN = [(phase, "old") for phase in MOVING] + [(phase, "new") for phase in MOVING[1:]]
+
+
+@pytest.mark.parametrize(("phase", "which"), TAKEN)
+def test_what_somebody_deletes_is_made_again_and_it_goes_on(phase, which):
+    walk = Walk(make_state(soak=timedelta(seconds=60))).run(until={phase})
+    walk.step()
+    walk.delete(which)
+    assert walk.step().mends
+    walk.run()
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
+    assert walk.cluster.serving(walk.names["new"]) == 4
+
+
+def test_a_step_whose_replicas_were_deleted_begins_anew():
+    walk = Walk(make_state()).run(until={Phase.ANALYZING})
+    walk.delete("new")
+    decision = walk.step()
+    assert (decision.phase, decision.step) == (Phase.SHIFTING, 0)
+    assert decision.why == "Somebody deleted r2 in the cluster: it is made again"
+
+
+def test_what_somebody_scales_down_is_applied_again():
+    walk = Walk(make_state()).run(until={Phase.ANALYZING})
+    name = walk.manifests["new"]["metadata"]["name"]
+    walk.cluster.deployments[name]["spec"]["replicas"] = 0
+    assert walk.step().why == "Somebody scaled r2 to 0: 1 are declared"
+    assert walk.cluster.deployments[name]["spec"]["replicas"] == 1
+
+
 def test_it_resumes_where_it_was_paused():
     walk = Walk(make_state()).run(until={Phase.CANARY_VERIFYING})
     walk.state = replace(walk.state, wish=Wish.PAUSE, wish_by="olga")

@@ -9,7 +9,7 @@ from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import bounds_of
 from fleet.rules.histogram import Histogram
 from fleet.rules.manifests import placed, render
-from fleet.rules.phases import FINAL, Phase, PlanKind
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase, PlanKind
 from fleet.rules.plan import StepPlan
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of, fingerprint_of
 from fleet.rules.rollout import decide
@@ -76,6 +76,7 @@ class Walk:
         self.names = {k: fingerprint_of(digest_of(s)) for k, s in self.both.items()}
         self.manifests = {k: render(s, "models", 4096)[1] for k, s in self.both.items()}
         if self.state.has_old:
+            self.state = replace(self.state, declared_old=self.state.old_replicas)
             self.cluster.apply(
                 placed(self.manifests["old"], replicas=self.state.old_replicas, fence=0)
             )
@@ -134,6 +135,8 @@ class Walk:
 
     def step(self, seconds=5):
         """One pass, then time. Answers the decision."""
+        if self.state.phase in BEFORE_WRITES:
+            self.keep()
         seen = self.see()
         decision = decide(self.state, seen, self.now)
         self.apply(decision)
@@ -151,6 +154,8 @@ class Walk:
             started=self.state.started or want is not None,
             weight_old=want.old.weight if want else self.state.weight_old,
             weight_new=want.new.weight if want else self.state.weight_new,
+            declared_old=declared(want and want.old, self.state.declared_old),
+            declared_new=declared(want and want.new, self.state.declared_new),
         )
         if moved:
             self.history.append((decision.phase, decision.why))
@@ -180,9 +185,31 @@ class Walk:
             self.step()
         raise AssertionError(f"still {self.state.phase} after {most} passes: {self.state.why}")
 
+    def delete(self, which):
+        """As somebody does it by hand, who cannot reach a lost cluster either."""
+        name = self.manifests[which]["metadata"]["name"]
+        if self.cluster.down:
+            return
+        if found := self.cluster.deployments.get(name):
+            self.cluster.delete("Deployment", name, found["metadata"]["uid"])
+
+    def keep(self):
+        """As `fleet.drive.keep` does before and after: what is declared and gone is made again."""
+        if self.cluster.down:
+            return
+        for which, replicas in (("old", self.state.declared_old), ("new", self.state.declared_new)):
+            manifest = self.manifests[which]
+            if replicas and manifest["metadata"]["name"] not in self.cluster.deployments:
+                self.cluster.apply(placed(manifest, replicas=replicas, fence=1))
+
     @property
     def phases(self):
         return [phase for phase, _ in self.history]
+
+
+def declared(place, before):
+    """As the rows have it after a pass."""
+    return before if place is None or place.replicas == KEEP else place.replicas or 0
 
 
 def admitted():

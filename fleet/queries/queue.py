@@ -1,0 +1,112 @@
+"""Which rollout of a cluster waits for which: GPUs do not suffice for all of them at once."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.models import Cluster, Rollout
+from fleet.queries.access import see_fleet
+from fleet.queries.situations import NOT_STARTED, quotas_of, rooms_of
+from fleet.rules.fit import Need
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.queue import Ahead, waits
+from tenants.queries.changes import undecided
+from tenants.rules.access import Viewer
+
+
+class Turn(StrEnum):
+    HOLDS = "holds"  # it began
+    NEXT = "next"  # approved, and its GPUs are free
+    WAITS = "waits"
+    UNDECIDED = "undecided"  # holds nobody up before it is approved
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """`waits_for`: ids and labels of the rollouts that come first."""
+
+    rollout_id: int
+    label: str  # RO-12
+    service: str
+    release: str
+    gpus: int  # on top
+    product: str
+    turn: Turn
+    waits_for: tuple[tuple[int, str], ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterQueue:
+    cluster: str
+    rows: tuple[Waiter, ...]  # in the order of their turns
+
+    @property
+    def waiting(self) -> int:
+        return sum(row.turn is Turn.WAITS for row in self.rows)
+
+
+def list_queues(viewer: Viewer) -> tuple[ClusterQueue, ...]:
+    """Clusters in which a rollout waits for another one."""
+    see_fleet(viewer)
+    rows = Rollout.objects.exclude(phase__in=[p.value for p in FINAL]).order_by("id")
+    related = rows.select_related("cluster", "service", "to_release__service")
+    by_cluster: dict[int, list[Rollout]] = defaultdict(list)
+    for row in related.defer("manifests", "memory"):
+        if row.plan.get("numbers", {}).get("surge"):
+            by_cluster[row.cluster_id].append(row)
+    crowded = [found for found in by_cluster.values() if len(found) > 1 and any_begins(found)]
+    waiting: AbstractSet[int] = undecided() if crowded else frozenset()
+    queues = [queue_of(found[0].cluster, found, waiting) for found in crowded]
+    return tuple(sorted((q for q in queues if q.waiting), key=lambda q: q.cluster))
+
+
+def any_begins(rows: Sequence[Rollout]) -> bool:
+    return any(row.phase == Phase.AWAITING_APPROVAL for row in rows)
+
+
+def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int]) -> ClusterQueue:
+    nodes = rooms_of(cluster, None)
+    began = [row for row in rows if Phase(row.phase) not in NOT_STARTED]
+    approved = [r for r in rows if r not in began and r.change_id not in waiting]
+    undecided_ones = [r for r in rows if r.change_id in waiting and r not in began]
+    found = [waiter(row, Turn.HOLDS) for row in began]
+    for index, row in enumerate(approved):
+        first = [*began, *approved[:index]]
+        n = row.plan["numbers"]
+        quotas = quotas_of(cluster, row.service.name, n["product"]) or ()
+        why = waits(nodes, need_of(row), quotas, [ahead_of(r) for r in first]) if first else ""
+        same = [r for r in first if alike(need_of(r), need_of(row))] if why else []
+        found.append(waiter(row, Turn.WAITS if why else Turn.NEXT, same, why))
+    found += [waiter(row, Turn.UNDECIDED) for row in undecided_ones]
+    return ClusterQueue(cluster.slug, tuple(found))
+
+
+def need_of(row: Rollout) -> Need:
+    n = row.plan["numbers"]
+    return Need(n["product"], n["gpus_new"], n["surge"])
+
+
+def alike(one: Need, other: Need) -> bool:
+    return not one.product or not other.product or one.product == other.product
+
+
+def ahead_of(row: Rollout) -> Ahead:
+    return Ahead(f"{row} of {row.service.name}", need_of(row), Phase(row.phase) not in NOT_STARTED)
+
+
+def waiter(row: Rollout, turn: Turn, first: Sequence[Rollout] = (), why: str = "") -> Waiter:
+    need = need_of(row)
+    return Waiter(
+        rollout_id=row.pk,
+        label=str(row),
+        service=row.service.name,
+        release=str(row.to_release),
+        gpus=need.total,
+        product=need.product,
+        turn=turn,
+        waits_for=tuple((r.pk, str(r)) for r in first),
+        why=why,
+    )
