@@ -1,8 +1,10 @@
 """Doors of scaling. The sweep finds every policy that is due; one pass a service."""
 
 from celery import shared_task
+from django.utils import timezone
 
-from fleet.drive.scaling import due_policies, scale
+from fleet.drive.scaling import called_policies, due_policies, scale
+from fleet.queries.gateways import read_gateways
 from tenants.nudge import nudge
 
 SCALE = "fleet.tasks.scale_service"
@@ -15,5 +17,6 @@ def scale_service(policy_id: int) -> None:
 
 @shared_task(name="fleet.tasks.sweep_scaling")
 def sweep_scaling() -> None:
-    for policy_id in due_policies():
+    called = called_policies(read_gateways(timezone.now()))
+    for policy_id in sorted({*due_policies(), *called}):
         nudge(SCALE, policy_id)

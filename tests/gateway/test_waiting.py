@@ -221,7 +221,9 @@ async def test_a_wait_that_is_too_long_is_no_failure_of_an_engine_and_costs_noth
         assert headers["x-should-retry"] == "true"
     events = await fleet.events(3)
     assert {(e["outcome"], e["reason"]) for e in events} == {("timed_out", "waking")}
-    assert {(e["prompt_tokens"], e["completion_tokens"], e["gpu_ms"]) for e in events} == {(0, 0, 0)}
+    assert {(e["prompt_tokens"], e["completion_tokens"], e["gpu_ms"]) for e in events} == {
+        (0, 0, 0)
+    }
     assert all(waking_ms(e["modifiers"]) >= 200 for e in events)
 
 
@@ -237,7 +239,10 @@ async def test_a_client_that_leaves_frees_its_place(fleet):
         await until(lambda: report(fleet).waking == {})
     events = await fleet.events(6)
     found = [(e["outcome"], e["reason"], e["usage_quality"]) for e in events]
-    assert sorted(set(found)) == [("cancelled", "client_left", "none"), ("shed", "room_full", "none")]
+    assert sorted(set(found)) == [
+        ("cancelled", "client_left", "none"),
+        ("shed", "room_full", "none"),
+    ]
 
 
 async def test_a_tenants_concurrency_counts_while_it_waits(fleet):

@@ -1,4 +1,4 @@
-"""`manage.py observe`: look at all clusters and engines until told to stop."""
+"""`manage.py observe`: look at all clusters and engines, hear gateways, until told to stop."""
 
 import gc
 import signal
@@ -8,36 +8,45 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django.utils import timezone
 
+from fleet.clients.bells import Bells
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
+from fleet.drive.scaling import answer
 from fleet.drive.signals import probe, scrape
 from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
 LOOK = 0.5  # seconds between looks for clusters that are due
 SCRAPE = 5.0
+BELLS = 0.2
+HEAR = 1.0  # so long a round listens
 PROBE = 5.0  # looks for engines that are due; each is asked every 30 s
 
 Rounds = dict[str, tuple[float, Callable[[], object]]]
 
 
 class Command(BaseCommand):
-    help = "Observe clusters (every 3 s), engines' metrics (5 s) and probe engines (30 s)"
+    help = (
+        "Observe clusters (every 3 s), engines' metrics (5 s), probe engines (30 s), and wake"
+        " services that gateways ring for"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="one round of each, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
         collect_seldom()
-        observer, engines = Observer(), Engines()
+        observer, engines, bells = Observer(), Engines(), Bells(settings.REDIS_URL)
         with ThreadPoolExecutor(8, "cluster") as clusters, ThreadPoolExecutor(8, "engine") as asked:
             passes = Passes(observer, clusters)
             rounds: Rounds = {
                 "clusters": (LOOK, passes.start),
+                "bells": (BELLS, lambda: answer(bells.heard(HEAR))),
                 "metrics": (SCRAPE, lambda: scrape(engines, asked, timezone.now())),
                 "probes": (PROBE, lambda: probe(engines, asked, timezone.now(), timezone.now)),
             }
