@@ -58,7 +58,7 @@ def test_a_service_that_sleeps_says_so_and_is_woken(olga, vic, mallory, service,
     found = made.json()
     assert (found["idle_seconds"], found["wait_seconds"], found["max_waiting"]) == (60, 90, 5)
     assert (found["state"], found["told"], found["waiting"]) == ("awake", "", 0)
-    assert olga.client.post(f"{address}/wake").status_code == 409
+    assert olga.client.post(f"{address}/wake", "{}", "application/json").status_code == 409
     ScalingPolicy.objects.update(slept_at=timezone.now())
     asleep = olga.client.get(address).json()
     assert (asleep["state"], asleep["waiting"]) == ("sleeping", 0)
@@ -66,7 +66,8 @@ def test_a_service_that_sleeps_says_so_and_is_woken(olga, vic, mallory, service,
     shown = olga.client.get(f"/api/v1/services/{service.pk}").json()["service"]
     assert (shown["health"], shown["woken_at"]) == ("sleeping", None)
     for person in (vic, mallory):
-        assert person.client.post(f"{address}/wake").status_code in (403, 404)
+        answer = person.client.post(f"{address}/wake", "{}", "application/json")
+        assert answer.status_code in (403, 404)
     woken = olga.client.post(f"{address}/wake", '{"why": "a demo"}', "application/json")
     assert woken.status_code == 200, woken.content
     assert ScalingPolicy.objects.get().called_at is not None
