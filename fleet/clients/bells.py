@@ -22,7 +22,7 @@ class Bells:
         """Services that were rung for; waits at most so long for the first."""
         try:
             if self._ears is None:
-                self._ears = self._redis.pubsub(ignore_subscribe_messages=True)
+                self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
                 self._ears.subscribe(keys.WAKE_CHANNEL)
             found = self._take(self._ears, seconds)
         except RedisError as error:

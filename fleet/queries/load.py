@@ -139,7 +139,7 @@ def last_request(service: Service, now: datetime) -> datetime | None:
     with fleet_scope():
         for resolution in (GATE_SECONDS, DASHBOARD_SECONDS):
             rows = TrafficSlot.objects.filter(service_id=service.pk, seconds=resolution)
-            last = rows.exclude(outcome="rejected").aggregate(at=Max("slot"))["at"]
+            last: datetime | None = rows.exclude(outcome="rejected").aggregate(at=Max("slot"))["at"]
             if last is not None:
                 return min(last + timedelta(seconds=resolution), now)
     return None

@@ -240,7 +240,7 @@ def falls_asleep(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> D
 
 def reason_to_stay(policy: Policy, seen: Seen, now: datetime) -> str:
     if seen.load.total:
-        return f"{told(seen.load.total)} in flight"
+        return "it does not sleep with requests in flight"
     if seen.load.asked and not seen.load.whole:
         return "not all replicas and gateways could be asked"
     if seen.frozen:

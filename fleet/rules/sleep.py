@@ -57,7 +57,7 @@ def why_awake(sleep: Sleep, quiet: Quiet, start: timedelta, now: datetime) -> st
     if quiet.in_flight is None:
         return "it is not known whether gateways have requests for it"
     if quiet.in_flight:
-        return f"{quiet.in_flight} requests for it are in gateways"
+        return f"gateways have {some_requests(quiet.in_flight)} for it"
     if quiet.late:
         return quiet.late
     idle = idle_of(sleep, start)
@@ -103,4 +103,8 @@ class Rest:
 
 
 def waits_for(requests: int) -> str:
-    return "1 request waits" if requests == 1 else f"{requests:,} requests wait"
+    return f"{some_requests(requests)} wait{'s' if requests == 1 else ''}"
+
+
+def some_requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{number:,} requests"

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from fleet.models import ScalingDecision, ScalingPolicy
+from fleet.models import Cluster, ScalingDecision, ScalingPolicy
 from tests.fleet.makers import make_cluster, make_service
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +60,7 @@ def test_a_service_that_sleeps_says_so_and_is_woken(olga, vic, mallory, service,
     assert (found["state"], found["told"], found["waiting"]) == ("awake", "", 0)
     assert olga.client.post(f"{address}/wake", "{}", "application/json").status_code == 409
     ScalingPolicy.objects.update(slept_at=timezone.now())
+    Cluster.objects.update(observed_at=timezone.now())
     asleep = olga.client.get(address).json()
     assert (asleep["state"], asleep["waiting"]) == ("sleeping", 0)
     assert "The first request wakes it and waits for it, 90 s at most" in asleep["told"]

@@ -166,8 +166,8 @@ def test_zero_is_neither_drift_nor_down(stage, row, policy):
 
 
 STAYS = {
-    "a request in an engine": "1 in flight",
-    "a request in a gateway": "2 requests for it are in gateways",
+    "a request in an engine": "it does not sleep with requests in flight",
+    "a request in a gateway": "gateways have 2 requests for it",
     "late usage": "gateways could not report yet",
     "gateways that nobody knows": "The gateways' queues are not known",
     "a freeze": "“Holidays” holds",

@@ -48,11 +48,15 @@ STAYS = {
         replace(POLICY, hours=read_hours("Mon-Sun 00:00-24:00 min 1")),
         "the bounds are 1 to 8 (Mon-Sun",
     ),
-    "requests in flight": ({"load": load(1, asked=1)}, POLICY, "1 in flight"),
+    "requests in flight": (
+        {"load": load(1, asked=1)},
+        POLICY,
+        "it does not sleep with requests in flight",
+    ),
     "requests in gateways": (
         {"quiet": replace(LONG_AGO, in_flight=3)},
         POLICY,
-        "3 requests for it are in gateways",
+        "gateways have 3 requests for it",
     ),
     "gateways unknown": (
         {"quiet": Quiet(in_flight=None)},
