@@ -58,6 +58,9 @@ class PolicyOut(serializers.Serializer[Any]):
     now = BoundsOut(help_text="What holds now")
     state = serializers.CharField(help_text="awake, sleeping, waking")
     told = serializers.CharField(help_text="What happens next; empty: it is awake")
+    warning = serializers.CharField(
+        help_text="Where a request may wait less than a start takes; empty: nothing"
+    )
     slept_at = serializers.DateTimeField(allow_null=True)
     woken_at = serializers.DateTimeField(allow_null=True)
     waiting = serializers.IntegerField(

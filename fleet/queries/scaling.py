@@ -11,7 +11,7 @@ from fleet.queries.gateways import read_gateways
 from fleet.queries.load import rules_of
 from fleet.queries.situations import starts_of
 from fleet.rules.schedule import Bounds, Hours, bounds_at
-from fleet.rules.sleep import Rest, State, state_of
+from fleet.rules.sleep import Rest, State, state_of, too_impatient
 from fleet.rules.steps import Grid
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
@@ -60,6 +60,11 @@ class PolicyRow:
         wait = timedelta(seconds=self.wait_seconds)
         at = (self.slept_at, self.woken_at)
         return Rest(*at, wait, self.max_waiting, self.waiting, self.start_seconds).words
+
+    @property
+    def warning(self) -> str:
+        wait = timedelta(seconds=self.wait_seconds)
+        return too_impatient(wait, self.start_seconds) if self.may_sleep else ""
 
     @property
     def may_sleep(self) -> bool:

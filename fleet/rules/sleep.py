@@ -102,6 +102,16 @@ class Rest:
         return f"a start takes {seconds(timedelta(seconds=self.start))} (p95)"
 
 
+def too_impatient(wait: timedelta, start: float | None) -> str:
+    """Empty: who wakes it is answered, as far as starts were measured."""
+    if start is None or start < wait.total_seconds():
+        return ""
+    return (
+        f"A start takes {seconds(timedelta(seconds=start))} (p95), and a request may wait"
+        f" {seconds(wait)}: whoever wakes it is told to come back. Let requests wait longer"
+    )
+
+
 def waits_for(requests: int) -> str:
     return f"{some_requests(requests)} wait{'s' if requests == 1 else ''}"
 

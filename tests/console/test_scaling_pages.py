@@ -108,6 +108,17 @@ def test_a_service_that_sleeps_says_what_wakes_it(olga: Client, asleep: ScalingP
     assert "chat-small is not as wanted" not in attention
 
 
+def test_requests_that_wait_less_than_a_start_takes_are_warned_of(
+    olga: Client, asleep: ScalingPolicy
+):
+    warning = "A start takes 4 min 0 s (p95), and a request may wait 60 s"
+    assert warning not in olga.get(PAGE).content.decode()
+    ScalingPolicy.objects.update(wait_seconds=60)
+    assert warning in olga.get(PAGE).content.decode()
+    ScalingPolicy.objects.update(min_replicas=1, slept_at=None)
+    assert warning not in olga.get(PAGE).content.decode()
+
+
 def test_a_person_wakes_it(olga: Client, asleep: ScalingPolicy, scene: SimpleNamespace):
     assert signed_in(scene.vic).post(f"{PAGE}wake/").status_code in (403, 404)
     assert olga.post(f"{PAGE}wake/", {"why": "a demo"})["Location"] == PAGE

@@ -8,7 +8,7 @@ import pytest
 from fleet.rules.plan import Starts
 from fleet.rules.scaling import Load, Policy, Room, Seen, decide, refuse_policy
 from fleet.rules.schedule import Bounds, read_hours
-from fleet.rules.sleep import Quiet, Rest, Sleep, State, idle_of, state_of
+from fleet.rules.sleep import Quiet, Rest, Sleep, State, idle_of, state_of, too_impatient
 from tests.fleet.rules.test_scaling_rules import NOW, calm, load, seen
 
 MINUTE = timedelta(minutes=1)
@@ -161,6 +161,11 @@ def test_people_read_what_happens_next():
         " for it, of 64 at most, each 5 min 0 s at most."
     )
     assert "How many requests wait for it is not known" in replace(waking, waiting=None).words
+
+
+def test_it_warns_of_requests_that_wait_less_than_a_start_takes():
+    assert too_impatient(MINUTE, None) == too_impatient(MINUTE, 59.0) == ""
+    assert "A start takes 90 s (p95), and a request may wait 60 s" in too_impatient(MINUTE, 90.0)
 
 
 def test_it_refuses_numbers_that_make_no_sense():
