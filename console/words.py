@@ -91,6 +91,8 @@ WORDS: dict[str, dict[str, Word]] = {
         "degraded": Word("bad", "alert-octagon", "Degraded"),
         "down": Word("bad", "circle-x", "Down"),
         "idle": _over("Idle"),
+        "sleeping": Word("mute", "moon", "Sleeping"),
+        "waking": _moving("Waking"),
         "unknown": UNKNOWN,
     },
     "plan": {

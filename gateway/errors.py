@@ -132,6 +132,19 @@ def queue_timeout(waited_ms: int) -> Refusal:
     )
 
 
+def asleep(message: str, outcome: Outcome, reason: Reason, seconds: float) -> Refusal:
+    """The service slept. `seconds`: when it may answer; sooner there is nobody to ask."""
+    return Refusal(
+        503,
+        "model_waking",
+        message,
+        outcome=outcome,
+        reason=reason,
+        kind="server_error",
+        retry_ms=int(1000 * seconds * random.uniform(1.0, 1.25)),
+    )
+
+
 def upstream_timeout(message: str) -> Refusal:
     return Refusal(
         504,

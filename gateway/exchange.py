@@ -37,6 +37,7 @@ class Exchange:
     rerouted_from: str = ""
     modifiers: list[str] = field(default_factory=list)
     reserved_at: float | None = None
+    waking: float = 0.0  # seconds until a service that slept had an engine, or that was given up
     first_seated_at: float | None = None
     dispatched_at: float | None = None
     observed: Observed = field(default_factory=Observed)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.policy import DataPolicy
@@ -94,6 +95,11 @@ class Line:
         order = sorted(tenants, key=lambda tenant: self.attained(tenant, now))
         for tenant_id in order[:MAX_HEADS]:
             yield tenants[tenant_id][0]
+
+    def everybody(self, traffic_class: TrafficClass) -> list[Waiter]:
+        """All who wait, the tenants by turns."""
+        rounds = zip_longest(*self._queues[traffic_class].values())
+        return [waiter for turn in rounds for waiter in turn if waiter is not None]
 
     def attained(self, tenant_id: int, now: float) -> float:
         found = self._attained.get(tenant_id)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.contract.outcomes import ANSWERED, Outcome, Reason, UsageQuality
-from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE, UsageEvent
+from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE, WAKING, UsageEvent
 from gateway.counters import Counters
 from gateway.estimate import Estimator
 from gateway.exchange import Exchange
@@ -184,6 +184,8 @@ def build_event(
     outcome, reason, status = ended
     context, observed = exchange.context, exchange.observed
     modifiers = list(exchange.modifiers)
+    if exchange.waking:
+        modifiers.append(f"{WAKING}{round(exchange.waking * 1000)}")
     if exchange.rerouted_from and outcome is not Outcome.REROUTED:
         modifiers.append("rerouted")
     return UsageEvent(
@@ -245,9 +247,13 @@ def _timings(exchange: Exchange, now: float | None) -> dict[str, Any]:
 
 
 def _queue_ms(exchange: Exchange, now: float | None) -> float | None:
-    """Wait between the reservation and the first seat, or until the request gave up."""
-    until = exchange.first_seated_at
-    return _milliseconds(exchange.reserved_at, until if until is not None else now)
+    """Wait between the reservation and the first seat, or until the request gave up.
+
+    What a service needed to wake is no queue, and has its own modifier.
+    """
+    start, until = exchange.reserved_at, exchange.first_seated_at
+    began = start + exchange.waking if start is not None else None
+    return _milliseconds(began, until if until is not None else now)
 
 
 def _milliseconds(start: float | None, end: float | None) -> float | None:

@@ -5,7 +5,8 @@
 3. Normalise; find the service and its pools.      rejected: invalid, unknown model, policy
 4. Estimate and reserve all limits in one step.    rejected: rpm, tpm, concurrency, budget
 5. Note the intent in the spool.                   shed: metering
-6. Take a seat in a pool, or wait for one.         shed: pool full; timed out
+6. Wait until a service that sleeps has woken.     shed: room full; timed out: waking
+   Take a seat in a pool, or wait for one.         shed: pool full; timed out
    During a shadow step a copy leaves now.
 7. Proxy; before the first byte reroute once,
    then let a service stand in that may.           failed, timed out, cancelled
@@ -39,6 +40,7 @@ from gateway.shadow import Shadows
 from gateway.snapshots import Routing, Snapshots
 from gateway.spool import SpoolError
 from gateway.sticky import conversation
+from gateway.waiting import WaitingRooms
 
 OUTPUT_WORK = 3.0  # an output token keeps an engine this much longer than a prompt token
 RETRIES_SAVED = 10.0
@@ -51,6 +53,7 @@ class Pipeline:
     snapshots: Snapshots
     limiter: Limiter
     pools: Pools
+    rooms: WaitingRooms
     estimator: Estimator
     meter: Meter
     proxy: Proxy
@@ -227,6 +230,7 @@ class Pipeline:
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
         """At most two attempts at one service."""
         try:
+            await self._awake(exchange, wish)
             seat = await self._first_seat(wish)
         except Refusal as refusal:
             raise AttemptError(refusal) from refusal
@@ -238,6 +242,17 @@ class Pipeline:
         else:
             return
         await self._attempt(exchange, client, asked, wish, other)
+
+    async def _awake(self, exchange: Exchange, wish: Wish) -> None:
+        """Wait where the service sleeps; time in which nobody could have answered."""
+        if self.pools.room_of(wish.service.name, wish.data_policy) is None:
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self.rooms.wait(wish)
+        finally:
+            exchange.waking = loop.time() - began
 
     async def _stand_in(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> bool:
         """Let the first fallback with a free seat answer. False: none did."""

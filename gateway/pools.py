@@ -15,7 +15,7 @@ from typing import cast
 from gateway import errors
 from gateway.contract.outcomes import Reason, TrafficClass
 from gateway.contract.policy import DataPolicy
-from gateway.contract.routing import Endpoint, Objective, Pool, Service
+from gateway.contract.routing import Endpoint, Objective, Pool, Service, WaitingRoom
 from gateway.contract.usage import PoolReport
 from gateway.fairness import CEILING, ORDER, Line, Waiter
 from gateway.snapshots import Routing
@@ -181,6 +181,14 @@ class Pools:
         """Whether others came first; a newcomer does not overtake its own class."""
         return self._line(wish.service).is_ahead(wish.traffic_class)
 
+    def room_of(self, name: str, data_policy: DataPolicy) -> WaitingRoom | None:
+        """Where to wait first. None: the service is awake, or an engine may be asked already."""
+        service = self._services.get(name)
+        if service is None or service.waiting_room is None or self._routing is None:
+            return None
+        pools = self._routing.candidates(service, data_policy)
+        return None if any(map(_answers, pools)) else service.waiting_room
+
     def give_back(self, seat: Seat) -> None:
         state = self._states[seat.pool.id]
         state.in_flight -= seat.seats
@@ -327,10 +335,14 @@ class Pools:
         return seconds if self._has_endpoint(wish) else min(seconds, NO_ENDPOINT_SECONDS)
 
     def _has_endpoint(self, wish: Wish) -> bool:
-        return any(pool.weight > 0 and pool.endpoints for pool in self._candidates(wish))
+        return any(map(_answers, self._candidates(wish)))
 
     def _too_late(self, wish: Wish, seconds: float) -> errors.Refusal:
         if self._has_endpoint(wish):
             return errors.queue_timeout(int(seconds * 1000))
         message = f"No engine answers for {wish.service.name!r} at the moment."
         return errors.shed(message, Reason.NO_ENDPOINT)
+
+
+def _answers(pool: Pool) -> bool:
+    return pool.weight > 0 and bool(pool.endpoints)

@@ -63,7 +63,8 @@ class Proxy:
         )
         try:
             async with (
-                asyncio.timeout_at(exchange.started + service.request_seconds),
+                # What a service needed to wake is not taken from the time of the answer.
+                asyncio.timeout_at(exchange.started + exchange.waking + service.request_seconds),
                 self._session.post(
                     f"http://{seat.endpoint.address}{asked.path}",
                     data=self._body(exchange, asked, seat),

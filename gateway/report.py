@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -103,16 +104,34 @@ class Reporter:
 
     def __init__(self, worker: Worker, store: aioredis.Redis) -> None:
         self._worker, self._store = worker, store
+        self._bells: set[int] = set()
+        self._hurry = asyncio.Event()
+
+    def ring(self, service_id: int) -> None:
+        """Say at once that a request waits for a service that sleeps.
+
+        A bell that nobody hears costs seconds: every report says it as well.
+        """
+        self._bells.add(service_id)
+        self._hurry.set()
 
     async def run(self) -> None:
         while True:
-            report = msgspec.json.encode(self.report(time.time()))
-            name = keys.report(self._worker.name)
-            try:
-                await self._store.set(name, report, ex=keys.REPORT_SECONDS)
-            except (RedisError, OSError) as error:
-                log.warning("the report was not written: %s", error)
-            await asyncio.sleep(REPORT_SECONDS)
+            await self.write()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), REPORT_SECONDS)
+            self._hurry.clear()
+
+    async def write(self) -> None:
+        """The report first: who hears the bell reads there what waits."""
+        report = msgspec.json.encode(self.report(time.time()))
+        bells, self._bells = self._bells, set()
+        try:
+            await self._store.set(keys.report(self._worker.name), report, ex=keys.REPORT_SECONDS)
+            for service_id in bells:
+                await self._store.publish(keys.WAKE_CHANNEL, service_id)
+        except (RedisError, OSError) as error:
+            log.warning("the report was not written: %s", error)
 
     def report(self, now: float) -> WorkerReport:
         worker = self._worker
@@ -126,6 +145,7 @@ class Reporter:
             spool_events=worker.spool.pending,
             spool_oldest_seconds=round(worker.spool.oldest_seconds(now), 1),
             pools=worker.pools.report(),
+            waking=worker.rooms.report(),
             flags=worker.flags(),
             requests_total=worker.counters.total,
             resident_bytes=resident_bytes(),

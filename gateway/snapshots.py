@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from gateway.contract import keys, policy, routing
 from gateway.contract.policy import DataPolicy, Limit, PolicySnapshot
-from gateway.contract.routing import Canary, Pool, RoutingSnapshot, Service
+from gateway.contract.routing import Canary, Pool, RoutingSnapshot, Service, WaitingRoom
 
 log = logging.getLogger("gateway.snapshots")
 
@@ -114,6 +114,8 @@ def decode_routing(raw: bytes) -> Routing:
             _check_pool(pool)
         if service.canary is not None:
             _check_canary(name, service.canary)
+        if service.waiting_room is not None:
+            _check_room(name, service.waiting_room)
     return Routing(document)
 
 
@@ -123,6 +125,11 @@ def _check_canary(name: str, canary: Canary) -> None:
         raise BrokenSnapshotError(f"service {name!r}: tenant {both[0]} goes first and never")
     if not 0 <= canary.shadow_percent <= 100:
         raise BrokenSnapshotError(f"service {name!r}: a shadow of {canary.shadow_percent} %")
+
+
+def _check_room(name: str, room: WaitingRoom) -> None:
+    if room.most < 1 or room.wait_seconds <= 0 or room.start_seconds <= 0:
+        raise BrokenSnapshotError(f"service {name!r}: a waiting room without places or time")
 
 
 def _check_pool(pool: Pool) -> None:

@@ -24,8 +24,9 @@ from gateway.report import Heartbeat, Reporter, resident_bytes
 from gateway.settings import Settings
 from gateway.shadow import Shadows
 from gateway.shipper import Shipper
-from gateway.snapshots import Snapshots
+from gateway.snapshots import Routing, Snapshots
 from gateway.spool import Recovered, Spool
+from gateway.waiting import WaitingRooms
 
 log = logging.getLogger("gateway.worker")
 
@@ -53,8 +54,11 @@ class Worker:
         self.wire = Wire(settings.redis_url, timeout=settings.redis_timeout)
         self.snapshots = Snapshots(settings.redis_url, max_age=settings.max_snapshot_age)
         self.pools = Pools(workers=settings.workers)
-        self.snapshots.on_routing = self.pools.update
         shares = settings.workers * settings.replicas
+        self._reports = aioredis.Redis.from_url(settings.redis_url, socket_timeout=2.0)
+        self.reporter = Reporter(self, self._reports)
+        self.rooms = WaitingRooms(self.pools, shares, self.reporter.ring)
+        self.snapshots.on_routing = self._route
         self.limiter = Limiter(self.wire, EmergencyLimits(shares))
         estimator = Estimator()
         self.meter = Meter(self.name, self.spool, self.limiter, estimator, self.counters)
@@ -70,6 +74,7 @@ class Worker:
             snapshots=self.snapshots,
             limiter=self.limiter,
             pools=self.pools,
+            rooms=self.rooms,
             estimator=estimator,
             meter=self.meter,
             proxy=proxy,
@@ -77,6 +82,10 @@ class Worker:
             counters=self.counters,
         )
         await self._start_loops(recovered)
+
+    def _route(self, routing: Routing) -> None:
+        self.pools.update(routing)
+        self.rooms.update()
 
     async def _start_loops(self, recovered: Recovered) -> None:
         self._spawn("quota store", self.wire.keep_connected)
@@ -89,8 +98,7 @@ class Worker:
         self._spawn("janitor", heartbeat.reap)
         self.spool.arrived.set()
         self._spawn("shipper", self.shipper.run)
-        self._reports = aioredis.Redis.from_url(self.settings.redis_url, socket_timeout=2.0)
-        self._spawn("report", Reporter(self, self._reports).run)
+        self._spawn("report", self.reporter.run)
         await self._first_snapshot()
         if lost:
             log.warning("%d requests were lost with the last worker and are reported", len(lost))
@@ -142,6 +150,7 @@ class Worker:
         policy, routing = self.snapshots.policy, self.snapshots.routing
         return {
             "in_flight": self.counters.in_flight,
+            "waiting_for_wake": self.rooms.size,
             "spool_events": self.spool.pending,
             "spool_bytes": self.spool.size,
             "spool_oldest_seconds": self.spool.oldest_seconds(now),

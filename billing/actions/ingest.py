@@ -32,6 +32,7 @@ from billing.rules.events import (
 )
 from fleet.actions import traffic
 from fleet.rules.traffic import TrafficSample
+from gateway.contract.usage import waking_ms
 from tenants.actions.keys import mark_used
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError, Forbidden
@@ -270,6 +271,7 @@ def _sample(accepted: Accepted) -> TrafficSample:
         ttft_ms=event.ttft_ms,
         itl_ms=event.itl_ms,
         queue_ms=event.queue_ms,
+        waking_ms=waking_ms(event.modifiers),
         prompt_tokens=event.prompt_tokens,
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,

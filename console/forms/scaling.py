@@ -8,6 +8,7 @@ from django import forms
 from fleet.queries.scaling import PolicyRow
 from fleet.rules.scaling import Policy
 from fleet.rules.schedule import LINE, Bounds, Hours, hours_text, read_hours
+from fleet.rules.sleep import Sleep
 
 NEW_POLICY = {
     "min_replicas": 1,
@@ -16,12 +17,16 @@ NEW_POLICY = {
     "stable_seconds": 300,
     "pause_seconds": 60,
     "zone": "UTC",
+    "idle_seconds": 900,
+    "wait_seconds": 300,
+    "max_waiting": 64,
 }
 
 
 class ScalingForm(forms.Form):
     min_replicas = forms.IntegerField(
-        label="At least, replicas", help_text="Also without any request."
+        label="At least, replicas",
+        help_text="Also without any request. At 0 it sleeps when nobody asks.",
     )
     max_replicas = forms.IntegerField(
         label="At most, replicas", help_text="Kept at once, whatever the load."
@@ -40,6 +45,21 @@ class ScalingForm(forms.Form):
         label="Between two steps down, seconds",
         max_value=3_600,
         help_text="One replica goes at a time.",
+    )
+    idle_seconds = forms.IntegerField(
+        label="Sleeps after, seconds",
+        max_value=604_800,
+        help_text="Without a request, where the minimum is 0; never sooner than two starts take.",
+    )
+    wait_seconds = forms.IntegerField(
+        label="A request waits at most, seconds",
+        max_value=3_600,
+        help_text="For the service to wake. Give it more than a start takes.",
+    )
+    max_waiting = forms.IntegerField(
+        label="Requests that may wait",
+        max_value=10_000,
+        help_text="For it to wake, in all gateways together. The next one is refused at once.",
     )
     zone = forms.CharField(
         label="Time zone of the hours", help_text="Europe/Berlin, for example.", max_length=64
@@ -70,6 +90,11 @@ class ScalingForm(forms.Form):
             pause=timedelta(seconds=given["pause_seconds"]),
             hours=given["hours"],
             zone=given["zone"],
+            sleep=Sleep(
+                idle=timedelta(seconds=given["idle_seconds"]),
+                wait=timedelta(seconds=given["wait_seconds"]),
+                most=given["max_waiting"],
+            ),
         )
 
 

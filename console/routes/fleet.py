@@ -28,6 +28,7 @@ urlpatterns: list[URLPattern] = [
     page("services/<slug:name>/scaling/", scaling.show, "service_scaling"),
     page("services/<slug:name>/scaling/edit/", scaling.edit, "service_scaling_edit"),
     page("services/<slug:name>/scaling/clear/", scaling.clear, "service_scaling_clear"),
+    page("services/<slug:name>/scaling/wake/", scaling.wake, "service_wake"),
     page("deployments/<int:deployment_id>/repair/", drift.repair, "drift_repair"),
     page("deployments/<int:deployment_id>/adopt/", drift.adopt, "drift_adopt"),
     page("releases/", releases.index, "releases"),

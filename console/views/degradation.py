@@ -26,6 +26,7 @@ from tenants.rules.access import Permission, Viewer
 
 COLUMNS = (
     "time", *OUTCOMES, "ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p95_ms", "queue_p95_ms",
+    "waking_p95_ms",
     "waiting", "kv_usage",
 )  # fmt: skip
 LIST_COLUMNS = ("tenant", "requests", "answered", *OUTCOMES, "findings", "sentence")
@@ -122,11 +123,19 @@ def charts(found: Degradation) -> dict[str, Chart]:
         "itl": latency_chart("itl", "Inter-token latency", found.itl, found, common),
         "queue": line_chart(
             "queue", "Wait in the gateway, p95", found.moments,
-            [Series("wait p95", [p.p95 for p in found.queue], "c1", "solid", fill=True)],
+            waits(found),
             unit="ms", digits=0, **common,
         ),
     }  # fmt: skip
     return drawn | engine_charts(found, common)
+
+
+def waits(found: Degradation) -> list[Series]:
+    queue = Series("wait p95", [p.p95 for p in found.queue], "c1", "solid", fill=True)
+    waking = [p.p95 for p in found.waking]
+    if all(p95 is None for p95 in waking):
+        return [queue]
+    return [queue, Series("for a service that slept, p95", waking, "c2", "dash")]
 
 
 def named_markers(found: Degradation) -> list[Marker]:
@@ -257,7 +266,7 @@ def series_lines(found: Degradation) -> list[tuple[Any, ...]]:
             at,
             *(found.outcomes[o][i] if o in found.outcomes else 0 for o in OUTCOMES),
             found.ttft[i].p50, found.ttft[i].p95, found.itl[i].p50, found.itl[i].p95,
-            found.queue[i].p95,
+            found.queue[i].p95, found.waking[i].p95,
             engines.waiting[i] if engines else None, engines.kv_usage[i] if engines else None,
         )
         for i, at in enumerate(found.moments)

@@ -19,6 +19,7 @@ from console.downloads import MOST, download, wants_file
 from console.filters import by_slug, charges_query, number, requests_query
 from console.ranges import TimeRange, read_range
 from gateway.contract.outcomes import TrafficClass
+from gateway.contract.usage import waking_ms
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
@@ -84,7 +85,7 @@ def show(request: ViewerRequest, request_id: UUID) -> HttpResponse:
         "detail": found,
         "row": found.row,
         "event": found.event,
-        "parts": parts_of(found.row),
+        "parts": parts_of(found.row, waking_ms(found.event["modifiers"]) or 0.0),
         "charges": charges_query(found.charges),
         "siblings": requests_query(found.siblings, found.row.tenant),
         "may_money": request.viewer.may(Permission.VIEW_MONEY, found.row.tenant_id),
@@ -93,12 +94,14 @@ def show(request: ViewerRequest, request_id: UUID) -> HttpResponse:
     return render(request, "requests/show.html", context)
 
 
-def parts_of(row: RequestRow) -> list[Part]:
-    """Where the time went. The three add up to the whole request."""
+def parts_of(row: RequestRow, waking: float) -> list[Part]:
+    """Where the time went. They add up to the whole request."""
     queue = row.queue_ms or 0.0
-    first = max((row.ttft_ms or 0.0) - queue, 0.0)
-    rest = max(row.total_ms - queue - first, 0.0)
+    first = max((row.ttft_ms or 0.0) - queue - waking, 0.0)
+    rest = max(row.total_ms - queue - first - waking, 0.0)
+    slept = Part("Waited while the service woke", "idle", waking, "it slept at 0 replicas")
     return [
+        *([slept] if waking else []),
         Part("Waited in the gateway", "idle", queue, "for a seat in the pool"),
         Part("To the first token", "load", first, "prefill in the engine and the way there"),
         Part("The rest of the answer", "used", rest, "tokens after the first"),

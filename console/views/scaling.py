@@ -89,3 +89,11 @@ def clear(request: ViewerRequest, name: str) -> HttpResponse:
     left = actions.clear_policy(request.viewer, service.id, None, why=request.POST.get("why", ""))
     messages.success(request, f"{name} stays at {left.replicas} replicas until somebody changes it")
     return redirect("service_scaling", name=name)
+
+
+@require_POST
+def wake(request: ViewerRequest, name: str) -> HttpResponse:
+    service = get_service(request.viewer, name, timezone.now()).service
+    actions.wake(request.viewer, service.id, why=request.POST.get("why", ""))
+    messages.success(request, f"{name} wakes: its first replica is ordered within seconds")
+    return redirect("service_scaling", name=name)

@@ -16,16 +16,20 @@ from fleet.actions import services as actions
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import services as queries
 from fleet.queries.drift import DriftRow, list_drift
+from fleet.queries.scaling import find_policy
 from fleet.queries.service_states import Health
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
-VIEWS = {"": "All", "degraded": "Degraded or down", "drifted": "Drifted", "moving": "Moving"}
+VIEWS = {
+    "": "All", "degraded": "Degraded or down", "drifted": "Drifted", "moving": "Moving",
+    "sleeping": "Sleeping",
+}  # fmt: skip
 
 
 @require_GET
 def index(request: ViewerRequest) -> HttpResponse:
-    """Filters: `show` (degraded, drifted, moving), `q` (part of the name)."""
+    """Filters: `show` (degraded, drifted, moving, sleeping), `q` (part of the name)."""
     rows = queries.list_services(request.viewer, timezone.now())
     show, text = request.GET.get("show", ""), request.GET.get("q", "").strip().lower()
     shown = [s for s in rows if fits(s, show) and text in s.name]
@@ -41,18 +45,23 @@ def fits(service: queries.ServiceRow, show: str) -> bool:
     if show == "degraded":
         return service.health in (Health.DEGRADED, Health.DOWN)
     if show == "drifted":
-        return service.sync == "drifted" and not service.rollout_id
-    return bool(service.rollout_id) if show == "moving" else True
+        return service.sync == "drifted" and not service.is_moving
+    if show == "sleeping":
+        return service.health in (Health.SLEEPING, Health.WAKING)
+    return service.is_moving if show == "moving" else True
 
 
 @require_GET
 def show(request: ViewerRequest, name: str) -> HttpResponse:
-    found = queries.get_service(request.viewer, name, timezone.now())
+    now = timezone.now()
+    found = queries.get_service(request.viewer, name, now)
     drifts = list_drift(request.viewer, service_id=found.service.id)
+    rests = found.service.slept_at is not None
     may_propose = request.viewer.may(Permission.PROPOSE)
     context = {
         "detail": found,
         "service": found.service,
+        "policy": find_policy(request.viewer, found.service.id, now) if rests else None,
         "drifts": drifts,
         "choices": choices(drifts) if may_propose else [],
         "may_manage": request.viewer.may(Permission.MANAGE_FLEET),

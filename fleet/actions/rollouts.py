@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from fleet.models import Deployment, Release, Rollout, RolloutEvent
+from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
 from fleet.queries.plans import Proposal, plan_rollout
@@ -25,6 +25,7 @@ from fleet.rules.proposal import (
     shadows_of,
 )
 from fleet.rules.release import digest_json
+from fleet.rules.sleep import refuse_rollout
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.errors import Conflict, NotFound
@@ -59,6 +60,7 @@ def propose_rollout(
 ) -> Rollout:
     """Plan and freeze a rollout, and ask somebody else to approve exactly that."""
     viewer.require(Permission.PROPOSE)
+    refuse_asleep(service_id)
     proposal = plan_rollout(viewer, service_id, release_id, **choice)
     plan = chosen(proposal, kind)
     parties = find_audience(viewer, audience or Asked())
@@ -222,6 +224,17 @@ def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:
     """The named way, or the best one. A first placement knows one way only."""
     named = [p for p in proposal.plans if p.kind is kind]
     return named[0] if named else proposal.plans[0]
+
+
+def refuse_asleep(service_id: int) -> None:
+    """The deployment is locked, so that nothing puts it to sleep before the rollout is stored."""
+    row = Service.objects.filter(pk=service_id).select_related("scaling").first()
+    if row is None or not hasattr(row, "scaling"):
+        return
+    placed = Deployment.objects.filter(service=row, release=row.current_release_id)
+    for deployment in placed.select_for_update(of=("self",), no_key=True):
+        if not deployment.replicas:
+            raise Conflict(refuse_rollout(row.name))
 
 
 def refuse_second(service_id: int) -> None:

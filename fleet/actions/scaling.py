@@ -57,6 +57,9 @@ def fields_of(policy: Policy) -> dict[str, Any]:
         "pause_seconds": round(policy.pause.total_seconds()),
         "hours": [h.as_json() for h in policy.hours],
         "zone": policy.zone,
+        "idle_seconds": round(policy.sleep.idle.total_seconds()),
+        "wait_seconds": round(policy.sleep.wait.total_seconds()),
+        "max_waiting": policy.sleep.most,
     }
 
 
@@ -89,6 +92,8 @@ def clear_policy(
     if policy is None:
         raise NotFound(f"{service} is not scaled by a policy")
     policy.change(expected_version)
+    if policy.slept_at and policy.woken_at is None:
+        raise Conflict(f"{service} sleeps: wake it first, without the policy nothing would")
     before = facts(policy)
     policy.delete()
     placed = Deployment.objects.filter(service=service, release=service.current_release_id)
@@ -98,6 +103,23 @@ def clear_policy(
     after = {"replicas": service.replicas}
     record(viewer, "service.clear_scaling", service, before=before, after=after, why=why)
     return service
+
+
+@transaction.atomic
+def wake(viewer: Viewer, service_id: int, *, why: str = "") -> ScalingPolicy:
+    """Start a service that sleeps, without a request. It sleeps again when nobody asks."""
+    viewer.require(Permission.MANAGE_FLEET)
+    service = fetch(service_id)
+    policy = ScalingPolicy.objects.select_for_update().filter(service=service).first()
+    if policy is None or policy.slept_at is None:
+        raise Conflict(f"{service} does not sleep: there is nothing to wake")
+    if policy.woken_at is not None:
+        raise Conflict(f"{service} wakes since {policy.woken_at:%H:%M:%S} UTC")
+    ScalingPolicy.objects.filter(pk=policy.pk).update(called_at=Now(), look_again=Now())
+    policy.refresh_from_db()
+    record(viewer, "service.wake", service, why=why)
+    nudge(SCALE, policy.pk)
+    return policy
 
 
 def facts(policy: ScalingPolicy) -> dict[str, Any]:
@@ -110,4 +132,7 @@ def facts(policy: ScalingPolicy) -> dict[str, Any]:
         "pause_seconds": policy.pause_seconds,
         "hours": [h.words for h in hours_from(policy.hours)],
         "zone": policy.zone,
+        "idle_seconds": policy.idle_seconds,
+        "wait_seconds": policy.wait_seconds,
+        "max_waiting": policy.max_waiting,
     }

@@ -84,6 +84,7 @@ class DegradationOut(serializers.Serializer[Any]):
     ttft = PercentilesOut(many=True)
     itl = PercentilesOut(many=True)
     queue = PercentilesOut(many=True)
+    waking = PercentilesOut(many=True, help_text="Waits for a service that slept")
     objective = ObjectiveOut(allow_null=True)
     parts = PartOut(many=True)
     markers = MarkerOut(many=True)

@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern] = [
     path("services/<int:service_id>/contract", contracts.ContractView.as_view()),
     path("services/<int:service_id>/contract/try", own_scope(contracts.TryContractView.as_view())),
     path("services/<int:service_id>/scaling", scaling.ScalingView.as_view()),
+    path("services/<int:service_id>/scaling/wake", scaling.WakeView.as_view()),
     path("services/<int:service_id>/scaling/decisions", scaling.DecisionsView.as_view()),
     path("drift", drift.DriftsView.as_view()),
     path("deployments/<int:deployment_id>/repair", drift.RepairView.as_view()),

@@ -13,6 +13,7 @@ from fleet.queries import scaling as queries
 from fleet.queries.services import get_service
 from fleet.rules.scaling import Policy
 from fleet.rules.schedule import Bounds, hours_from
+from fleet.rules.sleep import Sleep
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -51,7 +52,23 @@ class PolicyOut(serializers.Serializer[Any]):
     pause_seconds = serializers.IntegerField(help_text="Between two steps down")
     hours = HoursOut(many=True)
     zone = serializers.CharField()
+    idle_seconds = serializers.IntegerField(help_text="Without a request, until it sleeps")
+    wait_seconds = serializers.IntegerField(help_text="Longest wait of a request for it to wake")
+    max_waiting = serializers.IntegerField(help_text="Requests that may wait for it to wake")
     now = BoundsOut(help_text="What holds now")
+    state = serializers.CharField(help_text="awake, sleeping, waking")
+    told = serializers.CharField(help_text="What happens next; empty: it is awake")
+    warning = serializers.CharField(
+        help_text="Where a request may wait less than a start takes; empty: nothing"
+    )
+    slept_at = serializers.DateTimeField(allow_null=True)
+    woken_at = serializers.DateTimeField(allow_null=True)
+    waiting = serializers.IntegerField(
+        allow_null=True, help_text="Requests that wait for it to wake; null: not known"
+    )
+    start_seconds = serializers.FloatField(
+        allow_null=True, help_text="What a start takes, p95; null: none was measured"
+    )
     changed_at = serializers.DateTimeField()
 
 
@@ -61,6 +78,24 @@ class PolicyIn(Strict):
     target = CountField(help_text="Requests in flight of one replica")
     stable_seconds = CountField(required=False, default=300, max_value=86_400)
     pause_seconds = CountField(required=False, default=60, max_value=3_600)
+    idle_seconds = CountField(
+        required=False,
+        default=900,
+        max_value=604_800,
+        help_text="With a minimum of 0: without a request for so long it sleeps",
+    )
+    wait_seconds = CountField(
+        required=False,
+        default=300,
+        max_value=3_600,
+        help_text="Longest wait of a request for it to wake",
+    )
+    max_waiting = CountField(
+        required=False,
+        default=64,
+        max_value=10_000,
+        help_text="Requests that may wait for it to wake, in all gateways",
+    )
     hours = HoursIn(many=True, required=False)
     zone = TextField(
         required=False,
@@ -113,6 +148,18 @@ class ScalingView(ConsoleView):
         return self.answer()
 
 
+class WakeIn(Strict):
+    why = TextField(required=False, default="", allow_blank=True, max_length=2000)
+
+
+class WakeView(ConsoleView):
+    @operation("scaling_wake", takes=WakeIn, gives=PolicyOut)
+    def post(self, request: Request, service_id: int) -> Response:
+        """Start a service that sleeps, without a request. 409: it does not sleep."""
+        actions.wake(self.viewer, service_id, why=self.given(WakeIn)["why"])
+        return answered(self, service_id)
+
+
 class DecisionsView(ConsoleView):
     @operation("scaling_decisions", gives=DecisionOut(many=True), filters=DecisionsFilter)
     def get(self, request: Request, service_id: int) -> Response:
@@ -135,6 +182,11 @@ def policy_of(given: dict[str, Any]) -> Policy:
         pause=timedelta(seconds=given["pause_seconds"]),
         hours=hours,
         zone=given["zone"],
+        sleep=Sleep(
+            idle=timedelta(seconds=given["idle_seconds"]),
+            wait=timedelta(seconds=given["wait_seconds"]),
+            most=given["max_waiting"],
+        ),
     )
 
 

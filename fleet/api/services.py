@@ -57,12 +57,18 @@ class ServiceOut(serializers.Serializer[Any]):
     replicas = serializers.IntegerField()
     serving = serializers.IntegerField()
     sync = serializers.CharField(help_text="in_sync, drifted, unknown")
-    health = serializers.CharField(help_text="healthy, degraded, down, empty, unknown")
+    health = serializers.CharField(
+        help_text="healthy, degraded, down, sleeping, waking, empty, unknown"
+    )
     why = serializers.ListField(child=serializers.CharField())
     observed_at = serializers.DateTimeField(allow_null=True)
     rollout_id = serializers.IntegerField(allow_null=True)
     rollout_phase = serializers.CharField()
     findings = serializers.IntegerField()
+    slept_at = serializers.DateTimeField(allow_null=True, help_text="It sleeps, or wakes")
+    woken_at = serializers.DateTimeField(
+        allow_null=True, help_text="It wakes: its first replica was ordered"
+    )
     requests = serializers.IntegerField(help_text="Of the last hour")
     answered = serializers.IntegerField()
     deployments = DeploymentOut(many=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from django.db.models import Count, F, Max, Q
+from django.db.models.functions import Now
 
 from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
@@ -24,7 +25,7 @@ from fleet.drive.drift import settle, undecided_replicas, wished
 from fleet.drive.evidence import store_probes, store_starts
 from fleet.drive.look import ask_all, expected, viewer
 from fleet.drive.outside import REAL, Outside
-from fleet.models import Deployment, Drift, Rollout
+from fleet.models import Cluster, Deployment, Drift, Rollout
 from fleet.rules.manifests import placed, selector_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from fleet.rules.seen import Side, read_side
@@ -155,3 +156,5 @@ def admit_verified(
             continue
         workloads.set_condition(pod.name, pod.uid, admission(probes[pod.uid].text, now))
         store_starts(row.service, row.cluster, row.release, [pod], now)
+        # Gateways learn of it from the observer's next look, for which somebody may wait.
+        Cluster.objects.filter(pk=row.cluster_id).update(look_again=Now())

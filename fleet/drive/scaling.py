@@ -5,6 +5,7 @@ finds the row and applies it. Nothing is written where somebody else owns the nu
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from fleet.drive.drift import PATH
 from fleet.drive.keep import busy
 from fleet.drive.outside import REAL, Outside
 from fleet.models import Deployment, ScalingDecision, ScalingPolicy
-from fleet.queries.gateways import read_gateways
+from fleet.queries.gateways import Gateways, read_gateways
 from fleet.queries.load import owner_words, rules_of, seen_of
 from fleet.rules.declared import AUTOSCALERS, writer_of
 from fleet.rules.manifests import MANAGER, selector_of
@@ -29,10 +30,29 @@ from tenants.rules.access import Permission, system_viewer
 
 log = structlog.get_logger(__name__)
 KEEP = "fleet.tasks.keep_deployment"
+PUBLISH = "fleet.tasks.publish_routing"
+SCALE = "fleet.tasks.scale_service"
 
 
 def due_policies() -> list[int]:
     return ScalingPolicy.due()
+
+
+def called_policies(gateways: Gateways) -> list[int]:
+    """Of services that sleep while requests wait for them: the bell for them was lost."""
+    waiting = {pk for worker in gateways.workers for pk in worker.waking}
+    return sleeping(waiting) if waiting else []
+
+
+def sleeping(service_ids: Iterable[int]) -> list[int]:
+    rows = ScalingPolicy.objects.filter(service__in=list(service_ids), woken_at=None)
+    return list(rows.exclude(slept_at=None).values_list("pk", flat=True))
+
+
+def answer(bells: Iterable[int]) -> None:
+    """Gateways rang for these services: look at those that sleep, at once."""
+    for policy_id in sleeping(bells):
+        nudge(SCALE, policy_id)
 
 
 def scale(policy_id: int, outside: Outside = REAL) -> Decision | None:
@@ -109,6 +129,9 @@ def record(
         changed = decision.given != row.replicas
         if changed and not order(row, decision):
             return True
+        if states := rest_of(policy, row, seen, decision, now):
+            ScalingPolicy.objects.filter(pk=policy.pk).update(**states)
+            nudge(PUBLISH)  # gateways keep its requests waiting, or no longer
         load = seen.load
         ScalingDecision.objects.create(
             service=policy.service,
@@ -129,8 +152,27 @@ def record(
     return True
 
 
+def rest_of(
+    policy: ScalingPolicy, row: Deployment, seen: Seen, decision: Decision, now: datetime
+) -> dict[str, datetime | None]:
+    """What changed of when it fell asleep, and since when it wakes."""
+    if not decision.given:
+        fell = policy.slept_at is None or row.replicas
+        return {"slept_at": now, "woken_at": None} if fell else {}
+    if policy.slept_at is None:
+        return {}
+    if not row.replicas:
+        return {"woken_at": now}
+    return {"slept_at": None, "woken_at": None} if seen.load.asked else {}
+
+
 def order(row: Deployment, decision: Decision) -> bool:
-    """The wanted number as a row. False: somebody was faster, the next look decides anew."""
+    """The wanted number as a row. False: somebody was faster, the next look decides anew.
+
+    A rollout that is proposed in this moment holds the row (`actions.rollouts`): it is awaited,
+    and what was asked after that knows of it.
+    """
+    Deployment.objects.select_for_update(of=("self",)).get(pk=row.pk)
     rows = Deployment.objects.filter(pk=row.pk, replicas=row.replicas)
     if not rows.exclude(service__in=busy()).update(replicas=decision.given):
         return False

@@ -20,14 +20,22 @@ class ScalingPolicy(Versioned, Claimable):
     # [{weekdays, from_time, to_time, min_replicas, max_replicas}]: hours with other bounds
     hours = models.JSONField(default=list)
     zone = models.CharField(max_length=64, default="UTC")  # IANA, of the hours
+    # What follows means something where the minimum is 0, at least at some hours.
+    idle_seconds = models.PositiveIntegerField(default=900)  # without a request, until it sleeps
+    wait_seconds = models.PositiveIntegerField(default=300)  # longest wait for it to wake
+    max_waiting = models.PositiveIntegerField(default=64)  # requests, in all gateways
+    called_at = models.DateTimeField(null=True)  # a person wakes it
+
+    # Written by the drive. Both null: it is awake.
+    slept_at = models.DateTimeField(null=True)
+    woken_at = models.DateTimeField(null=True)  # its first replica was ordered
 
     class Meta:
         db_table = "scaling_policy"
         constraints = [
             models.CheckConstraint(
-                condition=Q(
-                    min_replicas__gte=1, max_replicas__gte=F("min_replicas"), target__gte=1
-                ),
+                condition=Q(max_replicas__gte=F("min_replicas"), target__gte=1)
+                & Q(max_replicas__gte=1),
                 name="scaling_policy_bounds",
             )
         ]

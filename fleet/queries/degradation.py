@@ -118,7 +118,8 @@ class Degradation:
     reasons: tuple[tuple[str, str, int], ...]  # outcome, reason, requests
     ttft: Sequence[Percentiles]
     itl: Sequence[Percentiles]
-    queue: Sequence[Percentiles]
+    queue: Sequence[Percentiles]  # for a seat in a pool
+    waking: Sequence[Percentiles]  # for a service that slept
     objective: Objective | None  # None: several services or classes are shown together
     engines: EnginePressure | None  # of the one service shown
     parts: tuple[PartRow, ...]  # the most hurt first
@@ -189,6 +190,7 @@ def get_degradation(
         ttft=_series(timed, place.grid, "ttft"),
         itl=_series(timed, place.grid, "itl"),
         queue=_series(timed, place.grid, "queue"),
+        waking=_series(timed, place.grid, "waking"),
         objective=only.objective if only else None,
         engines=engine_pressure(alone.pk, place.grid) if alone else None,
         parts=tuple(parts),

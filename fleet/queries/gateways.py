@@ -26,6 +26,7 @@ class WorkerRow:
     requests_total: int
     resident_bytes: int
     pools: dict[str, PoolReport]
+    waking: dict[int, int]  # requests that wait for services that sleep
 
     @property
     def has_drifted(self) -> bool:
@@ -75,6 +76,7 @@ def read_gateways(now: datetime) -> Gateways:
             requests_total=r.requests_total,
             resident_bytes=r.resident_bytes,
             pools=r.pools,
+            waking=r.waking,
         )
         for r in found.reports
     )

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Max, Q, QuerySet
 
 from fleet.models import (
     TAKES_TRAFFIC,
@@ -15,6 +15,7 @@ from fleet.models import (
     ScalingDecision,
     ScalingPolicy,
     Service,
+    TrafficSlot,
 )
 from fleet.queries.freezes import freeze_of_service
 from fleet.queries.gateways import Gateways
@@ -23,10 +24,14 @@ from fleet.rules.answers import gpus, tightest
 from fleet.rules.declared import REPLICAS
 from fleet.rules.fit import Need, fit
 from fleet.rules.freshness import stale_because
+from fleet.rules.gates import arrears
 from fleet.rules.phases import FINAL
 from fleet.rules.plan import Starts
 from fleet.rules.scaling import FRESH, GAP, LONGEST_GROWTH, Load, Policy, Room, Sample, Seen
 from fleet.rules.schedule import Bounds, hours_from
+from fleet.rules.sleep import Quiet, Sleep
+from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
+from tenants.base.scope import fleet_scope
 
 ENDED = [phase.value for phase in FINAL]
 
@@ -39,6 +44,11 @@ def rules_of(policy: ScalingPolicy) -> Policy:
         pause=timedelta(seconds=policy.pause_seconds),
         hours=hours_from(policy.hours),
         zone=policy.zone,
+        sleep=Sleep(
+            idle=timedelta(seconds=policy.idle_seconds),
+            wait=timedelta(seconds=policy.wait_seconds),
+            most=policy.max_waiting,
+        ),
     )
 
 
@@ -47,7 +57,8 @@ def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: dat
     service, cluster = row.service, row.cluster
     starts = starts_of(service, row.release)
     rollout = Rollout.objects.filter(service=service).exclude(phase__in=ENDED).first()
-    changed = ScalingDecision.objects.filter(service=service, changed=True).order_by("-at")
+    changes = ScalingDecision.objects.filter(service=service, changed=True).order_by("-at")
+    changed_at = changes.values_list("at", flat=True).first()
     freeze = freeze_of_service(service, cluster, now)
     return Seen(
         declared=row.replicas,
@@ -57,11 +68,13 @@ def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: dat
         starts=starts,
         room=room_of(row, cluster),
         floor=floor_of(cluster, service.name, others_only=True) or 0,
-        changed_at=changed.values_list("at", flat=True).first(),
+        changed_at=changed_at,
         stale=stale_because(cluster.observed_at, cluster.trouble, now),
         owner=owner_of(row),
         rollout=str(rollout) if rollout else "",
         frozen=freeze.window.title if freeze else "",
+        quiet=quiet_of(service, gateways, changed_at, now),
+        called=is_called(policy),
     )
 
 
@@ -89,10 +102,53 @@ def queued_of(service: Service, gateways: Gateways) -> float | None:
     """Requests that wait in gateways. A worker names its line at each pool of the service."""
     if gateways.trouble:
         return None
-    ids = Deployment.objects.filter(service=service).values_list("id", flat=True)
-    pools = {f"d{pk}" for pk in ids}
+    pools = pools_of(service)
     lines = [[r.queued for p, r in w.pools.items() if p in pools] for w in gateways.workers]
-    return float(sum(max(line, default=0) for line in lines))
+    rooms = sum(w.waking.get(service.pk, 0) for w in gateways.workers)
+    return float(sum(max(line, default=0) for line in lines) + rooms)
+
+
+def pools_of(service: Service) -> set[str]:
+    ids = Deployment.objects.filter(service=service).values_list("id", flat=True)
+    return {f"d{pk}" for pk in ids}
+
+
+def quiet_of(
+    service: Service, gateways: Gateways, changed_at: datetime | None, now: datetime
+) -> Quiet:
+    """Since when nobody asked. What was ordered or rolled out lately is not taken away at once."""
+    if gateways.trouble:
+        return Quiet(in_flight=None)
+    pools = pools_of(service)
+    ended = Rollout.objects.filter(service=service).aggregate(at=Max("ended_at"))["at"]
+    moments = [at for at in (changed_at, ended, last_request(service, now)) if at]
+    spools = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in gateways.workers]
+    return Quiet(
+        since=max(moments, default=None),
+        in_flight=sum(
+            r.in_flight for w in gateways.workers for p, r in w.pools.items() if p in pools
+        ),
+        late=arrears(spools),
+    )
+
+
+def last_request(service: Service, now: datetime) -> datetime | None:
+    """When the last one ended that an engine answered or should have answered, to 10 s; hours ago
+    to 5 min. Whoever may not use the service keeps nothing awake.
+    """
+    with fleet_scope():
+        for resolution in (GATE_SECONDS, DASHBOARD_SECONDS):
+            rows = TrafficSlot.objects.filter(service_id=service.pk, seconds=resolution)
+            last: datetime | None = rows.exclude(outcome="rejected").aggregate(at=Max("slot"))["at"]
+            if last is not None:
+                return min(last + timedelta(seconds=resolution), now)
+    return None
+
+
+def is_called(policy: ScalingPolicy) -> bool:
+    """A person wakes it, since it fell asleep."""
+    called, slept = policy.called_at, policy.slept_at
+    return bool(called and slept and called >= slept)
 
 
 def history_of(policy: ScalingPolicy, starts: Starts, now: datetime) -> tuple[Sample, ...]:

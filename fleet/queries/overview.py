@@ -163,7 +163,7 @@ def troubled_services(services: Iterable[ServiceState]) -> list[Attention]:
         if s.health is Health.DOWN and not s.rollout_id:
             why = f"0 of {s.replicas} wanted replicas take traffic: every request to it is refused"
             found.append(Attention(Urgency.NOW, "service", s.name, f"{s.name} is down", why, None))
-        elif s.sync is Sync.DRIFTED and not s.rollout_id and not s.edits:
+        elif s.sync is Sync.DRIFTED and not s.is_moving and not s.edits:
             title = f"{s.name} is not as wanted"
             found.append(Attention(Urgency.SOON, "service", s.name, title, s.why[0], None))
         if s.edits:

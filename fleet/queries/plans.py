@@ -15,6 +15,7 @@ from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
 from fleet.rules.plan import Plan, Situation, StepPlan, plans_of
 from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
+from fleet.rules.sleep import State, refuse_rollout, state_of
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -95,8 +96,17 @@ def plan_rollout(
     if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
         # Where a policy scales it, the load says with how many the next release starts.
         situation = replace(situation, replicas=situation.old_replicas)
+    if old and sleeps(service):
+        # As it will be once awake; a way back from sleep begins with one replica as well.
+        situation = replace(situation, old_replicas=1, replicas=replicas or 1)
     contract = get_contract(viewer, service.pk)
     return _proposal(service, cluster, old, release, situation, touched, contract)
+
+
+def sleeps(service: Service) -> bool:
+    if not hasattr(service, "scaling"):
+        return False
+    return state_of(service.scaling.slept_at, service.scaling.woken_at) is State.SLEEPING
 
 
 def refuse_pair(service: Service, release: Release) -> Cluster:
@@ -193,6 +203,8 @@ def checks_of(
             f"{busy} is {busy.phase}" if busy else f"on {service}",
         ),
     ]
+    if sleeps(service):
+        found.insert(0, CheckRow("Awake", "fail", refuse_rollout(service.name)))
     found += [CheckRow("Not known", "warn", text) for text in best.unmeasured]
     return (*found, *(CheckRow("Known before", "warn", text) for text in warnings))
 

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
-from fleet.models import Deployment, ObservedPod, Service
+from fleet.models import Deployment, ObservedPod, ScalingPolicy, Service
 from fleet.queries.audience import canaries
+from fleet.queries.situations import starts_of
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
-from gateway.contract.routing import Canary, RoutingSnapshot
+from fleet.rules.scaling import ASSUMED_START
+from gateway.contract.routing import Canary, RoutingSnapshot, WaitingRoom
 
 
 def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
@@ -18,9 +20,29 @@ def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
     for row in rows:
         found = _placed(row, tuple(replicas.get(row.pk, ())))
         placed.setdefault(row.service_id, []).append(found)
-    moving = canaries()
+    moving, rooms = canaries(), _rooms()
     return snapshot(
-        _offered(s, tuple(placed.get(s.pk, ())), moving.get(s.pk)) for s in Service.objects.all()
+        _offered(s, tuple(placed.get(s.pk, ())), moving.get(s.pk), rooms.get(s.pk))
+        for s in Service.objects.all()
+    )
+
+
+def _rooms() -> dict[int, WaitingRoom]:
+    """Of services that sleep or wake."""
+    rows = ScalingPolicy.objects.exclude(slept_at=None).exclude(service__current_release=None)
+    related = ("service__current_release__service", "service__current_release__model_version")
+    return {row.service_id: _room(row) for row in rows.select_related(*related)}
+
+
+def _room(row: ScalingPolicy) -> WaitingRoom:
+    release = row.service.current_release
+    assert release is not None
+    starts = starts_of(row.service, release)
+    return WaitingRoom(
+        most=row.max_waiting,
+        wait_seconds=float(row.wait_seconds),
+        start_seconds=round(starts.p95 or ASSUMED_START, 1),
+        since=row.woken_at.timestamp() if row.woken_at else None,
     )
 
 
@@ -51,7 +73,12 @@ def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
     )
 
 
-def _offered(service: Service, placed: tuple[Placed, ...], canary: Canary | None) -> Offered:
+def _offered(
+    service: Service,
+    placed: tuple[Placed, ...],
+    canary: Canary | None,
+    waiting_room: WaitingRoom | None,
+) -> Offered:
     return Offered(
         id=service.pk,
         name=service.name,
@@ -64,4 +91,5 @@ def _offered(service: Service, placed: tuple[Placed, ...], canary: Canary | None
         fallbacks=tuple(service.fallbacks),
         placed=placed,
         canary=canary,
+        waiting_room=waiting_room,
     )

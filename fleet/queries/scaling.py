@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fleet.models import ScalingDecision, ScalingPolicy, Service
 from fleet.queries.access import see_fleet
 from fleet.queries.engine_series import columns_over
+from fleet.queries.gateways import read_gateways
 from fleet.queries.load import rules_of
+from fleet.queries.situations import starts_of
 from fleet.rules.schedule import Bounds, Hours, bounds_at
+from fleet.rules.sleep import Rest, State, state_of, too_impatient
 from fleet.rules.steps import Grid
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
@@ -33,10 +36,40 @@ class PolicyRow:
     pause_seconds: int
     hours: tuple[Hours, ...]
     zone: str
+    idle_seconds: int
+    wait_seconds: int
+    max_waiting: int
+    slept_at: datetime | None
+    woken_at: datetime | None
+    waiting: int | None  # requests, for it to wake; None: not known
+    start_seconds: float | None  # p95; None: none was measured
     changed_at: datetime
     now: Bounds  # what holds now
     failures: int  # looks that raised, in a row
     look_again: datetime | None
+
+    @property
+    def state(self) -> State:
+        return state_of(self.slept_at, self.woken_at)
+
+    @property
+    def told(self) -> str:
+        """What happens next, while it sleeps or wakes. Empty: it is awake."""
+        if self.slept_at is None:
+            return ""
+        wait = timedelta(seconds=self.wait_seconds)
+        at = (self.slept_at, self.woken_at)
+        return Rest(*at, wait, self.max_waiting, self.waiting, self.start_seconds).words
+
+    @property
+    def warning(self) -> str:
+        wait = timedelta(seconds=self.wait_seconds)
+        return too_impatient(wait, self.start_seconds) if self.may_sleep else ""
+
+    @property
+    def may_sleep(self) -> bool:
+        """At some hours at least."""
+        return 0 in (self.min_replicas, *(h.least for h in self.hours))
 
     @property
     def etag(self) -> str:
@@ -81,7 +114,8 @@ FIELDS = tuple(DecisionRow.__dataclass_fields__)
 def find_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow | None:
     """None: people give the number themselves."""
     see_fleet(viewer)
-    row = ScalingPolicy.objects.filter(service=service_id).first()
+    related = ("service__current_release__service", "service__current_release__model_version")
+    row = ScalingPolicy.objects.select_related(*related).filter(service=service_id).first()
     if row is None:
         return None
     rules = rules_of(row)
@@ -95,11 +129,31 @@ def find_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow | N
         pause_seconds=row.pause_seconds,
         hours=rules.hours,
         zone=row.zone,
+        idle_seconds=row.idle_seconds,
+        wait_seconds=row.wait_seconds,
+        max_waiting=row.max_waiting,
+        slept_at=row.slept_at,
+        woken_at=row.woken_at,
+        waiting=waiting_for(row, now) if row.slept_at else 0,
+        start_seconds=start_of(row.service),
         changed_at=row.changed_at,
         now=bounds_at(rules.always, rules.hours, rules.zone, now),
         failures=row.failures,
         look_again=row.look_again,
     )
+
+
+def waiting_for(policy: ScalingPolicy, now: datetime) -> int | None:
+    """Requests in the waiting rooms of all gateways."""
+    gateways = read_gateways(now)
+    if gateways.trouble:
+        return None
+    return sum(w.waking.get(policy.service_id, 0) for w in gateways.workers)
+
+
+def start_of(service: Service) -> float | None:
+    release = service.current_release
+    return starts_of(service, release).p95 if release else None
 
 
 def get_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow:

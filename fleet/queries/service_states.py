@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -14,13 +14,15 @@ from fleet.rules.drift import Live, Sync, Wanted, compare
 from fleet.rules.freshness import stale_because
 from fleet.rules.phases import FINAL
 from fleet.rules.release import fingerprint_of
+from fleet.rules.sleep import State
+from fleet.rules.sleep import state_of as sleep_of
 from tenants.rules.access import Viewer
 
 # Values, not instances: a fleet has many, and JSON that no list shows is slow to decode.
 SERVICE = (
     "pk", "name", "description", "version", "demo", "replicas", "cluster_id", "cluster__slug",
     "cluster__region", "cluster__observed_at", "cluster__trouble", "current_release_id",
-    "current_release__number",
+    "current_release__number", "scaling__slept_at", "scaling__woken_at", "scaling__wait_seconds",
 )  # fmt: skip
 DEPLOYMENT = ("service_id", "name", "replicas", "release__digest", "release__image_digest")
 POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready")
@@ -30,6 +32,8 @@ class Health(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"  # it answers, but something is missing or a finding is open
     DOWN = "down"  # nothing answers
+    SLEEPING = "sleeping"  # at 0 replicas, the first request wakes it
+    WAKING = "waking"  # not longer than a request may wait for it
     EMPTY = "empty"  # never rolled out
     UNKNOWN = "unknown"  # the observation does not count
 
@@ -56,10 +60,17 @@ class ServiceState:
     rollout_id: int | None
     rollout_phase: str
     findings: int
+    slept_at: datetime | None  # it sleeps, or wakes
+    woken_at: datetime | None
 
     @property
     def etag(self) -> str:
         return f'"{self.id}-{self.version}"'
+
+    @property
+    def is_moving(self) -> bool:
+        """What differs from what is wanted is on its way."""
+        return bool(self.rollout_id) or self.health is Health.WAKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,9 @@ def state_of(
     if edits and not stale:
         sync, why = Sync.DRIFTED, (*edits, *why)
     replicas, serving = sum(d.replicas for d in wanted), sum(p.admitted for p in live)
+    health = _health(bool(stale), replicas, serving, findings)
+    if health in (Health.EMPTY, Health.DOWN):
+        health = _resting(row, now) or health
     rollout_id, rollout_phase = signs.rollouts.get(row.pk, (None, ""))
     return {
         "id": row.pk,
@@ -126,14 +140,27 @@ def state_of(
         "replicas": replicas if wanted else row.replicas,
         "serving": serving,
         "sync": sync,
-        "health": _health(bool(stale), replicas, serving, findings),
+        "health": health,
         "why": why,
         "edits": edits,
         "observed_at": row.cluster__observed_at,
         "rollout_id": rollout_id,
         "rollout_phase": rollout_phase,
         "findings": findings,
+        "slept_at": row.scaling__slept_at,
+        "woken_at": row.scaling__woken_at,
     }
+
+
+def _resting(row: Any, now: datetime) -> Health | None:
+    """Nothing answers, and that is as it should be. What wakes too long is down."""
+    state = sleep_of(row.scaling__slept_at, row.scaling__woken_at)
+    if state is State.SLEEPING:
+        return Health.SLEEPING
+    if state is State.AWAKE:
+        return None
+    late = now - row.scaling__woken_at > timedelta(seconds=row.scaling__wait_seconds)
+    return None if late else Health.WAKING
 
 
 def _health(stale: bool, wanted: int, serving: int, findings: int) -> Health:

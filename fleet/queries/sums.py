@@ -38,6 +38,7 @@ class Sums:
             ttft=Histogram(self.histograms["ttft"]),
             itl=Histogram(self.histograms["itl"]),
             queue=Histogram(self.histograms["queue"]),
+            waking=Histogram(self.histograms["waking"]),
             tokens=self.tokens,
         )
 

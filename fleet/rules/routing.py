@@ -8,7 +8,15 @@ from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
 from fleet.rules.vllm_args import values_of
 from gateway.contract.outcomes import TrafficClass
-from gateway.contract.routing import Canary, Endpoint, Objective, Pool, RoutingSnapshot, Service
+from gateway.contract.routing import (
+    Canary,
+    Endpoint,
+    Objective,
+    Pool,
+    RoutingSnapshot,
+    Service,
+    WaitingRoom,
+)
 
 MAX_NUM_SEQS = 256  # a pod, where the release does not say
 
@@ -57,6 +65,7 @@ class Offered:
     fallbacks: tuple[str, ...] = ()
     placed: tuple[Placed, ...] = ()
     canary: Canary | None = None
+    waiting_room: WaitingRoom | None = None  # it sleeps, or wakes
 
 
 def snapshot(services: Iterable[Offered]) -> RoutingSnapshot:
@@ -81,6 +90,7 @@ def _service(offered: Offered) -> Service:
         chunk_seconds=float(offered.chunk_seconds),
         fallbacks=offered.fallbacks,
         canary=offered.canary,
+        waiting_room=offered.waiting_room,
     )
 
 

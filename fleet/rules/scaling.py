@@ -13,6 +13,7 @@ from fleet.rules.answers import gpus
 from fleet.rules.moves import seconds
 from fleet.rules.plan import Starts
 from fleet.rules.schedule import Bounds, Hours, bounds_at, refuse_bounds
+from fleet.rules.sleep import Quiet, Sleep, idle_of, why_awake
 
 PERIOD = timedelta(seconds=15)  # between two looks
 FRESH = timedelta(seconds=20)  # an engine is read every 5 s; older words do not count
@@ -32,6 +33,7 @@ class Policy:
     pause: timedelta = timedelta(minutes=1)  # between two steps down
     hours: tuple[Hours, ...] = ()
     zone: str = "UTC"
+    sleep: Sleep = Sleep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Load:
 
     running: float = 0.0
     waiting: float = 0.0  # in engines
-    queued: float | None = 0.0  # in gateways
+    queued: float | None = 0.0  # in gateways, also for a service that sleeps
     asked: int = 0  # replicas that take traffic
     answered: int = 0  # of them, with fresh metrics
 
@@ -92,6 +94,8 @@ class Seen:
     owner: str = ""  # who else writes the number of replicas
     rollout: str = ""  # the open one
     frozen: str = ""  # name of what freezes the service
+    quiet: Quiet = Quiet()
+    called: bool = False  # a person wakes it
 
     @property
     def starting(self) -> int:
@@ -116,6 +120,9 @@ NUMBERS = {
     "target": (1, 100_000, "requests in flight of one replica"),
     "stable_seconds": (10, 86_400, "seconds that the load must fit into less"),
     "pause_seconds": (5, 3_600, "seconds between two steps down"),
+    "idle_seconds": (10, 604_800, "seconds without a request until it sleeps"),
+    "wait_seconds": (1, 3_600, "seconds that a request may wait for it to wake"),
+    "max_waiting": (1, 10_000, "requests that may wait for it to wake"),
 }
 
 
@@ -125,6 +132,9 @@ def refuse_policy(policy: Policy) -> dict[str, str]:
         "target": policy.target,
         "stable_seconds": round(policy.stable.total_seconds()),
         "pause_seconds": round(policy.pause.total_seconds()),
+        "idle_seconds": round(policy.sleep.idle.total_seconds()),
+        "wait_seconds": round(policy.sleep.wait.total_seconds()),
+        "max_waiting": policy.sleep.most,
     }
     wrong = {
         name: f"Give {what}, a whole number from {least:,} to {most:,}, not {given[name]:,}"
@@ -182,12 +192,14 @@ def above_most(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Dec
 
 def up(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | None:
     expected, how = forecast(seen, now)
-    needed = ceil(expected / policy.target)
+    needed = max(ceil(expected / policy.target), int(seen.called))
     wanted = bounds.clamp(needed)
     if wanted <= seen.declared:
         return None
     given = seen.declared + max(min(wanted - seen.declared, seen.room.replicas), 0)
-    if needed < bounds.least:
+    if not seen.declared:
+        why = woken_because(seen, needed)
+    elif needed < bounds.least:
         why = f"The bounds are {bounds.words}: at least {some(bounds.least, 'replica')}"
     else:
         why = f"{how}: {some(needed, 'replica')} at {policy.target} each"
@@ -202,6 +214,48 @@ def up(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | 
     return Decision(wanted, given, why, expected)
 
 
+def woken_because(seen: Seen, needed: int) -> str:
+    if queued := seen.load.queued:
+        waiting = some(queued, "request")
+        return f"It slept, and gateways have {waiting} for it: {some(needed, 'replica')} wanted"
+    return "A person wakes it" if seen.called else "It slept, and the bounds have a minimum now"
+
+
+def asleep(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | None:
+    if seen.declared:
+        return None
+    if seen.load.queued is None:
+        return keep(seen, "Sleeps. Whether requests wait for it in gateways is not known")
+    return keep(seen, f"Sleeps. The first request wakes it; a start takes {started(seen)}")
+
+
+def falls_asleep(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | None:
+    """From however many to none: nobody asked for anything."""
+    if bounds.least or reason_to_stay(policy, seen, now):
+        return None
+    idle = seconds(idle_of(policy.sleep, seen.lag))
+    why = f"No request for {idle} or longer: {seen.declared} → 0. The first one wakes it"
+    return Decision(0, 0, why)
+
+
+def reason_to_stay(policy: Policy, seen: Seen, now: datetime) -> str:
+    if seen.load.total:
+        return "it does not sleep with requests in flight"
+    if seen.load.asked and not seen.load.whole:
+        return "not all replicas and gateways could be asked"
+    if seen.frozen:
+        return f"it does not sleep while “{seen.frozen}” holds"
+    if seen.floor:
+        return f"it does not sleep: a disruption budget asks for {seen.floor}"
+    return why_awake(policy.sleep, seen.quiet, seen.lag, now)
+
+
+def started(seen: Seen) -> str:
+    """What a start takes, and how that is known."""
+    known = "assumed" if seen.starts.p95 is None else f"p95 of {seen.starts.samples}"
+    return f"{seconds(seen.lag)}, {known}"
+
+
 def forecast(seen: Seen, now: datetime) -> tuple[float, str]:
     """What will be in flight when a replica that is ordered now answers, and how that is known."""
     load, horizon = seen.load, seen.lag + PERIOD
@@ -209,10 +263,9 @@ def forecast(seen: Seen, now: datetime) -> tuple[float, str]:
     if rate <= 0:
         return load.total, load.words
     grown = min(load.total + rate * horizon.total_seconds(), MOST_GROWTH * load.total)
-    known = "assumed" if seen.starts.p95 is None else f"p95 of {seen.starts.samples}"
     how = (
         f"{load.words}, {told(rate * 60)} more a minute, so {told(grown)} when a replica has"
-        f" started ({seconds(seen.lag)}, {known})"
+        f" started ({started(seen)})"
     )
     return grown, how
 
@@ -253,13 +306,15 @@ def none_answers(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> D
 def enough(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | None:
     """Load of a whole window must fit into one replica less, and the rest not be full."""
     peak, covered = highest(policy, seen, now)
-    lowest = bounds.clamp(max(ceil(peak / (policy.target * FULL)), seen.floor))
+    lowest = bounds.clamp(max(ceil(peak / (policy.target * FULL)), seen.floor, 1))
     if lowest < seen.declared:
         reason = why_not_less(policy, seen, now, covered)
         return keep(seen, reason, wanted=lowest) if reason else None
     share = seen.load.total / (seen.declared * policy.target)
     replicas = some(seen.declared, "replica")
     text = f"Enough: {seen.load.words} on {replicas}, {share:.0%} of what that takes"
+    if bounds.least == 0 and seen.declared == 1:
+        return keep(seen, f"{text}; {reason_to_stay(policy, seen, now)}")
     if seen.declared == bounds.least:
         return keep(seen, f"{text}; the bounds are {bounds.words}")
     if seen.floor >= seen.declared:
@@ -301,7 +356,7 @@ def spell(policy: Policy, seen: Seen) -> timedelta:
 
 def down(policy: Policy, bounds: Bounds, seen: Seen, now: datetime) -> Decision | None:
     peak, _ = highest(policy, seen, now)
-    lowest = bounds.clamp(max(ceil(peak / (policy.target * FULL)), seen.floor))
+    lowest = bounds.clamp(max(ceil(peak / (policy.target * FULL)), seen.floor, 1))
     given = seen.declared - 1
     why = (
         f"{seen.load.words}, at most {told(peak)} in the last {seconds(spell(policy, seen))}: that"
@@ -325,6 +380,8 @@ CHECKS: tuple[Check, ...] = (
     unseen,
     above_most,
     up,
+    asleep,
+    falls_asleep,
     none_answers,
     enough,
     down,

@@ -97,12 +97,11 @@ def window_of(hours: Hours, zone: str) -> Window:
 def refuse_bounds(always: Bounds, hours: Sequence[Hours], zone: str) -> dict[str, str]:
     """What is wrong with them, by field."""
     wrong: dict[str, str] = {}
-    if always.least < 1:
-        wrong["min_replicas"] = (
-            f"At least 1, not {always.least}: nothing keeps requests waiting while the first"
-            " replica starts, so a service at 0 would refuse them"
-        )
-    if always.most > MOST:
+    if always.least < 0:
+        wrong["min_replicas"] = f"At least 0, not {always.least}"
+    if always.most < 1:
+        wrong["max_replicas"] = "At least 1: with a maximum of 0 no request could wake it"
+    elif always.most > MOST:
         wrong["max_replicas"] = f"At most {MOST}, not {always.most}"
     elif always.most < always.least:
         wrong["max_replicas"] = (
@@ -125,8 +124,8 @@ def refuse_hours(always: Bounds, hours: Hours) -> str:
         return "Days count from 0 (Monday) to 6 (Sunday), at least one of them"
     if hours.least is None and hours.most is None:
         return f"{hours.words.strip()}: say min, max or both, as in {LINE}"
-    if not 1 <= least <= MOST or not 1 <= most <= MOST:
-        return f"{hours.words}: between 1 and {MOST} replicas"
+    if not 0 <= least <= MOST or not 1 <= most <= MOST:
+        return f"{hours.words}: at least 0 to {MOST} replicas, at most 1 to {MOST}"
     if most < least:
         return (
             f"{hours.words}: its maximum would be {most} and its minimum {least}; say both, so"

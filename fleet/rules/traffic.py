@@ -11,7 +11,8 @@ GATE_SECONDS = 10
 DASHBOARD_SECONDS = 300
 ANSWERED = frozenset({"served", "rerouted", "degraded"})
 REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are its engines' words
-METRICS = ("ttft", "itl", "queue", "output")  # milliseconds; output: tokens of an answer
+# In milliseconds; waking: what requests waited for a service that slept; output: tokens.
+METRICS = ("ttft", "itl", "queue", "waking", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class TrafficSample:
     ttft_ms: float | None = None
     itl_ms: float | None = None
     queue_ms: float | None = None
+    waking_ms: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -36,7 +38,7 @@ class TrafficSample:
     def measured(self) -> tuple[float | None, ...]:
         """A value for each of METRICS. Only whole answers say how long answers are."""
         output = float(self.completion_tokens) if self.outcome in ANSWERED else None
-        return self.ttft_ms, self.itl_ms, self.queue_ms, output
+        return self.ttft_ms, self.itl_ms, self.queue_ms, self.waking_ms, output
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class ReleaseWindow:
     ttft: Histogram = Histogram()
     itl: Histogram = Histogram()
     queue: Histogram = Histogram()
+    waking: Histogram = Histogram()
     output: Histogram = Histogram()
     refused: int = 0  # by the engine: what it was asked for did not suit it
     prompt_tokens: int = 0
@@ -74,6 +77,7 @@ def summed(parts: Iterable[ReleaseWindow]) -> ReleaseWindow:
         ttft=merge(p.ttft for p in found),
         itl=merge(p.itl for p in found),
         queue=merge(p.queue for p in found),
+        waking=merge(p.waking for p in found),
         output=merge(p.output for p in found),
         refused=sum(p.refused for p in found),
         prompt_tokens=sum(p.prompt_tokens for p in found),

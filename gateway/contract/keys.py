@@ -9,6 +9,7 @@ ROUTING_CURRENT = "qm:routing:current"
 POLICY_CHANNEL = "qm:policy"  # message: the version
 ROUTING_CHANNEL = "qm:routing"
 REVOKED_CHANNEL = "qm:revoked"  # message: the hexadecimal hash of a key
+WAKE_CHANNEL = "qm:wake"  # message: the id of a service that sleeps and has a request waiting
 REPORT_SECONDS = 15
 SNAPSHOT_SECONDS = 86_400  # old documents stay for requests that were admitted with them
 

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     GATEWAY_FULL = "gateway_full"
     POOL_FULL = "pool_full"
     NO_ENDPOINT = "no_endpoint"
+    ROOM_FULL = "room_full"  # the service sleeps, and as many as may wait for it do
+    WAKING = "waking"  # it slept, and did not answer as long as one may wait
     METERING = "metering"
     NOT_READY = "not_ready"
     QUEUE_TIME = "queue_time"

@@ -59,6 +59,15 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     shadow_percent: int = 0
 
 
+class WaitingRoom(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a service that sleeps at 0 replicas, or wakes: here its requests wait for an engine."""
+
+    most: int  # waiting requests, in all gateways together
+    wait_seconds: float  # longest wait of one of them
+    start_seconds: float  # what a start takes: p95 of measured ones, or what is assumed
+    since: float | None = None  # seconds since the epoch: its first replica was ordered then
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: str  # the served model name that clients send
@@ -71,6 +80,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     chunk_seconds: float = 30.0  # longest silence between two chunks
     fallbacks: tuple[str, ...] = ()  # other services, in order
     canary: Canary | None = None
+    # None: it is awake. A gateway that does not know this yet refuses after 2 s, as it always did.
+    waiting_room: WaitingRoom | None = None
 
 
 class RoutingSnapshot(msgspec.Struct, frozen=True, kw_only=True):

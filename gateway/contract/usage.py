@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import msgspec
 
 from gateway.contract.outcomes import Outcome, TrafficClass, UsageQuality
@@ -11,6 +14,14 @@ EVENT_TYPE = "quartermaster.usage.v1"  # CloudEvents `type` at the ingest door
 # Of a copy whose answer no client got, with the same data. It is in no sum of usage: a door that
 # does not know the type refuses the event, where an unknown field would have made it a request.
 SHADOW_TYPE = "quartermaster.shadow.v1"
+WAKING = "waking:"  # a modifier: milliseconds that the request waited for a service that slept
+_WAKING = re.compile(rf"{WAKING}(\d{{1,9}})")
+
+
+def waking_ms(modifiers: Iterable[str]) -> float | None:
+    """None: the service was awake."""
+    found = [match for text in modifiers if (match := _WAKING.fullmatch(text))]
+    return float(found[0][1]) if found else None
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +46,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     traffic_class: TrafficClass
     outcome: Outcome
     reason: str = ""
-    modifiers: tuple[str, ...] = ()  # "rerouted", "degraded:<why>", "max_tokens_capped" ...
+    modifiers: tuple[str, ...] = ()  # "rerouted", "degraded:<why>", "waking:<milliseconds>" ...
     rerouted_from: str = ""
     stream: bool = False
     http_status: int
@@ -46,7 +57,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     started_at: int
     finished_at: int
-    queue_ms: float | None = None
+    queue_ms: float | None = None  # for a seat; without what it waited for the service to wake
     ttft_ms: float | None = None
     itl_ms: float | None = None  # mean gap between tokens
     itl_p95_ms: float | None = None
@@ -80,3 +91,4 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()  # "degraded:quota", "degraded:policy" ...
     requests_total: int = 0
     resident_bytes: int = 0
+    waking: dict[int, int] = {}  # requests that wait for services that sleep, by service

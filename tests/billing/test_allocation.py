@@ -19,6 +19,8 @@ from billing.rules.allocation import (
     split,
 )
 from fleet.models import Cluster, GpuTime, Service
+from fleet.rules.gpu_time import Held, holdings
+from fleet.rules.observation import SeenNode
 from tenants.base.scope import fleet_scope, tenant_scope
 from tests.billing.factories import HOUR, NOW, SYSTEM, load, usage
 
@@ -75,6 +77,15 @@ def test_it_calls_time_that_nobody_used_idle():
         ("tenant", Decimal("0.65")),
         ("idle", Decimal("1.95")),
     ]
+
+
+def test_gpus_of_a_service_that_sleeps_are_free_and_charged_to_nobody():
+    """No pod, no GPU time of the service; requests that wait for it have no engine time."""
+    node = SeenNode("n", "H100", 2, 0, "", "a", True, False, (), "")
+    assert holdings([node], []) == {Held("H100", "free", ""): 2}
+    free = GpuPool("dc1", "H100", "free", 0, "", 2 * 3_600_000)
+    shares = allocate_pool(free, 2 * H100, {}, 0)
+    assert [(s.kind, s.consumer, s.amount) for s in shares] == [("idle", None, 2 * H100)]
 
 
 def test_it_shares_all_of_a_busy_pool_by_engine_time():

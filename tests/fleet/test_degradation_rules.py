@@ -161,6 +161,30 @@ FAULTS = {
         Cause.REPLICAS,
         "0 of 2 replicas",
     ),
+    "who wakes it waits too long for the first token": (
+        {"now": replace(traffic(SLOW, served=40), waking=SLOW), "replicas": Replicas(1, 0)},
+        Symptom.TTFT,
+        Cause.SLEEP,
+        "because the service slept and was waking",
+    ),
+    "it does not wake in time": (
+        {"now": traffic(served=40, timed_out__waking=20), "replicas": Replicas(1, 0)},
+        Symptom.ERRORS,
+        Cause.SLEEP,
+        "the service slept and was waking: 20 of 60 requests",
+    ),
+    "more wait for it to wake than may": (
+        {"now": traffic(served=40, shed__room_full=20)},
+        Symptom.SHED,
+        Cause.SLEEP,
+        "the service slept",
+    ),
+    "clients do not wait for it to wake": (
+        {"now": replace(traffic(served=10, cancelled__client_left=20), waking=SLOW)},
+        Symptom.CANCELLED,
+        Cause.SLEEP,
+        "the service slept and was waking",
+    ),
     "a neighbour bursts": (
         {
             "now": traffic(SLOW, served=1000),

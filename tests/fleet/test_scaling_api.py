@@ -5,7 +5,7 @@ import json
 import pytest
 from django.utils import timezone
 
-from fleet.models import ScalingDecision, ScalingPolicy
+from fleet.models import Cluster, ScalingDecision, ScalingPolicy
 from tests.fleet.makers import make_cluster, make_service
 
 pytestmark = pytest.mark.django_db
@@ -53,9 +53,31 @@ def test_a_policy_is_set_read_changed_and_taken_away(olga, address):
     assert ScalingPolicy.objects.count() == 0
 
 
+def test_a_service_that_sleeps_says_so_and_is_woken(olga, vic, mallory, service, address):
+    made = put(olga, address, min_replicas=0, idle_seconds=60, wait_seconds=90, max_waiting=5)
+    found = made.json()
+    assert (found["idle_seconds"], found["wait_seconds"], found["max_waiting"]) == (60, 90, 5)
+    assert (found["state"], found["told"], found["waiting"]) == ("awake", "", 0)
+    assert olga.client.post(f"{address}/wake", "{}", "application/json").status_code == 409
+    ScalingPolicy.objects.update(slept_at=timezone.now())
+    Cluster.objects.update(observed_at=timezone.now())
+    asleep = olga.client.get(address).json()
+    assert (asleep["state"], asleep["waiting"]) == ("sleeping", 0)
+    assert "The first request wakes it and waits for it, 90 s at most" in asleep["told"]
+    shown = olga.client.get(f"/api/v1/services/{service.pk}").json()["service"]
+    assert (shown["health"], shown["woken_at"]) == ("sleeping", None)
+    for person in (vic, mallory):
+        answer = person.client.post(f"{address}/wake", "{}", "application/json")
+        assert answer.status_code in (403, 404)
+    woken = olga.client.post(f"{address}/wake", '{"why": "a demo"}', "application/json")
+    assert woken.status_code == 200, woken.content
+    assert ScalingPolicy.objects.get().called_at is not None
+
+
 WRONG = {
     "bounds": ({"min_replicas": 4, "max_replicas": 2}, "max_replicas", "raise it by 2"),
-    "nothing": ({"min_replicas": 0}, "min_replicas", "At least 1, not 0"),
+    "less than nothing": ({"min_replicas": -1}, "min_replicas", "At least 0, not -1"),
+    "nobody may wait": ({"max_waiting": 0}, "max_waiting", "from 1 to 10,000, not 0"),
     "a zone": ({"zone": "Berlin"}, "zone", "no IANA zone"),
     "a day": ({"hours": [HOURS | {"weekdays": [9]}]}, "hours", "Days count from 0"),
     "a time": ({"hours": [HOURS | {"from_time": "8"}]}, "hours", "'8' is no time"),

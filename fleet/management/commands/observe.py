@@ -1,4 +1,4 @@
-"""`manage.py observe`: look at all clusters and engines until told to stop."""
+"""`manage.py observe`: look at all clusters and engines, hear gateways, until told to stop."""
 
 import gc
 import signal
@@ -8,12 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django.utils import timezone
 
+from fleet.clients.bells import GatewayBells
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
+from fleet.drive.scaling import answer
 from fleet.drive.signals import probe, scrape
 from fleet.drive.watching import Bells, Watches
 from tenants.base.rows import database_now
@@ -22,13 +25,18 @@ log = structlog.get_logger(__name__)
 LOOK = 0.2  # seconds between looks for clusters that are due, or whose bell was rung
 WATCH = 1.0  # between looks for watches that have ended
 SCRAPE = 5.0
+BELLS = 0.2
+HEAR = 1.0  # so long a round listens
 PROBE = 5.0  # looks for engines that are due; each is asked every 30 s
 
 Rounds = dict[str, tuple[float, Callable[[], object]]]
 
 
 class Command(BaseCommand):
-    help = "Observe clusters (every 3 s, pods at once), metrics (5 s), probe engines (30 s)"
+    help = (
+        "Observe clusters (every 3 s, pods at once), metrics (5 s), probe engines (30 s), and wake"
+        " services that gateways ring for"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="one round of each, then end")
@@ -36,11 +44,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         collect_seldom()
         observer, engines = Observer(), Engines()
+        rung = GatewayBells(settings.REDIS_URL)
         with ThreadPoolExecutor(8, "cluster") as clusters, ThreadPoolExecutor(8, "engine") as asked:
             bells = Bells()
             passes = Passes(observer, clusters, bells)
             rounds: Rounds = {
                 "clusters": (LOOK, passes.start),
+                "bells": (BELLS, lambda: answer(rung.heard(HEAR))),
                 "metrics": (SCRAPE, lambda: scrape(engines, asked, timezone.now())),
                 "probes": (PROBE, lambda: probe(engines, asked, timezone.now(), timezone.now)),
             }

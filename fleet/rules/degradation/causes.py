@@ -13,6 +13,7 @@ from fleet.rules.degradation.facts import (
     FULL_REASONS,
     GATEWAY_REASONS,
     QUOTA_REASONS,
+    SLEEP_REASONS,
     Consumer,
     Facts,
     Move,
@@ -21,6 +22,7 @@ from fleet.rules.degradation.facts import (
 )
 from fleet.rules.degradation.symptoms import OUTCOMES, Miss, Symptom
 from fleet.rules.degradation.words import count, extent, milliseconds, opening, percent
+from fleet.rules.histogram import bucket_of
 
 SATURATED_KV = 0.9
 WORSE = 1.3  # times the others' p95
@@ -34,6 +36,7 @@ class Cause(StrEnum):
     BAD_REQUESTS = "bad_requests"
     GATEWAY = "gateway"
     ROLLOUT = "rollout"
+    SLEEP = "sleep"
     REPLICAS = "replicas"
     OWN_BURST = "own_burst"
     NEIGHBOUR = "neighbour"
@@ -204,6 +207,27 @@ def _picker(symptom: Symptom) -> Callable[[Traffic], float | None]:
     return lambda traffic: traffic.ttft.quantile(0.95)
 
 
+def slept(facts: Facts, miss: Miss) -> Suspect | None:
+    """It had 0 replicas because nobody asked, and these requests were the first."""
+    turned_away = facts.now.because(SLEEP_REASONS)
+    waited = facts.now.waking
+    if miss.symptom is Symptom.TTFT:
+        share = waited.count_above(bucket_of(miss.limit or 0.0)) / max(miss.affected, 1)
+    elif miss.symptom is Symptom.CANCELLED:
+        share = waited.total / max(miss.affected, 1)
+    else:
+        share = share_of(facts.now, miss, turned_away)
+    if not share:
+        return None
+    evidence = [Evidence(SLEEP_REASONS[r], f"{count(n)} requests") for r, n in turned_away.items()]
+    told = "the service slept and was waking"
+    if (p95 := waited.quantile(0.95)) is not None:
+        told += f" ({count(waited.total)} requests waited, p95 {milliseconds(p95)})"
+        wait = f"{milliseconds(p95)} (p95 of {count(waited.total)})"
+        evidence.insert(0, Evidence("wait for it to wake", wait, "service", facts.service))
+    return Suspect(Cause.SLEEP, 0.96 * min(share, 1.0), told, tuple(evidence))
+
+
 def replicas(facts: Facts, miss: Miss) -> Suspect | None:
     """Fewer engines than wanted: a lost node, a crash loop, no endpoint at all."""
     r = facts.replicas
@@ -327,6 +351,7 @@ CAUSES: tuple[Look, ...] = (
     bad_requests,
     gateway,
     rollout,
+    slept,
     replicas,
     burst,
     saturation,

@@ -29,6 +29,10 @@ ENGINE_REASONS = {
     "engine_refused": "engines refused requests",
     "upstream_time": "engines did not answer in time",
 }
+SLEEP_REASONS = {
+    "waking": "it did not wake as long as one may wait",
+    "room_full": "as many as may wait for it did",
+}
 FULL_REASONS = {"pool_full": "the queue was full", "queue_time": "requests waited too long"}
 
 
@@ -43,6 +47,7 @@ class Traffic:
     itl: Histogram = Histogram()
     queue: Histogram = Histogram()
     tokens: int = 0  # prompt and completion
+    waking: Histogram = Histogram()  # waits for a service that slept
 
     @property
     def requests(self) -> int:

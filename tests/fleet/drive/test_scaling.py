@@ -361,8 +361,8 @@ def test_a_policy_is_changed_by_who_saw_it(stage, policy):
         stage.act(actions.set_policy, stage.service.pk, 7, POLICY)
     with scope_of(stage.vic), pytest.raises(Forbidden):
         actions.set_policy(stage.vic, stage.service.pk, 1, POLICY)
-    with pytest.raises(Invalid, match="At least 1, not 0: nothing keeps requests waiting"):
-        stage.act(actions.set_policy, stage.service.pk, 1, Policy(Bounds(0, 4), target=10))
+    with pytest.raises(Invalid, match="no request could wake it"):
+        stage.act(actions.set_policy, stage.service.pk, 1, Policy(Bounds(0, 0), target=10))
     stage.act(actions.clear_policy, stage.service.pk, None)
     with pytest.raises(Stale, match="not scaled by a policy any more"):
         stage.act(actions.set_policy, stage.service.pk, 1, POLICY)

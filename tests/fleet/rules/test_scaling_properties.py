@@ -13,7 +13,9 @@ from fleet.rules.schedule import Bounds
 from tests.fleet.rules.test_scaling_rules import NOW
 
 demands = st.floats(0, 500, allow_nan=False).map(lambda d: round(d, 1))
-bounds = st.tuples(st.integers(1, 20), st.integers(0, 20)).map(lambda b: Bounds(b[0], b[0] + b[1]))
+bounds = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(
+    lambda b: Bounds(b[0], max(b[0] + b[1], 1))
+)
 policies = st.builds(
     Policy,
     bounds,
@@ -69,8 +71,16 @@ def test_what_is_wanted_is_within_the_bounds_or_is_what_there_is(policy, seen):
 def test_it_goes_down_one_at_a_time_and_up_no_further_than_there_is_room(policy, seen):
     decision = decide(policy, seen, NOW)
     assert decision.given <= seen.declared + seen.room.replicas
-    if seen.declared <= policy.always.most:
+    if seen.declared <= policy.always.most and not (decision.given == 0 == seen.load.total):
         assert decision.given >= seen.declared - 1
+
+
+@settings(deadline=None)
+@given(policies, sights())
+def test_it_goes_to_zero_only_with_a_minimum_of_zero_and_nothing_in_flight(policy, seen):
+    if decide(policy, seen, NOW).given == 0:
+        assert policy.always.least == 0
+        assert seen.load.total == 0
 
 
 @settings(deadline=None)

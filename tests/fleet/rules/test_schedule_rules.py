@@ -84,12 +84,13 @@ def test_it_says_what_is_wrong_with_a_line(line):
 
 
 REFUSED = {
-    "nothing for an empty service": (Bounds(0, 4), "", "UTC", "min_replicas", "At least 1, not 0"),
+    "less than nothing": (Bounds(-1, 4), "", "UTC", "min_replicas", "At least 0, not -1"),
+    "nothing at any time": (Bounds(0, 0), "", "UTC", "max_replicas", "no request could wake it"),
     "a maximum below": (Bounds(5, 3), "", "UTC", "max_replicas", "raise it by 2"),
     "too many": (Bounds(1, 600), "", "UTC", "max_replicas", "At most 512"),
     "no zone": (Bounds(1, 4), "", "Mars", "zone", "no IANA zone"),
     "hours above the maximum": (Bounds(1, 4), "Mon 08:00-09:00 min 5", "UTC", "hours", "say both"),
-    "hours with nobody": (Bounds(1, 4), "Mon 08:00-09:00 min 0", "UTC", "hours", "between 1"),
+    "hours of nothing": (Bounds(0, 4), "Mon 08:00-09:00 max 0", "UTC", "hours", "at most 1 to"),
 }  # fmt: skip
 
 
