@@ -13,6 +13,7 @@ from billing.actions import (
     anomalies,
     budgets,
     calendars,
+    commitments,
     grants,
     periods,
     publication,
@@ -92,6 +93,11 @@ def deliver_alerts() -> None:
 @shared_task(name="billing.tasks.find_anomalies")
 def find_anomalies() -> None:
     anomalies.keep_anomalies(timezone.now())
+
+
+@shared_task(name="billing.tasks.warn_of_ends")
+def warn_of_ends() -> None:
+    commitments.warn_of_ends(timezone.now())
 
 
 # A file of some million rows takes minutes; the claim of a job holds as long.

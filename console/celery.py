@@ -27,6 +27,7 @@ app.conf.beat_schedule = {
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "deliver alerts": {"task": "billing.tasks.deliver_alerts", "schedule": 5.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},
+    "warn of ends": {"task": "billing.tasks.warn_of_ends", "schedule": 600.0},
     "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
     "deliver exports": {"task": "billing.tasks.deliver_exports", "schedule": 15.0},

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from billing.queries import anomalies
 from billing.queries import money as queries
 from billing.queries import requests as usage_queries
+from billing.queries.budgets import tenant_budgets
 from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
@@ -195,6 +196,7 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "left": found.budget - found.total if found.budget is not None else None,
         "is_open": found.until == now,
         "hours": hours_of(found),
+        "budgets": found.until == now and tenant_budgets(request.viewer, found.tenant, now=now),
     }
     return render(request, "billing/show.html", context)
 

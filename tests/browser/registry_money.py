@@ -33,6 +33,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "credit_grant": lambda s: f"/credits/{s.credit.pk}/",
     "quarantine": lambda _: "/quarantine/",
     "prices": lambda _: "/prices/",
+    "commitments": lambda _: "/prices/commitments/",
     "price_draft": lambda _: "/prices/list/new/",
     "price_version": lambda s: f"/prices/list/{s.draft.number}/",
     "price_edit": lambda s: f"/prices/list/{s.draft.number}/edit/",
