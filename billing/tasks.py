@@ -13,6 +13,7 @@ from billing.actions import (
     anomalies,
     budgets,
     calendars,
+    commitments,
     confidence,
     grants,
     periods,
@@ -103,6 +104,11 @@ def keep_engine_hours() -> None:
 @shared_task(name="billing.tasks.find_anomalies")
 def find_anomalies() -> None:
     anomalies.keep_anomalies(timezone.now())
+
+
+@shared_task(name="billing.tasks.warn_of_ends")
+def warn_of_ends() -> None:
+    commitments.warn_of_ends(timezone.now())
 
 
 # A file of some million rows takes minutes; the claim of a job holds as long.

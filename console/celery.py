@@ -29,6 +29,7 @@ app.conf.beat_schedule = {
     "deliver alerts": {"task": "billing.tasks.deliver_alerts", "schedule": 5.0},
     "keep engine hours": {"task": "billing.tasks.keep_engine_hours", "schedule": 300.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},
+    "warn of ends": {"task": "billing.tasks.warn_of_ends", "schedule": 600.0},
     "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
     "deliver exports": {"task": "billing.tasks.deliver_exports", "schedule": 15.0},

@@ -113,7 +113,7 @@ class Exchange:
             completion=observed.completion,
         )
 
-    def checkpoint(self, at_us: int) -> Checkpoint:
+    def checkpoint(self, at_us: int = 0) -> Checkpoint:
         observed = self.observed
         return Checkpoint(
             tokens=observed.prompt + observed.completion,

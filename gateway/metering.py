@@ -114,11 +114,9 @@ class Meter:
     def _settle(self, exchange: Exchange) -> None:
         if exchange.reservation is None:
             return
-        observed = exchange.observed
         self._limiter.settle_soon(
             exchange.reservation,
-            tokens=observed.prompt + observed.completion,
-            micros=exchange.micros,
+            exchange.checkpoint(),
             release=exchange.dispatched_at is None,
         )
 

@@ -189,6 +189,8 @@ class Pipeline:
                 cached=0,
                 completion=estimate.output_bound,
             ),
+            input_tokens=estimate.prompt,
+            output_tokens=estimate.output_bound,
         )
         intent = self.meter.intent(exchange)
         exchange.reservation = await self.limiter.reserve(

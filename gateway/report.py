@@ -94,8 +94,12 @@ class Heartbeat:
             cached=event.cached_tokens,
             completion=event.completion_tokens,
         )
-        tokens = event.prompt_tokens + event.completion_tokens
-        checkpoint = Checkpoint(tokens=tokens, micros=micros)
+        checkpoint = Checkpoint(
+            tokens=event.prompt_tokens + event.completion_tokens,
+            micros=micros,
+            prompt_tokens=event.prompt_tokens,
+            completion_tokens=event.completion_tokens,
+        )
         await self._limiter.settle_lost(event.tenant_id, event.request_id, checkpoint)
 
 

@@ -7,14 +7,12 @@ deliveries in one transaction. `billing.drive.alerts` sends them.
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from billing.actions.rating import LOCK as RATING_LOCK
-from billing.clients.counters import Spent
 from billing.clients.delivery import Refused, make_secret, read_url
 from billing.clients.vault import seal
 from billing.models import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
@@ -26,6 +24,7 @@ from billing.queries.alerts import (
     list_webhooks,
     settings_of,
 )
+from billing.queries.budgets import BudgetUse
 from billing.queries.money import find_tenant
 from billing.rules.alerts import Reached, faults_of_settings, payload, thresholds_reached
 from tenants.actions.audit import picture, record
@@ -33,10 +32,10 @@ from tenants.errors import Conflict, Invalid, Stale
 from tenants.nudge import nudge
 from tenants.queries.directory import BudgetRef, application_refs, tenant_refs
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.quotas import BudgetKind
 
 LOCK = RATING_LOCK + 30  # of advisory locks
 MOST_WEBHOOKS = 10
-MICRO = Decimal(1_000_000)
 
 
 @transaction.atomic
@@ -130,42 +129,47 @@ def _delivery(
     )
 
 
-def fire(budgets: Sequence[BudgetRef], spent: Sequence[Spent], now: datetime) -> int:
+def fire(used: Sequence[BudgetUse], now: datetime) -> int:
     """Write down which thresholds were reached and whom to tell. In the scope of the fleet."""
-    found = _reached(budgets, spent)
-    if not found or not _alone():
+    found = _reached(used)
+    if not found or not alone():
         return 0
     known = set(
         BudgetAlert.objects.filter(
             series__in={r.series for r in found}, period__in={r.period for r in found}
-        ).values_list("series", "period", "threshold")
+        ).values_list("series", "kind", "period", "threshold")
     )
-    fresh = [r for r in found if (r.series, r.period, r.threshold) not in known]
-    names = _names(budgets, fresh)
+    fresh = [r for r in found if (r.series, r.kind.value, r.period, r.threshold) not in known]
+    names = _names([use.ref for use in used], fresh)
     for reached in fresh:
         _fire(reached, names[reached.series], now)
-    if fresh:
-        nudge("billing.tasks.deliver_alerts")
     return len(fresh)
 
 
-def _alone() -> bool:
+def alone() -> bool:
     """Until the transaction ends, no other worker fires: it would tell the same twice."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         return bool(cursor.fetchone()[0])
 
 
-def _reached(budgets: Sequence[BudgetRef], spent: Sequence[Spent]) -> list[Reached]:
-    chosen = settings_of(b.tenant_id for b in budgets)
-    found = []
-    for budget, used in zip(budgets, spent, strict=True):
-        limit, sum_ = Decimal(budget.monthly_budget_micros) / MICRO, Decimal(used.micros) / MICRO
-        for threshold in thresholds_reached(limit, sum_, chosen[budget.tenant_id].thresholds):
-            found.append(
-                Reached(budget.tenant_id, budget.series, used.period, threshold, limit, sum_)
-            )
-    return found
+def _reached(used: Sequence[BudgetUse]) -> list[Reached]:
+    chosen = settings_of(use.ref.tenant_id for use in used)
+    return [
+        Reached(
+            tenant_id=use.ref.tenant_id,
+            series=use.ref.series,
+            kind=use.ref.kind,
+            period=use.month.name,
+            threshold=threshold,
+            budget=use.limit,
+            spent=use.spent,
+        )
+        for use in used
+        for threshold in thresholds_reached(
+            use.limit, use.spent, chosen[use.ref.tenant_id].thresholds
+        )
+    ]
 
 
 def _names(budgets: Sequence[BudgetRef], fresh: Sequence[Reached]) -> dict[int, dict[str, Any]]:
@@ -186,9 +190,12 @@ def _names(budgets: Sequence[BudgetRef], fresh: Sequence[Reached]) -> dict[int, 
 
 
 def _fire(reached: Reached, names: dict[str, Any], now: datetime) -> None:
-    alert = BudgetAlert.objects.create(
+    if reached.kind is not BudgetKind.MONEY:
+        names = names | {"currency": ""}
+    alert = BudgetAlert(
         tenant_id=reached.tenant_id,
         series=reached.series,
+        kind=reached.kind.value,
         period=reached.period,
         threshold=reached.threshold,
         budget=reached.budget,
@@ -197,9 +204,16 @@ def _fire(reached: Reached, names: dict[str, Any], now: datetime) -> None:
         payload=payload(reached, names, now),
         at=now,
     )
-    chosen = settings_of([reached.tenant_id])[reached.tenant_id]
-    webhooks = AlertWebhook.objects.filter(tenant_id=reached.tenant_id, removed_at=None)
+    tell(alert)
+
+
+def tell(alert: BudgetAlert) -> None:
+    """Write it down with its deliveries, one for each who is told of the tenant's money."""
+    alert.save()
+    chosen = settings_of([alert.tenant_id])[alert.tenant_id]
+    webhooks = AlertWebhook.objects.filter(tenant_id=alert.tenant_id, removed_at=None)
     AlertDelivery.objects.bulk_create(
-        [_delivery(alert, hook, "", now) for hook in webhooks.order_by("id")]
-        + [_delivery(alert, None, mail, now) for mail in chosen.mails]
+        [_delivery(alert, hook, "", alert.at) for hook in webhooks.order_by("id")]
+        + [_delivery(alert, None, mail, alert.at) for mail in chosen.mails]
     )
+    nudge("billing.tasks.deliver_alerts")

@@ -9,12 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from billing.actions.grants import give_back
 from billing.actions.invoices import document_head, lock_series, seal, take_number
 from billing.actions.journal import post
 from billing.models import CreditNote, CreditNoteLine
 from billing.queries.accounts import accounts_of, read_taxes
+from billing.queries.grants import lock_used
 from billing.queries.invoices import InvoiceOut, get_invoice, get_line
 from billing.rules.documents import amount_text, credit_document
+from billing.rules.grants import undo
 from billing.rules.invoices import (
     Remains,
     Terms,
@@ -42,14 +45,18 @@ class Given:
 def issue_credit_note(
     viewer: Viewer, number: str, *, lines: Sequence[Given], why: str, now: datetime
 ) -> CreditNote:
-    """Credit lines of an invoice, each at most with what earlier notes left of it."""
+    """Credit lines of an invoice, each at most with what earlier notes left of it.
+
+    What credits paid of a line goes back to them first, in the order in which they paid.
+    """
     viewer.require(Permission.MANAGE_MONEY, get_invoice(viewer, number).row.tenant_id)
     if not why.strip():
         raise Invalid(why="Say why: the customer reads this on the credit note")
     if not lines or len({g.line for g in lines}) < len(lines):
         raise Invalid(lines="Name at least one line of the invoice, each once")
     series = lock_series(KIND)
-    found = get_invoice(viewer, number)  # after the lock: nobody else credits it meanwhile
+    lock_used(get_invoice(viewer, number).row)
+    found = get_invoice(viewer, number)  # after the locks: nobody else credits it meanwhile
     rows = _credited(found, lines)
     net = sum((r["amount"] for r in rows), Decimal(0))
     tax = sum((r["tax"] for r in rows), Decimal(0))
@@ -61,17 +68,20 @@ def issue_credit_note(
             line_id=r["line_id"],
             position=r["position"],
             amount=r["amount"],
+            promoted=r["promoted"],
             tax=r["tax"],
         )
         for r in rows
     )
+    give_back(note, {r["line_id"]: r["undone"] for r in rows}, by=viewer.email)
+    promoted = sum((r["promoted"] for r in rows), Decimal(0))
     post(
         note.tenant_id,
         key=f"credit:{note.issuer[:80]}:{note.number}",
         kind="credit_note",
         document=note.number,
         currency=note.currency,
-        legs=legs_of_credit(net=net, tax=tax),
+        legs=legs_of_credit(net=net, tax=tax, promoted=promoted),
         at=now,
         by=viewer.email,
     )
@@ -90,18 +100,23 @@ def _credited(found: InvoiceOut, lines: Sequence[Given]) -> list[dict[str, Any]]
         line = get_line(found, given.line)
         if not line.has_charges:
             raise Invalid(lines=f"Line {given.line} is no usage: its tax follows the credited line")
-        left = Remains(line.remains, net_left, tax_left)
-        if fault := refuse_credit(given.amount, left, invoice.currency):
+        left = Remains(line.remains, net_left, tax_left, line.lost)
+        undone = undo(line.uses, given.amount)
+        promoted = sum((u.amount for u in undone if not u.paid), Decimal(0))
+        if fault := refuse_credit(given.amount, left, invoice.currency, promoted=promoted):
             raise Invalid(lines=f"Line {given.line}: {fault}")
-        tax = tax_to_credit(given.amount, left, terms)
-        net_left, tax_left = net_left - given.amount, tax_left - tax
+        net = given.amount - promoted
+        tax = tax_to_credit(net, left, terms)
+        net_left, tax_left = net_left - net, tax_left - tax
         rows.append(
             {
                 "position": position,
                 "line": given.line,
                 "line_id": line.row.pk,
                 "name": line.row.name,
-                "amount": given.amount,
+                "amount": net,
+                "promoted": promoted,
+                "undone": undone,
                 "tax": tax,
             }
         )

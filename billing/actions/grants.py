@@ -12,12 +12,32 @@ from typing import Any
 from django.db import transaction
 
 from billing.actions.journal import post
-from billing.models import CreditEntry, CreditGrant, Invoice, InvoiceLine, JournalTxn
+from billing.models import (
+    CreditEntry,
+    CreditGrant,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    JournalTxn,
+)
 from billing.queries.accounts import get_account
 from billing.queries.grants import rests_of
 from billing.rules.documents import amount_text
-from billing.rules.grants import Draw, EntryKind, GrantState, GrantTerms, Scope, faults_of_grant
-from billing.rules.journal import legs_of_breakage, legs_of_prepaid_use, legs_of_prepayment
+from billing.rules.grants import (
+    Draw,
+    EntryKind,
+    GrantState,
+    GrantTerms,
+    Scope,
+    Use,
+    faults_of_grant,
+)
+from billing.rules.journal import (
+    legs_of_breakage,
+    legs_of_prepaid_return,
+    legs_of_prepaid_use,
+    legs_of_prepayment,
+)
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.base.scope import fleet_scope
@@ -186,6 +206,40 @@ def use_on(
             currency=invoice.currency,
             legs=legs_of_prepaid_use(prepaid),
             at=invoice.issued_at,
+            by=by,
+        )
+
+
+def give_back(note: CreditNote, undone: Mapping[int, Iterable[Use]], *, by: str) -> None:
+    """Give grants what a credit note undid, in its transaction. `undone` by line of the invoice.
+
+    What was paid ahead is owed ahead again, in place of lowering what the invoice asks for.
+    """
+    found = [(line_id, use) for line_id, uses in undone.items() for use in uses]
+    CreditEntry.objects.bulk_create(
+        CreditEntry(
+            tenant_id=note.tenant_id,
+            grant_id=use.grant_id,
+            kind=EntryKind.UNDONE.value,
+            amount=use.amount,
+            invoice=note.invoice,
+            line_id=line_id,
+            note=note,
+            at=note.issued_at,
+            by=by,
+        )
+        for line_id, use in found
+    )
+    prepaid = sum((use.amount for _, use in found if use.paid), Decimal(0))
+    if prepaid:
+        post(
+            note.tenant_id,
+            key=f"prepaid-back:{note.issuer[:80]}:{note.number}",
+            kind="prepaid_back",
+            document=note.number,
+            currency=note.currency,
+            legs=legs_of_prepaid_return(prepaid),
+            at=note.issued_at,
             by=by,
         )
 

@@ -36,9 +36,15 @@ def export_billed(period: BillingPeriod, invoices: Sequence[Invoice], now: datet
                 starts_at=period.starts_at,
                 ends_at=period.ends_at,
                 destination_id=s.destination_id,
-                requested_by=f"schedule:{s.name}, {numbers}"[:254],
+                requested_by=_asked(s, numbers),
                 look_again=now,
             )
             for s in schedules.order_by("id")
         )
     nudge(TASK)
+
+
+def _asked(schedule: ExportSchedule, numbers: str) -> str:
+    """The file is the tenant's to see; what the operator calls its own schedules is not."""
+    name = f"schedule:{schedule.name}" if schedule.tenant_id else "schedule of the operator"
+    return f"{name}, {numbers}"[:254]

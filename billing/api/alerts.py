@@ -11,11 +11,13 @@ from billing.actions import alerts as actions
 from billing.api.filters import tenant_id_of
 from billing.api.invoices import TenantFilter
 from billing.queries import alerts, anomalies
+from billing.queries.budgets import tenant_budgets
 from billing.queries.money import find_tenant
-from billing.rules.alerts import LARGEST_THRESHOLD
+from billing.rules.alerts import COMMITMENT, LARGEST_THRESHOLD
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
+from tenants.rules.quotas import BudgetKind
 
 
 class AlertSettingsIn(Strict):
@@ -51,12 +53,18 @@ class WebhookMadeOut(WebhookOut):
 class AlertOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     tenant_id = serializers.IntegerField()
-    series = serializers.IntegerField(help_text="Of the quota that is the budget")
+    series = serializers.IntegerField(
+        help_text="Of the quota that is the budget; of a minimum, the contract's version"
+    )
+    kind = serializers.ChoiceField(
+        [*(k.value for k in BudgetKind), COMMITMENT],
+        help_text="What the budget counts; commitment: the minimum of a contract ends",
+    )
     period = serializers.CharField()
-    threshold = serializers.IntegerField(help_text="Percent")
-    spent = serializers.DecimalField(38, 12)
+    threshold = serializers.IntegerField(help_text="Percent; days before a minimum ends")
+    spent = serializers.DecimalField(38, 12, help_text="Money, or tokens")
     budget = serializers.DecimalField(38, 12)
-    currency = serializers.CharField()
+    currency = serializers.CharField(allow_blank=True, help_text="Empty: tokens")
     at = serializers.DateTimeField()
 
 
@@ -87,8 +95,28 @@ class AnomalyOut(serializers.Serializer[Any]):
     found_at = serializers.DateTimeField()
 
 
+class BudgetOut(serializers.Serializer[Any]):
+    series = serializers.IntegerField(source="use.ref.series", help_text="Of its quota")
+    application = serializers.CharField(allow_blank=True, help_text="Empty: the whole tenant")
+    model = serializers.CharField(allow_blank=True, help_text="Empty: all models together")
+    kind = serializers.ChoiceField([k.value for k in BudgetKind], source="use.ref.kind")
+    month = serializers.CharField(source="use.month.name")
+    ends_at = serializers.DateTimeField(source="use.month.ends_at")
+    limit = serializers.DecimalField(24, 6, source="use.limit", help_text="Money, or tokens")
+    spent = serializers.DecimalField(24, 6, source="use.spent", help_text="By the ledger")
+
+
 class AnomalyPages(Pages):
     ordering = ("-day", "-id")
+
+
+class BudgetsView(ConsoleView):
+    @operation("tenant_budgets_list", gives=BudgetOut(many=True))
+    def get(self, request: Request, slug: str) -> Response:
+        """Each budget of money and of tokens that holds now, and what is used of it this month."""
+        tenant = find_tenant(self.viewer, slug)
+        found = tenant_budgets(self.viewer, tenant, now=timezone.now())
+        return self.answer(BudgetOut(found, many=True).data)
 
 
 class AlertSettingsView(ConsoleView):

@@ -65,11 +65,14 @@ class GrantRowOut(serializers.Serializer[Any]):
 
 class CreditEntryOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
-    kind = serializers.CharField(help_text="granted, used, expired")
+    kind = serializers.CharField(help_text="granted, used, undone, expired")
     amount = serializers.DecimalField(38, 12)
     left = serializers.DecimalField(38, 12, help_text="After it")
     invoice = serializers.CharField(source="invoice.number", default=None, allow_null=True)
     line = serializers.IntegerField(source="line.position", default=None, allow_null=True)
+    credit_note = serializers.CharField(
+        source="note.number", default=None, allow_null=True, help_text="That gave it back"
+    )
     at = serializers.DateTimeField()
     by = serializers.CharField()
 

@@ -1,4 +1,4 @@
-"""The gateways' counters of money in Redis."""
+"""The gateways' counters of budgets in Redis."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -20,12 +20,13 @@ SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What the ledger knows of one budget in one period, in micro-units of the currency."""
+    """What the ledger knows of one budget in one period."""
 
     tenant_id: int
     series: int
+    kind: str  # as the contract names it
     period: str
-    micros: int
+    units: int  # tokens, or micro-units of the currency
     seconds_to_live: int
 
 
@@ -47,19 +48,19 @@ class BudgetCounters:
             self._redis.script_load(keys.PUBLISH_BUDGET)
             with self._redis.pipeline(transaction=False) as pipe:
                 for b in budgets:
-                    name = keys.budget(b.tenant_id, b.series, b.period)
+                    name = keys.budget(b.tenant_id, b.series, b.period, b.kind)
                     self._publish(
                         keys=[name],
-                        args=[b.micros, generation, b.seconds_to_live],
+                        args=[b.units, generation, b.seconds_to_live],
                         client=pipe,
                     )
                     count += 1
                 pipe.execute()
         return count
 
-    def read(self, tenant_id: int, series: int, period: str) -> dict[str, str]:
+    def read(self, tenant_id: int, series: int, period: str, kind: str = "money") -> dict[str, str]:
         with reachable():
-            found = self._redis.hgetall(keys.budget(tenant_id, series, period))
+            found = self._redis.hgetall(keys.budget(tenant_id, series, period, kind))
         return {str(k): str(v) for k, v in found.items()}
 
 

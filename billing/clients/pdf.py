@@ -161,4 +161,7 @@ def _sums(document: Mapping[str, Any]) -> Table:
     if document.get("prepaid"):
         to_pay = Paragraph(f"{document['to_pay']} {currency}", STRONG_RIGHT)
         cells.append([Paragraph("To pay", STRONG), to_pay])
+    for back in document.get("given_back", ()):
+        amount = Paragraph(f"{back['amount']} {currency}", RIGHT)
+        cells.append([Paragraph(shown(f"Back to: {back['name']}"), TEXT), amount])
     return Table(cells, colWidths=(55 * mm, 40 * mm), hAlign="RIGHT", style=style)

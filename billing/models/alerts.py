@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenants.base.rows import Claimable, Versioned
+from tenants.rules.quotas import BudgetKind
 
 
 class AlertSettings(Versioned):
@@ -47,15 +48,21 @@ class AlertWebhook(models.Model):
 
 
 class BudgetAlert(models.Model):
-    """A threshold that was reached, once for each budget and period. Written once."""
+    """A threshold that was reached, once for each budget and period. Written once.
+
+    Of the kind "commitment": the minimum of a contract ends soon. Then `series` is the contract's
+    version, `period` the month in which it was told, `threshold` days before the end, `budget` and
+    `spent` what that month asks for and had.
+    """
 
     tenant_id = models.BigIntegerField()
     series = models.BigIntegerField()  # of the quota, through all its versions
+    kind = models.CharField(max_length=13, default=BudgetKind.MONEY.value)
     period = models.CharField(max_length=7)
-    threshold = models.PositiveSmallIntegerField()
+    threshold = models.PositiveSmallIntegerField()  # percent
     budget = models.DecimalField(max_digits=38, decimal_places=12)
     spent = models.DecimalField(max_digits=38, decimal_places=12)
-    currency = models.CharField(max_length=3)
+    currency = models.CharField(max_length=3)  # empty: tokens
     payload = models.TextField()
     at = models.DateTimeField()
 
@@ -63,7 +70,7 @@ class BudgetAlert(models.Model):
         db_table = "budget_alert"
         constraints = [
             models.UniqueConstraint(
-                fields=["series", "period", "threshold"], name="budget_alert_once"
+                fields=["series", "kind", "period", "threshold"], name="budget_alert_once"
             )
         ]
         indexes = [models.Index(fields=["tenant_id", "-id"], name="budget_alert_tenant")]

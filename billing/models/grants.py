@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from billing.models.invoices import Invoice, InvoiceLine
+from billing.models.invoices import CreditNote, Invoice, InvoiceLine
 
 
 class CreditGrant(models.Model):
@@ -41,10 +41,11 @@ class CreditEntry(models.Model):
 
     tenant_id = models.BigIntegerField()
     grant = models.ForeignKey(CreditGrant, models.PROTECT, related_name="entries")
-    kind = models.CharField(max_length=7)  # granted, used, expired
+    kind = models.CharField(max_length=7)  # granted, used, undone, expired
     amount = models.DecimalField(max_digits=38, decimal_places=12)  # below 0: used, expired
     invoice = models.ForeignKey(Invoice, models.PROTECT, null=True, related_name="credit_entries")
     line = models.ForeignKey(InvoiceLine, models.PROTECT, null=True, related_name="credit_entries")
+    note = models.ForeignKey(CreditNote, models.PROTECT, null=True, related_name="credit_entries")
     at = models.DateTimeField()
     by = models.CharField(max_length=254)
 
@@ -53,13 +54,18 @@ class CreditEntry(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["grant", "kind"],
-                condition=~models.Q(kind="used"),
+                condition=models.Q(kind__in=["granted", "expired"]),
                 name="credit_entry_once",
             ),
             models.UniqueConstraint(
                 fields=["grant", "line"],
                 condition=models.Q(kind="used"),
                 name="credit_entry_once_a_line",
+            ),
+            models.UniqueConstraint(
+                fields=["grant", "line", "note"],
+                condition=models.Q(kind="undone"),
+                name="credit_entry_undone_once",
             ),
         ]
 

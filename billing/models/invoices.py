@@ -128,7 +128,8 @@ class CreditNoteLine(models.Model):
     note = models.ForeignKey(CreditNote, models.PROTECT, related_name="lines")
     line = models.ForeignKey(InvoiceLine, models.PROTECT, related_name="credited")
     position = models.PositiveIntegerField()
-    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)  # in money, before tax
+    promoted = models.DecimalField(max_digits=38, decimal_places=12, default=0)  # to promotions
     tax = models.DecimalField(max_digits=38, decimal_places=12)
 
     class Meta:
@@ -136,7 +137,9 @@ class CreditNoteLine(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["note", "position"], name="credit_note_line_position"),
             models.CheckConstraint(
-                condition=models.Q(amount__gt=0), name="credit_note_line_above_zero"
+                condition=models.Q(amount__gte=0, promoted__gte=0)
+                & (models.Q(amount__gt=0) | models.Q(promoted__gt=0)),
+                name="credit_note_line_above_zero",
             ),
         ]
 

@@ -10,7 +10,7 @@ class JournalTxn(models.Model):
     key = models.CharField(max_length=120, unique=True)
     kind = models.CharField(
         max_length=12
-    )  # invoice, credit_note, payment, prepayment, prepaid_use, breakage
+    )  # invoice, credit_note, payment, prepayment, prepaid_use, prepaid_back, breakage
     document = models.CharField(max_length=64)  # its number, or the payer's reference
     at = models.DateTimeField()
     by = models.CharField(max_length=254)

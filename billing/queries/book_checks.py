@@ -61,7 +61,8 @@ BOOKS = (
         "lines that were credited with more than they are",
         "SELECT 0",
         "SELECT count(*) FROM (SELECT 1 FROM credit_note_line c JOIN invoice_line l"
-        " ON l.id = c.line_id GROUP BY l.id, l.amount HAVING sum(c.amount) > l.amount) AS wrong",
+        " ON l.id = c.line_id GROUP BY l.id, l.amount"
+        " HAVING sum(c.amount + c.promoted) > l.amount) AS wrong",
     ),
     (
         "numbers given = invoices and credit notes",
@@ -91,6 +92,22 @@ BOOKS = (
         "credits: promotions used = their lines on invoices",
         f"SELECT -sum(e.amount) {ENTRIES} AND e.kind = 'used' AND NOT g.paid",
         "SELECT -sum(amount) FROM invoice_line WHERE kind = 'promotion'",
+    ),
+    (
+        "credits: promotions given back = credit notes",
+        f"SELECT sum(e.amount) {ENTRIES} AND e.kind = 'undone' AND NOT g.paid",
+        "SELECT sum(promoted) FROM credit_note_line",
+    ),
+    (
+        "credits: promotions used and not given back = what they cost in the journal",
+        f"SELECT -sum(e.amount) {ENTRIES} AND e.kind IN ('used', 'undone') AND NOT g.paid",
+        "SELECT sum(amount) FROM journal_leg WHERE account = 'promotions'",
+    ),
+    (
+        "lines for which a credit got back more than it paid",
+        "SELECT 0",
+        "SELECT count(*) FROM (SELECT 1 FROM credit_entry WHERE kind IN ('used', 'undone')"
+        " GROUP BY grant_id, line_id HAVING sum(amount) > 0) AS wrong",
     ),
     (
         "credits: prepaid and left = what the journal owes",

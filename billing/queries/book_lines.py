@@ -78,7 +78,7 @@ def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
 def document_totals(wanted: ChargeFilter) -> dict[str, Decimal]:
     """What the lines of each document add up to."""
     invoices = _issued(Invoice.objects.only("number", "total"), wanted)
-    notes = _issued(CreditNote.objects.only("number", "total"), wanted)
+    notes = _issued(CreditNote.objects.only("number", "total").exclude(total=0), wanted)
     return {i.number: i.total for i in invoices} | {n.number: -n.total for n in notes}
 
 
@@ -148,7 +148,7 @@ def _of_invoice(
 def _of_note(note: CreditNote, head: dict[str, Any]) -> Iterator[DetailLine]:
     plain: dict[str, Any] = {"model": "", "meter": "", "corrects": "", "unit_price": None}
     lines = CreditNoteLine.objects.filter(note=note).select_related("line").order_by("position")
-    for row in lines:
+    for row in lines.exclude(amount=0):  # 0: all of it went back to a promotion
         given = plain | {"place": str(row.position), "kind": CREDIT, "name": row.line.name}
         yield DetailLine(**head, **given, amount=-row.amount, exact=-row.amount)
     if note.tax:

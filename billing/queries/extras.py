@@ -158,6 +158,8 @@ def _of_note(
         )
 
     for row in sorted(lines, key=lambda r: r.position):
+        if not row.amount:
+            continue  # all of it went back to a promotion
         place = detail_id(note.number, row.position)
         yield extra(ExtraKind.CREDIT, row.line.name, row.amount, place)
     if note.tax:
@@ -174,6 +176,6 @@ def whole_documents(wanted: ChargeFilter, *, known: Documents) -> dict[str, Deci
     )
     if wanted.tenant_id:
         rows = rows.filter(tenant_id=wanted.tenant_id)
-    notes = _notes(wanted, known).values_list("number", "total")
+    notes = _notes(wanted, known).exclude(total=0).values_list("number", "total")
     given_back = {number: -total for number, total in notes}
     return dict(rows.values_list("number", "total")) | given_back

@@ -7,9 +7,9 @@ from decimal import Decimal
 from django.db.models import F, Q, QuerySet, Sum, Window
 from django.db.models.functions import Coalesce
 
-from billing.models import CreditEntry, CreditGrant, Invoice
+from billing.models import CreditEntry, CreditGrant, CreditNote, Invoice
 from billing.queries.visibility import visible_tenants
-from billing.rules.grants import Balance, EntryKind, GrantState, Scope
+from billing.rules.grants import Balance, EntryKind, GrantState, Scope, Use
 from tenants.errors import Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -53,7 +53,7 @@ def list_entries(viewer: Viewer, grant: CreditGrant) -> QuerySet[CreditEntry]:
     viewer.require(Permission.VIEW_MONEY, grant.tenant_id)
     left = Window(Sum("amount"), order_by=F("id").asc())
     rows = CreditEntry.objects.filter(grant=grant).annotate(left=left)
-    return rows.select_related("invoice", "line").order_by("-id")
+    return rows.select_related("invoice", "line", "note").order_by("-id")
 
 
 def left_of(viewer: Viewer, tenant_id: int) -> dict[tuple[str, bool], Decimal]:
@@ -74,6 +74,42 @@ def used_on(invoice: Invoice) -> list[Used]:
         place = (grant_id, name, paid)
         sums[place] = sums.get(place, ZERO) - amount
     return [Used(*place, amount) for place, amount in sums.items()]
+
+
+def standing_uses(invoice: Invoice) -> dict[int, list[Use]]:
+    """By line: what grants paid of it and no credit note undid, in the order of use."""
+    kinds = (EntryKind.USED, EntryKind.UNDONE)
+    rows = CreditEntry.objects.filter(invoice=invoice, kind__in=kinds).order_by("id")
+    sums: dict[int, dict[int, Decimal]] = {}
+    grants: dict[int, CreditGrant] = {}
+    for entry in rows.select_related("grant"):
+        assert entry.line_id is not None
+        of_line = sums.setdefault(entry.line_id, {})
+        of_line[entry.grant_id] = of_line.get(entry.grant_id, ZERO) - entry.amount
+        grants[entry.grant_id] = entry.grant
+    return {
+        line_id: [_use(grants[pk], amount) for pk, amount in of_line.items() if amount]
+        for line_id, of_line in sums.items()
+    }
+
+
+def _use(grant: CreditGrant, amount: Decimal) -> Use:
+    has_ended = grant.state == GrantState.EXPIRED
+    return Use(grant.pk, grant.name, grant.paid, has_ended, amount)
+
+
+def lock_used(invoice: Invoice) -> None:
+    """What paid of an invoice neither ends nor is spent until the transaction is over."""
+    used = CreditEntry.objects.filter(invoice=invoice).values("grant_id")
+    rows = CreditGrant.objects.select_for_update(no_key=True).filter(pk__in=used)
+    list(rows.order_by("id"))
+
+
+def undone_by(note: CreditNote) -> list[Used]:
+    """What went back to credits, in the order of the note."""
+    rows = CreditEntry.objects.filter(note=note).order_by("id")
+    found = rows.values_list("grant_id", "grant__name", "grant__paid", "amount")
+    return [Used(*row) for row in found]
 
 
 def usable(tenant_id: int, currency: str, now: datetime) -> list[Balance]:

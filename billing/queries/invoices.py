@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db.models import Model, QuerySet, Sum
+from django.db.models import F, Model, QuerySet, Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
-from billing.queries.grants import Used, used_on
+from billing.queries.grants import Used, standing_uses, used_on
 from billing.queries.visibility import visible_tenants
+from billing.rules.grants import Use, lost_of
 from billing.rules.invoices import LineKind, Remains
 from tenants.errors import NotFound
 from tenants.rules.access import Permission, Viewer
@@ -24,12 +25,17 @@ class LineOut:
     """A line with what credit notes left of it."""
 
     row: InvoiceLine
-    credited: Decimal
+    credited: Decimal  # in money and to promotions
     has_charges: bool
+    uses: tuple[Use, ...] = ()  # credits that stand as paid for it
+
+    @property
+    def lost(self) -> Decimal:
+        return lost_of(self.uses)
 
     @property
     def remains(self) -> Decimal:
-        return self.row.amount - self.credited
+        return self.row.amount - self.credited - self.lost
 
     @property
     def may_credit(self) -> bool:
@@ -88,7 +94,8 @@ def get_invoice(viewer: Viewer, number: str) -> InvoiceOut:
     row = Invoice.objects.select_related("period").filter(number=number).first()
     row = _mine(viewer, row, None if row is None else row.tenant_id)
     sums = CreditNoteLine.objects.filter(line__invoice=row).values_list("line_id")
-    credited = dict(sums.annotate(s=Sum("amount")).order_by("line_id"))
+    credited = dict(sums.annotate(s=Sum(F("amount") + F("promoted"))).order_by("line_id"))
+    uses = standing_uses(row)
     notes = tuple(row.credit_notes.defer(*HEAVY).order_by("id"))
     return InvoiceOut(
         row=row,
@@ -97,6 +104,7 @@ def get_invoice(viewer: Viewer, number: str) -> InvoiceOut:
                 line,
                 credited.get(line.pk, ZERO),
                 line.kind in (LineKind.USAGE, LineKind.CORRECTION),
+                tuple(uses.get(line.pk, ())),
             )
             for line in row.lines.order_by("position")
         ),

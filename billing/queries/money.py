@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Max, Min, QuerySet, Sum
 
 from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
+from billing.queries.budgets import limit_of
 from billing.queries.charged import ChargeFilter, sum_amounts, sum_charges, sum_days
 from billing.queries.visibility import narrowed, require_money, visible_tenants
 from billing.queries.waiting import waiting_rows
@@ -23,7 +24,7 @@ from tenants.queries.directory import (
     tenant_refs,
 )
 from tenants.rules.access import Permission, Viewer
-from tenants.rules.quotas import Month, month_of
+from tenants.rules.quotas import BudgetKind, Month, month_of
 
 ZERO = Decimal(0)
 BEFORE = timedelta(weeks=8)  # what the forecast learns the week's rhythm from
@@ -148,11 +149,11 @@ def budget_of(tenant_id: int) -> Decimal | None:
 
 
 def budgets() -> dict[int, Decimal]:
-    """Tenants' own monthly budgets, over all applications and models."""
+    """Tenants' own monthly budgets of money, over all applications and models."""
     return {
-        b.tenant_id: Decimal(b.monthly_budget_micros) / 1_000_000
+        b.tenant_id: limit_of(b)
         for b in budget_refs()
-        if b.application_id is None and not b.model
+        if b.kind is BudgetKind.MONEY and b.application_id is None and not b.model
     }
 
 

@@ -8,11 +8,20 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tenants.rules.quotas import BudgetKind
+
 THRESHOLDS = (50, 80, 100)  # percent of the budget, where nobody chose others
 MOST_THRESHOLDS, LARGEST_THRESHOLD = 10, 1_000
 MOST_MAILS = 20
 ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>]+")
 EVENT = "budget.threshold_reached"
+ENDING = "commitment.ending"
+COMMITMENT = "commitment"  # the kind of an alert that is about the minimum of a contract
+WORDS = {
+    BudgetKind.INPUT_TOKENS: "input tokens",
+    BudgetKind.OUTPUT_TOKENS: "output tokens",
+    BudgetKind.TOKENS: "tokens",
+}
 # What Standard Webhooks proposes: soon at first, then over more than a day.
 PAUSES = tuple(
     timedelta(**pause)
@@ -34,9 +43,10 @@ class Reached:
 
     tenant_id: int
     series: int
+    kind: BudgetKind
     period: str
     threshold: int
-    budget: Decimal
+    budget: Decimal  # money, or whole tokens
     spent: Decimal
 
 
@@ -73,22 +83,43 @@ def payload(reached: Reached, names: Mapping[str, Any], at: datetime) -> str:
         "timestamp": at.isoformat(),
         "data": {
             **names,
+            "kind": reached.kind.value,
             "period": reached.period,
             "threshold_percent": reached.threshold,
             "budget": f"{reached.budget:f}",
             "spent": f"{reached.spent:f}",
         },
     }
+    return written(document)
+
+
+def written(document: Mapping[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def mail_of(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     """Subject and text."""
+    if document["type"] == ENDING:
+        return _mail_of_end(document["data"], address)
     data = document["data"]
     whose = ", ".join(filter(None, (data["tenant"], data["application"], data["model"])))
-    subject = f"{data['threshold_percent']} % of the budget of {whose} is spent"
+    kind = BudgetKind(data["kind"])
+    counted = f"budget of {WORDS[kind]}" if kind in WORDS else "budget"
+    unit = WORDS.get(kind, data["currency"])
+    subject = f"{data['threshold_percent']} % of the {counted} of {whose} is spent"
     text = (
-        f"{data['spent']} of {data['budget']} {data['currency']} were spent in {data['period']}"
+        f"{data['spent']} of {data['budget']} {unit} were spent in {data['period']}"
         f" ({whose}).\nAt 100 % the gateway refuses requests.\n\n{address}\n"
+    )
+    return subject, text
+
+
+def _mail_of_end(data: Mapping[str, Any], address: str) -> tuple[str, str]:
+    subject = f"The minimum of {data['tenant']} ends within {data['days_before_end']} days"
+    text = (
+        f"The minimum in {data['contract']}, version {data['version']}, ends at {data['ends_at']}."
+        f"\nIn {data['period']} {data['used']} of {data['minimum']} {data['currency']} are used,"
+        f" {data['unused']} are not.\nFrom then on the list holds, unless a new version follows."
+        f"\n\n{address}\n"
     )
     return subject, text

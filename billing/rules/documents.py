@@ -1,6 +1,6 @@
 """What stands in the frozen record of an invoice or a credit note. Amounts are text: exact."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -138,7 +138,7 @@ def prepaid_rows(bill: Bill, currency: str) -> list[dict[str, Any]]:
 
 
 def credit_document(
-    lines: Iterable[Mapping[str, Any]],
+    lines: Sequence[Mapping[str, Any]],
     *,
     head: Mapping[str, Any],
     invoice: str,
@@ -162,6 +162,17 @@ def credit_document(
                 "tax": amount_text(line["tax"], currency),
             }
             for line in lines
+        ],
+        "given_back": [
+            {
+                "grant": use.grant_id,
+                "name": use.name,
+                "prepaid": use.paid,
+                "line": line["line"],
+                "amount": amount_text(use.amount, currency),
+            }
+            for line in lines
+            for use in line["undone"]
         ],
         **_sums(net, tax, currency),
     }

@@ -5,8 +5,8 @@ pays for the charges in its scope and never for more: what remains of a line, of
 scope and of the whole invoice caps it. A line below zero (a correction) lowers the last two.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -29,6 +29,7 @@ class GrantState(StrEnum):
 class EntryKind(StrEnum):
     GRANTED = "granted"
     USED = "used"
+    UNDONE = "undone"  # a credit note gave back what the grant had paid
     EXPIRED = "expired"
 
 
@@ -93,6 +94,36 @@ class Draw:
     grant: Balance
     place: int
     amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """So much of a line is paid by a grant, after what was undone of it."""
+
+    grant_id: int
+    name: str
+    paid: bool
+    has_ended: bool  # it takes nothing back
+    amount: Decimal
+
+
+def undo(uses: Sequence[Use], amount: Decimal) -> list[Use]:
+    """What goes back to which grant when so much of a line is credited, in the order of `uses`.
+
+    That is the order in which they were written down, whatever priorities say today.
+    """
+    found = []
+    for use in uses:
+        back = min(use.amount, amount)
+        if back > 0 and not use.has_ended:
+            found.append(replace(use, amount=back))
+            amount -= back
+    return found
+
+
+def lost_of(uses: Iterable[Use]) -> Decimal:
+    """What promotions paid that have ended: nobody paid it, and nothing can take it back."""
+    return sum((u.amount for u in uses if u.has_ended and not u.paid), ZERO)
 
 
 def draw_down(items: Sequence[Item], grants: Sequence[Balance]) -> list[Draw]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from billing.rules.currencies import to_units
 from billing.rules.grants import Balance, Draw, Item, draw_down
+from billing.rules.prices.terms import plain
 
 ZERO = Decimal(0)
 LARGEST_RATE = Decimal(1)
@@ -184,18 +185,24 @@ class Remains:
     line: Decimal
     net: Decimal  # of the whole invoice
     tax: Decimal
+    lost: Decimal = ZERO  # of the line, paid by promotions that have ended: not in `line`
 
 
-def refuse_credit(amount: Decimal, remains: Remains, currency: str) -> str:
-    """Why this much cannot be credited; empty when it can."""
+def refuse_credit(
+    amount: Decimal, remains: Remains, currency: str, *, promoted: Decimal = ZERO
+) -> str:
+    """Why this much cannot be credited, of which promotions take `promoted` back; or empty."""
     if amount <= 0:
         return "Credit an amount above 0"
     if to_units(amount, currency, "HALF_EVEN") != amount:
         return f"{amount} has more decimals than {currency} has"
     if amount > remains.line:
-        return f"{remains.line} {currency} remain of this line; credit at most that"
-    if amount > remains.net:
-        return f"{remains.net} {currency} remain of this invoice; credit at most that"
+        lost = ""
+        if remains.lost:
+            lost = f" ({plain(remains.lost)} were paid by promotions that have ended)"
+        return f"{plain(remains.line)} {currency} remain of this line{lost}; credit at most that"
+    if amount - promoted > remains.net:
+        return f"{plain(remains.net)} {currency} remain of this invoice; credit at most that"
     return ""
 
 

@@ -37,8 +37,14 @@ def legs_of_invoice(
     )
 
 
-def legs_of_credit(*, net: Decimal, tax: Decimal) -> list[Leg]:
-    return _moved(Leg(RECEIVABLE, -net - tax), Leg(REVENUE, net), Leg(TAX, tax))
+def legs_of_credit(*, net: Decimal, tax: Decimal, promoted: Decimal = Decimal(0)) -> list[Leg]:
+    """`promoted` is what promotions had paid: it was revenue, and is an expense no more."""
+    return _moved(
+        Leg(RECEIVABLE, -net - tax),
+        Leg(REVENUE, net + promoted),
+        Leg(TAX, tax),
+        Leg(PROMOTION, -promoted),
+    )
 
 
 def legs_of_payment(amount: Decimal) -> list[Leg]:
@@ -52,6 +58,11 @@ def legs_of_prepayment(amount: Decimal) -> list[Leg]:
 def legs_of_prepaid_use(amount: Decimal) -> list[Leg]:
     """It settles an invoice as a payment does."""
     return _moved(Leg(PREPAID, amount), Leg(RECEIVABLE, -amount))
+
+
+def legs_of_prepaid_return(amount: Decimal) -> list[Leg]:
+    """What a credit note gives back of a prepaid use is owed ahead again."""
+    return _moved(Leg(RECEIVABLE, amount), Leg(PREPAID, -amount))
 
 
 def legs_of_breakage(amount: Decimal) -> list[Leg]:

@@ -15,6 +15,7 @@ from console.demo.cast import (
     DemoTenant,
 )
 from console.demo.credentials import Credentials
+from console.demo.credits import grant_credits
 from console.demo.prices import set_prices
 from console.demo.services import MACHINE, register_services
 from tenants.actions.applications import create_application
@@ -46,6 +47,7 @@ def prepare(kept: Credentials, now: datetime) -> Credentials:
         set_prices(now)
         for person in PEOPLE:
             made[person.who] = _person(person, made.get(person.who))
+        grant_credits(viewer_named("finance"), viewer_named("approver"), now)
         open_keys, clients = dict(made.get("api_keys", {})), []
         for tenant in TENANTS:
             first = tenant.applications[0]

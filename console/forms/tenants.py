@@ -1,8 +1,8 @@
 """Forms of tenants, applications, keys and quotas."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -131,18 +131,18 @@ class LimitsForm(forms.Form):
     monthly_budget = forms.DecimalField(
         label="Budget a month", required=False, max_digits=18, decimal_places=6
     )
+    monthly_input_tokens = forms.IntegerField(
+        label="Input tokens a month", required=False, help_text="Of prompts, cached ones too."
+    )
+    monthly_output_tokens = forms.IntegerField(label="Output tokens a month", required=False)
+    monthly_tokens = forms.IntegerField(
+        label="Tokens a month", required=False, help_text="Input and output together."
+    )
     why = forms.CharField(label="Why", required=False, help_text="Kept in the audit record.")
     version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
     def limits(self) -> Limits:
-        given = self.cleaned_data
-        budget: Decimal | None = given["monthly_budget"]
-        return Limits(
-            requests_per_minute=given["requests_per_minute"],
-            tokens_per_minute=given["tokens_per_minute"],
-            concurrency=given["concurrency"],
-            monthly_budget=budget,
-        )
+        return Limits(**{f.name: self.cleaned_data[f.name] for f in fields(Limits)})
 
 
 class QuotaForm(LimitsForm):

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from billing.actions import alerts as actions
 from billing.queries import alerts as queries
 from billing.queries.money import find_tenant
+from billing.rules.alerts import WORDS
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 from console.forms import explain
@@ -24,9 +25,9 @@ from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
 COLUMNS = (
-    "id", "alert__at", "alert__series", "alert__period", "alert__threshold", "alert__spent",
-    "alert__budget", "alert__currency", "webhook__url", "mail", "state", "tries", "answered",
-    "why", "tried_at",
+    "id", "alert__at", "alert__series", "alert__kind", "alert__period", "alert__threshold",
+    "alert__spent", "alert__budget", "alert__currency", "webhook__url", "mail", "state", "tries",
+    "answered", "why", "tried_at",
 )  # fmt: skip
 NOTE = "With it a receiver checks that a message is ours: by the header webhook-signature."
 
@@ -53,12 +54,13 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
             messages.success(request, f"Alerts of {slug} are told by these settings from now on")
             return redirect("budget_alerts", slug=slug)
     alerts = queries.list_alerts(request.viewer, tenant_id=tenant.id)
+    words = {kind.value: text for kind, text in WORDS.items()}
     context: dict[str, Any] = {
         "tenant": tenant,
         "chosen": chosen,
         "form": form,
         "webhooks": queries.list_webhooks(request.viewer, tenant.id),
-        "alerts": [(a, json.loads(a.payload)["data"]) for a in alerts[:20]],
+        "alerts": [(a, json.loads(a.payload)["data"], words.get(a.kind, "")) for a in alerts[:20]],
         "page": Paginator(deliveries, 50).get_page(request.GET.get("page")),
         "may_manage": request.viewer.may(Permission.MANAGE_MONEY),
     }

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from billing.queries import anomalies
 from billing.queries import money as queries
 from billing.queries import requests as usage_queries
+from billing.queries.budgets import tenant_budgets
 from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
@@ -181,6 +182,8 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
     ]
     if wants_file(request):
         return download(request, f"billing-{slug}", PART_COLUMNS, part_rows(found, cuts))
+    is_open = found.until == now
+    budgets = tenant_budgets(request.viewer, found.tenant, now=now) if is_open else []
     context: dict[str, Any] = {
         "found": found,
         "tenant": found.tenant,
@@ -193,8 +196,10 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "months": months(request, found, now),
         "runs_out": runs_out(found),
         "left": found.budget - found.total if found.budget is not None else None,
-        "is_open": found.until == now,
+        "is_open": is_open,
         "hours": hours_of(found),
+        "budgets": budgets,
+        "is_spent": any((b.use.used or 0) >= 1 for b in budgets),
     }
     return render(request, "billing/show.html", context)
 

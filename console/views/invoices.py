@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from billing.actions import credits
-from billing.queries import billed
+from billing.queries import billed, grants
 from billing.queries import invoices as queries
 from billing.queries.charged import ChargeFilter
 from billing.queries.money import names_of
@@ -127,6 +127,7 @@ def note(request: ViewerRequest, number: str) -> HttpResponse:
     context = {
         "note": row,
         "lines": row.lines.select_related("line").order_by("position"),
+        "undone": grants.undone_by(row),
         "tenant": tenant_refs([row.tenant_id])[row.tenant_id],
     }
     return render(request, "invoices/note.html", context)

@@ -1,5 +1,6 @@
 """Quotas: across tenants, of one tenant, and the versions of one."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import messages
@@ -22,7 +23,8 @@ from tenants.rules.access import Permission
 
 COLUMNS = (
     "tenant", "application", "model", "requests_per_minute", "tokens_per_minute", "concurrency",
-    "monthly_budget", "currency", "series", "version", "valid_from",
+    "monthly_budget", "currency", "monthly_input_tokens", "monthly_output_tokens",
+    "monthly_tokens", "series", "version", "valid_from",
 )  # fmt: skip
 
 
@@ -45,7 +47,8 @@ def line(q: Any) -> tuple[Any, ...]:
     return (
         q.tenant.slug, q.application.slug if q.application else "", q.model,
         q.requests_per_minute, q.tokens_per_minute, q.concurrency, q.monthly_budget,
-        q.tenant.currency, q.series, q.version, q.valid_from,
+        q.tenant.currency, q.monthly_input_tokens, q.monthly_output_tokens, q.monthly_tokens,
+        q.series, q.version, q.valid_from,
     )  # fmt: skip
 
 
@@ -88,13 +91,7 @@ def show(request: ViewerRequest, series: int) -> HttpResponse:
     viewer = request.viewer
     quota = queries.get_quota(viewer, series)
     may = viewer.may(Permission.MANAGE_TENANTS, quota.tenant_id)
-    initial = {
-        "requests_per_minute": quota.requests_per_minute,
-        "tokens_per_minute": quota.tokens_per_minute,
-        "concurrency": quota.concurrency,
-        "monthly_budget": quota.monthly_budget,
-        "version": quota.version,
-    }
+    initial = asdict(actions.limits_of(quota)) | {"version": quota.version}
     form = LimitsForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         application = quota.application.slug if quota.application else ""

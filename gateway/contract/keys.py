@@ -39,9 +39,13 @@ def leases(tenant_id: int, limit_id: int) -> str:
     return f"{{t{tenant_id}}}:leases:{limit_id}"
 
 
-def budget(tenant_id: int, limit_id: int, period: str) -> str:
-    """Hash with `spent`, `held` (micro-units) and `gen`. Without `gen` it was lost."""
-    return f"{{t{tenant_id}}}:budget:{limit_id}:{period}"
+def budget(tenant_id: int, limit_id: int, period: str, kind: str = "money") -> str:
+    """Hash with `spent`, `held` and `gen`. Without `gen` it was lost.
+
+    `kind`: money (micro-units), input_tokens, output_tokens or tokens.
+    """
+    name = "budget" if kind == "money" else f"budget-{kind}"
+    return f"{{t{tenant_id}}}:{name}:{limit_id}:{period}"
 
 
 def reservation(tenant_id: int, reservation_id: str) -> str:
@@ -57,9 +61,9 @@ def open_reservations(tenant_id: int) -> str:
     return f"{{t{tenant_id}}}:open"
 
 
-# Writes what the ledger knows into `budget()`. KEYS: the hash. ARGV: spent (micro-units), gen,
-# seconds to live. The gateway counts what it settles at once, the ledger some seconds later, so
-# a lower figure is late news and must not give spent money back; a new `gen` is taken as it is.
+# Writes what the ledger knows into `budget()`. KEYS: the hash. ARGV: spent, gen, seconds to live.
+# The gateway counts what it settles at once, the ledger some seconds later, so a lower figure is
+# late news and must not give spent units back; a new `gen` is taken as it is.
 PUBLISH_BUDGET = """
 if redis.call('HGET', KEYS[1], 'gen') == ARGV[2] then
   local spent = tonumber(redis.call('HGET', KEYS[1], 'spent') or '0')

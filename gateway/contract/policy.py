@@ -49,6 +49,9 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None = None
     concurrency: int | None = None
     budget_micros: int | None = None  # micro-units of the currency, per `budget_period`
+    budget_input_tokens: int | None = None  # per `budget_period`, as all budgets
+    budget_output_tokens: int | None = None
+    budget_tokens: int | None = None  # input and output together
     budget_period: str = ""  # "2026-11", in the tenant's time zone
     budget_ends_at: float = 0.0  # seconds since the epoch
 

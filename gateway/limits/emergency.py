@@ -1,7 +1,7 @@
 """Limits for when the quota store does not answer.
 
 Rates and concurrency go on in this process, at this worker's share of the limit, so that a fleet
-of gateways admits together at most what the limit says. Money does not: a budget that nobody can
+of gateways admits together at most what the limit says. Budgets do not: one that nobody can
 verify is closed. Starting empty would refuse everybody, so the buckets start full; what runs is
 counted all the time, so that a short silence of the store does not admit everything twice.
 """
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.contract.outcomes import Reason
 
+BUDGETS = frozenset("bios")  # of money; of input, of output tokens, of their sum
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one limit gives to one request. `kind`: r, t, c or b, as the scripts read it."""
+    """What one limit gives to one request. `kind` is a letter that the scripts read."""
 
     kind: str
     name: str  # the key in the store
@@ -61,7 +63,7 @@ class EmergencyLimits:
         return max(1, hold.limit // self._replicas)
 
     def _check(self, hold: Hold, now: float) -> None:
-        if hold.kind == "b":
+        if hold.kind in BUDGETS:
             raise errors.unverifiable()
         share = self._share(hold)
         if hold.limit == 0 or (hold.kind == "c" and self._running.get(hold.name, 0) >= share):

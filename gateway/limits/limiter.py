@@ -14,7 +14,7 @@ from gateway import errors
 from gateway.contract import keys
 from gateway.contract.outcomes import Reason
 from gateway.contract.policy import Limit, Price
-from gateway.limits.emergency import EmergencyLimits, Hold
+from gateway.limits.emergency import BUDGETS, EmergencyLimits, Hold
 from gateway.limits.scripts import REAP, RENEW, RESERVE, SETTLE
 from gateway.limits.wire import NotSentError, ReplyError, UnavailableError, Wire
 
@@ -22,15 +22,18 @@ log = logging.getLogger("gateway.limits")
 
 LEASE_US = 30_000_000
 BUDGET_SECONDS = 0.5  # patience where a budget must be checked
+UNITS = {"b": "micro-units", "i": "input tokens", "o": "output tokens", "s": "tokens"}
 REAP_GRACE_US = 60_000_000  # after the lease: a worker whose store was away comes back first
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a request may use: tokens for the rates, micro-units for the budgets."""
+    """What a request may use: `tokens` is likely and for the rates, the rest its most."""
 
     tokens: int
     micros: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -79,10 +82,22 @@ def holds_for(limits: Sequence[Limit], need: Need) -> tuple[Hold, ...]:
             holds.append(Hold("t", name, limit.tokens_per_minute, need.tokens))
         if limit.concurrency is not None:
             holds.append(Hold("c", keys.leases(tenant, number), limit.concurrency, 1))
-        if limit.budget_micros is not None:
-            name = keys.budget(tenant, number, limit.budget_period)
-            holds.append(Hold("b", name, limit.budget_micros, need.micros))
+        holds += _budget_holds(limit, need)
     return tuple(holds)
+
+
+def _budget_holds(limit: Limit, need: Need) -> list[Hold]:
+    budgets = (
+        ("b", "money", limit.budget_micros, need.micros),
+        ("i", "input_tokens", limit.budget_input_tokens, need.input_tokens),
+        ("o", "output_tokens", limit.budget_output_tokens, need.output_tokens),
+        ("s", "tokens", limit.budget_tokens, need.input_tokens + need.output_tokens),
+    )
+    return [
+        Hold(letter, keys.budget(limit.tenant_id, limit.id, limit.budget_period, kind), most, cost)
+        for letter, kind, most, cost in budgets
+        if most is not None
+    ]
 
 
 @dataclass
@@ -130,8 +145,8 @@ class Limiter:
         for hold in reservation.holds:
             names.append(hold.name)
             values += (hold.kind, hold.limit, hold.cost)
-        # Rates have emergency limits to fall back to; money has nothing but the store.
-        needs_store = any(hold.kind == "b" for hold in reservation.holds)
+        # Rates have emergency limits to fall back to; budgets have nothing but the store.
+        needs_store = any(hold.kind in BUDGETS for hold in reservation.holds)
         patience = BUDGET_SECONDS if needs_store else None
         reply: list[int] = await self.wire.run(RESERVE, names, values, timeout=patience)
         return reply
@@ -142,30 +157,33 @@ class Limiter:
             reservation.id, reservation.tenant_id, reservation.holds, is_emergency=True
         )
 
-    def settle_soon(
-        self, reservation: Reservation, *, tokens: int, micros: int, release: bool
-    ) -> None:
+    def settle_soon(self, reservation: Reservation, used: Checkpoint, *, release: bool) -> None:
         """Settle in the background: no client waits for it, and the second call does nothing."""
         if reservation.is_settled:
             return
         reservation.is_settled = True
         self.emergency.release(reservation.holds)
         if not reservation.is_emergency:
-            self._in_background(self._settle(reservation, tokens, micros, release))
+            self._in_background(self._settle(reservation, used, release))
 
     def _undo(self, reservation: Reservation) -> None:
         """The store may still do what it was asked: it is told to give it back after that."""
-        self._in_background(self._settle(reservation, 0, 0, True))
+        self._in_background(self._settle(reservation, Checkpoint(), True))
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _settle(
-        self, reservation: Reservation, tokens: int, micros: int, release: bool
-    ) -> None:
-        values: list[str | bytes | int] = [reservation.id, tokens, micros, int(release)]
+    async def _settle(self, reservation: Reservation, used: Checkpoint, release: bool) -> None:
+        values: list[str | bytes | int] = [
+            reservation.id,
+            used.tokens,
+            used.micros,
+            int(release),
+            used.prompt_tokens,
+            used.completion_tokens,
+        ]
         for attempt in range(4):
             try:
                 await self.wire.run(SETTLE, reservation.names, values, timeout=1.0)
@@ -182,7 +200,7 @@ class Limiter:
     async def settle_lost(self, tenant_id: int, request_id: str, checkpoint: Checkpoint) -> None:
         """Settle what a worker held that died, as far as it had come."""
         reservation = Reservation(request_id, tenant_id, ())
-        await self._settle(reservation, checkpoint.tokens, checkpoint.micros, False)
+        await self._settle(reservation, checkpoint, False)
 
     async def renew(self, reservation: Reservation, checkpoint: Checkpoint) -> None:
         values: list[str | bytes | int] = [
@@ -211,7 +229,7 @@ class Limiter:
 
 
 def _refusal(hold: Hold, *, retry: int, used: int) -> errors.Refusal:
-    if hold.kind == "b":
+    if hold.kind in BUDGETS:
         return _budget_refusal(hold, retry=retry, used=used)
     if hold.kind == "c":
         text = f"{used} of {hold.limit} requests are running at once."
@@ -231,6 +249,6 @@ def _budget_refusal(hold: Hold, *, retry: int, used: int) -> errors.Refusal:
     if retry == -2:
         return errors.unverifiable()
     return errors.over_budget(
-        f"{used} of {hold.limit} micro-units of the budget are spent or held and this request "
-        f"may need {hold.cost}."
+        f"{used} of {hold.limit} {UNITS[hold.kind]} of the budget are spent or held and this "
+        f"request may need {hold.cost}."
     )

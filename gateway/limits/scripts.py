@@ -1,9 +1,9 @@
 """The scripts that run in Redis. Each is atomic; all keys of a tenant share a hash tag.
 
 Times are microseconds of the Redis server's clock, never of an application. A hold is
-`[kind, key, limit, cost]` with kind r (requests a minute), t (tokens a minute), c (concurrency)
-or b (budget in micro-units). Change a script's meaning only together with its name: old and new
-workers run side by side.
+`[kind, key, limit, cost]` with kind r (requests a minute), t (tokens a minute), c (concurrency),
+or a monthly budget: b (micro-units), i (input tokens), o (output tokens), s (their sum). Change
+a script's meaning only together with its name: old and new workers run side by side.
 """
 
 import hashlib
@@ -22,6 +22,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 """
 
+_BUDGETS = """
+local budgets = {b = true, i = true, o = true, s = true}
+"""
+
 # KEYS: open reservations, the reservation, then one a hold.
 # ARGV: id, lease in us, holds (JSON), record (JSON), then kind, limit, cost of each hold.
 # Answers {1} or {0, which hold, retry in ms (-1: never, -2: cannot be verified), used}.
@@ -29,6 +33,7 @@ local now = clock[1] * 1000000 + clock[2]
 # bucket of one minute's worth that refills continuously. A millisecond of grace absorbs rounding.
 RESERVE = Script(
     _CLOCK
+    + _BUDGETS
     + """
 local id, lease = ARGV[1], tonumber(ARGV[2])
 if redis.call('EXISTS', KEYS[2]) == 1 then return {1} end
@@ -39,7 +44,7 @@ for i = 1, #KEYS - 2 do
   local kind, limit, cost = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local key = KEYS[2 + i]
   local retry, used = 0, 0
-  if kind == 'b' then
+  if budgets[kind] then
     local row = redis.call('HMGET', key, 'gen', 'spent', 'held')
     if limit == 0 then
       retry = -1
@@ -76,7 +81,7 @@ for i = 1, #KEYS - 2 do
   local at = 4 + (i - 1) * 3
   local kind, cost = ARGV[at + 1], ARGV[at + 3]
   local key = KEYS[2 + i]
-  if kind == 'b' then
+  if budgets[kind] then
     redis.call('HINCRBY', key, 'held', cost)
   elseif kind == 'c' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now))
@@ -99,8 +104,11 @@ return {1}
 # A refund moves the arrival time back and is worth nothing once the bucket is full again; a debt
 # is repaid, but never longer than two minutes. The key names come from the reservation: they
 # share the hash tag of KEYS.
-_SETTLE = """
-local function settle(open, reservation, id, tokens, micros, release)
+_SETTLE = (
+    _BUDGETS
+    + """
+local function settle(open, reservation, id, tokens, micros, release, input, output)
+  local used = {b = micros, i = input, o = output, s = input + output}
   local raw = redis.call('HGET', reservation, 'holds')
   redis.call('ZREM', open, id)
   if not raw then return 0 end
@@ -109,11 +117,11 @@ local function settle(open, reservation, id, tokens, micros, release)
     local kind, key, limit, cost = hold[1], hold[2], hold[3], hold[4]
     if kind == 'c' then
       redis.call('ZREM', key, id)
-    elseif kind == 'b' then
+    elseif budgets[kind] then
       if redis.call('HEXISTS', key, 'gen') == 1 then
         local held = tonumber(redis.call('HGET', key, 'held') or '0')
         redis.call('HSET', key, 'held', string.format('%.0f', math.max(0, held - cost)))
-        redis.call('HINCRBY', key, 'spent', string.format('%.0f', micros))
+        redis.call('HINCRBY', key, 'spent', string.format('%.0f', used[kind]))
       end
     else
       local delta = 0
@@ -133,14 +141,17 @@ local function settle(open, reservation, id, tokens, micros, release)
   return 1
 end
 """
+)
 
-# KEYS: open reservations, the reservation. ARGV: id, tokens, micro-units, release (0 or 1).
+# KEYS: open reservations, the reservation.
+# ARGV: id, tokens, micro-units, release (0 or 1), input tokens, output tokens.
 # Answers 1, or 0 when it was settled before.
 SETTLE = Script(
     _CLOCK
     + _SETTLE
     + """
-return settle(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]))
+return settle(KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
+  tonumber(ARGV[5]), tonumber(ARGV[6]))
 """
 )
 
@@ -176,12 +187,13 @@ local found = {}
 for _, id in ipairs(gone) do
   local reservation = ARGV[2] .. id
   local row = redis.call('HMGET', reservation, 'record', 'checkpoint')
-  local tokens, micros = 0, 0
+  local tokens, micros, input, output = 0, 0, 0, 0
   if row[2] then
     local last = cjson.decode(row[2])
     tokens, micros = last['tokens'], last['micros']
+    input, output = last['prompt_tokens'], last['completion_tokens']
   end
-  if settle(KEYS[1], reservation, id, tokens, micros, 0) == 1 then
+  if settle(KEYS[1], reservation, id, tokens, micros, 0, input, output) == 1 then
     found[#found + 1] = row[1] or ''
     found[#found + 1] = row[2] or ''
   end

@@ -1,6 +1,6 @@
 """Quotas: every change is a new version; counters go on under the same series."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from django.db import transaction
 from django.utils import timezone
@@ -79,12 +79,7 @@ def clear_quota(
 
 
 def limits_of(quota: Quota) -> Limits:
-    return Limits(
-        requests_per_minute=quota.requests_per_minute,
-        tokens_per_minute=quota.tokens_per_minute,
-        concurrency=quota.concurrency,
-        monthly_budget=quota.monthly_budget,
-    )
+    return Limits(**{f.name: getattr(quota, f.name) for f in fields(Limits)})
 
 
 def _check_version(old: Quota | None, expected: int | None) -> None:

@@ -35,6 +35,11 @@ class QuotaOut(serializers.Serializer[Any]):
     tokens_per_minute = serializers.IntegerField(allow_null=True)
     concurrency = serializers.IntegerField(allow_null=True)
     monthly_budget = serializers.DecimalField(18, 6, allow_null=True)
+    monthly_input_tokens = serializers.IntegerField(allow_null=True)
+    monthly_output_tokens = serializers.IntegerField(allow_null=True)
+    monthly_tokens = serializers.IntegerField(
+        allow_null=True, help_text="Input and output together"
+    )
     valid_from = serializers.DateTimeField()
     superseded_at = serializers.DateTimeField(allow_null=True)
 
@@ -46,6 +51,9 @@ class LimitsIn(Strict):
     tokens_per_minute = CountField(required=False, default=None, allow_null=True)
     concurrency = CountField(required=False, default=None, allow_null=True)
     monthly_budget = MoneyField(18, 6, required=False, default=None, allow_null=True)
+    monthly_input_tokens = CountField(required=False, default=None, allow_null=True)
+    monthly_output_tokens = CountField(required=False, default=None, allow_null=True)
+    monthly_tokens = CountField(required=False, default=None, allow_null=True)
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
 

@@ -20,6 +20,9 @@ class Quota(models.Model):
     tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
     concurrency = models.PositiveIntegerField(null=True, blank=True)
     monthly_budget = models.DecimalField(max_digits=18, decimal_places=6, null=True, blank=True)
+    monthly_input_tokens = models.PositiveBigIntegerField(null=True, blank=True)
+    monthly_output_tokens = models.PositiveBigIntegerField(null=True, blank=True)
+    monthly_tokens = models.PositiveBigIntegerField(null=True, blank=True)  # both together
     gpus = models.PositiveIntegerField(null=True, blank=True)
     valid_from = models.DateTimeField(auto_now_add=True)
     superseded_at = models.DateTimeField(null=True, blank=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenants.models import Application, Quota, Tenant
+from tenants.rules.quotas import FIELD_OF_BUDGET, BudgetKind, micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,14 @@ class ApplicationRef:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRef:
-    """A current quota with a monthly budget. `series` names its counters in the gateway."""
+    """A monthly budget of a current quota. `series` names its counters in the gateway."""
 
     series: int
     tenant_id: int
     application_id: int | None
     model: str  # empty: all models
-    monthly_budget_micros: int
+    kind: BudgetKind
+    limit: int  # tokens, or micro-units of the tenant's currency
 
 
 def tenant_refs(ids: Iterable[int] | None = None) -> dict[int, TenantRef]:
@@ -50,10 +52,19 @@ def application_refs(ids: Iterable[int] | None = None) -> dict[int, ApplicationR
     return {row[0]: ApplicationRef(*row) for row in rows.values_list(*names)}
 
 
-def budget_refs() -> list[BudgetRef]:
-    rows = Quota.objects.filter(superseded_at=None, monthly_budget__isnull=False)
-    names = ("series", "tenant_id", "application_id", "model", "monthly_budget")
+def budget_refs(ids: Iterable[int] | None = None) -> list[BudgetRef]:
+    """Up to one of each kind for each current quota; `ids`: of these tenants only."""
+    rows = Quota.objects.filter(superseded_at=None).order_by("series")
+    if ids is not None:
+        rows = rows.filter(tenant_id__in=list(ids))
     return [
-        BudgetRef(series, tenant_id, application_id, model, int(budget * 1_000_000))
-        for series, tenant_id, application_id, model, budget in rows.values_list(*names)
+        BudgetRef(row.series, row.tenant_id, row.application_id, row.model, kind, limit)
+        for row in rows
+        for kind in BudgetKind
+        if (limit := _limit(row, kind)) is not None
     ]
+
+
+def _limit(row: Quota, kind: BudgetKind) -> int | None:
+    limit = getattr(row, FIELD_OF_BUDGET[kind])
+    return micros(limit) if kind is BudgetKind.MONEY and limit is not None else limit

@@ -8,7 +8,7 @@ from django.db.models import Q
 from gateway.contract import policy as contract
 from gateway.contract.outcomes import TrafficClass
 from tenants.models import ApiKey, ModelGrant, PublishedPrice, Quota, Tenant
-from tenants.rules.quotas import micros, month_of
+from tenants.rules.quotas import FIELD_OF_BUDGET, micros, month_of
 
 # An expired key is told for a while, so that its owner reads "expired" and not "unknown".
 TELL_EXPIRED = timedelta(days=30)
@@ -91,10 +91,14 @@ def _key(
 def _limit(row: Quota, now: datetime, time_zone: str) -> contract.Limit:
     """`id` is the series, so that a new version goes on counting where the old one was."""
     budget: dict[str, Any] = {}
-    if row.monthly_budget is not None:
+    if any(getattr(row, name) is not None for name in FIELD_OF_BUDGET.values()):
         month = month_of(now, time_zone)
+        money = row.monthly_budget
         budget = {
-            "budget_micros": micros(row.monthly_budget),
+            "budget_micros": None if money is None else micros(money),
+            "budget_input_tokens": row.monthly_input_tokens,
+            "budget_output_tokens": row.monthly_output_tokens,
+            "budget_tokens": row.monthly_tokens,
             "budget_period": month.name,
             "budget_ends_at": month.ends_at.timestamp(),
         }

@@ -3,12 +3,31 @@
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 LARGEST_COUNT = 2_147_483_647
 LARGEST_TOKENS = 9_000_000_000_000
 LARGEST_BUDGET = Decimal("999999999999")
 MICRO = Decimal("0.000001")
+
+
+class BudgetKind(StrEnum):
+    """What a monthly budget counts."""
+
+    MONEY = "money"
+    INPUT_TOKENS = "input_tokens"  # of prompts, cached ones too
+    OUTPUT_TOKENS = "output_tokens"
+    TOKENS = "tokens"  # both together
+
+
+# The limit of a quota that is the budget of a kind.
+FIELD_OF_BUDGET = {
+    BudgetKind.MONEY: "monthly_budget",
+    BudgetKind.INPUT_TOKENS: "monthly_input_tokens",
+    BudgetKind.OUTPUT_TOKENS: "monthly_output_tokens",
+    BudgetKind.TOKENS: "monthly_tokens",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +38,9 @@ class Limits:
     tokens_per_minute: int | None = None
     concurrency: int | None = None
     monthly_budget: Decimal | None = None  # of the tenant's currency
+    monthly_input_tokens: int | None = None
+    monthly_output_tokens: int | None = None
+    monthly_tokens: int | None = None  # input and output together
 
     @property
     def is_empty(self) -> bool:
@@ -30,6 +52,9 @@ LARGEST = {
     "tokens_per_minute": LARGEST_TOKENS,
     "concurrency": LARGEST_COUNT,
     "monthly_budget": LARGEST_BUDGET,
+    "monthly_input_tokens": LARGEST_TOKENS,
+    "monthly_output_tokens": LARGEST_TOKENS,
+    "monthly_tokens": LARGEST_TOKENS,
 }
 
 

@@ -19,11 +19,12 @@ from billing.actions.alerts import (
     remove_webhook,
     send_again,
 )
-from billing.actions.budgets import keep_budgets, spent_budgets
+from billing.actions.budgets import keep_budgets
 from billing.clients.delivery import key_of
 from billing.drive.alerts import NO_MAIL, deliver_due
 from billing.models import AlertDelivery, AlertWebhook, BudgetAlert
 from billing.queries.alerts import get_settings, list_alerts, list_deliveries
+from billing.queries.budgets import used_budgets
 from billing.rules.alerts import PAUSES, faults_of_settings, next_try, thresholds_reached
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
@@ -123,6 +124,25 @@ def test_each_threshold_is_told_once_a_period(priced, acme, gateway):
     assert deliveries() == [], "nobody asked to be told"
 
 
+def test_budgets_of_tokens_are_told_beside_those_of_money(priced, acme, gateway, fiona, settings):
+    settings.EMAIL_HOST = "mail.example"
+    choose(fiona, acme, thresholds=(80,), mails=("money@acme.example",))
+    make_budget(acme, "1.50", monthly_output_tokens=1_250_000, monthly_tokens=2_000_000)
+    use(gateway, acme)
+    with fleet_scope():
+        told = {a.kind: (a.budget, a.spent, a.currency) for a in BudgetAlert.objects.all()}
+    assert told == {
+        "money": (Decimal("1.5"), Decimal("1.5"), "USD"),
+        "output_tokens": (Decimal(1_250_000), Decimal(1_000_000), ""),
+    }
+    keep_budgets(NOW)
+    assert len(alerts(acme)) == 2
+    assert deliver_due(NOW) == 2
+    (sent,) = (m for m in mail.outbox if "tokens" in m.subject)
+    assert sent.subject == "80 % of the budget of output tokens of acme is spent"
+    assert "1000000 of 1250000 output tokens were spent in 2026-11" in sent.body
+
+
 def test_budgets_of_applications_are_told_apart(priced, acme, gateway):
     make_budget(acme, "100")
     make_budget(acme, "1.50", application=acme.app)
@@ -152,7 +172,8 @@ def test_a_webhook_gets_a_signed_message(priced, acme, gateway, fiona, door):
         "timestamp": NOW.isoformat(),
         "data": {
             "tenant": "acme", "application": "", "model": "", "currency": "USD",
-            "period": "2026-11", "threshold_percent": 50, "budget": "3", "spent": "1.5",
+            "kind": "money", "period": "2026-11", "threshold_percent": 50,
+            "budget": "3", "spent": "1.5",
         },
     }  # fmt: skip
     (done,) = deliveries()
@@ -299,8 +320,7 @@ def test_two_workers_at_once_tell_it_once(gateway, fiona):
             gate.wait()
             try:
                 with fleet_scope():
-                    budgets = budget_refs()
-                    fire(budgets, spent_budgets(budgets, NOW), NOW)
+                    fire(used_budgets(budget_refs(), NOW), NOW)
                 deliver_due(NOW)
             except Exception as error:  # noqa: BLE001  # told by the main thread
                 faults.append(error)

@@ -20,6 +20,8 @@ from tenants.base.scope import fleet_scope
 from tenants.models import AccessToken, RoleBinding, User
 from tenants.rules.secrets import Kind, compose, digest
 from tests.billing.factories import load, make_prices, usage
+from tests.billing.test_budgets import make_budget
+from tests.billing.test_month_rating import sign
 
 pytestmark = pytest.mark.django_db
 MONEY = ["view", "view_money", "manage_money"]
@@ -128,6 +130,8 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
         "usage/events?tenant=acme",
         "costs/allocations?tenant=acme",
         "tenants/acme/billing",
+        "tenants/acme/budgets",
+        "commitments?tenant=acme",
         "exports/1",
         "exports/1/download",
         "exports/1/deliveries",
@@ -176,6 +180,27 @@ def test_it_sums_charges_to_the_summary(finance):
     for part in ("by_model", "by_application", "by_meter"):
         assert sum(Decimal(p["amount"]) for p in summary[part]) == in_month
     assert summary["budget"] is None
+
+
+@pytest.mark.usefixtures("data")
+def test_it_tells_what_is_used_of_each_budget(finance, acme):
+    make_budget(acme, "10", monthly_tokens=1_000)
+    make_budget(acme, "", application_id=acme.app.pk, model="chat", monthly_input_tokens=500)
+    money, tokens, input_ = finance.get("tenants/acme/budgets")
+    assert (money["kind"], money["limit"]) == ("money", "10.000000")
+    assert (tokens["kind"], tokens["limit"]) == ("tokens", "1000.000000")
+    assert (input_["application"], input_["model"]) == ("app", "chat")
+    assert 0 < Decimal(input_["spent"]) < Decimal(tokens["spent"])
+
+
+@pytest.mark.usefixtures("data")
+def test_it_tells_what_is_used_of_a_minimum(finance, acme):
+    start = timezone.now().replace(minute=0, second=0, microsecond=0)
+    sign(acme, ("", "commitment", "commitment 10"), starts_at=start, now=timezone.now())
+    (found,) = finance.get("commitments")
+    assert (found["tenant"], found["contract"], found["version"]) == ("acme", "contract-acme", 1)
+    assert 0 < Decimal(found["unused"]) <= Decimal(found["amount"]) <= 10
+    assert (found["is_over"], found["contract_ends_at"], found["days_left"]) == (False, None, None)
 
 
 @pytest.mark.usefixtures("data")

@@ -27,14 +27,15 @@ def counters():
 
 def make_budget(tenant, amount="10", **fields):
     with fleet_scope():
-        quota = Quota.objects.create(tenant=tenant, monthly_budget=Decimal(amount), **fields)
+        money = Decimal(amount) if amount else None
+        quota = Quota.objects.create(tenant=tenant, monthly_budget=money, **fields)
         quota.series = quota.pk
         quota.save()
     return quota
 
 
-def spent(counters, quota, period="2026-11"):
-    return counters.read(quota.tenant_id, quota.series, period)
+def spent(counters, quota, period="2026-11", kind="money"):
+    return counters.read(quota.tenant_id, quota.series, period, kind)
 
 
 def test_it_writes_what_was_charged_this_month(acme, gateway, counters):
@@ -95,6 +96,27 @@ def test_it_counts_an_applications_and_a_models_budget_apart(acme, gateway, coun
     keep_budgets(NOW)
     assert spent(counters, by_model)["spent"] == "5000000"
     assert spent(counters, by_app)["spent"] == "6500000"
+
+
+def test_it_writes_tokens_that_were_used_with_or_without_a_price(acme, gateway, counters):
+    quota = make_budget(
+        acme, "", monthly_input_tokens=10, monthly_output_tokens=10, monthly_tokens=10
+    )
+    by_model = make_budget(acme, "", model="code", monthly_tokens=10)
+    amounts = {"prompt_tokens": 300, "cached_tokens": 100, "completion_tokens": 20}
+    load(
+        gateway,
+        usage(acme, **amounts),
+        usage(acme, model="code", **amounts),
+        usage(acme, outcome="failed", **amounts),  # nobody pays for it
+        usage(acme, at=NOW - timedelta(days=30), **amounts),  # last month
+    )
+    assert keep_budgets(NOW) == 4
+    kinds = ("input_tokens", "output_tokens", "tokens")
+    found = {kind: spent(counters, quota, kind=kind)["spent"] for kind in kinds}
+    assert found == {"input_tokens": "600", "output_tokens": "40", "tokens": "640"}
+    assert spent(counters, quota) == {}, "no budget of money"
+    assert spent(counters, by_model, kind="tokens")["spent"] == "320"
 
 
 def test_it_uses_the_month_of_the_tenants_zone(acme, gateway, counters):

@@ -118,7 +118,7 @@ def test_a_billed_month_gets_a_new_file_that_names_its_invoice(spent, globex, fi
         assert jobs_of(made) == []
     (job,), (own_job,) = jobs_of(daily), jobs_of(own)
     assert (job.tenant_id, own_job.tenant_id) == (spent.pk, spent.pk)
-    assert job.requested_by == f"schedule:ERP, {invoice.number}"
+    assert job.requested_by == f"schedule of the operator, {invoice.number}"
     assert run_due(NOVEMBER) >= 2
     with scope_of(fiona):
         artifact, data = open_export(fiona, job.pk)

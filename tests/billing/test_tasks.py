@@ -25,6 +25,7 @@ def test_it_has_a_task_for_every_bell():
             "keep_credits",
             "deliver_alerts",
             "find_anomalies",
+            "warn_of_ends",
             "rate",
             "publish_prices",
             "preview_prices",

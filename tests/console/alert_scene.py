@@ -1,13 +1,21 @@
-"""Budgets on a scene: two thresholds reached, told to a webhook that failed once; an odd day."""
+"""Budgets on a scene: two thresholds reached, told to a webhook that failed once; an odd day.
+
+And a minimum of globex that ends soon.
+"""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
 from billing.actions.alerts import add_webhook, change_settings, fire
-from billing.clients.counters import Spent
+from billing.actions.contracts import create_contract
+from billing.actions.prices import draft_version
+from billing.actions.publication import publish_version
 from billing.models import AlertDelivery, SpendAnomaly
-from tenants.queries.directory import budget_refs
+from billing.queries.budgets import BudgetUse
+from billing.rules.prices import read_line
+from tenants.queries.directory import budget_refs, tenant_refs
+from tenants.rules.quotas import month_of
 from tests.billing.factories import SYSTEM
 
 
@@ -17,19 +25,27 @@ def furnish_alerts(scene: SimpleNamespace, now: datetime) -> None:
         SYSTEM, "acme", thresholds=(50, 80, 100), mails=("money@acme.example",), expected=0
     )
     add_webhook(SYSTEM, "acme", "https://finance.acme.example/quartermaster", now=now)
-    budgets = [b for b in budget_refs() if b.tenant_id == acme.pk]
-    spent = [
-        Spent(b.tenant_id, b.series, f"{now:%Y-%m}", b.monthly_budget_micros * 85 // 100, 60)
-        for b in budgets
-    ]
-    fire(budgets, spent, now)
+    month = month_of(now, "UTC")
+    fire([BudgetUse(b, month, b.limit * 85 // 100) for b in budget_refs([acme.pk])], now)
     tried = AlertDelivery.objects.exclude(webhook=None).order_by("id")
     tried.update(tries=1, answered=503, why="It answered 503", tried_at=now)
     AlertDelivery.objects.filter(webhook=None).update(
         state="done", tries=1, tried_at=now, look_again=None
     )
+    promise_minimum(scene.tenants[1].pk, now)
     SpendAnomaly.objects.create(
         tenant_id=acme.pk, day=(now - timedelta(days=2)).date(), model="chat-small",
         currency="USD", amount=Decimal("4.25"), usual=Decimal("1.64"), low=Decimal("1.23"),
         high=Decimal("2.05"), found_at=now,
+    )  # fmt: skip
+
+
+def promise_minimum(tenant_id: int, now: datetime) -> None:
+    book = create_contract(SYSTEM, tenant_refs([tenant_id])[tenant_id])
+    prices = [read_line("", "commitment", "commitment 100")]
+    draft = draft_version(SYSTEM, book.slug, prices=prices, why="agreed")
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    publish_version(
+        SYSTEM, book.slug, draft.number, starts_at=hour, ends_at=hour + timedelta(days=20),
+        now=now, why="agreed",
     )  # fmt: skip

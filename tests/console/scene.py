@@ -122,7 +122,7 @@ class Scene:
         )  # fmt: skip
         quota = Quota.objects.create(
             tenant=tenant, series=0, requests_per_minute=600, tokens_per_minute=100_000,
-            concurrency=20, monthly_budget=2000,
+            concurrency=20, monthly_budget=2000, monthly_tokens=300_000_000,
         )  # fmt: skip
         quota.series = quota.pk
         quota.save(update_fields=["series"])

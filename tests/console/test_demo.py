@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate
 from django.core.management import call_command
 
 from billing.queries.books import read_books
+from billing.queries.grants import left_of, list_grants
 from console.demo import credentials
 from console.demo.cast import MODELS, TENANTS
 from console.demo.people import MACHINE, prepare, viewer_named
@@ -110,6 +111,21 @@ def test_it_keeps_prices_that_somebody_else_published(made):
     usual = prices["chat-small", "prompt", ""]
     assert prices["chat-small", "prompt", "batch"].unit_price * 2 == usual.unit_price
     assert usual.unit_price == Decimal("0.0000005")
+
+
+def test_it_grants_credits_once_by_two_people(made):
+    prepare(made, NOW)
+    with fleet_scope():
+        fiona, acme = viewer_named("finance"), get_tenant(MACHINE, "acme")
+        found = [
+            (g.name, g.state, g.paid, g.rest, g.asked_by.partition("@")[0], g.decided_by[:3])
+            for g in list_grants(fiona)
+        ]
+        assert left_of(fiona, acme.pk) == {("USD", False): 25, ("USD", True): 500}
+    assert found == [
+        ("Welcome credit", "active", False, 25, "fiona", "vic"),
+        ("Prepaid balance", "active", True, 500, "fiona", "vic"),
+    ]
 
 
 def test_the_command_writes_the_file_for_its_user_only(tmp_path, capsys):

@@ -11,6 +11,7 @@ from tests.console.scene import make_scene
 from tests.console.test_money_pages import browser
 
 pytestmark = pytest.mark.django_db
+RATES = "/billing-accounts/exchange/rates/"
 
 
 @pytest.fixture
@@ -26,14 +27,14 @@ def given(**changes):
 
 
 def send(fin, content):
-    return fin.post("/exchange-rates/import/", {"csv": SimpleUploadedFile("r.csv", content)})
+    return fin.post(f"{RATES}import/", {"csv": SimpleUploadedFile("r.csv", content)})
 
 
 def test_it_records_a_rate_that_then_stands_in_the_list_and_its_file(fin):
-    assert fin.post("/new/exchange-rate/", given()).status_code == 302
-    assert b"GBP" in fin.get("/exchange-rates/?base=usd&quote=gbp").content
-    assert b",ECB,0.790000000000," in fin.get("/exchange-rates/?quote=GBP&format=csv").content
-    assert b"No rate fits" in fin.get("/exchange-rates/?quote=SEK").content
+    assert fin.post(f"{RATES}new/", given()).status_code == 302
+    assert b"GBP" in fin.get(f"{RATES}?base=usd&quote=gbp").content
+    assert b",ECB,0.790000000000," in fin.get(f"{RATES}?quote=GBP&format=csv").content
+    assert b"No rate fits" in fin.get(f"{RATES}?quote=SEK").content
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_it_records_a_rate_that_then_stands_in_the_list_and_its_file(fin):
     [({"quote": "usd"}, "two different"), ({"rate": "0"}, "above 0"), ({"source": ""}, "required")],
 )
 def test_it_keeps_what_was_typed_and_says_what_is_wrong(fin, changes, said):
-    answer = fin.post("/new/exchange-rate/", given(**changes))
+    answer = fin.post(f"{RATES}new/", given(**changes))
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert b'value="usd"' in answer.content
@@ -55,7 +56,7 @@ def test_it_imports_a_file(fin):
     assert (
         "1 were there already"
         in fin.post(
-            "/exchange-rates/import/", {"csv": SimpleUploadedFile("r.csv", text)}, follow=True
+            f"{RATES}import/", {"csv": SimpleUploadedFile("r.csv", text)}, follow=True
         ).content.decode()
     )
 

@@ -31,7 +31,11 @@ async def reserve(limiter, number, *limits, need=NEED):
 
 
 async def settle(limiter, reservation, *, tokens=100, micros=500, release=False):
-    limiter.settle_soon(reservation, tokens=tokens, micros=micros, release=release)
+    output = tokens // 4
+    used = Checkpoint(
+        tokens=tokens, micros=micros, prompt_tokens=tokens - output, completion_tokens=output
+    )
+    limiter.settle_soon(reservation, used, release=release)
     await limiter.drain()
 
 
@@ -45,8 +49,8 @@ async def admitted(limiter, count, *limits, need=NEED):
     return sum(not isinstance(answer, Refusal) for answer in answers)
 
 
-def fund(store, limit, spent=0):
-    name = keys.budget(1, limit.id, limit.budget_period)
+def fund(store, limit, spent=0, kind="money"):
+    name = keys.budget(1, limit.id, limit.budget_period, kind)
     store.eval(keys.PUBLISH_BUDGET, 1, name, spent, 1, 3600)
     return name
 
@@ -77,6 +81,60 @@ async def test_it_admits_exactly_the_budget(limiter, store):
     name = fund(store, limit)
     assert await admitted(limiter, 1000, limit) == 20
     assert store.hget(name, "held") == b"10000"
+
+
+TOKENS = Need(tokens=100, micros=0, input_tokens=75, output_tokens=400)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "passed", "held"),
+    [
+        ("input_tokens", 75 * 20 + 74, 20, 75 * 20),
+        ("output_tokens", 400 * 5, 5, 400 * 5),
+        ("tokens", 475 * 7 - 1, 6, 475 * 6),
+    ],
+)
+async def test_it_admits_exactly_the_tokens_of_a_budget(limiter, store, kind, limit, passed, held):
+    bound = make_limit(**{f"budget_{kind}": limit}, budget_period="2026-11")
+    name = fund(store, bound, kind=kind)
+    assert await admitted(limiter, 200, bound, need=TOKENS) == passed
+    assert store.hget(name, "held") == b"%d" % held
+
+
+async def test_it_settles_each_budget_with_what_it_counts(limiter, store):
+    kinds = ("money", "input_tokens", "output_tokens", "tokens")
+    limit = make_limit(
+        budget_micros=10_000, budget_input_tokens=1_000, budget_output_tokens=1_000,
+        budget_tokens=2_000, budget_period="p",
+    )  # fmt: skip
+    names = [fund(store, limit, kind=kind) for kind in kinds]
+    first = await reserve(limiter, 1, limit, need=Need(100, 500, 75, 400))
+    assert [store.hget(n, "held") for n in names] == [b"500", b"75", b"400", b"475"]
+    await settle(limiter, first, tokens=40, micros=123)
+    assert [store.hmget(n, "held", "spent") for n in names] == [
+        [b"0", b"123"],
+        [b"0", b"30"],
+        [b"0", b"10"],
+        [b"0", b"40"],
+    ]
+
+
+async def test_it_refuses_when_only_the_tokens_of_the_month_are_used(limiter, store):
+    limit = make_limit(budget_micros=10_000, budget_tokens=1_000, budget_period="p")
+    money, tokens = fund(store, limit), fund(store, limit, spent=600, kind="tokens")
+    with pytest.raises(Refusal) as refused:
+        await reserve(limiter, 1, limit, need=Need(100, 500, 75, 400))
+    assert (refused.value.code, refused.value.reason) == ("insufficient_quota", Reason.BUDGET)
+    assert "600 of 1000 tokens of the budget" in refused.value.message
+    assert "may need 475" in refused.value.message
+    assert store.hget(money, "held") is store.hget(tokens, "held") is None
+
+
+async def test_it_closes_a_budget_of_tokens_that_was_lost(limiter, store):
+    limit = make_limit(budget_output_tokens=1_000, budget_period="p")
+    with pytest.raises(Refusal) as refused:
+        await reserve(limiter, 1, limit, need=TOKENS)
+    assert refused.value.reason is Reason.BUDGET_UNVERIFIABLE
 
 
 async def test_it_takes_nothing_when_one_of_several_limits_refuses(limiter, store):
@@ -195,8 +253,10 @@ async def test_it_does_not_take_late_news_of_the_ledger_for_a_refund(limiter, st
 
 
 async def test_it_frees_the_leases_of_a_dead_worker(limiter, store):
-    limit = make_limit(concurrency=2, budget_micros=10_000, budget_period="p")
-    name = fund(store, limit)
+    limit = make_limit(
+        concurrency=2, budget_micros=10_000, budget_output_tokens=10_000, budget_period="p"
+    )
+    name, output = fund(store, limit), fund(store, limit, kind="output_tokens")
     first = await reserve(limiter, 1, limit)
     second = await reserve(limiter, 2, limit)
     checkpoint = Checkpoint(tokens=7, micros=70, prompt_tokens=5, completion_tokens=2)
@@ -211,6 +271,7 @@ async def test_it_frees_the_leases_of_a_dead_worker(limiter, store):
         None,
     ]
     assert store.hmget(name, "spent", "held") == [b"70", b"1000"]
+    assert store.hget(output, "spent") == b"2"
     assert await limiter.reap(1) == []
     await settle(limiter, second)  # it was only away: nothing is counted twice
     assert store.hmget(name, "spent", "held") == [b"70", b"1000"]

@@ -264,6 +264,8 @@ def test_it_refuses_a_filter_that_it_does_not_know(world, olga, address):
         {"concurrency": -1},
         {"concurrency": "3"},
         {"monthly_budget": 5},
+        {"monthly_tokens": 10**13},
+        {"monthly_input_tokens": "5"},
         {"monthly_budget": "1.0000001"},
         {"monthly_budget": "NaN"},
         {"requests_per_minute": 10**10},

@@ -251,11 +251,19 @@ def test_it_makes_a_new_version_of_a_quota(world, olga):
 
 
 def test_it_sets_a_quota_of_an_application_and_a_model(world, olga):
-    fields = {"application": "chat", "model": "tiny-chat", "tokens_per_minute": "1000"}
+    fields = {
+        "application": "chat",
+        "model": "tiny-chat",
+        "tokens_per_minute": "1000",
+        "monthly_output_tokens": "2000000",
+    }
     assert olga.client.post("/tenants/acme/new/quota/", fields).status_code == 302
     again = olga.client.post("/tenants/acme/new/quota/", fields)
     assert again.status_code == 422
-    assert rows(Quota, model="tiny-chat").tokens_per_minute == 1000
+    quota = rows(Quota, model="tiny-chat")
+    assert (quota.tokens_per_minute, quota.monthly_output_tokens) == (1000, 2_000_000)
+    page = olga.client.get("/tenants/acme/quotas/").content.decode()
+    assert "output 2,000,000" in page
 
 
 def test_it_invites_and_shows_the_password_once(world, olga):

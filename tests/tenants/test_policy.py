@@ -52,7 +52,9 @@ def test_it_tells_gateways_all_they_need(server, store, olga, chat):
         tenants.grant_model(olga.viewer, "acme", "tiny-chat")
         key, secret = keys.create_key(olga.viewer, "acme", "chat", wish=WISH)
         quota = quotas.set_quota(
-            olga.viewer, Target("acme"), limits=Limits(concurrency=3, monthly_budget=12)
+            olga.viewer,
+            Target("acme"),
+            limits=Limits(concurrency=3, monthly_budget=12, monthly_tokens=5_000),
         )
     publish_policy(store)
     policy = told(server)
@@ -61,6 +63,7 @@ def test_it_tells_gateways_all_they_need(server, store, olga, chat):
     assert secret not in server.get(names.policy_doc(policy.version)).decode()
     (limit,) = policy.limits
     assert (limit.id, limit.concurrency, limit.budget_micros) == (quota.series, 3, 12_000_000)
+    assert (limit.budget_tokens, limit.budget_input_tokens) == (5_000, None)
     assert limit.budget_ends_at > time.time()
 
 

@@ -11,6 +11,9 @@ WORDS = {
     "tokens_per_minute": "tokens a minute",
     "concurrency": "requests at the same time",
     "monthly_budget": "monthly budget",
+    "monthly_input_tokens": "input tokens a month",
+    "monthly_output_tokens": "output tokens a month",
+    "monthly_tokens": "tokens a month",
 }
 
 
