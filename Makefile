@@ -83,16 +83,16 @@ PAIRED = -n 2 --dist loadfile --no-loadscope-reorder
 # What needs none of the parts runs while they are made; the rest waits for both.
 test: dev  ## every test; installs or builds what they need
 	@$(MAKE) --no-print-directory -j 4 $(PARTS) test-rules
-	$(RUN) pytest $(PAIRED) -n 4 -m "(cluster or engine) and not (browser or e2e)" --durations=15
-	$(RUN) pytest -m "alone"
-	$(RUN) pytest -n 2 -m "browser and not e2e"
+	$(RUN) pytest tests/cluster tests/engine $(PAIRED) -n 4 -m "cluster or engine" --durations=15
+	$(RUN) pytest tests/sandbox -m alone
+	$(RUN) pytest tests/browser -n 2
 	$(E2E)
 
 test-rules: dev
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
 
 # A walk with real engines beside the others, which share one installation where they can.
-E2E = $(RUN) pytest $(PAIRED) -m e2e --durations=15
+E2E = $(RUN) pytest tests/e2e $(PAIRED) --durations=15
 
 e2e: parts  ## only the walks through the whole product
 	$(E2E)

@@ -13,13 +13,14 @@ from billing.actions import (
     anomalies,
     budgets,
     calendars,
+    confidence,
     grants,
     periods,
     publication,
     rating,
     rollup,
 )
-from billing.drive import alerts, deliveries, exports
+from billing.drive import alerts, deliveries, exports, previews
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,11 @@ def publish_prices(change_id: int = 0) -> None:
     publication.publish_approved(timezone.now())
 
 
+@shared_task(name="billing.tasks.preview_prices")
+def preview_prices() -> None:
+    repeat(previews.work_due)
+
+
 @shared_task(name="billing.tasks.allocate")
 def allocate() -> None:
     repeat(allocation.allocate_due)
@@ -87,6 +93,11 @@ def keep_credits(change_id: int = 0) -> None:
 @shared_task(name="billing.tasks.deliver_alerts")
 def deliver_alerts() -> None:
     repeat(alerts.deliver_due)
+
+
+@shared_task(name="billing.tasks.keep_engine_hours")
+def keep_engine_hours() -> None:
+    confidence.keep_engine_hours(timezone.now())
 
 
 @shared_task(name="billing.tasks.find_anomalies")

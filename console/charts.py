@@ -1,21 +1,17 @@
 """Figures: rows in, a figure dictionary out. Pure; drawn by static/app.js in either theme.
 
-A figure is made by plotly and so checked against its schema. Colours are names of variables of
-app.css (`var:--c1`), set after that check, because plotly knows only fixed colours.
+A figure is written in plotly's schema, which tests hold it to with plotly itself: making each of a
+page's figures through that library took longer than all queries of the page. Colours are names of
+variables of app.css (`var:--c1`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import plotly.graph_objects as go
-import plotly.io as pio
-
 from console import figures
-
-pio.templates.default = None  # the default template adds 6.6 kB to every figure
 
 Number = float | int | Decimal | None
 DASHES = {"solid": "", "dash": "7 3", "dot": "2 3", "longdash": "10 3", "dashdot": "7 3 2 3"}
@@ -82,6 +78,7 @@ class Chart:
     unit: str = ""
     until: datetime | None = None
     keys: tuple[Key, ...] = field(default=())
+    limit: str = ""  # the name of the dotted line
 
     @property
     def script_id(self) -> str:
@@ -89,7 +86,9 @@ class Chart:
 
     @property
     def has_data(self) -> bool:
-        return bool(self.rows)
+        """Whether anything was measured: a limit alone, or moments without a value, are not it."""
+        traces = (t for t in self.figure["data"] if t["name"] != self.limit)
+        return any(value is not None for trace in traces for value in trace["y"])
 
 
 def line_chart(
@@ -113,7 +112,8 @@ def line_chart(
         styled.append(Series(name, [value] * len(x), "c7", "dot"))
         traces.append(line(x, styled[-1]))
     layout = time_layout(at, list(markers))
-    return finish(key, title, traces, layout, at, styled, unit=unit, until=until, digits=digits)
+    chart = finish(key, title, traces, layout, at, styled, unit=unit, until=until, digits=digits)
+    return replace(chart, limit=limit[0]) if limit else chart
 
 
 def bar_chart(
@@ -196,33 +196,33 @@ def styled_series(series: Series, place: int) -> Series:
 
 
 def line(x: Sequence[str], s: Series) -> dict[str, Any]:
-    trace = go.Scatter(
-        x=list(x),
-        y=floats(s.values),
-        name=s.name,
-        mode="lines" if len(x) > 1 else "markers",
-        line={"width": 2, "dash": s.dash, "shape": "hv" if s.step else "linear"},
-        fill="tozeroy" if s.fill else None,
-        connectgaps=False,
-    ).to_plotly_json()
-    trace["line"]["color"] = f"var:--{s.colour}"
-    if s.fill:
-        trace["fillcolor"] = "var:--band"
-    return dict(trace)
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "x": list(x),
+        "y": floats(s.values),
+        "name": s.name,
+        "mode": "lines" if len(x) > 1 else "markers",
+        "line": {
+            "width": 2,
+            "dash": s.dash,
+            "shape": "hv" if s.step else "linear",
+            "color": f"var:--{s.colour}",
+        },
+        "connectgaps": False,
+    }
+    return trace | {"fill": "tozeroy", "fillcolor": "var:--band"} if s.fill else trace
 
 
 def bars(x: Sequence[str], s: Series, *, across: bool = False) -> dict[str, Any]:
-    values = floats(s.values)
-    trace = go.Bar(
-        x=values if across else list(x),
-        y=list(x) if across else values,
-        name=s.name,
-        orientation="h" if across else "v",
-    ).to_plotly_json()
-    trace["marker"] = {"color": f"var:--{s.colour}"}
-    if s.pattern:
-        trace["marker"]["pattern"] = {"shape": s.pattern}
-    return dict(trace)
+    values, marker = floats(s.values), {"color": f"var:--{s.colour}"}
+    return {
+        "type": "bar",
+        "x": values if across else list(x),
+        "y": list(x) if across else values,
+        "name": s.name,
+        "orientation": "h" if across else "v",
+        "marker": marker | {"pattern": {"shape": s.pattern}} if s.pattern else marker,
+    }
 
 
 def time_layout(at: Sequence[datetime], markers: Sequence[Marker]) -> dict[str, Any]:

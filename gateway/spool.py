@@ -214,6 +214,11 @@ class Spool:
             segment.waiting_since = segment.waiting_since if segment.events else time.time()
             segment.events += 1
 
+    async def synced(self) -> None:
+        """Wait until every event that was written is on the disk, and so may be shipped."""
+        if self._sync is not None:
+            await asyncio.shield(self._sync)
+
     async def _commit(self) -> None:
         """Sync what was written, once for all that came within a few milliseconds."""
         loop = asyncio.get_running_loop()

@@ -159,7 +159,7 @@ class Worker:
         await self.limiter.drain()
         try:
             async with asyncio.timeout(LAST_SHIPMENT_SECONDS):
-                await asyncio.sleep(0.02)  # the last group commit
+                await self.spool.synced()
                 await self.shipper.ship_all()
         except TimeoutError:
             log.warning("%d events stay in the spool", self.spool.pending)

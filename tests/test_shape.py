@@ -35,6 +35,29 @@ def test_each_package_says_what_it_owns(app):
     assert "Start reading at" in text
 
 
+# `make test` asks each folder for the tests of its marks: to collect all takes every process 10 s.
+FOLDERS = {
+    "cluster": ("cluster", "engine"),
+    "engine": ("cluster", "engine"),
+    "alone": ("sandbox",),
+    "browser": ("browser",),
+    "e2e": ("e2e",),
+}
+MARKED = re.compile(r"mark\.(cluster|engine|alone|browser|e2e)\b")
+
+
+def test_marked_tests_lie_where_they_are_asked_for():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        marks = set(MARKED.findall(path.read_text()))
+        if folder == "e2e":  # asked for as a whole
+            assert "e2e" in marks, path
+            continue
+        for mark in marks:
+            assert folder in FOLDERS[mark], f"{path} is marked {mark}"
+        assert folder != "browser" or "browser" in marks, path
+
+
 # Documents name the tests that prove what they say: path::function.
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PROOFS = [

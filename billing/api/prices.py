@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.actions import contracts, publication
+from billing.actions import previews as preview_actions
 from billing.actions import prices as actions
 from billing.api.filters import CLASSES, tenant_id_of
 from billing.queries import economics
@@ -19,7 +20,7 @@ from billing.rules.prices import PriceLine, read_line
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
-from tenants.errors import Invalid
+from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import tenant_refs
 
 
@@ -125,6 +126,15 @@ class PreviewLineOut(serializers.Serializer[Any]):
 class PreviewOut(serializers.Serializer[Any]):
     month = serializers.CharField()
     currency = serializers.CharField()
+    state = serializers.CharField(help_text="waiting, done")
+    tenants = serializers.IntegerField()
+    tenants_done = serializers.IntegerField(help_text="Those that `lines` are of so far")
+    is_current = serializers.BooleanField(
+        help_text="False: the prices changed since, or another month is the last one now"
+    )
+    requested_by = serializers.CharField()
+    requested_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
     old = serializers.DecimalField(38, 12)
     new = serializers.DecimalField(38, 12)
     difference = serializers.DecimalField(38, 12)
@@ -233,8 +243,19 @@ class PreviewView(ConsoleView):
     @operation("price_versions_preview", gives=PreviewOut)
     def get(self, request: Request, slug: str, number: int) -> Response:
         """Last month's usage of every tenant at the prices that held, and at these."""
-        found = previews.preview_version(self.viewer, slug, number, now=timezone.now())
-        return self.answer(PreviewOut(found).data)
+        return self.answer(PreviewOut(self._find(slug, number)).data)
+
+    @operation("price_versions_preview_create", gives=PreviewOut, status=202)
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        """Ask for a preview; a large fleet takes a minute, see its `state`."""
+        preview_actions.request_preview(self.viewer, slug, number, now=timezone.now())
+        return self.answer(PreviewOut(self._find(slug, number)).data, status=202)
+
+    def _find(self, slug: str, number: int) -> previews.Preview:
+        found = previews.find_preview(self.viewer, slug, number, now=timezone.now())
+        if found is None:
+            raise NotFound(f"Nobody asked for a preview of {slug} v{number}: POST here asks")
+        return found
 
 
 class DifferencesView(ConsoleView):

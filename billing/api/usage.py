@@ -109,7 +109,13 @@ class ConfidenceOut(serializers.Serializer[Any]):
     metered_completion = serializers.IntegerField()
     counted_prompt = serializers.IntegerField(help_text="By the engines, without our probes")
     counted_completion = serializers.IntegerField()
-    engines = serializers.IntegerField()
+    engines = serializers.IntegerField(help_text="Most in one hour")
+    hours = serializers.IntegerField(
+        help_text="In which engines were read: both sides are of those"
+    )
+    hours_unknown = serializers.IntegerField(
+        help_text="With metered tokens, but no engine was read"
+    )
     drift = serializers.FloatField(allow_null=True, help_text="Part of what engines counted")
     is_alarming = serializers.BooleanField(help_text="More than 0.5 %")
 

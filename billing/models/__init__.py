@@ -8,6 +8,7 @@ from billing.models.charges import (
     RatingRun,
     UnpricedUsage,
 )
+from billing.models.confidence import EngineHour, ServiceHour
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -22,6 +23,7 @@ from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
+from billing.models.previews import PricePreview
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.rates import ExchangeRate
 from billing.models.usage import (
@@ -41,6 +43,8 @@ __all__ = [
     "BudgetAlert",
     "CreditEntry",
     "CreditGrant",
+    "EngineHour",
+    "ServiceHour",
     "ExportAttempt",
     "ExportDelivery",
     "ExportDestination",
@@ -74,6 +78,7 @@ __all__ = [
     "Price",
     "PriceBook",
     "PriceBookVersion",
+    "PricePreview",
     "RatingRun",
     "SpendAnomaly",
     "UnpricedUsage",

@@ -102,6 +102,11 @@ CHECKS = (
         "SELECT sum(events) FROM usage_day",
     ),
     (
+        "tokens: hours = hours of services (of all time)",
+        "SELECT sum(prompt_tokens + completion_tokens) FROM usage_hour WHERE service_id > 0",
+        "SELECT sum(prompt_tokens + completion_tokens) FROM usage_service_hour",
+    ),
+    (
         "cost: pools = tenants + idle + overhead",
         "SELECT sum(p.cost) FROM cost_pool p JOIN allocation_run r ON r.id = p.run_id"
         " WHERE r.is_current",

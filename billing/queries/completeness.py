@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import Sum
 
-from billing.models import UsageHour
 from billing.queries.charged import edges
 from billing.queries.hours import unrated_hours
-from fleet.queries.engines import token_counters
 from tenants.rules.access import Permission, Viewer
 
 
@@ -83,14 +80,19 @@ FROM tallied
 
 @dataclass(frozen=True, slots=True)
 class TokenComparison:
-    """Tokens as gateways metered them against the engines' own counters, for whole hours."""
+    """Tokens as gateways metered them against the engines' own counters, over whole hours.
+
+    Both sides are of the hours in which engines were read; the others are only counted.
+    """
 
     service_id: int
     metered_prompt: int
     metered_completion: int
     counted_prompt: int
     counted_completion: int
-    engines: int
+    engines: int  # most in one hour
+    hours: int  # compared
+    hours_unknown: int  # with metered tokens, but no engine was read
 
     @property
     def drift(self) -> float | None:
@@ -107,28 +109,28 @@ class TokenComparison:
 # Requests that run over the edge of the range are counted on one side only; an engine's last
 # seconds are not seen by anybody.
 TOLERATED_DRIFT = 0.005
+COMPARED = """
+WITH metered AS (
+    SELECT service_id, hour, prompt_tokens, completion_tokens FROM usage_service_hour
+    WHERE hour >= %(start)s AND hour < %(end)s AND prompt_tokens + completion_tokens > 0
+), counted AS (
+    SELECT service_id, hour, prompt_tokens, completion_tokens, engines FROM engine_hour
+    WHERE hour >= %(start)s AND hour < %(end)s
+)
+SELECT service_id,
+    coalesce(sum(m.prompt_tokens) FILTER (WHERE c.hour IS NOT NULL), 0)::bigint,
+    coalesce(sum(m.completion_tokens) FILTER (WHERE c.hour IS NOT NULL), 0)::bigint,
+    sum(c.prompt_tokens)::bigint, sum(c.completion_tokens)::bigint, max(c.engines),
+    count(c.hour), count(*) FILTER (WHERE c.hour IS NULL)
+FROM metered m FULL JOIN counted c USING (service_id, hour)
+GROUP BY service_id HAVING count(c.hour) > 0 ORDER BY service_id
+"""
 
 
 def compare_tokens(viewer: Viewer, start: datetime, end: datetime) -> list[TokenComparison]:
     """By service, for the whole hours in [start, end). Only services whose engines were read."""
     viewer.require(Permission.VIEW_MONEY)
-    begin = start.replace(minute=0, second=0, microsecond=0)
-    stop = end.replace(minute=0, second=0, microsecond=0)
-    rows = UsageHour.objects.filter(hour__gte=begin, hour__lt=stop, service_id__gt=0)
-    metered = {
-        service: (prompt, completion)
-        for service, prompt, completion in rows.values_list("service_id")
-        .annotate(p=Sum("prompt_tokens"), c=Sum("completion_tokens"))
-        .order_by("service_id")
-    }
-    return [
-        TokenComparison(
-            service_id=count.service_id,
-            metered_prompt=metered.get(count.service_id, (0, 0))[0],
-            metered_completion=metered.get(count.service_id, (0, 0))[1],
-            counted_prompt=count.prompt_tokens,
-            counted_completion=count.completion_tokens,
-            engines=count.engines,
-        )
-        for count in token_counters(begin, stop)
-    ]
+    begin, stop = (at.replace(minute=0, second=0, microsecond=0) for at in (start, end))
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARED, {"start": begin, "end": stop})
+        return [TokenComparison(*row) for row in cursor.fetchall()]

@@ -136,6 +136,8 @@ def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
     said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT * 100:.1f} %"
     if compared:
         said += f", the worst by {worst * 100:,.2f} %"
+    if unknown := sum(c.hours_unknown for c in compared):
+        said += f"; in {unknown:,} hours of services no engine was read"
     way = "Look at Economics and at gateways that were down, or sign off the difference"
     return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
 

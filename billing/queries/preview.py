@@ -1,16 +1,21 @@
-"""What a draft would have made of the last month: old and new amount of every tenant."""
+"""What a version would have made of the last month: old and new amount of every tenant.
 
-from collections.abc import Iterator, Sequence
+A month of a fleet takes many seconds to price twice, so a preview is worked out in parts by
+`billing.drive.previews`; pages and the API show how far it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, Self
 
 from django.db import connection
 
 from billing.models import PriceBook, PriceBookVersion
-from billing.queries.books import read_tariffs, terms_of
+from billing.queries.books import lines_of, read_tariffs, terms_of
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
 from billing.rules.meters import Usage
@@ -20,6 +25,7 @@ from billing.rules.tariffs import BookVersion, Tariff, version_of
 from tenants.errors import NotFound
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.changes import digest_of
 from tenants.rules.quotas import month_of
 
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
@@ -34,7 +40,7 @@ GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY tenant_id, 1, 3, 4, 5, 6
 
 @dataclass(frozen=True, slots=True)
 class PreviewLine:
-    """A tenant's last month, at the prices that held and as if the draft had held all of it."""
+    """A tenant's last month, at the prices that held and as if the version had held all of it."""
 
     tenant: str
     old: Decimal
@@ -46,11 +52,32 @@ class PreviewLine:
     def difference(self) -> Decimal:
         return self.new - self.old
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.old or self.new or self.unpriced or self.unpriced_before)
+
+    def as_json(self) -> dict[str, Any]:
+        """Amounts as text: a JSON number would be read as a float."""
+        amounts = {"old": str(self.old), "new": str(self.new)}
+        rows = {"unpriced_before": self.unpriced_before, "unpriced": self.unpriced}
+        return {"tenant": self.tenant, **amounts, **rows}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        return cls(**{**kept, "old": Decimal(kept["old"]), "new": Decimal(kept["new"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     month: str
     currency: str
+    state: str  # waiting, done
+    tenants: int
+    tenants_done: int
+    is_current: bool  # of the prices as they are now, on the month that is the last one now
+    requested_by: str
+    requested_at: datetime
+    finished_at: datetime | None
     lines: tuple[PreviewLine, ...]  # the largest change first
 
     @property
@@ -70,40 +97,69 @@ class Preview:
         return sum(line.unpriced for line in self.lines)
 
 
-def preview_version(viewer: Viewer, slug: str, number: int, *, now: datetime) -> Preview:
-    """Rate last month's usage of every tenant of the book twice. Nothing is written.
-
-    The month is each tenant's own. Tenants without usage and without a fee are left out.
-    """
+def find_preview(viewer: Viewer, slug: str, number: int, *, now: datetime) -> Preview | None:
+    """The newest preview of a version, finished or not. None: nobody asked for one."""
     viewer.require(Permission.VIEW_MONEY)
+    version = find_version(slug, number)
+    kept = version.previews.order_by("-id").first()
+    if kept is None:
+        return None
+    lines = (PreviewLine.from_json(line) for line in kept.lines)
+    return Preview(
+        month=kept.month,
+        currency=version.book.currency,
+        state=kept.state,
+        tenants=kept.tenants,
+        tenants_done=kept.tenants_done,
+        is_current=kept.digest == digest_of_prices(version) and kept.month == last_month(now),
+        requested_by=kept.requested_by,
+        requested_at=kept.requested_at,
+        finished_at=kept.finished_at,
+        lines=tuple(sorted(lines, key=lambda line: (-abs(line.difference), line.tenant))),
+    )
+
+
+def find_version(slug: str, number: int) -> PriceBookVersion:
     rows = PriceBookVersion.objects.select_related("book")
     version = rows.filter(book__slug=slug, number=number).first()
     if version is None:
         raise NotFound(f"The book {slug} has no version {number}")
-    tenants = _tenants(version.book)
-    tariffs = read_tariffs(tenants)
-    draft = _as_if(version)
-    months: dict[Period, list[TenantRef]] = {}
-    for tenant in tenants:
-        months.setdefault(_last_period(tariffs[tenant.id].calendar, now), []).append(tenant)
-    lines = []
-    for period, alike in months.items():
-        for tenant, usage in _usage(alike, period):
-            line = _line(tenant, usage, tariffs[tenant.id], version.book, draft, period)
-            if line.old or line.new or line.unpriced or line.unpriced_before:
-                lines.append(line)
-    lines.sort(key=lambda line: (-abs(line.difference), line.tenant))
-    return Preview(_last_month(now), version.book.currency, tuple(lines))
+    return version
 
 
-def _last_month(now: datetime) -> str:
+def digest_of_prices(version: PriceBookVersion) -> str:
+    lines = ([p.model, p.meter, p.text, p.traffic_class] for p in lines_of(version))
+    return digest_of({"prices": list(lines)})
+
+
+def last_month(now: datetime) -> str:
     return month_of(month_of(now, "UTC").starts_at - timedelta(hours=1), "UTC").name
 
 
-def _tenants(book: PriceBook) -> list[TenantRef]:
+def tenants_of(book: PriceBook) -> list[TenantRef]:
+    """Who pays by a book, in the order of their ids."""
     if book.tenant_id is not None:
         return list(tenant_refs([book.tenant_id]).values())
-    return [t for t in tenant_refs().values() if t.currency == book.currency]
+    paying = (t for t in tenant_refs().values() if t.currency == book.currency)
+    return sorted(paying, key=lambda tenant: tenant.id)
+
+
+def price_twice(
+    version: PriceBookVersion, tenants: Sequence[TenantRef], *, now: datetime
+) -> list[PreviewLine]:
+    """Rate the month before `now` of each tenant as it was and as if the version had held.
+
+    The month is each tenant's own. Nothing is written.
+    """
+    tariffs, draft = read_tariffs(tenants), _as_if(version)
+    months: dict[Period, list[TenantRef]] = {}
+    for tenant in tenants:
+        months.setdefault(_last_period(tariffs[tenant.id].calendar, now), []).append(tenant)
+    return [
+        _line(tenant, usage, tariffs[tenant.id], version.book, draft, period)
+        for period, alike in months.items()
+        for tenant, usage in _usage(alike, period)
+    ]
 
 
 def _as_if(version: PriceBookVersion) -> BookVersion:

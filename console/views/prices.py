@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from billing.actions import contracts, publication
 from billing.actions import prices as actions
+from billing.actions.previews import request_preview
 from billing.queries import economics as cost_queries
 from billing.queries import money, preview
 from billing.queries import prices as queries
@@ -99,12 +100,15 @@ def compared_to(request: ViewerRequest, book: BookOut, shown: VersionOut) -> Ver
     return book.current if book.current and book.current.number != shown.number else None
 
 
-@require_GET
+@require_http_methods(["GET", "HEAD", "POST"])
 def previewed(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
     """What a version would have made of last month, tenant by tenant."""
     book = get_book(request, slug)
-    shown = book.find(number)
-    found = preview.preview_version(request.viewer, slug, number, now=timezone.now())
+    shown, now = book.find(number), timezone.now()
+    if request.method == "POST":
+        request_preview(request.viewer, slug, number, now=now)
+        return redirect("price_preview", slug, number)
+    found = preview.find_preview(request.viewer, slug, number, now=now)
     context = {"book": book, "shown": shown, "found": found}
     return render(request, "prices/preview.html", context)
 

@@ -1,3 +1,4 @@
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from fleet.models.service import Service
@@ -129,6 +130,8 @@ class EngineSample(models.Model):
         indexes = [
             models.Index(fields=["service", "-at"], name="engine_sample_service"),
             models.Index(fields=["pod_uid", "-at"], name="engine_sample_pod"),
+            # An hour of the whole fleet, and what is old: rows come in the order of time.
+            BrinIndex(fields=["at"], name="engine_sample_time"),
         ]
 
     def __str__(self) -> str:

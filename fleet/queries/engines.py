@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from fleet.models import EngineProbe, EngineSample, ShadowSlot
 from fleet.rules.degradation.facts import Engines
@@ -12,6 +15,7 @@ from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
 from tenants.base.scope import fleet_scope
 
 NOTHING = (0, 0)
+COUNTERS = ("prompt_tokens", "generation_tokens", "cached_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +91,27 @@ def token_counters(start: datetime, end: datetime) -> list[TokenCount]:
     engine's last seconds before its end, after the last scrape, are not seen by anybody.
     """
     rows = EngineSample.objects.filter(at__gte=start, at__lt=end).order_by("pod_uid", "at")
-    pods: dict[tuple[int, str], list[EngineSample]] = {}
-    for row in rows:
-        pods.setdefault((row.service_id, row.pod_uid), []).append(row)
-    uids = {uid for _, uid in pods}
-    older = EngineSample.objects.filter(pod_uid__in=uids, at__lt=start)
-    earlier = {row.pod_uid: row for row in older.order_by("pod_uid", "-at").distinct("pod_uid")}
-    probed, copied = _probed(start, end), _copied(start, end)
+    read = rows.values_list("service_id", "pod_uid", *COUNTERS).iterator(chunk_size=10_000)
+    before = _counted_before(rows.values("pod_uid"), start)
     found: dict[int, list[int]] = {}
-    for (service_id, uid), samples in pods.items():
+    for (service_id, uid), samples in groupby(read, key=itemgetter(0, 1)):
         grown = found.setdefault(service_id, [0, 0, 0, 0])
-        for index, field in enumerate(("prompt_tokens", "generation_tokens", "cached_tokens")):
-            first = getattr(earlier[uid], field) if uid in earlier else 0
-            values = [first, *(getattr(s, field) for s in samples)]
+        counts = [before.get(uid, [0, 0, 0]), *(sample[2:] for sample in samples)]
+        for index, values in enumerate(zip(*counts, strict=True)):
             grown[index] += increase([v for v in values if v is not None])
         grown[3] += 1
+    probed, copied = _probed(start, end), _copied(start, end)
     return [
         _token_count(service_id, grown, probed.get(service_id, NOTHING), copied)
         for service_id, grown in sorted(found.items())
     ]
+
+
+def _counted_before(uids: QuerySet[Any, Any], start: datetime) -> dict[str, list[Any]]:
+    """The last counters of each engine before a moment."""
+    older = EngineSample.objects.filter(pod_uid__in=uids, at__lt=start)
+    last = older.order_by("pod_uid", "-at").distinct("pod_uid")
+    return {uid: counts for uid, *counts in last.values_list("pod_uid", *COUNTERS)}
 
 
 def _token_count(

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from billing.actions.allocation import allocate_due
 from billing.drive.exports import run_due
+from billing.drive.previews import work_due
 from tenants.base.scope import fleet_scope
 from tenants.models import AccessToken, RoleBinding, User
 from tenants.rules.secrets import Kind, compose, digest
@@ -264,7 +265,13 @@ def test_it_edits_compares_and_previews_drafts(finance):
     assert {(d["was"], d["will"], d["change"]) for d in lines} == {
         ("tiered 1000:1 rest:0.5", "0.15", "other")
     }
-    assert finance.get("price-books/eu/versions/2/preview")["lines"] == []
+    url = "price-books/eu/versions/2/preview"
+    assert finance("get", url).status_code == 404
+    asked = finance("post", url)
+    assert (asked.status_code, asked.json()["state"]) == (202, "waiting")
+    work_due(timezone.now())
+    done = finance.get(url)
+    assert (done["state"], done["is_current"], done["lines"]) == ("done", True, [])
 
 
 def test_it_opens_contracts_of_tenants(finance, acme):

@@ -9,13 +9,11 @@ from django.db import DatabaseError, connection, transaction
 from billing.actions.prices import create_book, draft_version, edit_draft
 from billing.actions.publication import propose_version, publish_approved, publish_version
 from billing.models import Price, PriceBookVersion
-from billing.queries.preview import preview_version
-from billing.rules.prices import read_line
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid
 from tenants.models import ChangeRequest
-from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, load, make_prices, usage
+from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, make_prices
 from tests.billing.granted import person
 
 pytestmark = pytest.mark.django_db
@@ -126,19 +124,3 @@ def test_it_keeps_a_published_version_even_from_sql(sql):
     make_prices()
     with fleet_scope(), pytest.raises(DatabaseError), transaction.atomic():
         connection.cursor().execute(sql)
-
-
-def test_it_previews_a_draft_without_writing(acme, globex, gateway, fin):
-    make_prices()
-    last_month = NOW - timedelta(days=25)
-    load(gateway, usage(acme, at=last_month), usage(globex, at=last_month, model="code"))
-    with fleet_scope():
-        more = [read_line("chat", m, "1") for m in ("prompt", "cached", "completion")]
-        made = draft_version(SYSTEM, "list", prices=more)
-        found = preview_version(fin, "list", made.number, now=NOW)
-    assert found.month == "2026-10"
-    by_tenant = {line.tenant: line for line in found.lines}
-    assert by_tenant["acme"].new == Decimal("0.00013")
-    assert by_tenant["acme"].unpriced == 0
-    assert (by_tenant["globex"].new, by_tenant["globex"].unpriced) == (0, 3)
-    assert by_tenant["globex"].unpriced_before == 0

@@ -27,6 +27,8 @@ def test_it_has_a_task_for_every_bell():
             "find_anomalies",
             "rate",
             "publish_prices",
+            "preview_prices",
+            "keep_engine_hours",
             "allocate",
             "run_exports",
             "deliver_exports",

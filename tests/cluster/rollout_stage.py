@@ -108,7 +108,7 @@ class RealStage:
             time.sleep(max(0.0, began + PACE - time.monotonic()))
         return rollout
 
-    def pump(self, requests=20):
+    def pump(self, requests=10):
         """Requests to admitted pods by weight; what the gateway would report goes to the slots."""
         weights = {d.release.fingerprint: d for d in self.placed() if d.weight}
         pods = self.addresses(weights)

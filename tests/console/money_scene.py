@@ -9,8 +9,10 @@ from billing.actions.allocation import allocate_due
 from billing.actions.deliveries import create_destination, deliver_export
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
+from billing.actions.previews import request_preview
 from billing.actions.prices import draft_version, set_gpu_prices
 from billing.drive.exports import run_due
+from billing.drive.previews import work_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
 from billing.rules.destinations import Target
 from billing.rules.prices import PriceLine
@@ -56,6 +58,7 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
         scene.draft = draft_version(
             SYSTEM, "list", prices=dearer, why="GPU rent went up", expected=book.version
         )
+        request_preview(SYSTEM, "list", scene.draft.number, now=now)
         first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         scene.export = request_export(
             SYSTEM, format="focus-1.4", starts_at=first - timedelta(days=30),
@@ -66,6 +69,7 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
             local_time=datetime(2026, 1, 1, 2).time(),
         )  # fmt: skip
     run_due(now)
+    work_due(now)
     with fleet_scope():
         scene.receiver, _ = create_destination(
             SYSTEM, Target("the ledger", "https://ledger.example.com/in")

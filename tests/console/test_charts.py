@@ -1,5 +1,9 @@
 import json
+import re
 from datetime import UTC, datetime, timedelta
+
+import plotly.graph_objects as go
+import pytest
 
 from console.charts import Marker, Series, bar_chart, line_chart, outcome_chart, rank_chart
 
@@ -42,16 +46,35 @@ def test_it_keeps_the_colour_and_pattern_of_an_outcome_and_drops_absent_ones():
     assert "Failed" not in markers
 
 
-def test_it_is_plain_json_and_holds_no_encoded_arrays():
-    for chart in (
-        bar_chart("b", "B", AT, [Series("a", [1, 2, 3])]),
-        rank_chart("r", "R", ["acme", "globex"], [Series("USD", [3, 1])]),
-        line_chart("l", "L", [], []),
-    ):
-        assert "bdata" not in json.dumps(chart.figure)
+EVERY_FORM = {
+    "lines": line_chart(
+        "l", "L", AT, [Series("a", [1, 2, 3], fill=True), Series("b", [1, None, 3], step=True)],
+        limit=("objective", 2.5), markers=[Marker(AT[1], "RO-12")],
+    ),
+    "bars": bar_chart("b", "B", AT, [Series("a", [1, 2, 3])]),
+    "outcomes": outcome_chart("o", "O", AT, {"served": [1, 2, 3], "shed": [0, 1, 0]}),
+    "ranks": rank_chart("r", "R", ["acme", "globex"], [Series("USD", [3, 1])]),
+    "nothing": line_chart("n", "N", [], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", EVERY_FORM)
+def test_it_is_a_figure_of_plotlys_schema(form):
+    figure = json.dumps(EVERY_FORM[form].figure)
+    # Variables of the stylesheet stand for colours, which plotly would refuse.
+    coloured = json.loads(re.sub(r'"var:--[a-z0-9-]+"', '"#123456"', figure))
+    go.Figure(**coloured)
+    with pytest.raises(ValueError, match="Invalid property"):
+        go.Figure(**coloured | {"layout": {"no such thing": 1}})
 
 
 def test_it_says_that_there_is_no_data():
     chart = line_chart("l", "TTFT", [], [Series("p95", [])])
     assert not chart.has_data
     assert chart.says == "TTFT: no data"
+
+
+def test_a_limit_beside_missing_values_is_no_data():
+    missing = [Series("p95", [None] * 3)]
+    assert not line_chart("l", "TTFT", AT, missing, limit=("objective", 2.5)).has_data
+    assert line_chart("l", "TTFT", AT, [Series("p95", [None, 0, None])]).has_data

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.actions.publication import publish_approved
+from billing.drive.previews import work_due
 from billing.models import Charge, PriceBookVersion
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
@@ -148,7 +149,13 @@ def test_it_edits_withdraws_and_compares_drafts(scene):
 
 
 def test_it_previews_a_draft_on_last_month(scene):
-    found = browser(scene.fin).get(f"/prices/list/{scene.draft.number}/preview/").context["found"]
+    fin, at = browser(scene.fin), f"/prices/list/{scene.draft.number}/preview/"
+    assert fin.get("/prices/list/1/preview/").context["found"] is None
+    assert fin.post(at).status_code == 302
+    assert fin.get(at).context["found"].state == "waiting"
+    while work_due(timezone.now()):
+        pass
+    found = fin.get(at).context["found"]
     assert found.old > 0
     assert found.new == 2 * found.old
     assert {line.unpriced for line in found.lines} == {0}

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 
 import pytest
 
@@ -45,6 +46,20 @@ async def test_it_offers_an_event_only_when_the_disk_has_it(tmp_path):
     await commit(spool)
     assert await shipped(spool) == [EVENT]
     assert spool.pending == 0 and await shipped(spool) == []
+
+
+async def test_the_last_shipment_waits_for_a_slow_disk(tmp_path, monkeypatch):
+    disk, sync = threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: disk.wait(10) and sync(fd))
+    spool, _ = make_spool(tmp_path)
+    await spool.synced()  # nothing is written: nothing to wait for
+    spool.finish(ONE, EVENT)
+    waiting = asyncio.ensure_future(spool.synced())
+    await asyncio.sleep(0.05)
+    assert not waiting.done() and await shipped(spool) == []
+    disk.set()
+    await waiting
+    assert await shipped(spool) == [EVENT]
 
 
 async def test_it_offers_an_event_again_until_it_is_acknowledged(tmp_path):
