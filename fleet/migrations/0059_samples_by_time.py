@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("fleet", "0049_shadow_slots_row_level_security")]
+    dependencies = [("fleet", "0054_versions_that_observers_applied")]
 
     operations = [
         AddIndexConcurrently("enginesample", BrinIndex(fields=["at"], name="engine_sample_time"))
