@@ -231,7 +231,9 @@ def refuse_asleep(service_id: int) -> None:
     row = Service.objects.filter(pk=service_id).select_related("scaling").first()
     if row is None or not hasattr(row, "scaling"):
         return
-    placed = Deployment.objects.filter(service=row, release=row.current_release_id)
+    placed = Deployment.objects.filter(
+        service=row, release=row.current_release_id, cluster=row.cluster_id
+    )
     for deployment in placed.select_for_update(of=("self",), no_key=True):
         if not deployment.replicas:
             raise Conflict(refuse_rollout(row.name))

@@ -125,6 +125,11 @@ def _refuse_move(service: Service) -> None:
     """Moving is a rollout into the other cluster, never an edit under a running release."""
     if Deployment.objects.filter(service=service, replicas__gt=0).exists():
         raise Conflict("It runs in its cluster: scale it down there before it is placed elsewhere")
+    if ScalingPolicy.objects.filter(service=service).exclude(slept_at=None).exists():
+        raise Conflict(
+            "It sleeps in its cluster, where its first request wakes it: wake it and take its"
+            " scaling policy away before it is placed elsewhere"
+        )
     ended = [phase.value for phase in FINAL]
     if Rollout.objects.filter(service=service).exclude(phase__in=ended).exists():
         raise Conflict("A rollout of it is under way: it can be moved when that has ended")

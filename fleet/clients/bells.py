@@ -24,6 +24,7 @@ class GatewayBells:
             if self._ears is None:
                 self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
                 self._ears.subscribe(keys.WAKE_CHANNEL)
+                self._ears.get_message(timeout=seconds)  # the store confirms it
             found = self._take(self._ears, seconds)
         except RedisError as error:
             self._lose(error)

@@ -1,6 +1,6 @@
 """Gateway workers: what each applied, how far it lags, what it flags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
@@ -26,7 +26,7 @@ class WorkerRow:
     requests_total: int
     resident_bytes: int
     pools: dict[str, PoolReport]
-    waking: dict[int, int]  # requests that wait for services that sleep
+    waking: dict[int, int] = field(default_factory=dict)  # who wait for services that sleep
 
     @property
     def has_drifted(self) -> bool:

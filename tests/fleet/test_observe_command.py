@@ -1,15 +1,21 @@
 """The observer's process: rounds beside each other, of which none ends the others."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
+from django.conf import settings
 from django.core.management import call_command
+from django.utils import timezone
 
+from fleet.clients.bells import GatewayBells
 from fleet.drive.watching import Bells
 from fleet.management.commands.observe import Passes, repeat
-from fleet.models import Cluster
-from tests.fleet.makers import make_cluster
+from fleet.models import Cluster, ScalingPolicy
+from gateway.contract import keys
+from tests.fleet.makers import make_cluster, make_service
 
 
 def test_it_goes_on_after_a_round_that_raised():
@@ -62,3 +68,43 @@ def test_it_tells_what_is_wrong_with_a_cluster_that_it_cannot_reach():
     make_cluster(credential=b"")
     call_command("observe", "--once")
     assert "No credential is kept" in Cluster.objects.get().trouble
+
+
+@pytest.fixture
+def ringing() -> Iterator[list[int]]:
+    """A gateway that rings for these services, again and again."""
+    store, over, services = redis.Redis.from_url(settings.REDIS_URL), threading.Event(), []
+
+    def ring():
+        while not over.wait(0.05):
+            for service_id in services:
+                store.publish(keys.WAKE_CHANNEL, service_id)
+
+    thread = threading.Thread(target=ring)
+    thread.start()
+    yield services
+    over.set()
+    thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_hears_gateways_that_ring_for_a_service_that_sleeps(ringing, monkeypatch):
+    sent = []
+    monkeypatch.setattr("fleet.drive.scaling.nudge", lambda *args: sent.append(args))
+    policies = [
+        ScalingPolicy.objects.create(
+            service=make_service(name=name), min_replicas=0, max_replicas=1, target=1,
+            slept_at=slept_at,
+        )
+        for name, slept_at in (("asleep", timezone.now()), ("awake", None))
+    ]  # fmt: skip
+    ringing += [p.service_id for p in policies]
+    call_command("observe", "--once")
+    assert sent == [("fleet.tasks.scale_service", policies[0].pk)]
+
+
+def test_it_listens_again_where_the_store_did_not_answer(caplog):
+    bells = Bells("redis://127.0.0.1:1/0")
+    assert bells.heard(0.01) == bells.heard(0.01) == set()
+    told = [r for r in caplog.records if "bells of gateways are not heard" in r.getMessage()]
+    assert len(told) == 1  # once, not with every round

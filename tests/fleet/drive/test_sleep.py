@@ -39,6 +39,7 @@ from tenants.errors import Conflict, Forbidden
 from tenants.models import AuditEvent
 from tests.fleet.drive.stage import make_stage
 from tests.fleet.drive.test_scaling import owned_by
+from tests.fleet.makers import make_cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SLEEP = Sleep(idle=timedelta(minutes=5), wait=timedelta(minutes=3), most=10)
@@ -375,6 +376,14 @@ def test_a_way_back_works_while_it_sleeps(stage, row, policy):
     stage.service.refresh_from_db()
     look(stage, policy)
     assert state(stage).state is State.AWAKE
+
+
+def test_it_is_not_placed_elsewhere_while_it_sleeps(stage, policy):
+    """Nothing would look for it there."""
+    put_to_sleep(stage, policy)
+    other = make_cluster(slug="west")
+    with pytest.raises(Conflict, match="It sleeps in its cluster"):
+        stage.act(services.change, stage.service.pk, None, cluster_id=other.pk)
 
 
 def test_a_number_by_hand_is_refused_while_it_sleeps(stage, row, policy):
