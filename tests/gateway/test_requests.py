@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from billing.rules.events import Accepted, read_event
+from gateway.contract import keys
 from gateway.contract.policy import DataPolicy
 from tests.gateway.engines import CACHED_TOKENS, PROMPT_TOKENS
 from tests.gateway.fleet import (
@@ -18,6 +19,7 @@ from tests.gateway.fleet import (
     chat,
     digest,
     make_key,
+    make_limit,
     make_policy,
     make_pool,
     make_routing,
@@ -50,6 +52,30 @@ async def test_it_answers_a_chat_and_records_one_event(fleet, engine):
     assert (event["tenant_id"], event["application_id"], event["credential_id"]) == (1, 10, 1)
     assert (event["service_id"], event["release_id"], event["deployment_id"]) == (7, 6, 5)
     assert event["price_version"] == 3
+
+
+async def test_it_counts_tokens_against_the_months_budgets_and_refuses_beyond(fleet, engine):
+    kinds = ("input_tokens", "output_tokens", "tokens")
+    # The answer may have 16 tokens: 5 are used, and then 16 more do not fit into 20.
+    limit = make_limit(
+        budget_input_tokens=10_000, budget_output_tokens=20, budget_tokens=20_000,
+        budget_period="p",
+    )  # fmt: skip
+    names = [keys.budget(1, 1, "p", kind) for kind in kinds]
+    for name in names:
+        fleet.store.eval(keys.PUBLISH_BUDGET, 1, name, 0, 1, 3600)
+    fleet.publish(make_policy(limits=(limit,)))
+    await fleet.start()
+    status, _, body = await fleet.post(chat())
+    assert status == 200, body
+    used = [[b"0", b"%d" % n] for n in (PROMPT_TOKENS, 5, PROMPT_TOKENS + 5)]
+    await until(lambda: [fleet.store.hmget(n, "held", "spent") for n in names] == used)
+    status, headers, body = await fleet.post(chat())
+    assert (status, headers["x-gw-reason"]) == (429, "budget")
+    error = msgspec.json.decode(body)["error"]
+    assert error["code"] == "insufficient_quota"
+    assert "5 of 20 output tokens of the budget" in error["message"]
+    assert [fleet.store.hmget(n, "held", "spent") for n in names] == used
 
 
 async def test_it_serves_the_openai_client(fleet, engine):
