@@ -104,7 +104,7 @@ def test_it_hears_gateways_that_ring_for_a_service_that_sleeps(ringing, monkeypa
 
 
 def test_it_listens_again_where_the_store_did_not_answer(caplog):
-    bells = Bells("redis://127.0.0.1:1/0")
+    bells = GatewayBells("redis://127.0.0.1:1/0")
     assert bells.heard(0.01) == bells.heard(0.01) == set()
     told = [r for r in caplog.records if "bells of gateways are not heard" in r.getMessage()]
     assert len(told) == 1  # once, not with every round
