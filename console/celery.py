@@ -25,7 +25,7 @@ app.conf.beat_schedule = {
     "publish prices": {"task": "billing.tasks.publish_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
-    "deliver alerts": {"task": "billing.tasks.deliver_alerts", "schedule": 5.0},
+    "deliver events": {"task": "billing.tasks.deliver_events", "schedule": 5.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},
     "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},

@@ -1,41 +1,30 @@
-"""Tell people that a budget goes to its end: who is told, and what was reached.
+"""Tell people that a budget goes to its end: from when on, and what was reached.
 
 A threshold is reached once for each budget and period: its row is the proof, and comes with the
-deliveries in one transaction. `billing.drive.alerts` sends them.
+event that tells of it in one transaction.
 """
 
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 
+from billing.actions.events import tell
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.clients.counters import Spent
-from billing.clients.delivery import Refused, make_secret, read_url
-from billing.clients.vault import seal
-from billing.models import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
-from billing.queries.alerts import (
-    Settings,
-    get_delivery,
-    get_settings,
-    get_webhook,
-    list_webhooks,
-    settings_of,
-)
+from billing.models import AlertSettings, BudgetAlert
+from billing.queries.alerts import Settings, get_settings, settings_of
 from billing.queries.money import find_tenant
-from billing.rules.alerts import Reached, faults_of_settings, payload, thresholds_reached
+from billing.rules.alerts import Reached, facts, faults_of_settings, thresholds_reached
+from billing.rules.webhooks import Kind
 from tenants.actions.audit import picture, record
-from tenants.errors import Conflict, Invalid, Stale
-from tenants.nudge import nudge
+from tenants.errors import Invalid, Stale
 from tenants.queries.directory import BudgetRef, application_refs, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 LOCK = RATING_LOCK + 30  # of advisory locks
-MOST_WEBHOOKS = 10
 MICRO = Decimal(1_000_000)
 
 
@@ -62,74 +51,6 @@ def change_settings(
     return get_settings(viewer, tenant.id)
 
 
-@transaction.atomic
-def add_webhook(viewer: Viewer, slug: str, url: str, *, now: datetime) -> tuple[AlertWebhook, str]:
-    """Send alerts of a tenant to an address. The secret is told this once."""
-    tenant = find_tenant(viewer, slug)
-    viewer.require(Permission.MANAGE_MONEY, tenant.id)
-    url = url.strip()
-    try:
-        read_url(url, allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
-    except Refused as refusal:
-        raise Invalid(url=str(refusal)) from refusal
-    if len(url) > 2000:
-        raise Invalid(url="At most 2,000 characters")
-    there = list_webhooks(viewer, tenant.id)
-    if there.filter(url=url).exists():
-        raise Conflict("Alerts go to this address already: remove it first for a new secret")
-    if there.count() >= MOST_WEBHOOKS:
-        raise Conflict(f"{MOST_WEBHOOKS} receivers are the most: remove one first")
-    secret = make_secret(secrets.token_bytes(32))
-    row = AlertWebhook.objects.create(
-        tenant_id=tenant.id,
-        url=url,
-        secret=seal(settings.SECRET_KEY, secret),
-        created_at=now,
-        created_by=viewer.email,
-    )
-    record(viewer, "alert_webhook.add", row, after={"url": url})
-    return row, secret
-
-
-@transaction.atomic
-def remove_webhook(viewer: Viewer, webhook_id: int, *, now: datetime) -> AlertWebhook:
-    """Send nothing more to it; what was sent stays in the history."""
-    row = get_webhook(viewer, webhook_id)
-    viewer.require(Permission.MANAGE_MONEY, row.tenant_id)
-    AlertWebhook.objects.filter(pk=row.pk).update(removed_at=now)
-    record(viewer, "alert_webhook.remove", row, before={"url": row.url})
-    return row
-
-
-@transaction.atomic
-def send_again(viewer: Viewer, delivery_id: int, *, now: datetime) -> AlertDelivery:
-    """Deliver once more, under the same id: a receiver that has it already drops it."""
-    old = get_delivery(viewer, delivery_id)
-    viewer.require(Permission.MANAGE_MONEY, old.tenant_id)
-    if old.state == AlertDelivery.State.WAITING:
-        raise Conflict("It waits for its next try already")
-    if old.webhook is not None and old.webhook.removed_at is not None:
-        raise Conflict("The receiver was removed: add it again to send to it")
-    row = _delivery(old.alert, old.webhook, old.mail, now)
-    row.save()
-    record(viewer, "alert_delivery.send_again", row, after={"alert": old.alert_id})
-    nudge("billing.tasks.deliver_alerts")
-    return row
-
-
-def _delivery(
-    alert: BudgetAlert, webhook: AlertWebhook | None, mail: str, now: datetime
-) -> AlertDelivery:
-    return AlertDelivery(
-        tenant_id=alert.tenant_id,
-        alert=alert,
-        webhook=webhook,
-        mail=mail,
-        look_again=now,
-        created_at=now,
-    )
-
-
 def fire(budgets: Sequence[BudgetRef], spent: Sequence[Spent], now: datetime) -> int:
     """Write down which thresholds were reached and whom to tell. In the scope of the fleet."""
     found = _reached(budgets, spent)
@@ -144,8 +65,6 @@ def fire(budgets: Sequence[BudgetRef], spent: Sequence[Spent], now: datetime) ->
     names = _names(budgets, fresh)
     for reached in fresh:
         _fire(reached, names[reached.series], now)
-    if fresh:
-        nudge("billing.tasks.deliver_alerts")
     return len(fresh)
 
 
@@ -186,7 +105,16 @@ def _names(budgets: Sequence[BudgetRef], fresh: Sequence[Reached]) -> dict[int, 
 
 
 def _fire(reached: Reached, names: dict[str, Any], now: datetime) -> None:
-    alert = BudgetAlert.objects.create(
+    chosen = settings_of([reached.tenant_id])[reached.tenant_id]
+    event = tell(
+        Kind.BUDGET,
+        f"{reached.threshold} % in {reached.period}",
+        facts(reached, names),
+        tenant_id=reached.tenant_id,
+        now=now,
+        mails=chosen.mails,
+    )
+    BudgetAlert.objects.create(
         tenant_id=reached.tenant_id,
         series=reached.series,
         period=reached.period,
@@ -194,12 +122,6 @@ def _fire(reached: Reached, names: dict[str, Any], now: datetime) -> None:
         budget=reached.budget,
         spent=reached.spent,
         currency=names["currency"],
-        payload=payload(reached, names, now),
+        event=event,
         at=now,
-    )
-    chosen = settings_of([reached.tenant_id])[reached.tenant_id]
-    webhooks = AlertWebhook.objects.filter(tenant_id=reached.tenant_id, removed_at=None)
-    AlertDelivery.objects.bulk_create(
-        [_delivery(alert, hook, "", now) for hook in webhooks.order_by("id")]
-        + [_delivery(alert, None, mail, now) for mail in chosen.mails]
     )

@@ -1,10 +1,8 @@
-"""Alerts of budgets: which thresholds were reached, what is told of them, when to try again."""
+"""Alerts of budgets: which thresholds were reached, and what is told of them."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,20 +10,6 @@ THRESHOLDS = (50, 80, 100)  # percent of the budget, where nobody chose others
 MOST_THRESHOLDS, LARGEST_THRESHOLD = 10, 1_000
 MOST_MAILS = 20
 ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>]+")
-EVENT = "budget.threshold_reached"
-# What Standard Webhooks proposes: soon at first, then over more than a day.
-PAUSES = tuple(
-    timedelta(**pause)
-    for pause in (
-        {"seconds": 5},
-        {"minutes": 5},
-        {"minutes": 30},
-        {"hours": 2},
-        {"hours": 5},
-        {"hours": 10},
-        {"hours": 10},
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +31,6 @@ def thresholds_reached(budget: Decimal, spent: Decimal, thresholds: Sequence[int
     return [t for t in sorted(thresholds) if spent * 100 >= budget * t]
 
 
-def next_try(failures: int, now: datetime) -> datetime | None:
-    """After so many failures. None: it was tried for the last time."""
-    return now + PAUSES[failures - 1] if failures <= len(PAUSES) else None
-
-
 def faults_of_settings(thresholds: Sequence[int], mails: Sequence[str]) -> dict[str, str]:
     found = {}
     if len(set(thresholds)) < len(thresholds) or len(thresholds) > MOST_THRESHOLDS:
@@ -66,20 +45,15 @@ def faults_of_settings(thresholds: Sequence[int], mails: Sequence[str]) -> dict[
     return found
 
 
-def payload(reached: Reached, names: Mapping[str, Any], at: datetime) -> str:
-    """The body of the message, the same in every try. Amounts are text: they are exact."""
-    document = {
-        "type": EVENT,
-        "timestamp": at.isoformat(),
-        "data": {
-            **names,
-            "period": reached.period,
-            "threshold_percent": reached.threshold,
-            "budget": f"{reached.budget:f}",
-            "spent": f"{reached.spent:f}",
-        },
+def facts(reached: Reached, names: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of it. Amounts are text: they are exact."""
+    return {
+        **names,
+        "period": reached.period,
+        "threshold_percent": reached.threshold,
+        "budget": f"{reached.budget:f}",
+        "spent": f"{reached.spent:f}",
     }
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def mail_of(document: Mapping[str, Any], address: str) -> tuple[str, str]:

@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
-from billing.actions.alerts import add_webhook, change_settings, fire
+from billing.actions.alerts import change_settings, fire
+from billing.actions.webhooks import add_webhook
 from billing.clients.counters import Spent
-from billing.models import AlertDelivery, SpendAnomaly
+from billing.models import EventDelivery, SpendAnomaly
+from billing.rules.webhooks import KINDS
 from tenants.queries.directory import budget_refs
 from tests.billing.factories import SYSTEM
 
@@ -16,16 +18,18 @@ def furnish_alerts(scene: SimpleNamespace, now: datetime) -> None:
     change_settings(
         SYSTEM, "acme", thresholds=(50, 80, 100), mails=("money@acme.example",), expected=0
     )
-    add_webhook(SYSTEM, "acme", "https://finance.acme.example/quartermaster", now=now)
+    url = "https://finance.acme.example/quartermaster"
+    scene.webhook, _ = add_webhook(SYSTEM, url, KINDS, tenant_id=acme.pk)
+    add_webhook(SYSTEM, "https://erp.example.com/events", ("period.closed", "invoice.issued"))
     budgets = [b for b in budget_refs() if b.tenant_id == acme.pk]
     spent = [
         Spent(b.tenant_id, b.series, f"{now:%Y-%m}", b.monthly_budget_micros * 85 // 100, 60)
         for b in budgets
     ]
     fire(budgets, spent, now)
-    tried = AlertDelivery.objects.exclude(webhook=None).order_by("id")
+    tried = EventDelivery.objects.exclude(webhook=None).order_by("id")
     tried.update(tries=1, answered=503, why="It answered 503", tried_at=now)
-    AlertDelivery.objects.filter(webhook=None).update(
+    EventDelivery.objects.filter(webhook=None).update(
         state="done", tries=1, tried_at=now, look_again=None
     )
     SpendAnomaly.objects.create(
