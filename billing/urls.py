@@ -16,6 +16,7 @@ from billing.api import (
     periods,
     prices,
     rates,
+    streams,
     usage,
 )
 
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/quarantine/<int:row_id>/drop", usage.DropView.as_view()),
     path("usage/unpriced", charges.UnpricedView.as_view()),
     path("charges", charges.ChargesView.as_view()),
+    path("charges/download", streams.ChargesDownloadView.as_view()),
     path("rating-runs", charges.RatingRunsView.as_view()),
     path("tenants/<slug:slug>/billing", charges.SummaryView.as_view()),
     path("costs/allocations", costs.AllocationsView.as_view()),

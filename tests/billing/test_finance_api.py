@@ -87,3 +87,14 @@ def test_a_stranger_learns_nothing(finance, stranger, acme):
     ):
         assert stranger("get", path).status_code == 404
     assert stranger("post", "billing-accounts/acme/credits", CREDIT).status_code == 404
+
+
+def test_an_answer_has_the_members_that_were_asked_for(finance, approver):
+    asked = ask(finance)
+    (row,) = finance.get("credits?fields=id,rest&state=waiting")["results"]
+    assert row == {"id": asked["id"], "rest": "0.000000000000"}
+    assert finance.get(f"credits/{asked['id']}?fields=state") == {"state": "waiting"}
+    for path in ("credits", f"credits/{asked['id']}"):
+        refused = finance("get", f"{path}?fields=id,left")
+        assert refused.status_code == 422
+        assert "no member 'left' here; there are" in refused.json()["errors"][0]["detail"]
