@@ -21,7 +21,7 @@ from billing.actions import (
     rating,
     rollup,
 )
-from billing.drive import alerts, deliveries, exports, previews
+from billing.drive import deliveries, events, exports, previews
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -74,14 +74,14 @@ def allocate() -> None:
 @shared_task(name="billing.tasks.keep_periods")
 def keep_periods() -> None:
     """Open the periods that began; the sweep of decisions that a bell did not tell of."""
-    periods.apply_decisions()
+    periods.apply_decisions(timezone.now())
     calendars.keep_periods(timezone.now())
 
 
 @shared_task(name="billing.tasks.change_decided")
 def change_decided(change_id: int) -> None:
     """Somebody decided: the closed period that waited for it opens again, or stays."""
-    periods.apply_decisions()
+    periods.apply_decisions(timezone.now())
 
 
 @shared_task(name="billing.tasks.keep_credits")
@@ -91,9 +91,9 @@ def keep_credits(change_id: int = 0) -> None:
     grants.expire_due(timezone.now())
 
 
-@shared_task(name="billing.tasks.deliver_alerts")
-def deliver_alerts() -> None:
-    repeat(alerts.deliver_due)
+@shared_task(name="billing.tasks.deliver_events")
+def deliver_events() -> None:
+    repeat(events.deliver_due)
 
 
 @shared_task(name="billing.tasks.keep_engine_hours")

@@ -119,7 +119,8 @@ def identify(request: HttpRequest) -> Viewer | None:
     request_id = getattr(request, "request_id", "")
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and request.path.startswith("/api/"):
-        return viewer_of_secret(secret.strip(), request_id=request_id)
+        address = request.META.get("REMOTE_ADDR", "")
+        return viewer_of_secret(secret.strip(), request_id=request_id, address=address)
     if request.user.is_authenticated and request.user.is_active:
         return viewer_of_user(request.user, request_id=request_id)
     return None

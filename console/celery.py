@@ -26,7 +26,7 @@ app.conf.beat_schedule = {
     "preview prices": {"task": "billing.tasks.preview_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
-    "deliver alerts": {"task": "billing.tasks.deliver_alerts", "schedule": 5.0},
+    "deliver events": {"task": "billing.tasks.deliver_events", "schedule": 5.0},
     "keep engine hours": {"task": "billing.tasks.keep_engine_hours", "schedule": 300.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},
     "warn of ends": {"task": "billing.tasks.warn_of_ends", "schedule": 600.0},

@@ -71,6 +71,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY),
             Entry("Prices", "tags", "prices", Permission.VIEW_MONEY),
             Entry("Exports", "file-export", "exports", Permission.VIEW_MONEY),
+            Entry("Webhooks", "webhook", "webhooks", Permission.VIEW_MONEY),
             Entry("Economics", "chart-bar", "economics", Permission.VIEW_MONEY),
         ),
     ),

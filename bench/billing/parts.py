@@ -1,22 +1,26 @@
 """The steps that the benchmark times."""
 
-import time
-import uuid
+import resource
 from datetime import timedelta
 
 from django.utils import timezone
 
+from billing.actions.calendars import keep_periods
 from billing.actions.exports import request_export
 from billing.actions.ingest import ingest
+from billing.actions.invoices import issue_invoices
+from billing.actions.periods import close, start_closing
 from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.drive.exports import run_due
-from billing.models import ExportArtifact, PriceBook
+from billing.models import BillingPeriod, ExportArtifact, PriceBook
+from billing.queries.billed import billed_currencies, newest_charge
 from billing.rules.prices import PriceLine
+from tenants.actions.tokens import create_source
 from tenants.base.scope import fleet_scope
-from tenants.models import Application, Tenant, UsageSource
+from tenants.models import Application, Tenant
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 SYSTEM = system_viewer("bench")
@@ -28,7 +32,7 @@ def make_fleet(count):
             Tenant.objects.create(slug=f"tenant-{n}", name=f"Tenant {n}") for n in range(count)
         ]
         apps = [Application.objects.create(tenant=t, slug="app", name="App") for t in tenants]
-    source = UsageSource.objects.create(name="bench", public_id="bench", digest=uuid.uuid4().hex)
+        source, secret = create_source(SYSTEM, name="bench")
     viewer = Viewer(
         user_id=None,
         email="source:bench",
@@ -36,7 +40,7 @@ def make_fleet(count):
         via="source",
         source_id=source.pk,
     )
-    return [(t.pk, a.pk) for t, a in zip(tenants, apps, strict=True)], viewer
+    return [(t.pk, a.pk) for t, a in zip(tenants, apps, strict=True)], viewer, secret
 
 
 def publish(price, now):
@@ -54,38 +58,61 @@ def publish(price, now):
         publish_version(SYSTEM, "list", draft.number, starts_at=start, now=now, why="bench")
 
 
-def send(source, bodies):
-    """Seconds spent in the action; making the bodies is not counted."""
-    spent = 0.0
+def send(source, bodies, watch):
+    """Making the bodies is not counted."""
     for body in bodies:
-        began = time.perf_counter()
-        ingest(source, body, now=timezone.now())
-        spent += time.perf_counter() - began
-    return spent
+        with watch:
+            ingest(source, body, now=timezone.now())
 
 
-def roll_all():
-    began, hours = time.perf_counter(), 0
-    while done := roll_up(timezone.now()):
-        hours += done
-    return hours, time.perf_counter() - began
+def roll_all(watch):
+    with watch:
+        while roll_up(timezone.now()):
+            pass
 
 
-def rate_all():
-    began, charges = time.perf_counter(), 0
-    while (passed := rate_due(timezone.now(), early=True)).hours:
-        charges += passed.charges
-    return charges, time.perf_counter() - began
+def rate_all(watch):
+    """How many charges were written."""
+    charges = 0
+    with watch:
+        while (passed := rate_due(timezone.now(), early=True)).hours:
+            charges += passed.charges
+    return charges
 
 
-def export(format):
+def export(format, file_type, watch):
+    """Rows, and by how many MB the process grew at most while it wrote."""
     now = timezone.now()
     with fleet_scope():
         request_export(
-            SYSTEM, format=format, starts_at=now - timedelta(days=60), ends_at=now, now=now
-        )
-    began = time.perf_counter()
-    run_due(now)
+            SYSTEM, format=format, file_type=file_type, now=now, ends_at=now,
+            starts_at=now - timedelta(days=60),
+        )  # fmt: skip
+    before = peak_mb()
+    with watch:
+        run_due(now)
     with fleet_scope():
-        rows = ExportArtifact.objects.latest("id").rows
-    return rows, time.perf_counter() - began
+        return ExportArtifact.objects.latest("id").rows, peak_mb() - before
+
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def close_month(now, watch):
+    """Close and bill the month of `now` for every tenant, as of five days after its end."""
+    after = (now.replace(day=1) + timedelta(days=32)).replace(day=5)
+    keep_periods(after)
+    with fleet_scope():
+        ended = BillingPeriod.objects.filter(ends_at__lte=after).order_by("starts_at", "tenant_id")
+        periods = list(ended.values_list("pk", flat=True))
+    with watch:
+        return sum(close_and_bill(pk, after) for pk in periods)
+
+
+def close_and_bill(period_id, now):
+    with fleet_scope():
+        start_closing(SYSTEM, period_id, now=now)
+        period = close(SYSTEM, period_id, now=now, grace=timedelta(hours=24))
+        billed = bool(billed_currencies(period, after=0, upto=newest_charge(period, after=0)))
+        return len(issue_invoices(SYSTEM, period_id, now=now)) if billed else 0

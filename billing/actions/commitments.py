@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from billing.actions.alerts import alone, tell
+from billing.actions.alerts import alone, keep_alert
 from billing.models import BudgetAlert
 from billing.queries.commitments import MinimumUse, used_minima
-from billing.rules.alerts import COMMITMENT, ENDING, written
+from billing.rules.alerts import COMMITMENT
+from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
 
 
@@ -21,7 +22,8 @@ def warn_of_ends(now: datetime) -> int:
         known = set(rows.values_list("series", "threshold"))
         fresh = [u for u in due if (u.minimum.version_id, u.warning) not in known]
         for use in fresh:
-            tell(_alert(use, now))
+            said = f"{use.warning} days before a minimum ends"
+            keep_alert(_alert(use, now), Kind.COMMITMENT_ENDS, said, _facts(use))
         return len(fresh)
 
 
@@ -37,27 +39,21 @@ def _alert(use: MinimumUse, now: datetime) -> BudgetAlert:
         budget=minimum.amount,
         spent=use.used,
         currency=minimum.currency,
-        payload=written(_document(use, now)),
         at=now,
     )
 
 
-def _document(use: MinimumUse, now: datetime) -> dict[str, object]:
+def _facts(use: MinimumUse) -> dict[str, object]:
     minimum = use.minimum
     assert minimum.contract_ends_at is not None
     return {
-        "type": ENDING,
-        "timestamp": now.isoformat(),
-        "data": {
-            "tenant": minimum.tenant.slug,
-            "contract": minimum.book,
-            "version": minimum.number,
-            "currency": minimum.currency,
-            "ends_at": minimum.contract_ends_at.isoformat(),
-            "days_before_end": use.warning,
-            "period": minimum.month,
-            "minimum": f"{minimum.amount:f}",
-            "used": f"{use.used:f}",
-            "unused": f"{use.unused:f}",
-        },
+        "contract": minimum.book,
+        "version": minimum.number,
+        "currency": minimum.currency,
+        "ends_at": minimum.contract_ends_at.isoformat(),
+        "days_before_end": use.warning,
+        "period": minimum.month,
+        "minimum": f"{minimum.amount:f}",
+        "used": f"{use.used:f}",
+        "unused": f"{use.unused:f}",
     }

@@ -9,8 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from billing.actions.events import tell
 from billing.actions.grants import give_back
-from billing.actions.invoices import document_head, lock_series, seal, take_number
+from billing.actions.invoices import (
+    document_head,
+    facts_of_document,
+    lock_series,
+    seal,
+    take_number,
+)
 from billing.actions.journal import post
 from billing.models import CreditNote, CreditNoteLine
 from billing.queries.accounts import accounts_of, read_taxes
@@ -25,6 +32,7 @@ from billing.rules.invoices import (
     tax_to_credit,
 )
 from billing.rules.journal import legs_of_credit
+from billing.rules.webhooks import Kind
 from tenants.actions.audit import record
 from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
@@ -87,6 +95,8 @@ def issue_credit_note(
     )
     after = {"number": note.number, "total": amount_text(note.total, note.currency)}
     record(viewer, "credit_note.issue", note, after=after, why=why)
+    told = facts_of_document(note) | {"invoice": number, "why": note.why}
+    tell(Kind.CREDIT_NOTE, note.number, told, tenant_id=note.tenant_id, now=now)
     return note
 
 

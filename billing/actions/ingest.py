@@ -40,6 +40,7 @@ from tenants.queries.directory import application_refs, tenant_refs
 from tenants.rules.access import Viewer
 
 LONGEST_KEPT = 16_384
+EMPTY = "{}"  # an array, as COPY writes it
 SAME = (
     "tenant_id",
     "application_id",
@@ -242,8 +243,9 @@ def _row(source_id: int, accepted: Accepted) -> tuple[Any, ...]:
     event = accepted.event
     return (
         *same_of(event),
-        list(event.modifiers),
-        list(event.limit_versions),
+        # Mostly empty, and the driver takes its time for lists.
+        list(event.modifiers) or EMPTY,
+        list(event.limit_versions) or EMPTY,
         moment(event.started_at),
         accepted.ended,
         accepted.event_id,

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 
+from billing.actions.events import tell
 from billing.actions.grants import use_on
 from billing.actions.journal import post
 from billing.actions.reexports import export_billed
-from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
+from billing.models import BillingPeriod, CreditNote, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
 from billing.queries.billed import (
     billed_currencies,
@@ -37,6 +38,7 @@ from billing.rules.exchange import Exchange
 from billing.rules.invoices import Bill, canonical, digest_of, make_bill
 from billing.rules.journal import legs_of_invoice
 from billing.rules.periods import PeriodState
+from billing.rules.webhooks import Kind
 from tenants.actions.audit import record
 from tenants.errors import Conflict
 from tenants.queries.directory import tenant_refs
@@ -148,10 +150,28 @@ def _issue(
     )
     _post(invoice, bill, viewer, now)
     use_on(invoice, dict(enumerate(rows)), bill.draws, by=viewer.email)
-    total = amount_text(bill.total, currency)
-    after = {"number": number, "total": total, "sha256": invoice.sha256}
-    record(viewer, "invoice.issue", invoice, after=after)
+    _report(viewer, invoice, now)
     return invoice
+
+
+def _report(viewer: Viewer, invoice: Invoice, now: datetime) -> None:
+    """To the record of who did what, and to whom it concerns."""
+    facts = facts_of_document(invoice)
+    after = {name: facts[name] for name in ("number", "total", "sha256")}
+    record(viewer, "invoice.issue", invoice, after=after)
+    told = facts | {"period": invoice.period.name, "due_on": str(invoice.due_on)}
+    tell(Kind.INVOICE, invoice.number, told, tenant_id=invoice.tenant_id, now=now)
+
+
+def facts_of_document(document: Invoice | CreditNote) -> dict[str, str]:
+    """What is told of an invoice or a credit note; amounts as they are printed on it."""
+    amounts = {name: getattr(document, name) for name in ("net", "tax", "total")}
+    return {
+        "number": document.number,
+        "currency": document.currency,
+        **{name: amount_text(amount, document.currency) for name, amount in amounts.items()},
+        "sha256": document.sha256,
+    }
 
 
 def frozen(exchange: Exchange) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from billing.actions.calendars import open_period
+from billing.actions.events import tell
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import BillingPeriod, PeriodSignOff
 from billing.queries.accounts import accounts_of
@@ -16,6 +17,7 @@ from billing.queries.billed import billed_totals
 from billing.queries.periods import earlier_open, get_period, period_checks
 from billing.rules import periods as rules
 from billing.rules.periods import Check, PeriodState
+from billing.rules.webhooks import Kind
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.base.scope import fleet_scope
@@ -93,8 +95,20 @@ def close(viewer: Viewer, period_id: int, *, now: datetime, grace: timedelta) ->
     period.state, period.closed_at, period.closed_by = PeriodState.CLOSED.value, now, viewer.email
     period.save(update_fields=["state", "closed_at", "closed_by"])
     _keep_one_open(period)
-    record(viewer, "billing_period.close", period, after=_facts(period, checks))
+    facts = _facts(period, checks)
+    record(viewer, "billing_period.close", period, after=facts)
+    told = {**_named(period), "cut_off": str(period.cut_off), "billed": facts["billed"]}
+    tell(Kind.PERIOD_CLOSED, period.name, told, tenant_id=period.tenant_id, now=now)
     return period
+
+
+def _named(period: BillingPeriod) -> dict[str, object]:
+    return {
+        "period_id": period.pk,
+        "period": period.name,
+        "starts_at": period.starts_at.isoformat(),
+        "ends_at": period.ends_at.isoformat(),
+    }
 
 
 def _keep_one_open(period: BillingPeriod) -> None:
@@ -142,7 +156,7 @@ def ask_to_reopen(viewer: Viewer, period_id: int, *, why: str) -> BillingPeriod:
     return period
 
 
-def apply_decisions() -> int:
+def apply_decisions(now: datetime) -> int:
     """Open the periods whose change was approved, forget the others. Returns how many moved."""
     viewer = system_viewer("billing periods")
     moved = 0
@@ -157,6 +171,8 @@ def apply_decisions() -> int:
                 period.state, period.cut_off = PeriodState.OPEN.value, None
                 period.reopened_by_change = period.change_id
                 record(viewer, "billing_period.reopen", period, why=answer.reason)
+                told = {**_named(period), "why": answer.reason}
+                tell(Kind.PERIOD_REOPENED, period.name, told, tenant_id=period.tenant_id, now=now)
             period.change_id = None
             period.save(update_fields=["state", "cut_off", "reopened_by_change", "change_id"])
             moved += 1

@@ -12,12 +12,14 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from billing.actions.events import tell
 from billing.actions.prices import find_book, find_draft
 from billing.models import PriceBook, PriceBookVersion
 from billing.queries.books import lines_of, terms_of
 from billing.rules.meters import Meter
 from billing.rules.prices import PriceLine, fault_of_end, fault_of_start
 from billing.rules.prices.terms import Terms
+from billing.rules.webhooks import Kind
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.actions.prices import PublishedPrice, publish_prices
@@ -175,6 +177,16 @@ def _publish(
     version.refresh_from_db()
     after = {"number": version.number, "starts_at": starts_at.isoformat()}
     record(viewer, "price_book.publish", version, after=after, why=why, tenant_id=book.tenant_id)
+    told = {
+        "book": book.slug,
+        "version": version.number,
+        "currency": book.currency,
+        "starts_at": starts_at.isoformat(),
+        "ends_at": span[1].isoformat() if span[1] else None,
+        "published_by": version.published_by,
+    }
+    subject = f"{book.slug}, version {version.number}"
+    tell(Kind.PRICES, subject, told, tenant_id=book.tenant_id, now=now)
     if starts_at <= now:
         tell_gateways(viewer, now)
     nudge("billing.tasks.rate")

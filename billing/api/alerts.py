@@ -1,8 +1,7 @@
-"""Alerts of budgets (settings, webhooks, what was reached, its deliveries) and odd days."""
+"""Alerts of budgets (settings, what was reached) and odd days."""
 
 from typing import Any
 
-from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -34,22 +33,6 @@ class AlertSettingsOut(serializers.Serializer[Any]):
     version = serializers.IntegerField(help_text="0: defaults, nobody chose")
 
 
-class WebhookIn(Strict):
-    url = TextField(max_length=2000)
-
-
-class WebhookOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    tenant_id = serializers.IntegerField()
-    url = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    created_by = serializers.CharField()
-
-
-class WebhookMadeOut(WebhookOut):
-    secret = serializers.CharField(allow_null=True, help_text="Shown this once: whsec_…")
-
-
 class AlertOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     tenant_id = serializers.IntegerField()
@@ -65,22 +48,8 @@ class AlertOut(serializers.Serializer[Any]):
     spent = serializers.DecimalField(38, 12, help_text="Money, or tokens")
     budget = serializers.DecimalField(38, 12)
     currency = serializers.CharField(allow_blank=True, help_text="Empty: tokens")
+    event_id = serializers.IntegerField(help_text="What told of it")
     at = serializers.DateTimeField()
-
-
-class AlertDeliveryOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    tenant_id = serializers.IntegerField()
-    alert_id = serializers.IntegerField()
-    webhook_id = serializers.IntegerField(allow_null=True)
-    mail = serializers.CharField(allow_blank=True)
-    state = serializers.CharField(help_text="waiting, done, failed")
-    tries = serializers.IntegerField()
-    answered = serializers.IntegerField(allow_null=True, help_text="Status of the last answer")
-    why = serializers.CharField(allow_blank=True)
-    tried_at = serializers.DateTimeField(allow_null=True)
-    look_again = serializers.DateTimeField(allow_null=True, help_text="When it is tried next")
-    created_at = serializers.DateTimeField()
 
 
 class AnomalyOut(serializers.Serializer[Any]):
@@ -137,28 +106,6 @@ class AlertSettingsView(ConsoleView):
         return self.answer(AlertSettingsOut(found).data, etag=found.etag)
 
 
-class WebhooksView(ConsoleView):
-    @operation("budget_webhooks_list", gives=WebhookOut(many=True))
-    def get(self, request: Request, slug: str) -> Response:
-        tenant = find_tenant(self.viewer, slug)
-        return self.page(alerts.list_webhooks(self.viewer, tenant.id), WebhookOut)
-
-    @operation("budget_webhooks_create", takes=WebhookIn, gives=WebhookMadeOut, status=201)
-    def post(self, request: Request, slug: str) -> Response:
-        """Add a receiver; its secret is in this answer and nowhere else."""
-        url = self.given(WebhookIn)["url"]
-        row, secret = actions.add_webhook(self.viewer, slug, url, now=timezone.now())
-        return self.answer(WebhookOut(row).data | {"secret": secret}, status=201)
-
-
-class WebhookView(ConsoleView):
-    @operation("budget_webhooks_delete", status=204)
-    def delete(self, request: Request, webhook_id: int) -> Response:
-        """Send nothing more to it; its history stays."""
-        actions.remove_webhook(self.viewer, webhook_id, now=timezone.now())
-        return self.answer()
-
-
 class AlertsView(ConsoleView):
     @operation("budget_alerts_list", gives=AlertOut(many=True), filters=TenantFilter)
     def get(self, request: Request) -> Response:
@@ -166,25 +113,6 @@ class AlertsView(ConsoleView):
         tenant = self.filters(TenantFilter).get("tenant")
         tenant_id = tenant_id_of(tenant) if tenant else None
         return self.page(alerts.list_alerts(self.viewer, tenant_id=tenant_id), AlertOut)
-
-
-class AlertDeliveriesView(ConsoleView):
-    @operation("budget_deliveries_list", gives=AlertDeliveryOut(many=True), filters=TenantFilter)
-    def get(self, request: Request) -> Response:
-        """Each alert to each receiver, newest first."""
-        tenant = self.filters(TenantFilter).get("tenant")
-        tenant_id = tenant_id_of(tenant) if tenant else None
-        rows = alerts.list_deliveries(self.viewer, tenant_id=tenant_id)
-        return self.page(rows, AlertDeliveryOut)
-
-
-class SendAgainView(ConsoleView):
-    @operation("budget_deliveries_send_again", takes=Strict, gives=AlertDeliveryOut, status=201)
-    def post(self, request: Request, delivery_id: int) -> Response:
-        """Under the same webhook-id: a receiver that has it already drops it."""
-        self.given(Strict)
-        row = actions.send_again(self.viewer, delivery_id, now=timezone.now())
-        return self.answer(AlertDeliveryOut(row).data, status=201)
 
 
 class AnomaliesView(ConsoleView):

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from django.conf import settings
 
+from billing.actions.events import tell
 from billing.clients.delivery import Answer, Bucket, Message, send
 from billing.clients.store import Folder
 from billing.clients.vault import Unreadable, unseal
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
 from billing.rules.destinations import POST, PUT
+from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
 
 MOST_TRIES = 10  # the last one some four hours after the first
@@ -147,10 +149,12 @@ def _record(delivery: ExportDelivery, claim: uuid.UUID, answer: Answer, now: dat
         kept = ExportDelivery.record(
             delivery.pk, claim, state=State.DELIVERED, why="", finished_at=now, look_again=None
         )
+        if kept:
+            _tell(Kind.DELIVERED, delivery, "", now)
         return int(kept)
     failures = delivery.failures + 1
     final = answer.is_final or failures >= MOST_TRIES
-    ExportDelivery.record(
+    kept = ExportDelivery.record(
         delivery.pk,
         claim,
         state=State.FAILED if final else State.WAITING,
@@ -159,4 +163,19 @@ def _record(delivery: ExportDelivery, claim: uuid.UUID, answer: Answer, now: dat
         finished_at=now if final else None,
         look_again=None if final else now + PAUSE * 2**failures,
     )
+    if kept and final:
+        _tell(Kind.UNDELIVERED, delivery, answer.why, now)
     return 0
+
+
+def _tell(kind: Kind, delivery: ExportDelivery, why: str, now: datetime) -> None:
+    """In the scope of the record, so the event is there if the outcome is."""
+    told = {
+        "export_id": delivery.job_id,
+        "delivery_id": delivery.pk,
+        "destination_id": delivery.destination_id,
+        "destination": delivery.destination.name,
+        **({"why": why} if why else {}),
+    }
+    subject = f"export {delivery.job_id} to {delivery.destination.name}"
+    tell(kind, subject, told, tenant_id=delivery.tenant_id, now=now)

@@ -7,12 +7,15 @@ dies leaves a job that the next pass takes up; its half file never had a name.
 
 import traceback
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
 
+from billing.actions.events import tell
 from billing.clients.store import Folder, Stored, TooManyRows
 from billing.drive.rows import BadRow, Evidence, rows_of
 from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
@@ -22,6 +25,7 @@ from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
 from billing.rules.manifests import Manifest, as_text
 from billing.rules.schedules import month_to_yesterday, next_run
+from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
 from tenants.nudge import nudge
 
@@ -100,9 +104,15 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
         complete_until=complete,
         manifest=manifest,
     )
+    _tell(Kind.EXPORT, job, manifest, now)
     if job.destination_id:
         _deliver(job, job.destination_id, now)
     return 1
+
+
+def _tell(kind: Kind, job: ExportJob, told: Mapping[str, Any], now: datetime) -> None:
+    data = {"export_id": job.pk, "format": job.format, **told}
+    tell(kind, f"export {job.pk}, {job.format}", data, tenant_id=job.tenant_id, now=now)
 
 
 def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
@@ -148,7 +158,7 @@ def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> 
     failures = job.failures + 1
     final = failures >= MOST_FAILURES or isinstance(error, BadRow | TooManyRows)
     with fleet_scope():
-        ExportJob.record(
+        kept = ExportJob.record(
             job.pk,
             claim,
             state=ExportJob.State.FAILED if final else ExportJob.State.WAITING,
@@ -157,3 +167,5 @@ def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> 
             failures=failures,
             look_again=None if final else now + PAUSE * 2**failures,
         )
+        if kept and final:
+            _tell(Kind.EXPORT_FAILED, job, {"why": str(error)[:2000]}, now)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0035_buckets"),
+        ("billing", "0042_alerts_are_events"),
     ]
 
     operations = [

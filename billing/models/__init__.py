@@ -1,4 +1,4 @@
-from billing.models.alerts import AlertDelivery, AlertSettings, AlertWebhook, BudgetAlert
+from billing.models.alerts import AlertSettings, BudgetAlert
 from billing.models.anomalies import SpendAnomaly
 from billing.models.charges import (
     Charge,
@@ -18,6 +18,7 @@ from billing.models.costs import (
     GpuPriceSheet,
 )
 from billing.models.deliveries import ExportAttempt, ExportDelivery, ExportDestination
+from billing.models.events import EventDelivery, FinanceEvent, Webhook
 from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule, LedgerAccount
 from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
@@ -37,10 +38,11 @@ from billing.models.usage import (
 )
 
 __all__ = [
-    "AlertDelivery",
     "AlertSettings",
-    "AlertWebhook",
     "BudgetAlert",
+    "EventDelivery",
+    "FinanceEvent",
+    "Webhook",
     "CreditEntry",
     "CreditGrant",
     "EngineHour",

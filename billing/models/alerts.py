@@ -1,11 +1,10 @@
-"""Alerts of budgets: who is told, what was reached, and each delivery of it."""
-
-from enum import StrEnum
+"""Alerts of budgets: from which percents on, and what was reached."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from tenants.base.rows import Claimable, Versioned
+from billing.models.events import FinanceEvent
+from tenants.base.rows import Versioned
 from tenants.rules.quotas import BudgetKind
 
 
@@ -21,30 +20,6 @@ class AlertSettings(Versioned):
 
     def __str__(self) -> str:
         return f"{self.tenant_id}"
-
-
-class AlertWebhook(models.Model):
-    """A receiver of signed messages. Its secret is encrypted, and shown once when it is made."""
-
-    tenant_id = models.BigIntegerField()
-    url = models.CharField(max_length=2000)
-    secret = models.BinaryField()
-    created_at = models.DateTimeField()
-    created_by = models.CharField(max_length=254)
-    removed_at = models.DateTimeField(null=True)
-
-    class Meta:
-        db_table = "alert_webhook"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant_id", "url"],
-                condition=models.Q(removed_at=None),
-                name="alert_webhook_once",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.url
 
 
 class BudgetAlert(models.Model):
@@ -63,7 +38,7 @@ class BudgetAlert(models.Model):
     budget = models.DecimalField(max_digits=38, decimal_places=12)
     spent = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)  # empty: tokens
-    payload = models.TextField()
+    event = models.OneToOneField(FinanceEvent, models.PROTECT, related_name="alert")
     at = models.DateTimeField()
 
     class Meta:
@@ -77,35 +52,3 @@ class BudgetAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.threshold} % of {self.series} in {self.period}"
-
-
-class AlertDelivery(Claimable):
-    """One alert to one receiver, tried until it is taken or the tries are over."""
-
-    class State(StrEnum):
-        WAITING = "waiting"
-        DONE = "done"
-        FAILED = "failed"
-
-    tenant_id = models.BigIntegerField()
-    alert = models.ForeignKey(BudgetAlert, models.PROTECT, related_name="deliveries")
-    webhook = models.ForeignKey(AlertWebhook, models.PROTECT, null=True)
-    mail = models.CharField(max_length=254, blank=True)  # where there is no webhook
-    state = models.CharField(max_length=7, default=State.WAITING.value)
-    tries = models.PositiveSmallIntegerField(default=0)
-    answered = models.PositiveSmallIntegerField(null=True)  # status of the last answer
-    why = models.TextField(blank=True)  # it was not taken
-    tried_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "alert_delivery"
-        constraints = [
-            models.CheckConstraint(
-                condition=models.Q(webhook=None) ^ models.Q(mail=""),
-                name="alert_delivery_one_way",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.alert_id} to {self.mail or self.webhook_id}"

@@ -1,40 +1,24 @@
-"""Alerts of budgets: which thresholds were reached, what is told of them, when to try again."""
+"""Alerts of budgets: which thresholds were reached, and what is told of them."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from billing.rules.webhooks import Kind
 from tenants.rules.quotas import BudgetKind
 
 THRESHOLDS = (50, 80, 100)  # percent of the budget, where nobody chose others
 MOST_THRESHOLDS, LARGEST_THRESHOLD = 10, 1_000
 MOST_MAILS = 20
 ADDRESS = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>]+")
-EVENT = "budget.threshold_reached"
-ENDING = "commitment.ending"
 COMMITMENT = "commitment"  # the kind of an alert that is about the minimum of a contract
 WORDS = {
     BudgetKind.INPUT_TOKENS: "input tokens",
     BudgetKind.OUTPUT_TOKENS: "output tokens",
     BudgetKind.TOKENS: "tokens",
 }
-# What Standard Webhooks proposes: soon at first, then over more than a day.
-PAUSES = tuple(
-    timedelta(**pause)
-    for pause in (
-        {"seconds": 5},
-        {"minutes": 5},
-        {"minutes": 30},
-        {"hours": 2},
-        {"hours": 5},
-        {"hours": 10},
-        {"hours": 10},
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +41,6 @@ def thresholds_reached(budget: Decimal, spent: Decimal, thresholds: Sequence[int
     return [t for t in sorted(thresholds) if spent * 100 >= budget * t]
 
 
-def next_try(failures: int, now: datetime) -> datetime | None:
-    """After so many failures. None: it was tried for the last time."""
-    return now + PAUSES[failures - 1] if failures <= len(PAUSES) else None
-
-
 def faults_of_settings(thresholds: Sequence[int], mails: Sequence[str]) -> dict[str, str]:
     found = {}
     if len(set(thresholds)) < len(thresholds) or len(thresholds) > MOST_THRESHOLDS:
@@ -76,34 +55,25 @@ def faults_of_settings(thresholds: Sequence[int], mails: Sequence[str]) -> dict[
     return found
 
 
-def payload(reached: Reached, names: Mapping[str, Any], at: datetime) -> str:
-    """The body of the message, the same in every try. Amounts are text: they are exact."""
-    document = {
-        "type": EVENT,
-        "timestamp": at.isoformat(),
-        "data": {
-            **names,
-            "kind": reached.kind.value,
-            "period": reached.period,
-            "threshold_percent": reached.threshold,
-            "budget": f"{reached.budget:f}",
-            "spent": f"{reached.spent:f}",
-        },
+def facts(reached: Reached, names: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of it. Amounts are text: they are exact."""
+    return {
+        **names,
+        "kind": reached.kind.value,
+        "period": reached.period,
+        "threshold_percent": reached.threshold,
+        "budget": f"{reached.budget:f}",
+        "spent": f"{reached.spent:f}",
     }
-    return written(document)
-
-
-def written(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def mail_of(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     """Subject and text."""
-    if document["type"] == ENDING:
+    if document["type"] == Kind.COMMITMENT_ENDS:
         return _mail_of_end(document["data"], address)
     data = document["data"]
     whose = ", ".join(filter(None, (data["tenant"], data["application"], data["model"])))
-    kind = BudgetKind(data["kind"])
+    kind = BudgetKind(data.get("kind", BudgetKind.MONEY))  # older ones are of money
     counted = f"budget of {WORDS[kind]}" if kind in WORDS else "budget"
     unit = WORDS.get(kind, data["currency"])
     subject = f"{data['threshold_percent']} % of the {counted} of {whose} is spent"

@@ -15,6 +15,7 @@ import msgspec
 from gateway.contract.usage import SCHEMA, SHADOW_TYPE, UsageEvent
 
 LARGEST_BATCH = 10_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
 MAX_LATE = timedelta(days=62)
 LARGEST = 2**53  # far above any request, far below the end of bigint
@@ -74,11 +75,8 @@ class Accepted:
     event: UsageEvent
     sha: bytes  # of what it says, whatever its spelling
     raw: bytes
+    ended: datetime
     is_copy: bool = False  # for a shadow of a rollout: no client got the answer, nobody pays
-
-    @property
-    def ended(self) -> datetime:
-        return moment(self.event.finished_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ _encode = msgspec.json.Encoder().encode
 
 def moment(micros: int) -> datetime:
     """Microseconds since the epoch as UTC, exact."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    return EPOCH + timedelta(microseconds=micros)
 
 
 def hour_of(at: datetime) -> datetime:
@@ -140,7 +138,7 @@ def read_event(raw: bytes, now: datetime) -> Accepted | Refused:
         return Refused(str(found.id), Reason.TOO_LATE, detail, raw)
     is_copy = found.type == SHADOW_TYPE
     said = _encode(found.data) + (found.type.encode() if is_copy else b"")
-    return Accepted(found.id, found.data, hashlib.sha256(said).digest(), raw, is_copy)
+    return Accepted(found.id, found.data, hashlib.sha256(said).digest(), raw, ended, is_copy)
 
 
 def fault_of(found: CloudEvent, raw: bytes) -> str:

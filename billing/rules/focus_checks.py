@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
-from billing.rules.focus import COLUMNS, COSTS, PICO, TIMES, UNIT_PRICES
+from billing.rules.focus import COLUMNS, COSTS, MANY, PICO, TIMES, UNIT_PRICES
 
 NOT_NULL = {
     "1.4": (
@@ -44,6 +45,7 @@ ALLOWED = {
 }
 NOT_SOLD = ("Adjustment", "Credit", "Tax")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+CURRENCY = re.compile("[A-Z]{3}")
 NUMBER = re.compile(r"-?\d+\.\d+")
 NUMBERS = (*COSTS, *UNIT_PRICES, "ConsumedQuantity", "PricingQuantity")
 USAGE = ("PricingQuantity", "PricingUnit", "ConsumedQuantity", "ConsumedUnit")
@@ -79,21 +81,28 @@ def _enums(row: Row) -> str:
         if row[name] not in allowed:
             return f"{name} {row[name]!r} is not allowed"
     for name in ("BillingCurrency", "PricingCurrency"):
-        if not re.fullmatch("[A-Z]{3}", row[name]):
+        if not CURRENCY.fullmatch(row[name]):
             return f"{name} is not a code of three letters"
     return ""
 
 
 def _numbers(row: Row) -> str:
+    if all(NUMBER.fullmatch(text) for text in {row[name] for name in NUMBERS} if text):
+        return ""  # most cells of a row are alike
     for name in NUMBERS:
         if row[name] and not NUMBER.fullmatch(row[name]):
             return f"{name} {row[name]!r} is not a decimal with a point"
     return ""
 
 
+@lru_cache(MANY)
+def _is_time(text: str) -> bool:
+    return TIME.fullmatch(text) is not None
+
+
 def _times(row: Row) -> str:
     for name in TIMES:
-        if not TIME.fullmatch(row[name]):
+        if not _is_time(row[name]):
             return f"{name} {row[name]!r} is not a time in UTC"
     if row["ChargePeriodEnd"] <= row["ChargePeriodStart"]:
         return "ChargePeriodEnd is not after ChargePeriodStart"
@@ -127,13 +136,17 @@ def _product(row: Row) -> str:
         quantity = Decimal(row["PricingQuantity"])
         same = row["PricingCurrency"] == row["BillingCurrency"]
         off = Decimal(0) if same else (abs(quantity) + 1) * PICO
+        seen: set[tuple[str, str]] = set()  # the strictest of alike pairs comes first
         for price, cost, most in (
             ("PricingCurrencyListUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
             ("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
             ("ListUnitPrice", "ListCost", off),
             ("ContractedUnitPrice", "BilledCost", off),
         ):
-            if abs(Decimal(row[price]) * quantity - Decimal(row[cost])) > most:
+            if (pair := (row[price], row[cost])) in seen:
+                continue
+            seen.add(pair)
+            if abs(Decimal(pair[0]) * quantity - Decimal(pair[1])) > most:
                 return f"{price} x PricingQuantity is not {cost}"
     except InvalidOperation:
         return "a price, quantity or cost is not a number"
@@ -174,14 +187,19 @@ def faults_of_invoices(sums: Mapping[str, Decimal], totals: Mapping[str, Decimal
     ]
 
 
+@lru_cache(MANY)
+def _fault_of_object(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return "is not JSON"
+    return "" if isinstance(found, dict) else "is not an object"
+
+
 def _objects(row: Row) -> str:
     for name in ("Tags", "SkuPriceDetails"):
-        try:
-            found = json.loads(row[name] or "{}")
-        except ValueError:
-            return f"{name} is not JSON"
-        if not isinstance(found, dict):
-            return f"{name} is not an object"
+        if fault := _fault_of_object(row[name] or "{}"):
+            return f"{name} {fault}"
     if row["ResourceId"] and not row["ResourceType"]:
         return "ResourceId without ResourceType"
     return ""

@@ -27,10 +27,3 @@ class AlertsForm(forms.Form):
     def clean_mails(self) -> list[str]:
         found: list[str] = self.cleaned_data["mails"].split()
         return found
-
-
-class WebhookForm(forms.Form):
-    url = forms.CharField(
-        label="Address", max_length=2000, help_text="It gets a POST, signed as Standard Webhooks"
-    )
-    once = forms.CharField(widget=forms.HiddenInput)

@@ -56,12 +56,20 @@ class TokenForm(forms.Form):
     days = forms.IntegerField(
         label="Lives for, days", initial=90, help_text="At most 365; then make another."
     )
+    networks = forms.CharField(
+        label="Only from", required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Networks, one a line, as 203.0.113.0/24. Empty: from anywhere.",
+    )  # fmt: skip
     once = forms.CharField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, allowed: Iterable[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [(p, PERMISSION_WORDS.get(Permission(p), p)) for p in allowed]
         self.fields["permissions"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_networks(self) -> list[str]:
+        found: list[str] = self.cleaned_data["networks"].split()
+        return found
 
 
 class SourceForm(forms.Form):

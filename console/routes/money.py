@@ -16,6 +16,7 @@ from console.views import (
     prices,
     rates,
     requests,
+    webhooks,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -26,9 +27,6 @@ urlpatterns: list[URLPattern] = [
     page("billing/<slug:slug>/charges/", billing.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", billing.hours, "billing_hours"),
     page("billing/<slug:slug>/alerts/", alerts.show, "budget_alerts"),
-    page("billing/<slug:slug>/new/webhook/", alerts.add, "alert_webhook_new"),
-    page("alert-webhooks/<int:webhook_id>/remove/", alerts.remove, "alert_webhook_remove"),
-    page("alert-deliveries/<int:delivery_id>/resend/", alerts.resend, "alert_resend"),
     page("invoices/", invoices.index, "invoices"),
     page("invoices/<slug:number>/", invoices.show, "invoice"),
     page("invoices/<slug:number>/lines/<int:position>/", invoices.line, "invoice_line"),
@@ -77,6 +75,13 @@ urlpatterns: list[URLPattern] = [
     page("exports/<int:job_id>/retry/", exports.retry, "export_retry"),
     page("exports/<int:job_id>/file/", exports.file, "export_file"),
     page("exports/<int:job_id>/manifest/", exports.manifest, "export_manifest"),
+    page("webhooks/", webhooks.index, "webhooks"),
+    page("webhooks/events/", webhooks.events, "finance_events"),
+    page("new/webhook/", webhooks.new, "webhook_new"),
+    page("webhooks/<int:webhook_id>/", webhooks.edit, "webhook"),
+    page("webhooks/<int:webhook_id>/renew/", webhooks.renew, "webhook_secret"),
+    page("webhooks/<int:webhook_id>/remove/", webhooks.remove, "webhook_remove"),
+    page("event-deliveries/<int:delivery_id>/resend/", webhooks.resend, "event_resend"),
     page("ledger-accounts/", ledger.index, "ledger_accounts"),
     page("ledger-accounts/<slug:account>/", ledger.number, "ledger_account"),
     page("economics/", economics.index, "economics"),

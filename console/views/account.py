@@ -51,6 +51,7 @@ def new_token(request: ViewerRequest) -> HttpResponse:
                 name=given["name"],
                 permissions=given["permissions"],
                 lifetime=timedelta(days=min(given["days"], 100_000)),
+                networks=given["networks"],
             )
         except ConsoleError as refusal:
             explain(form, refusal)

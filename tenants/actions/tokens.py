@@ -13,6 +13,7 @@ from tenants.models import AccessToken, UsageSource
 from tenants.queries.people import get_source, get_token
 from tenants.rules import names
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.networks import canonical, fault_of_networks
 from tenants.rules.secrets import Kind
 
 LONGEST_LIFE = timedelta(days=365)
@@ -30,6 +31,7 @@ def create_token(
     name: str,
     permissions: Sequence[str],
     lifetime: timedelta,
+    networks: Sequence[str] = (),
     owner_id: int | None = None,
 ) -> tuple[AccessToken, str]:
     """Answer a token of the viewer's own and its secret, which is shown once.
@@ -42,6 +44,8 @@ def create_token(
     if owner_id is None or viewer.via == "token":
         raise Forbidden("A token cannot make tokens: sign in to make one")
     _check(name, permissions, lifetime, grantable(viewer))
+    if fault := fault_of_networks(networks):
+        raise Invalid(networks=fault)
     minted = mint(Kind.ACCESS_TOKEN)
     token = AccessToken.objects.create(
         user_id=owner_id,
@@ -49,6 +53,7 @@ def create_token(
         public_id=minted.public_id,
         digest=minted.digest,
         permissions=sorted(set(permissions)),
+        networks=canonical(networks),
         expires_at=timezone.now() + lifetime,
     )
     record(viewer, "token.create", token, after=token)

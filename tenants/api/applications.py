@@ -83,7 +83,7 @@ class RotateIn(Why):
 
 
 class KeyFilters(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(key_queries.STATES, required=False, default="")
+    state = serializers.ChoiceField(key_queries.STATES, required=False)
 
 
 class ApplicationsView(ConsoleView):
@@ -133,7 +133,7 @@ class KeysView(ConsoleView):
     def get(self, request: Request, slug: str) -> Response:
         tenant = queries.get_tenant(self.viewer, slug)
         rows = key_queries.list_keys(self.viewer, tenant=tenant)
-        state = self.filters(KeyFilters)["state"]
+        state = self.filters(KeyFilters).get("state", "")
         return self.page(key_queries.in_state(rows, state), KeyOut)
 
 

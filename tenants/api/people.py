@@ -15,6 +15,7 @@ from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
 from tenants.queries import people as queries
 from tenants.rules.access import Permission, Role
+from tenants.rules.networks import MOST
 
 ROLES = [r.value for r in Role]
 PERMISSIONS = [p.value for p in Permission]
@@ -64,6 +65,9 @@ class TokenOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     owner = serializers.EmailField(source="user.email")
     permissions = serializers.ListField(child=serializers.ChoiceField(PERMISSIONS))
+    networks = serializers.ListField(
+        child=serializers.CharField(), help_text="From where it may be used; none: anywhere"
+    )
     state = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
@@ -82,6 +86,10 @@ class TokenIn(Strict):
     name = TextField()
     permissions = serializers.ListField(child=serializers.ChoiceField(PERMISSIONS), max_length=20)
     days = CountField(min_value=1, max_value=365)
+    networks = serializers.ListField(
+        child=TextField(max_length=43), required=False, default=list, max_length=MOST,
+        help_text="From where it may be used, as 203.0.113.0/24; none: anywhere",
+    )  # fmt: skip
 
 
 class SourceOut(serializers.Serializer[Any]):
@@ -182,6 +190,7 @@ class TokensView(ConsoleView):
             name=given["name"],
             permissions=given["permissions"],
             lifetime=timedelta(days=given["days"]),
+            networks=given["networks"],
         )
         return self.answer({**TokenOut(token).data, "secret": secret}, status=201)
 

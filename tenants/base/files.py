@@ -1,6 +1,6 @@
 """Answering with a file of any size, without holding it in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import BinaryIO
 
 from asgiref.sync import sync_to_async
@@ -31,3 +31,23 @@ async def read(data: BinaryIO) -> AsyncIterator[bytes]:
             yield chunk
     finally:
         data.close()
+
+
+def answer_stream(
+    request: HttpRequest, pieces: Iterator[bytes], *, filename: str, content_type: str
+) -> StreamingHttpResponse:
+    """Send what is made while it is sent. Its length is not known before."""
+    content = drawn(pieces) if isinstance(request, ASGIRequest) else pieces
+    answer = StreamingHttpResponse(content, content_type=content_type)
+    answer["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return answer
+
+
+async def drawn(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """In the thread of the request, whose connection to the database ends with it."""
+    while (piece := await sync_to_async(next_of)(pieces)) is not None:
+        yield piece
+
+
+def next_of(pieces: Iterator[bytes]) -> bytes | None:
+    return next(pieces, None)

@@ -35,6 +35,7 @@ class AccessToken(models.Model):
     public_id = models.CharField(max_length=8, unique=True)
     digest = models.CharField(max_length=64, unique=True)
     permissions = ArrayField(models.CharField(max_length=32))
+    networks = ArrayField(models.CharField(max_length=43), default=list)  # empty: from anywhere
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -10,6 +10,7 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import NotFound
 from tenants.models import AccessToken, RoleBinding, UsageSource, User
 from tenants.rules.access import Binding, Permission, Role, Viewer
+from tenants.rules.networks import is_within
 from tenants.rules.secrets import Kind, digest, kind_of
 
 USED_EVERY = timedelta(minutes=1)  # last use is a rough figure, not a write a request
@@ -29,14 +30,16 @@ def viewer_of_email(email: str) -> Viewer:
     return replace(viewer_of_user(user), via="command")
 
 
-def viewer_of_secret(secret: str, *, request_id: str = "") -> Viewer | None:
-    """The viewer behind an access token or a usage source. None: unknown, expired, revoked.
+def viewer_of_secret(secret: str, *, request_id: str = "", address: str = "") -> Viewer | None:
+    """The viewer behind an access token or a usage source.
+
+    None: unknown, expired, revoked, or used from an address outside of the token's networks.
 
     A tenant's API key is no credential here, whatever it may open at the gateway.
     """
     kind = kind_of(secret)
     if kind is Kind.ACCESS_TOKEN:
-        return _viewer_of_token(secret, request_id)
+        return _viewer_of_token(secret, request_id, address)
     if kind is Kind.USAGE_SOURCE:
         return _viewer_of_source(secret, request_id)
     return None
@@ -48,10 +51,10 @@ def bindings_of(user_id: int) -> tuple[Binding, ...]:
         return tuple(Binding(Role(role), tenant_id) for role, tenant_id in rows.order_by("id"))
 
 
-def _viewer_of_token(secret: str, request_id: str) -> Viewer | None:
+def _viewer_of_token(secret: str, request_id: str, address: str) -> Viewer | None:
     live = AccessToken.objects.filter(revoked_at=None, expires_at__gt=Now(), user__is_active=True)
     token = live.select_related("user").filter(digest=digest(secret)).first()
-    if token is None:
+    if token is None or not is_within(address, token.networks):
         return None
     unused = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USED_EVERY)
     AccessToken.objects.filter(unused, pk=token.pk).update(last_used_at=Now())

@@ -293,7 +293,7 @@ class Life:
             changes.decide(self.vic, change.pk, digest=change.digest, approve=True, why="seen")
 
         self.in_fleet(decide)
-        self.survive(apply_decisions)
+        self.survive(lambda: apply_decisions(self.now))
         assert self.period(tenant, month).state == "open"
         self.reopened += 1
 

@@ -12,20 +12,17 @@ import pytest
 from django.core import mail
 from django.db import DatabaseError, connection, transaction
 
-from billing.actions.alerts import (
-    add_webhook,
-    change_settings,
-    fire,
-    remove_webhook,
-    send_again,
-)
+from billing.actions.alerts import change_settings, fire
 from billing.actions.budgets import keep_budgets
+from billing.actions.webhooks import add_webhook, remove_webhook, send_again
 from billing.clients.delivery import key_of
-from billing.drive.alerts import NO_MAIL, deliver_due
-from billing.models import AlertDelivery, AlertWebhook, BudgetAlert
-from billing.queries.alerts import get_settings, list_alerts, list_deliveries
+from billing.drive.events import NO_MAIL, deliver_due
+from billing.models import BudgetAlert, EventDelivery, Webhook
+from billing.queries.alerts import get_settings, list_alerts
 from billing.queries.budgets import used_budgets
-from billing.rules.alerts import PAUSES, faults_of_settings, next_try, thresholds_reached
+from billing.queries.events import list_deliveries
+from billing.rules.alerts import faults_of_settings, thresholds_reached
+from billing.rules.webhooks import PAUSES, Kind, next_try
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from tenants.queries.directory import budget_refs
@@ -50,7 +47,7 @@ def priced(db):
 
 def hook(fiona, tenant, door):
     with fleet_scope():
-        return add_webhook(fiona, tenant.slug, door.url, now=NOW)
+        return add_webhook(fiona, door.url, [Kind.BUDGET.value], tenant_id=tenant.pk)
 
 
 def choose(fiona, tenant, *, thresholds=(50, 80, 100), mails=(), expected=0):
@@ -68,7 +65,7 @@ def alerts(tenant):
 
 def deliveries():
     with fleet_scope():
-        return list(AlertDelivery.objects.order_by("id"))
+        return list(EventDelivery.objects.order_by("id"))
 
 
 def use(gateway, tenant, count=1, *, now=NOW):
@@ -148,7 +145,9 @@ def test_budgets_of_applications_are_told_apart(priced, acme, gateway):
     make_budget(acme, "1.50", application=acme.app)
     use(gateway, acme)
     with fleet_scope():
-        told = [json.loads(a.payload)["data"] for a in BudgetAlert.objects.order_by("threshold")]
+        told = [
+            json.loads(a.event.payload)["data"] for a in BudgetAlert.objects.order_by("threshold")
+        ]
     assert [(t["application"], t["threshold_percent"]) for t in told] == [
         ("app", 50),
         ("app", 80),
@@ -268,10 +267,10 @@ def test_settings_are_changed_by_who_saw_them(acme, fiona, olga):
         choose(olga, acme, expected=2)
 
 
-def test_it_sends_nowhere_inside(acme, fiona, settings):
+def test_it_sends_nowhere_inside(fiona, settings):
     settings.QM_ALLOW_PRIVATE_DELIVERY = False
     with fleet_scope(), pytest.raises(Invalid, match="https://"):
-        add_webhook(fiona, "acme", "http://127.0.0.1/in", now=NOW)
+        add_webhook(fiona, "http://127.0.0.1/in", [Kind.BUDGET.value])
 
 
 def test_an_address_is_there_once(acme, fiona, door):
@@ -336,4 +335,4 @@ def test_two_workers_at_once_tell_it_once(gateway, fiona):
         assert faults == []
         assert len({c.headers["webhook-id"] for c in door.came}) == len(door.came) == 3
     with fleet_scope():
-        assert AlertWebhook.objects.count() == 1
+        assert Webhook.objects.count() == 1

@@ -69,36 +69,32 @@ def test_it_sets_alerts_with_the_version_that_was_read(finance):
     assert finance("put", path, body, **{"If-Match": first["ETag"]}).status_code == 412
 
 
-def test_it_tells_the_secret_of_a_webhook_once(finance, settings):
-    settings.QM_ALLOW_PRIVATE_DELIVERY = True
-    path, key = "tenants/acme/budget-webhooks", {"Idempotency-Key": "hook"}
-    body = {"url": "https://finance.acme.example/in"}
-    made = finance("post", path, body, **key).json()
-    assert made["secret"].startswith("whsec_")
-    assert finance("post", path, body, **key).json() == made | {"secret": None}
-    (listed,) = finance.get(path)["results"]
-    assert "secret" not in listed
-    assert finance("delete", f"budget-webhooks/{made['id']}").status_code == 204
-    assert finance.get(path)["results"] == []
-
-
 def test_lists_of_alerts_and_odd_days_are_empty_at_first(finance):
     keep_anomalies(NOW)
-    for path in ("budget-alerts", "budget-deliveries", "spend-anomalies"):
+    for path in ("budget-alerts", "spend-anomalies"):
         assert finance.get(f"{path}?tenant=acme")["results"] == []
-    assert finance("post", "budget-deliveries/1/send-again").status_code == 404
 
 
 def test_a_stranger_learns_nothing(finance, stranger, acme):
     asked = ask(finance)
-    for path in ("credits", "budget-alerts", "budget-deliveries", "spend-anomalies"):
+    for path in ("credits", "budget-alerts", "spend-anomalies"):
         assert stranger.get(path)["results"] == []
     for path in (
         f"credits/{asked['id']}",
         f"credits/{asked['id']}/entries",
         "tenants/acme/budget-alerts",
-        "tenants/acme/budget-webhooks",
         "spend-anomalies?tenant=acme",
     ):
         assert stranger("get", path).status_code == 404
     assert stranger("post", "billing-accounts/acme/credits", CREDIT).status_code == 404
+
+
+def test_an_answer_has_the_members_that_were_asked_for(finance, approver):
+    asked = ask(finance)
+    (row,) = finance.get("credits?fields=id,rest&state=waiting")["results"]
+    assert row == {"id": asked["id"], "rest": "0.000000000000"}
+    assert finance.get(f"credits/{asked['id']}?fields=state") == {"state": "waiting"}
+    for path in ("credits", f"credits/{asked['id']}"):
+        refused = finance("get", f"{path}?fields=id,left")
+        assert refused.status_code == 422
+        assert "no member 'left' here; there are" in refused.json()["errors"][0]["detail"]

@@ -238,9 +238,9 @@ def test_another_person_opens_it_again_and_the_rest_is_billed_apart(spent, gatew
         change = ChangeRequest.objects.get()
         with pytest.raises(Forbidden, match="Somebody else must decide"):
             decide(fiona, change.pk, digest=change.digest, approve=True)
-        assert apply_decisions() == 0, "nobody decided yet"
+        assert apply_decisions(NOVEMBER) == 0, "nobody decided yet"
         decide(vic, change.pk, digest=change.digest, approve=True)
-    assert apply_decisions() == 1
+    assert apply_decisions(NOVEMBER) == 1
     spend(gateway, spent, prompt_tokens=50_040, now=NOVEMBER)
     with fleet_scope():
         assert not Charge.objects.filter(correction_period__isnull=False).exists()
@@ -258,7 +258,7 @@ def test_a_rejected_change_leaves_it_closed(spent):
         ask_to_reopen(fiona, period.pk, why="let me")
         change = ChangeRequest.objects.get()
         decide(vic, change.pk, digest=change.digest, approve=False, why="no")
-    assert apply_decisions() == 1
+    assert apply_decisions(NOVEMBER) == 1
     with fleet_scope():
         assert find_period(spent).state == "closed"
         assert find_period(spent).change_id is None

@@ -23,7 +23,7 @@ def test_it_has_a_task_for_every_bell():
             "keep_periods",
             "keep_budgets",
             "keep_credits",
-            "deliver_alerts",
+            "deliver_events",
             "find_anomalies",
             "warn_of_ends",
             "rate",

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
-from billing.actions.alerts import add_webhook, change_settings, fire
+from billing.actions.alerts import change_settings, fire
 from billing.actions.contracts import create_contract
 from billing.actions.prices import draft_version
 from billing.actions.publication import publish_version
-from billing.models import AlertDelivery, SpendAnomaly
+from billing.actions.webhooks import add_webhook
+from billing.models import EventDelivery, SpendAnomaly
 from billing.queries.budgets import BudgetUse
 from billing.rules.prices import read_line
+from billing.rules.webhooks import KINDS
 from tenants.queries.directory import budget_refs, tenant_refs
 from tenants.rules.quotas import month_of
 from tests.billing.factories import SYSTEM
@@ -24,12 +26,14 @@ def furnish_alerts(scene: SimpleNamespace, now: datetime) -> None:
     change_settings(
         SYSTEM, "acme", thresholds=(50, 80, 100), mails=("money@acme.example",), expected=0
     )
-    add_webhook(SYSTEM, "acme", "https://finance.acme.example/quartermaster", now=now)
+    url = "https://finance.acme.example/quartermaster"
+    scene.webhook, _ = add_webhook(SYSTEM, url, KINDS, tenant_id=acme.pk)
+    add_webhook(SYSTEM, "https://erp.example.com/events", ("period.closed", "invoice.issued"))
     month = month_of(now, "UTC")
     fire([BudgetUse(b, month, b.limit * 85 // 100) for b in budget_refs([acme.pk])], now)
-    tried = AlertDelivery.objects.exclude(webhook=None).order_by("id")
+    tried = EventDelivery.objects.exclude(webhook=None).order_by("id")
     tried.update(tries=1, answered=503, why="It answered 503", tried_at=now)
-    AlertDelivery.objects.filter(webhook=None).update(
+    EventDelivery.objects.filter(webhook=None).update(
         state="done", tries=1, tried_at=now, look_again=None
     )
     promise_minimum(scene.tenants[1].pk, now)

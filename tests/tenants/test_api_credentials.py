@@ -81,3 +81,30 @@ def test_it_wants_the_csrf_token_of_a_browser(world, olga):
     client = Client(enforce_csrf_checks=True)
     client.force_login(olga.user)
     assert call(client, "POST", "tenants", {"slug": "x", "name": "X"}).status_code == 403
+
+
+def test_a_token_that_is_bound_to_networks_opens_nothing_from_elsewhere(world, olga):
+    body = {"name": "erp", "permissions": ["view"], "days": 30}
+    networks = [" 203.0.113.7", "2001:db8::/48", "203.0.113.7/32"]
+    made = call(olga.client, "POST", "tokens", body | {"networks": networks}).json()
+    assert made["networks"] == ["2001:db8::/48", "203.0.113.7/32"]
+    for address, want in (
+        ("203.0.113.7", 200),
+        ("::ffff:203.0.113.7", 200),
+        ("2001:db8::9", 200),
+        ("203.0.113.8", 401),
+        ("2001:db9::9", 401),
+        ("", 401),
+    ):
+        client = Client(REMOTE_ADDR=address, headers={"Authorization": f"Bearer {made['secret']}"})
+        assert call(client, "GET", "me").status_code == want, address
+
+
+@pytest.mark.parametrize(
+    "networks", [["203.0.113.0/33"], ["203.0.113.1/24"], ["erp.example"], ["10.0.0.0/8"] * 21]
+)
+def test_it_refuses_networks_that_are_none(world, olga, networks):
+    body = {"name": "n", "permissions": ["view"], "days": 1, "networks": networks}
+    refused = call(olga.client, "POST", "tokens", body)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"].startswith("/networks")

@@ -38,8 +38,8 @@ class ViewerAuthentication(BaseAuthentication):
             if request.headers.get("Authorization"):
                 count_failure(plain)
                 raise AuthenticationFailed(
-                    "This credential is unknown, expired, revoked, or of a kind that opens"
-                    " another door"
+                    "This credential is unknown, expired, revoked, of a kind that opens another"
+                    " door, or bound to other addresses than yours"
                 )
             return None
         if viewer.via == "session":

@@ -15,6 +15,12 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "maxLength": 255},
     "description": "The same key and body get the first answer again. Secrets are not repeated",
 }
+FIELDS = {
+    "in": "query",
+    "name": "fields",
+    "schema": {"type": "string"},
+    "description": "Members of the answer, with commas: id,total. None: all, as described here",
+}
 
 PROBLEM = {
     "type": "object",
@@ -86,6 +92,13 @@ def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
         for method, described in methods.items():
             described["responses"].setdefault("429", LIMITED)
             described["responses"].setdefault("default", ANY_ERROR)
+            if method == "get" and "application/json" in content_of(described):
+                described.setdefault("parameters", []).append(FIELDS)
             if method == "post":
                 described.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
     return result
+
+
+def content_of(described: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = described["responses"].get("200", {}).get("content", {})
+    return found

@@ -1,6 +1,7 @@
 """The base of REST views: the viewer, ETags, idempotent writes, cursor pages."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from rest_framework import serializers
@@ -17,6 +18,7 @@ from tenants.rules.rates import Rate
 
 KEPT_HEADERS = ("ETag", "Location")
 SECRETS = frozenset({"secret", "password"})
+FIELDS = "fields"  # the parameter that names the members of an answer
 
 
 class Pages(CursorPagination):
@@ -61,7 +63,7 @@ class ConsoleView(APIView):
 
     def filters(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The checked query parameters. A misspelt one is refused, not ignored."""
-        known = set(serializer().fields) | {"limit", "cursor", "format"}
+        known = set(serializer().fields) | {"limit", "cursor", "format", FIELDS}
         if unknown := sorted(set(self.request.query_params) - known):
             raise Invalid(**{unknown[0][:100]: "This parameter is not known here"})
         read = serializer(data=self.request.query_params.dict())
@@ -71,12 +73,25 @@ class ConsoleView(APIView):
     def answer(self, data: Any = None, *, etag: str = "", status: int = 200) -> Response:
         """An answer that a later change can name by its ETag."""
         headers = {"ETag": etag} if etag else {}
+        if isinstance(data, dict) and self.request.method == "GET":
+            data = sparse(data, self.wanted_fields(data))
         return Response(data, status=204 if data is None else status, headers=headers)
 
     def page(self, rows: Any, serializer: Any) -> Response:
         paginator: CursorPagination = self.pagination_class()
         page: Any = paginator.paginate_queryset(rows, self.request, view=self)
-        return paginator.get_paginated_response(serializer(page, many=True).data)
+        shown = serializer(page, many=True)
+        wanted = self.wanted_fields(shown.child.fields)
+        return paginator.get_paginated_response([sparse(row, wanted) for row in shown.data])
+
+    def wanted_fields(self, known: Collection[str]) -> frozenset[str]:
+        """Of `fields=id,total`; none: all of them. A misspelt one is refused, not left out."""
+        given = self.request.query_params.get(FIELDS, "")
+        wanted = frozenset(filter(None, given.split(",")))
+        if unknown := sorted(wanted - set(known)):
+            there = ", ".join(sorted(known))
+            raise Invalid(fields=f"There is no member {unknown[0][:40]!r} here; there are {there}")
+        return wanted
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         self._claimed: Claim | None = None
@@ -117,6 +132,10 @@ class ConsoleView(APIView):
             kept = {name: final[name] for name in KEPT_HEADERS if name in final}
             keep_answer(claimed, final.status_code, without_secrets(final.data), kept)
         return final
+
+
+def sparse(row: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not wanted or name in wanted}
 
 
 def without_secrets(data: Any) -> Any:

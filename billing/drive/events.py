@@ -1,4 +1,4 @@
-"""The pass over deliveries of alerts: claim one, send it, write down what came of it.
+"""The pass over deliveries of events: claim one, send it, write down what came of it.
 
 Nothing is sent inside a transaction. A worker that dies in between leaves a claim that ends, and
 the message goes out again under the same id, which its receiver knows.
@@ -13,28 +13,29 @@ from django.core.mail import EmailMessage
 
 from billing.clients.delivery import Answer, Message, send
 from billing.clients.vault import Unreadable, unseal
-from billing.models import AlertDelivery
-from billing.rules.alerts import mail_of, next_try
+from billing.models import EventDelivery
+from billing.rules.alerts import mail_of
+from billing.rules.webhooks import key_of, next_try
 from tenants.base.scope import fleet_scope
 
 MOST = 20  # in one pass
 HOLD = timedelta(minutes=2)  # longer than a delivery may take
 NO_MAIL = "No mail server is set (QM_MAIL_HOST): set it, then send again"
-State = AlertDelivery.State
+State = EventDelivery.State
 
 
 def deliver_due(now: datetime) -> int:
     """Send what is due. Returns how many were tried."""
     with fleet_scope():
-        rows = AlertDelivery.objects.filter(state=State.WAITING, look_again__lte=now)
+        rows = EventDelivery.objects.filter(state=State.WAITING, look_again__lte=now)
         due = list(rows.order_by("look_again", "id").values_list("id", flat=True)[:MOST])
     return sum(_deliver(pk, now) for pk in due)
 
 
 def _deliver(delivery_id: int, now: datetime) -> int:
     with fleet_scope():
-        claim = AlertDelivery.take_claim(delivery_id, hold=HOLD)
-        row = AlertDelivery.objects.select_related("alert", "webhook").get(pk=delivery_id)
+        claim = EventDelivery.take_claim(delivery_id, hold=HOLD)
+        row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
     if claim is None or row.state != State.WAITING:
         return 0
     answer = _by_webhook(row, now) if row.webhook else _by_mail(row)
@@ -42,7 +43,7 @@ def _deliver(delivery_id: int, now: datetime) -> int:
     again = None if answer.taken or answer.is_final else next_try(failures, now)
     state = State.DONE if answer.taken else State.WAITING if again else State.FAILED
     with fleet_scope():
-        AlertDelivery.record(
+        EventDelivery.record(
             row.pk,
             claim,
             state=state.value,
@@ -56,7 +57,7 @@ def _deliver(delivery_id: int, now: datetime) -> int:
     return 1
 
 
-def _by_webhook(row: AlertDelivery, now: datetime) -> Answer:
+def _by_webhook(row: EventDelivery, now: datetime) -> Answer:
     assert row.webhook is not None
     if row.webhook.removed_at is not None:
         return Answer(None, "The receiver was removed", is_final=True)
@@ -66,18 +67,18 @@ def _by_webhook(row: AlertDelivery, now: datetime) -> Answer:
         return Answer(None, str(error), is_final=True)
     message = Message(
         url=row.webhook.url,
-        key=f"alert_{row.alert_id}_{row.webhook_id}",
+        key=key_of(row.event_id, row.webhook.pk),
         secret=secret,
-        body=row.alert.payload.encode(),
+        body=row.event.payload.encode(),
         content_type="application/json",
     )
     return send(message, now=now, allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
 
 
-def _by_mail(row: AlertDelivery) -> Answer:
+def _by_mail(row: EventDelivery) -> Answer:
     if not settings.EMAIL_HOST:
         return Answer(None, NO_MAIL, is_final=True)
-    document = json.loads(row.alert.payload)
+    document = json.loads(row.event.payload)
     place = f"{settings.QM_CONSOLE_URL}/billing/{document['data']['tenant']}/alerts/"
     subject, text = mail_of(document, place)
     try:
