@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from billing.drive.events import deliver_due
 from django.core import mail
 
 from billing.actions.alerts import change_settings
 from billing.actions.commitments import warn_of_ends
 from billing.actions.ingest import ingest
 from billing.actions.rollup import roll_up
-from billing.drive.alerts import deliver_due
 from billing.models import BudgetAlert
 from billing.queries.commitments import list_commitments
 from billing.rules.commitments import WARNED, due_warning
@@ -134,7 +134,7 @@ def test_the_message_says_what_would_be_lost(acme, gateway):
     load(gateway, usage(acme, **MILLION))
     warn_of_ends(NOW)
     with fleet_scope():
-        message = json.loads(BudgetAlert.objects.get().payload)
+        message = json.loads(BudgetAlert.objects.get().event.payload)
     assert message["type"] == "commitment.ending"
     data = message["data"]
     assert (data["tenant"], data["contract"], data["version"]) == ("acme", "contract-acme", 1)
