@@ -65,6 +65,7 @@ def make_person(name: str, role: str) -> Viewer:
 
 def once(place: Place) -> tuple[float, float]:
     """Seconds from the approval to the first object, and from the abort to traffic at 100 %."""
+    alone(place)
     rollout = propose(place, "standin-0.32.1", HELD)
     reach(rollout, {Phase.AWAITING_APPROVAL})
     name = next(m for m in rollout.manifests if m["kind"] == "Deployment")["metadata"]["name"]
@@ -90,6 +91,7 @@ def pod_to_snapshot(place: Place) -> float:
 
 def added(place: Place) -> float:
     """Seconds of a whole surge canary without gates that are neither start-up nor drain."""
+    alone(place)
     rollout = propose(place, "standin-0.32.1", ())
     reach(rollout, {Phase.AWAITING_APPROVAL})
     approve(place, rollout)
@@ -100,6 +102,12 @@ def added(place: Place) -> float:
     removal = RolloutEvent.objects.filter(rollout=rollout, detail__has_key="replicas_old").last()
     drain = rollout.ended_at - removal.at
     return (rollout.ended_at - began - start - drain).total_seconds()
+
+
+def alone(place: Place) -> None:
+    """The observer saw the last pods of the rollout before go: a plan counts what it saw."""
+    pods = ObservedPod.objects.filter(deployment__service=place.service)
+    wait("its own replicas", lambda: pods.count() == place.service.replicas, 120, every=0.2)
 
 
 def back_after_abort(place: Place, rollout: Rollout) -> float:
