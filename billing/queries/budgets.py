@@ -13,6 +13,7 @@ from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.waiting import waiting_rows
 from billing.rules.alerts import WORDS
 from billing.rules.meters import BILLED
+from billing.rules.rating import ChargeRow
 from tenants.queries.directory import (
     BudgetRef,
     TenantRef,
@@ -67,9 +68,17 @@ class NamedBudget:
 
 def used_budgets(budgets: Sequence[BudgetRef], now: datetime) -> list[BudgetUse]:
     """In the order given, in the scope that is open."""
-    tenants = tenant_refs({b.tenant_id for b in budgets})
-    months = {pk: month_of(now, tenant.time_zone) for pk, tenant in tenants.items()}
-    money = _money(_by_month(months, budgets, {BudgetKind.MONEY}), now)
+    return _used(budgets, tenant_refs({b.tenant_id for b in budgets}).values(), now)
+
+
+def _used(
+    budgets: Sequence[BudgetRef],
+    tenants: Iterable[TenantRef],
+    now: datetime,
+    waiting: Sequence[ChargeRow] | None = None,
+) -> list[BudgetUse]:
+    months = {tenant.id: month_of(now, tenant.time_zone) for tenant in tenants}
+    money = _money(_by_month(months, budgets, {BudgetKind.MONEY}), now, waiting)
     input_, output = _tokens(_by_month(months, budgets, set(BudgetKind) - {BudgetKind.MONEY}))
     sources: dict[BudgetKind, tuple[Amounts, ...]] = {
         BudgetKind.MONEY: (money,),
@@ -104,10 +113,21 @@ def _units(budget: BudgetRef, sources: Iterable[Amounts]) -> int:
 def tenant_budgets(viewer: Viewer, tenant: TenantRef, *, now: datetime) -> list[NamedBudget]:
     """This month's, the tenant's own first, then its applications', then by model."""
     viewer.require(Permission.VIEW_MONEY, tenant.id)
-    names = {a.id: a.slug for a in application_refs().values()}
+    return month_budgets(tenant, budget_refs([tenant.id]), now)
+
+
+def month_budgets(
+    tenant: TenantRef,
+    budgets: Sequence[BudgetRef],
+    now: datetime,
+    waiting: Sequence[ChargeRow] | None = None,
+) -> list[NamedBudget]:
+    """The same of budgets, and of charges that wait for the rating, that were read already."""
+    ids = {b.application_id for b in budgets if b.application_id}
+    names = {a.id: a.slug for a in application_refs(ids).values()} if ids else {}
     found = [
         NamedBudget(names.get(use.ref.application_id or 0, ""), use.ref.model, use)
-        for use in used_budgets(budget_refs([tenant.id]), now)
+        for use in _used(budgets, [tenant], now, waiting)
     ]
     return sorted(found, key=lambda b: (b.application, b.model))
 
@@ -123,14 +143,16 @@ def _by_month(
     return found
 
 
-def _money(by_month: Mapping[Span, list[int]], now: datetime) -> Amounts:
+def _money(
+    by_month: Mapping[Span, list[int]], now: datetime, waiting: Sequence[ChargeRow] | None
+) -> Amounts:
     """What each tenant owes this month, by application and model; unrated hours included."""
     amounts = _nothing()
     for (start, end), tenants in by_month.items():
         wanted = ChargeFilter(start, end, tenant_ids=tuple(tenants))
         for line in sum_charges(wanted, by=("tenant_id", "application_id", "model")):
             amounts[line.key[0]][line.key[1], line.key[2]] += line.amount
-        for row in waiting_rows(start, end, now, tenants):
+        for row in waiting_rows(start, end, now, tenants) if waiting is None else waiting:
             amounts[row.key.tenant_id][row.key.application_id, row.key.model] += row.amount
     return amounts
 

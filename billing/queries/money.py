@@ -16,8 +16,10 @@ from billing.queries.visibility import narrowed, require_money, visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast, forecast
 from billing.rules.meters import SALES, Meter
+from billing.rules.rating import ChargeRow
 from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import (
+    BudgetRef,
     TenantRef,
     application_refs,
     budget_refs,
@@ -52,15 +54,24 @@ class MonthToDate:
     month: Month
     until: datetime
     charged: Decimal
-    waiting: Decimal
+    waiting_rows: tuple[ChargeRow, ...]
     month_before: Decimal  # the whole one
     month_before_same_span: Decimal
     rated_until: datetime | None  # usage before this is charged; None: nothing waits
     rated_at: datetime | None
     unpriced_rows: int
-    budget: Decimal | None
+    budgets: tuple[BudgetRef, ...]
     forecast: Forecast | None
     wanted: ChargeFilter
+
+    @property
+    def waiting(self) -> Decimal:
+        return sum((row.amount for row in self.waiting_rows), ZERO)
+
+    @property
+    def budget(self) -> Decimal | None:
+        """The tenant's own, of money, over all applications and models."""
+        return own_budgets(self.budgets).get(self.tenant.id)
 
     @property
     def total(self) -> Decimal:
@@ -102,13 +113,13 @@ def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") ->
         month=month,
         until=until,
         charged=total(wanted),
-        waiting=sum((row.amount for row in waiting), ZERO),
+        waiting_rows=tuple(waiting),
         month_before=total(before),
         month_before_same_span=total(same),
         rated_until=min((row.key.hour for row in waiting), default=None),
         rated_at=heads.aggregate(at=Max("rated_at"))["at"],
         unpriced_rows=unpriced.count(),
-        budget=budget_of(tenant.id),
+        budgets=tuple(budget_refs([tenant.id])),
         forecast=tenant_forecast(tenant, month, now) if until == now else None,
         wanted=wanted,
     )
@@ -144,15 +155,15 @@ def filled(days: dict[date, Decimal], *, until: date) -> dict[date, Decimal]:
     return {day: days.get(day, ZERO) for day in span}
 
 
-def budget_of(tenant_id: int) -> Decimal | None:
-    return budgets().get(tenant_id)
-
-
 def budgets() -> dict[int, Decimal]:
     """Tenants' own monthly budgets of money, over all applications and models."""
+    return own_budgets(budget_refs())
+
+
+def own_budgets(budgets: Iterable[BudgetRef]) -> dict[int, Decimal]:
     return {
         b.tenant_id: limit_of(b)
-        for b in budget_refs()
+        for b in budgets
         if b.kind is BudgetKind.MONEY and b.application_id is None and not b.model
     }
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from billing.queries import anomalies
 from billing.queries import money as queries
 from billing.queries import requests as usage_queries
-from billing.queries.budgets import tenant_budgets
+from billing.queries.budgets import month_budgets
 from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
@@ -183,7 +183,7 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
     if wants_file(request):
         return download(request, f"billing-{slug}", PART_COLUMNS, part_rows(found, cuts))
     is_open = found.until == now
-    budgets = tenant_budgets(request.viewer, found.tenant, now=now) if is_open else []
+    budgets = month_budgets(found.tenant, found.budgets, now, found.waiting_rows) if is_open else []
     context: dict[str, Any] = {
         "found": found,
         "tenant": found.tenant,

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from billing.drive.events import deliver_due
 from django.core import mail
 
 from billing.actions.alerts import change_settings
 from billing.actions.commitments import warn_of_ends
 from billing.actions.ingest import ingest
 from billing.actions.rollup import roll_up
+from billing.drive.events import deliver_due
 from billing.models import BudgetAlert
 from billing.queries.commitments import list_commitments
 from billing.rules.commitments import WARNED, due_warning

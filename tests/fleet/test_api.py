@@ -85,6 +85,7 @@ WRITES = {
     "change a service": ("patch", "services/{service}", {"replicas": 3}),
     "scale a service": ("put", "services/{service}/scaling", BOUNDS),
     "leave its number to people": ("delete", "services/{service}/scaling", None),
+    "wake a service": ("post", "services/{service}/scaling/wake", {}),
 }
 
 
