@@ -3,11 +3,18 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.plugins.database import django_db_setup
 
 __all__ = ["django_db_setup"]
+
+# How long an example takes says something of the machine, nothing of the rule.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # What needs more comes later: the browser, a cluster, a real engine, the whole product.
 LATER = ("browser", "cluster", "engine", "e2e")

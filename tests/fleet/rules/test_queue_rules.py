@@ -1,7 +1,7 @@
 """Whose turn it is where GPUs do not suffice for two rollouts at once."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.rules.answers import Answer, Quota
@@ -48,7 +48,6 @@ def test_who_needs_nothing_on_top_waits_for_nobody():
     assert waits([node(0)], Need(H, 1, 0), (), (ahead(2),)) == ""
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 8),
     st.lists(st.tuples(st.integers(1, 8), st.booleans()), max_size=4),

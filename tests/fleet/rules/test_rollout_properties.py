@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.rules.contract.prompts import read_contract
@@ -102,7 +102,7 @@ GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     plan=st.sampled_from(sorted(MOVES)),
     contract=st.sampled_from(CONTRACTS),

@@ -51,7 +51,6 @@ def backwards(values):
     return tuple(Sample(NOW - PERIOD * (n - i), v) for i, v in enumerate(values))
 
 
-@settings(deadline=None)
 @given(policies, sights())
 def test_what_is_wanted_is_within_the_bounds_or_is_what_there_is(policy, seen):
     decision = decide(policy, seen, NOW)
@@ -66,7 +65,6 @@ def test_what_is_wanted_is_within_the_bounds_or_is_what_there_is(policy, seen):
     assert decision.given <= always.most
 
 
-@settings(deadline=None)
 @given(policies, sights())
 def test_it_goes_down_one_at_a_time_and_up_no_further_than_there_is_room(policy, seen):
     decision = decide(policy, seen, NOW)
@@ -75,7 +73,6 @@ def test_it_goes_down_one_at_a_time_and_up_no_further_than_there_is_room(policy,
         assert decision.given >= seen.declared - 1
 
 
-@settings(deadline=None)
 @given(policies, sights())
 def test_it_goes_to_zero_only_with_a_minimum_of_zero_and_nothing_in_flight(policy, seen):
     if decide(policy, seen, NOW).given == 0:
@@ -83,7 +80,6 @@ def test_it_goes_to_zero_only_with_a_minimum_of_zero_and_nothing_in_flight(polic
         assert seen.load.total == 0
 
 
-@settings(deadline=None)
 @given(policies, sights(), st.floats(0, 200))
 def test_more_load_never_gets_fewer(policy, seen, more):
     less, load = decide(policy, seen, NOW), seen.load
@@ -91,7 +87,6 @@ def test_more_load_never_gets_fewer(policy, seen, more):
     assert decide(policy, replace(seen, load=higher), NOW).given >= less.given
 
 
-@settings(deadline=None)
 @given(policies, sights(), st.floats(0, 200))
 def test_more_load_all_the_time_never_gets_fewer(policy, seen, more):
     less, load = decide(policy, seen, NOW), seen.load
@@ -100,7 +95,6 @@ def test_more_load_all_the_time_never_gets_fewer(policy, seen, more):
     assert decide(policy, higher, NOW).given >= less.given
 
 
-@settings(deadline=None)
 @given(policies, sights(), st.lists(st.floats(0.1, 5), min_size=60, max_size=80))
 def test_it_never_goes_down_while_load_grows(policy, seen, steps):
     values, total = [], 0.0
@@ -165,7 +159,7 @@ class Pool:
 targets, lags = st.integers(1, 32), st.integers(1, 600).map(lambda s: timedelta(seconds=s))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(targets, lags, st.integers(1, 30), st.floats(0, 200), st.floats(0.5, 400))
 def test_a_step_is_met_when_a_start_has_passed_and_never_exceeded(target, lag, first, low, step):
     policy = Policy(Bounds(1, 1000), target)
@@ -181,7 +175,7 @@ def test_a_step_is_met_when_a_start_has_passed_and_never_exceeded(target, lag, f
     assert pool.serving >= needed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(targets, lags, st.integers(1, 40), st.floats(0, 300))
 def test_it_does_not_flap_under_a_constant_load(target, lag, first, demand):
     """It settles in one direction, and then never moves again."""
@@ -196,7 +190,7 @@ def test_it_does_not_flap_under_a_constant_load(target, lag, first, demand):
     assert pool.declared == before
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(targets, lags, st.floats(0.05, 2))
 def test_a_steady_rise_is_met_before_it_comes_and_at_most_twice(target, lag, a_second):
     """Replicas that are ordered ahead answer in time, once the rise has been seen to last."""
