@@ -20,6 +20,7 @@ from gateway.contract.routing import Pool, RoutingSnapshot
 from sandbox.cluster.kube import ApiStatusError
 from sandbox.engines.images import CATALOGUE
 from tenants.actions import changes
+from tenants.base.rows import database_now
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.models import ChangeRequest, RoleBinding, User
 from tenants.queries.access import viewer_of_user
@@ -108,6 +109,8 @@ def alone(place: Place) -> None:
     """The observer saw the last pods of the rollout before go: a plan counts what it saw."""
     pods = ObservedPod.objects.filter(deployment__service=place.service)
     wait("its own replicas", lambda: pods.count() == place.service.replicas, 120, every=0.2)
+    began, cluster = database_now(), Cluster.objects.filter(pk=place.service.cluster_id)
+    wait("a look at its nodes", lambda: cluster.get().observed_at > began, 60, every=0.2)
 
 
 def back_after_abort(place: Place, rollout: Rollout) -> float:
