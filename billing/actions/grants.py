@@ -4,7 +4,7 @@ waiting -> active -> expired, or waiting -> refused. What happens to a grant's m
 that is never changed; the journal has the money that was paid ahead.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -33,6 +33,7 @@ from billing.rules.grants import (
     faults_of_grant,
 )
 from billing.rules.journal import (
+    Leg,
     legs_of_breakage,
     legs_of_prepaid_return,
     legs_of_prepaid_use,
@@ -198,16 +199,7 @@ def use_on(
     )
     prepaid = sum((d.amount for d in found if d.grant.paid), Decimal(0))
     if prepaid:
-        post(
-            invoice.tenant_id,
-            key=f"prepaid:{invoice.issuer[:80]}:{invoice.number}",
-            kind="prepaid_use",
-            document=invoice.number,
-            currency=invoice.currency,
-            legs=legs_of_prepaid_use(prepaid),
-            at=invoice.issued_at,
-            by=by,
-        )
+        _post_prepaid(invoice, "prepaid", "prepaid_use", legs_of_prepaid_use(prepaid), by=by)
 
 
 def give_back(note: CreditNote, undone: Mapping[int, Iterable[Use]], *, by: str) -> None:
@@ -232,16 +224,23 @@ def give_back(note: CreditNote, undone: Mapping[int, Iterable[Use]], *, by: str)
     )
     prepaid = sum((use.amount for _, use in found if use.paid), Decimal(0))
     if prepaid:
-        post(
-            note.tenant_id,
-            key=f"prepaid-back:{note.issuer[:80]}:{note.number}",
-            kind="prepaid_back",
-            document=note.number,
-            currency=note.currency,
-            legs=legs_of_prepaid_return(prepaid),
-            at=note.issued_at,
-            by=by,
-        )
+        legs = legs_of_prepaid_return(prepaid)
+        _post_prepaid(note, "prepaid-back", "prepaid_back", legs, by=by)
+
+
+def _post_prepaid(
+    document: Invoice | CreditNote, prefix: str, kind: str, legs: Sequence[Leg], *, by: str
+) -> None:
+    post(
+        document.tenant_id,
+        key=f"{prefix}:{document.issuer[:80]}:{document.number}",
+        kind=kind,
+        document=document.number,
+        currency=document.currency,
+        legs=legs,
+        at=document.issued_at,
+        by=by,
+    )
 
 
 def expire_due(now: datetime) -> int:

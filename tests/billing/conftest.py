@@ -3,6 +3,7 @@
 import pytest
 
 from tests.billing import factories
+from tests.billing.doors import Door, make_token
 from tests.billing.factories import make_prices
 from tests.billing.granted import PRICES, person
 from tests.billing.receiver import receiver
@@ -58,3 +59,13 @@ def door():
     """Somebody else's server, to which deliveries go."""
     with receiver() as server:
         yield server
+
+
+@pytest.fixture
+def finance():
+    return Door(make_token("fiona", "finance"))
+
+
+@pytest.fixture
+def stranger(globex):
+    return Door(make_token("mallory", "operator", globex))

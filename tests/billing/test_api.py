@@ -3,73 +3,23 @@
 import csv
 import hashlib
 import io
-import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import yaml
 from django.core.management import call_command
-from django.test import Client
 from django.utils import timezone
 
 from billing.actions.allocation import allocate_due
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
-from tenants.base.scope import fleet_scope
-from tenants.models import AccessToken, RoleBinding, User
-from tenants.rules.secrets import Kind, compose, digest
+from tests.billing.doors import Door, make_token
 from tests.billing.factories import load, make_prices, usage
 from tests.billing.test_budgets import make_budget
 from tests.billing.test_month_rating import sign
 
 pytestmark = pytest.mark.django_db
-MONEY = ["view", "view_money", "manage_money"]
-
-
-def make_token(name, role, tenant=None, permissions=MONEY):
-    user = User.objects.create(email=f"{name}@example.com")
-    secret = compose(Kind.ACCESS_TOKEN, f"{name:a<8}"[:8], name[0] * 43)
-    AccessToken.objects.create(
-        user=user,
-        name=name,
-        public_id=secret[4:12],
-        digest=digest(secret),
-        permissions=permissions,
-        expires_at=timezone.now() + timedelta(days=1),
-    )
-    with fleet_scope():
-        RoleBinding.objects.create(user=user, role=role, tenant=tenant)
-    return secret
-
-
-class Door:
-    """A client of the API with one token."""
-
-    def __init__(self, secret):
-        self.secret = secret
-
-    def __call__(self, method, path, body=None, **headers):
-        data = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        more = {} if method == "get" else {"data": data, "content_type": "application/json"}
-        send = getattr(Client(), method)
-        auth = {"Authorization": f"Bearer {self.secret}"}
-        return send(f"/api/v1/{path}", headers=auth | headers, **more)
-
-    def get(self, path):
-        answer = self("get", path)
-        assert answer.status_code == 200, answer.content
-        return answer.json()
-
-
-@pytest.fixture
-def finance():
-    return Door(make_token("fiona", "finance"))
-
-
-@pytest.fixture
-def stranger(globex):
-    return Door(make_token("mallory", "operator", globex))
 
 
 @pytest.fixture

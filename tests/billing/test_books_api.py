@@ -10,7 +10,6 @@ from django.utils import timezone
 from billing.actions.calendars import keep_periods
 from tests.billing.books import spend
 from tests.billing.factories import PRICES, make_prices
-from tests.billing.test_api import Door, make_token
 
 pytestmark = pytest.mark.django_db
 TERMS = {
@@ -23,16 +22,6 @@ TERMS = {
     "tax_per": "line",
     "taxes": [{"name": "TVA", "rate": "0.2"}],
 }
-
-
-@pytest.fixture
-def finance():
-    return Door(make_token("fiona", "finance"))
-
-
-@pytest.fixture
-def stranger(globex):
-    return Door(make_token("mallory", "operator", globex))
 
 
 @pytest.fixture

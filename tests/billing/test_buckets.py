@@ -22,8 +22,8 @@ from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Invalid
 from tenants.models import AuditEvent
 from tests.billing.bucket import ACCESS_KEY, REGION, SECRET_KEY, bucket
+from tests.billing.doors import Door, make_token
 from tests.billing.factories import NOW, load, make_prices, usage
-from tests.billing.test_api import Door, make_token
 from tests.billing.test_deliveries import ask, history
 
 GOOD = Target("Archive", "https://s3.example.com/finance", "S3", REGION, ACCESS_KEY)

@@ -11,8 +11,8 @@ import pytest
 from sandbox.bootstrap import TREE
 from sandbox.quality.client import generate
 from tests.billing.books import bill_month, close_month, set_account, spend, tax
+from tests.billing.doors import make_token
 from tests.billing.factories import make_prices, make_source, make_tenant
-from tests.billing.test_api import make_token
 from tests.billing.test_check import damage
 
 SCRIPT = TREE / "docs" / "finance" / "reconcile.py"

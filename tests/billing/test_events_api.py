@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from billing.drive.events import deliver_due
 from tests.billing.books import NOVEMBER, bill_month, spend
-from tests.billing.test_api import Door, make_token
+from tests.billing.doors import Door, make_token
 
 pytestmark = pytest.mark.django_db
 
@@ -18,11 +18,6 @@ def _private(settings):
 @pytest.fixture
 def finance(acme):
     return Door(make_token("fiona", "finance"))
-
-
-@pytest.fixture
-def stranger(globex):
-    return Door(make_token("mallory", "operator", globex))
 
 
 def make(finance, door, **changes):

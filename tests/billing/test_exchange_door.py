@@ -7,17 +7,12 @@ from django.utils import timezone
 
 from billing.actions.calendars import keep_periods
 from tests.billing.books import spend
+from tests.billing.doors import Door, make_token
 from tests.billing.factories import PRICES, make_prices
-from tests.billing.test_api import Door, make_token
 from tests.billing.test_books_api import TERMS, sent
 
 pytestmark = pytest.mark.django_db
 RATE = {"base": "USD", "quote": "EUR", "source": "ECB", "rate": "0.9217"}
-
-
-@pytest.fixture
-def finance():
-    return Door(make_token("fiona", "finance"))
 
 
 def today():

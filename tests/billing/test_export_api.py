@@ -8,9 +8,9 @@ from django.utils import timezone
 from billing.drive.deliveries import deliver_due
 from billing.drive.exports import run_due
 from tests.billing.receiver import receiver
-from tests.billing.test_api import data, finance, stranger
+from tests.billing.test_api import data
 
-__all__ = ["data", "finance", "stranger"]
+__all__ = ["data"]
 pytestmark = pytest.mark.django_db
 
 

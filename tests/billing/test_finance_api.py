@@ -4,8 +4,8 @@ import pytest
 
 from billing.actions.anomalies import keep_anomalies
 from billing.actions.grants import apply_decisions
+from tests.billing.doors import Door, make_token
 from tests.billing.factories import NOW
-from tests.billing.test_api import Door, make_token
 
 pytestmark = pytest.mark.django_db
 CREDIT = {
@@ -22,11 +22,6 @@ def finance(acme):
 @pytest.fixture
 def approver(acme):
     return Door(make_token("vic", "approver", permissions=["view", "view_fleet", "approve"]))
-
-
-@pytest.fixture
-def stranger(globex):
-    return Door(make_token("mallory", "operator", globex))
 
 
 def ask(finance, *, key="k", want=201, **changes):

@@ -14,7 +14,6 @@ from tenants.base.files import answer_stream
 from tenants.base.scope import fleet_scope
 from tests.billing.books import OCTOBER, set_account, spend
 from tests.billing.factories import make_prices
-from tests.billing.test_api import Door, make_token
 
 pytestmark = pytest.mark.django_db
 HOURS = 12
@@ -32,16 +31,6 @@ def charged(acme, globex, gateway):
         for hour in range(HOURS):
             spend(gateway, tenant, at=OCTOBER + timedelta(hours=hour))
     return acme
-
-
-@pytest.fixture
-def finance():
-    return Door(make_token("fiona", "finance"))
-
-
-@pytest.fixture
-def stranger(globex):
-    return Door(make_token("mallory", "operator", globex))
 
 
 def read(door, query):

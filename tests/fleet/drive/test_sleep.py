@@ -3,7 +3,6 @@
 import threading
 from datetime import timedelta
 
-import msgspec
 import pytest
 import redis
 from django.conf import settings
@@ -14,36 +13,41 @@ from fleet.actions import rollouts, services
 from fleet.actions import scaling as actions
 from fleet.actions.drift import store_drift
 from fleet.actions.freezes import create_freeze
-from fleet.actions.traffic import record
 from fleet.clients.bells import GatewayBells
 from fleet.drive import scaling as driving
 from fleet.drive.keep import due_deployments, keep
 from fleet.models import Cluster, Deployment, Drift, EngineSample, Rollout, ScalingPolicy
 from fleet.queries.gateways import read_gateways
 from fleet.queries.plans import plan_rollout
-from fleet.queries.routing import build_routing
-from fleet.queries.scaling import find_policy
 from fleet.queries.service_states import Health
-from fleet.queries.services import get_service
 from fleet.rules.freeze import Window
 from fleet.rules.phases import Phase
 from fleet.rules.scaling import Policy
 from fleet.rules.schedule import Bounds, read_hours
-from fleet.rules.sleep import Sleep, State
-from fleet.rules.traffic import TrafficSample
+from fleet.rules.sleep import State
 from fleet.tasks.scaling import sweep_scaling
 from gateway.contract import keys
-from gateway.contract.usage import PoolReport, WorkerReport
+from gateway.contract.usage import PoolReport
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden
 from tenants.models import AuditEvent
+from tests.fleet.drive.sleeping import (
+    POLICY,
+    SLEEP,
+    ask,
+    health,
+    live,
+    look,
+    put_to_sleep,
+    report,
+    room,
+    state,
+)
 from tests.fleet.drive.stage import make_stage
 from tests.fleet.drive.test_scaling import owned_by
 from tests.fleet.makers import make_cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SLEEP = Sleep(idle=timedelta(minutes=5), wait=timedelta(minutes=3), most=10)
-POLICY = Policy(Bounds(0, 6), target=10, stable=timedelta(seconds=30), sleep=SLEEP)
 
 
 @pytest.fixture
@@ -70,66 +74,6 @@ def row(stage):
 @pytest.fixture
 def policy(stage):
     return stage.act(actions.set_policy, stage.service.pk, None, POLICY)
-
-
-def report(store, stage, *, waiting=0, **changes):
-    """As a gateway worker writes it."""
-    fields = {
-        "worker": "w1", "at": 1.0, "policy_version": 1, "routing_version": 1, "in_flight": waiting,
-        "spool_events": 0, "spool_oldest_seconds": 0.0, "pools": {},
-        "waking": {stage.service.pk: waiting} if waiting else {},
-    }  # fmt: skip
-    store.set(keys.report("w1"), msgspec.json.encode(WorkerReport(**(fields | changes))))
-
-
-def look(stage, policy, seconds=15, running=0.0):
-    stage.fake.tick(seconds)
-    stage.observe()
-    now = stage.fake.now
-    Cluster.objects.update(observed_at=now)
-    EngineSample.objects.bulk_create(
-        EngineSample(pod_uid=uid, service=stage.service, release_id=1, at=now, running=running,
-                     waiting=0)
-        for uid in stage.fake.pods
-    )  # fmt: skip
-    return driving.scale(policy.pk, stage.outside)
-
-
-def ask(stage, outcome="served", reason=""):
-    now = stage.fake.now
-    sample = TrafficSample(now, 1, stage.service.pk, 0, "interactive", outcome, reason)
-    with fleet_scope():
-        record([sample], now=now)
-
-
-def put_to_sleep(stage, policy):
-    ask(stage)
-    decision = look(stage, policy, seconds=320)
-    assert decision.given == 0, decision.why
-    keep(Deployment.objects.get(weight=100).pk, stage.outside)
-    for _ in range(10):
-        stage.fake.tick()
-    stage.observe()
-    return decision
-
-
-def live(stage, row):
-    return stage.fake.deployments[row.name]["spec"]["replicas"]
-
-
-def state(stage):
-    with scope_of(stage.olga):
-        return find_policy(stage.olga, stage.service.pk, stage.fake.now)
-
-
-def health(stage):
-    Cluster.objects.update(observed_at=stage.fake.now)
-    with scope_of(stage.olga):
-        return get_service(stage.olga, stage.service.pk, stage.fake.now).service
-
-
-def room(stage):
-    return build_routing(stage.fake.now).services["chat"].waiting_room
 
 
 def test_it_sleeps_when_nobody_asked_for_the_idle_time(stage, row, policy):
