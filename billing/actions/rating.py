@@ -3,47 +3,39 @@
 1. Take the lock of rating, or leave.
 2. Published prices that nobody applied yet: mark the hours they touch.
 3. Lock the heads of due hours, oldest first; where prices depend on the month, of all its hours.
-4. Read usage, prices, and what was charged.
+4. Price their usage, and compare with what was charged.
 5. Write the differences, the unpriced list, the day sums, and which version was rated.
 
 All in one transaction: a worker that dies in the middle has written nothing. A difference in an
-hour of a closed period is a correction: it is billed in the next period that is still open.
+hour of a closed period is a correction: it is billed in the next period that is still open. The
+statements work on whole sets of hours (`rated_sets`), the rules say by which prices.
 """
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
+from billing.actions import rated_sets as sets
 from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
-from billing.queries.hours import PAIRS, columns, read_charged, read_usage
-from billing.queries.months import Due, whole_months
-from billing.rules.rating import (
-    RULES_VERSION,
-    ChargeRow,
-    Key,
-    Rated,
-    differences,
-    rate,
-    with_fees,
-)
+from billing.queries.months import whole_months
+from billing.rules.rate_card import alike, card_of
+from billing.rules.rating import RULES_VERSION, Period, fees, spread
 from billing.rules.tariffs import Tariff
 from tenants.base.scope import fleet_scope
-from tenants.queries.directory import tenant_refs
+from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 LOCK = ROLL_UP_LOCK + 1
-MOST_HOURS = 2_000
+MOST_HOURS = 20_000
 GRACE = timedelta(minutes=2)  # spools deliver within seconds
 # An hour that still runs is rated early, but every early rating may add a row per key: the more
 # tenants there are, the rarer it happens.
@@ -57,80 +49,94 @@ UPDATE usage_hour_head SET rated_version = 0
 FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
     AND rated_version <> 0 AND (%s::bigint IS NULL OR tenant_id = %s)
 """
-DUE = """
-SELECT hour, tenant_id, version FROM usage_hour_head
-WHERE version <> rated_version
-    AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
-ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
-"""
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
+OWED = """
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, quantity, unit_price,
+    currency, book_version_id
+FROM rate_owed WHERE unit_price IS NOT NULL
+"""
+CHARGED = "FROM rate_due d JOIN charge c ON c.hour = d.hour AND c.tenant_id = d.tenant_id"
+DIFFERENCES = f"""
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity) AS quantity,
+    unit_price, currency, book_version_id
+FROM ({OWED} UNION ALL
+    SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, -quantity,
+        unit_price, currency, book_version_id {CHARGED}) AS both_sides
+GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
+    book_version_id
+HAVING sum(quantity) <> 0
+"""
 # In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
-INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
-    quantity, unit_price, amount, currency, book_version_id, correction_period_id)
-SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
-    quantity, unit_price, amount, currency, book_version_id, o.id
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[],
-    %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
-    WITH ORDINALITY AS m (hour, tenant_id, application_id, model, traffic_class, meter,
-    quantity, unit_price, amount, currency, book_version_id, place)
-LEFT JOIN billing_period p ON p.tenant_id = m.tenant_id AND p.state = 'closed'
-    AND m.hour >= p.starts_at AND m.hour < p.ends_at
-LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
-    AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
-ORDER BY m.place
+WITH late AS (
+    SELECT d.hour, d.tenant_id, o.id AS period_id
+    FROM rate_due d JOIN billing_period p ON p.tenant_id = d.tenant_id AND p.state = 'closed'
+        AND d.hour >= p.starts_at AND d.hour < p.ends_at
+    LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
+        AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
+), written AS (
+    INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
+        quantity, unit_price, amount, currency, book_version_id, correction_period_id)
+    SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
+        quantity, unit_price, quantity * unit_price, currency, book_version_id, late.period_id
+    FROM ({rows}) AS m LEFT JOIN late ON late.hour = m.hour AND late.tenant_id = m.tenant_id
+    ORDER BY m.hour, m.tenant_id, application_id, model COLLATE "C", traffic_class COLLATE "C",
+        meter COLLATE "C", quantity, unit_price, book_version_id
+    RETURNING hour, tenant_id
+)
+INSERT INTO rate_day
+SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, count(*) FROM written GROUP BY 1, 2
 """
-FORGET_UNPRICED = f"""
-DELETE FROM unpriced_usage u USING {PAIRS}
-WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
+FORGET_UNPRICED = """
+DELETE FROM unpriced_usage u USING rate_due d WHERE u.hour = d.hour AND u.tenant_id = d.tenant_id
 """
 LIST_UNPRICED = """
 INSERT INTO unpriced_usage (hour, tenant_id, application_id, model, traffic_class, meter, quantity)
-SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-    %s::text[], %s::numeric[])
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, quantity
+FROM rate_owed WHERE unit_price IS NULL
+ORDER BY hour, tenant_id, application_id, model, traffic_class, meter
 """
 RATED = """
-UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = m.amount,
-    currency = m.currency
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::numeric[], %s::text[])
-    AS m (hour, tenant_id, amount, currency)
-WHERE h.hour = m.hour AND h.tenant_id = m.tenant_id
+UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s,
+    amount = coalesce(m.amount, 0), currency = coalesce(t.currency, '')
+FROM rate_due d
+LEFT JOIN (SELECT hour, tenant_id, sum(quantity * unit_price) AS amount FROM rate_owed
+    GROUP BY 1, 2) m ON m.hour = d.hour AND m.tenant_id = d.tenant_id
+LEFT JOIN unnest(%s::bigint[], %s::text[]) AS t (tenant_id, currency) ON t.tenant_id = d.tenant_id
+WHERE h.hour = d.hour AND h.tenant_id = d.tenant_id
 """
-DAYS = "unnest(%s::date[], %s::bigint[]) AS m (day, tenant_id)"
-FORGET_DAYS = f"""
-DELETE FROM charge_day d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+FORGET_DAYS = """
+DELETE FROM charge_day d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
 """
-SUM_DAYS = f"""
+SUM_DAYS = """
 INSERT INTO charge_day (day, tenant_id, application_id, model, traffic_class, meter, currency,
     quantity, amount)
 SELECT m.day, m.tenant_id, application_id, model, traffic_class, meter, currency,
     sum(quantity), sum(amount)
-FROM {DAYS} JOIN charge c ON c.tenant_id = m.tenant_id
+FROM rate_day m JOIN charge c ON c.tenant_id = m.tenant_id
     AND c.hour >= m.day::timestamp AT TIME ZONE 'UTC'
     AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
 GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(quantity) <> 0
 """
-FORGET_TOTALS = f"""
-DELETE FROM charge_total d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+FORGET_TOTALS = """
+DELETE FROM charge_total d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
 """
-SUM_TOTALS = f"""
+SUM_TOTALS = """
 INSERT INTO charge_total (day, tenant_id, model, currency, amount)
 SELECT m.day, m.tenant_id, model, currency, sum(amount)
-FROM {DAYS} JOIN charge_day d ON d.tenant_id = m.tenant_id AND d.day = m.day
+FROM rate_day m JOIN charge_day d ON d.tenant_id = m.tenant_id AND d.day = m.day
 GROUP BY 1, 2, 3, 4
 """
-FORGET_SUMS = f"""
-DELETE FROM charge_sum d USING {DAYS} WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+FORGET_SUMS = """
+DELETE FROM charge_sum d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
 """
-SUM_SUMS = f"""
+SUM_SUMS = """
 INSERT INTO charge_sum (day, tenant_id, currency, amount)
 SELECT m.day, m.tenant_id, currency, sum(amount)
-FROM {DAYS} JOIN charge_total d ON d.tenant_id = m.tenant_id AND d.day = m.day
+FROM rate_day m JOIN charge_total d ON d.tenant_id = m.tenant_id AND d.day = m.day
 GROUP BY 1, 2, 3
 """
 SUMS = (FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS)
-
-Pair = tuple[datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +156,10 @@ def rate_due(now: datetime, *, early: bool = False) -> Passed:
             return Passed()
         open_months(now)
         _apply_prices(now)
-        due = _due(cursor, now, early=early)
-        if not due:
-            return Passed()
-        return _rate(cursor, due, now)
+        sets.begin(cursor)
+        closed, seen = _seen(cursor, now, early=early)
+        tenants = sets.take_due(cursor, closed, seen, MOST_HOURS)
+        return _rate(cursor, tenants, now) if tenants else Passed()
 
 
 def rate_now(viewer: Viewer, *, now: datetime) -> Passed:
@@ -177,114 +183,112 @@ def _apply_prices(now: datetime) -> None:
         tell_gateways(system_viewer("rating", [Permission.MANAGE_MONEY]), now)
 
 
-def _due(cursor: Any, now: datetime, *, early: bool) -> list[Due]:
+def _seen(cursor: Any, now: datetime, *, early: bool) -> tuple[datetime, datetime]:
+    """Hours from before the first are over; others are due when last rated before the second."""
     closed = now - timedelta(hours=1) - GRACE
     cursor.execute(OPEN, [closed])
     pause = max(EARLY_LEAST, EARLY_EACH * int(cursor.fetchone()[0]))
-    cursor.execute(DUE, [closed, now if early else now - pause, MOST_HOURS])
-    found: list[Due] = cursor.fetchall()
-    return found
+    return closed, now if early else now - pause
 
 
-def _rate(cursor: Any, wanted: Sequence[Due], now: datetime) -> Passed:
-    refs = tenant_refs({t for _, t, _ in wanted})
+def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
+    refs = tenant_refs(tenants)
     tariffs = read_tariffs(refs.values())
-    if by_month := [refs[t] for t, tariff in tariffs.items() if tariff.monthly]:
-        open_periods(by_month, now)  # a month that is rated stays as it is when the zone changes
-        tariffs |= read_tariffs(by_month)
-    together = whole_months(wanted, tariffs, now, lock=True)
-    usage = read_usage(together.pairs)
-    rated = with_fees(rate(usage, tariffs), together.periods, tariffs)
-    due = _with_fee_hours(together.due, rated, now)
-    pairs = [hour for hour, _, _ in due], [tenant for _, tenant, _ in due]
-    rows = differences(rated.owed, read_charged(pairs))
-    cursor.execute(FORGET_UNPRICED, list(pairs))
-    _list_unpriced(cursor, rated.unpriced)
-    run_id = None
-    if rows:
-        run_id = _record(due, tariffs, len(rows), now)
-        _write(cursor, run_id, rows)
-        _sum_days(cursor, rows)
-    _finish(cursor, due, rated, {t.id: t.currency for t in refs.values()}, now)
-    return Passed(len(due), len(rows), run_id)
+    periods = _widen(cursor, tariffs, refs, now)
+    card = card_of(tariffs, sets.gather(cursor, alike(tariffs)))
+    by_month = sets.price(cursor, card)
+    sets.add_owed(cursor, spread(by_month, tariffs))
+    _add_fees(cursor, periods, tariffs, now)
+    cursor.execute(FORGET_UNPRICED)
+    cursor.execute(LIST_UNPRICED)
+    passed = _charge(cursor, tariffs, now)
+    if passed.charges:
+        _sum_days(cursor)
+    _finish(cursor, {t.id: t.currency for t in refs.values()}, now)
+    return passed
 
 
-def _with_fee_hours(due: Sequence[Due], rated: Rated, now: datetime) -> list[Due]:
+def _widen(
+    cursor: Any, tariffs: dict[int, Tariff], refs: Mapping[int, TenantRef], now: datetime
+) -> Mapping[int, Sequence[Period]]:
+    """Where prices depend on the month, all hours of a month are due. Answers such months."""
+    by_month = [refs[t] for t, tariff in tariffs.items() if tariff.monthly]
+    if not by_month:
+        return {}
+    open_periods(by_month, now)  # a month that is rated stays as it is when the zone changes
+    tariffs |= read_tariffs(by_month)
+    due = sets.give_up(cursor, [t.id for t in by_month])
+    together = whole_months(due, tariffs, now, lock=True)
+    sets.add_due(cursor, together.due)
+    return together.periods
+
+
+def _add_fees(
+    cursor: Any,
+    periods: Mapping[int, Sequence[Period]],
+    tariffs: Mapping[int, Tariff],
+    now: datetime,
+) -> None:
     """What is charged in an hour is found again by the hour's head.
 
     A contract that was cut short owes its minimum in an hour that nobody opened.
     """
-    known = {(hour, tenant_id) for hour, tenant_id, _ in due}
-    fresh = {(key.hour, key.tenant_id) for key, _ in rated.owed} - known
-    for hour, tenant_id in sorted(fresh):
+
+    def spent(tenant_id: int, start: datetime, end: datetime) -> Decimal:
+        return sets.spent(cursor, tenant_id, start, end)
+
+    owed = fees(periods, tariffs, spent)
+    sets.add_owed(cursor, owed)
+    fresh = sets.not_due(cursor, [(key.hour, key.tenant_id) for key, _ in owed])
+    for hour, tenant_id in fresh:
         open_hour(hour, tenant_id, now)
-    return sorted([*due, *((hour, tenant_id, 1) for hour, tenant_id in fresh)])
+    sets.add_due(cursor, [(hour, tenant_id, 1) for hour, tenant_id in fresh])
 
 
-def _record(due: Sequence[Due], tariffs: Mapping[int, Tariff], charges: int, now: datetime) -> int:
-    inputs = hashlib.sha256(RULES_VERSION.encode())
-    for hour, tenant_id, version in due:
-        inputs.update(f"{hour.isoformat()} {tenant_id} {version}\n".encode())
-    for tenant_id in sorted(tariffs):
-        for book in (*tariffs[tenant_id].book, *tariffs[tenant_id].contract):
-            inputs.update(f"{tenant_id} {book.id} {book.starts_at} {book.ends_at}\n".encode())
-    return RatingRun.objects.create(
-        started_at=now,
-        finished_at=now,
-        hours=len(due),
-        charges=charges,
-        input_sha=inputs.hexdigest(),
-        rules_version=RULES_VERSION,
-    ).pk
-
-
-def _write(cursor: Any, run_id: int, rows: Sequence[ChargeRow]) -> None:
-    values = [
-        (
-            r.key.hour,
-            r.key.tenant_id,
-            r.key.application_id,
-            r.key.model,
-            r.key.traffic_class,
-            r.key.meter,
-            r.quantity,
-            r.tag.unit_price,
-            r.amount,
-            r.tag.currency,
-            r.tag.book_version_id,
+def _charge(cursor: Any, tariffs: Mapping[int, Tariff], now: datetime) -> Passed:
+    """Write the differences as a run, or no run where there are none."""
+    hours, sha = sets.digest(cursor, RULES_VERSION, _books(tariffs))
+    with transaction.atomic():
+        run = RatingRun.objects.create(
+            started_at=now,
+            finished_at=now,
+            hours=hours,
+            charges=0,
+            input_sha=sha,
+            rules_version=RULES_VERSION,
         )
-        for r in rows
-    ]
-    cursor.execute(WRITE, [run_id, *columns(values)])
+        charges = _write(cursor, run.pk)
+        if not charges:
+            transaction.set_rollback(True)
+            return Passed(hours)
+        RatingRun.objects.filter(pk=run.pk).update(charges=charges)
+    return Passed(hours, charges, run.pk)
 
 
-def _list_unpriced(cursor: Any, unpriced: Mapping[Key, Decimal]) -> None:
-    if unpriced:
-        values = [
-            (k.hour, k.tenant_id, k.application_id, k.model, k.traffic_class, k.meter, unpriced[k])
-            for k in sorted(unpriced)
-        ]
-        cursor.execute(LIST_UNPRICED, columns(values))
+def _books(tariffs: Mapping[int, Tariff]) -> str:
+    return "".join(
+        f"{tenant_id} {book.id} {book.starts_at} {book.ends_at}\n"
+        for tenant_id in sorted(tariffs)
+        for book in (*tariffs[tenant_id].book, *tariffs[tenant_id].contract)
+    )
 
 
-def _sum_days(cursor: Any, rows: Sequence[ChargeRow]) -> None:
-    days = sorted({(r.key.hour.date(), r.key.tenant_id) for r in rows})
-    parameters = [[day for day, _ in days], [tenant for _, tenant in days]]
+def _write(cursor: Any, run_id: int) -> int:
+    """Where nothing was charged yet, all that is owed is the difference."""
+    cursor.execute("ANALYZE rate_owed")
+    cursor.execute(f"SELECT EXISTS (SELECT {CHARGED})")
+    rows = DIFFERENCES if cursor.fetchone()[0] else OWED
+    cursor.execute(WRITE.format(rows=rows), [run_id])
+    cursor.execute("ANALYZE rate_day")
+    cursor.execute("SELECT coalesce(sum(charges), 0)::bigint FROM rate_day")
+    charges: int = cursor.fetchone()[0]
+    return charges
+
+
+def _sum_days(cursor: Any) -> None:
     for statement in SUMS:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement)
 
 
-def _finish(
-    cursor: Any,
-    due: Sequence[Due],
-    rated: Rated,
-    currencies: Mapping[int, str],
-    now: datetime,
-) -> None:
-    amounts: dict[Pair, Decimal] = defaultdict(Decimal)
-    for (key, tag), quantity in rated.owed.items():
-        amounts[key.hour, key.tenant_id] += quantity * tag.unit_price
-    values = [
-        (hour, tenant, amounts[hour, tenant], currencies.get(tenant, "")) for hour, tenant, _ in due
-    ]
-    cursor.execute(RATED, [now, *columns(values)])
+def _finish(cursor: Any, currencies: Mapping[int, str], now: datetime) -> None:
+    cursor.execute(RATED, [now, list(currencies), list(currencies.values())])

@@ -28,7 +28,8 @@ class Charge(models.Model):
     old price and a row at the new one. Quantities may therefore be negative.
     """
 
-    run = models.ForeignKey(RatingRun, models.PROTECT, db_index=False)
+    # A trigger of each statement checks what charges refer to: keys would look up every row.
+    run = models.ForeignKey(RatingRun, models.PROTECT, db_index=False, db_constraint=False)
     hour = models.DateTimeField()
     tenant_id = models.BigIntegerField()
     application_id = models.BigIntegerField()
@@ -40,11 +41,20 @@ class Charge(models.Model):
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
     book_version = models.ForeignKey(
-        "billing.PriceBookVersion", models.PROTECT, db_index=False, related_name="+"
+        "billing.PriceBookVersion",
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
     )
     # Set: a correction of a closed period, billed in this open one. Null: billed where it lies.
     correction_period = models.ForeignKey(
-        "billing.BillingPeriod", models.PROTECT, db_index=False, related_name="+", null=True
+        "billing.BillingPeriod",
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+        null=True,
     )
 
     class Meta:

@@ -6,7 +6,7 @@ still give rows of an hour: quantity x unit price. What later usage shifts is a 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -75,7 +75,7 @@ def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
     """
     owed: Owed = defaultdict(Decimal)
     unpriced: dict[Key, Decimal] = defaultdict(Decimal)
-    pools: dict[Pool, dict[Key, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    by_month: dict[Key, Decimal] = defaultdict(Decimal)
     for row in usage:
         tariff = tariffs.get(row.tenant_id)
         for meter, quantity in quantities(row).items():
@@ -87,12 +87,28 @@ def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
                 if meter in TOKENS:
                     unpriced[key] += quantity
             elif found.terms.kind in MONTHLY:
-                pools[pool_of(key, found, tariff)][key] += quantity
+                by_month[key] += quantity
             else:
                 owed[key, tag_of(key, found, tariff, found.terms.unit_price)] += quantity
+    return Rated({**owed, **spread(by_month, tariffs)}, dict(unpriced))
+
+
+def spread(by_month: Mapping[Key, Decimal], tariffs: Mapping[int, Tariff]) -> Owed:
+    """Price whole months of what counts together: tiers, volumes, packages."""
+    pools: dict[Pool, dict[Key, Decimal]] = defaultdict(dict)
+    for key, quantity in by_month.items():
+        tariff = tariffs[key.tenant_id]
+        pools[pool_of(key, _found(key, tariff), tariff)][key] = quantity
+    owed: Owed = defaultdict(Decimal)
     for pool, rows in pools.items():
         _spread(rows, tariffs[pool[0]], owed)
-    return Rated(dict(owed), dict(unpriced))
+    return dict(owed)
+
+
+def _found(key: Key, tariff: Tariff) -> Found:
+    found = tariff.find(key.hour, key.model, key.meter, key.traffic_class)
+    assert found is not None  # the key is here because it was found
+    return found
 
 
 def pool_of(key: Key, found: Found, tariff: Tariff) -> Pool:
@@ -108,8 +124,7 @@ def _spread(rows: Mapping[Key, Decimal], tariff: Tariff, owed: Owed) -> None:
     """Walk a pool in the order of its keys, so the same month is always cut in the same places."""
     total, before = sum(rows.values(), ZERO), ZERO
     for key in sorted(rows):
-        found = tariff.find(key.hour, key.model, key.meter, key.traffic_class)
-        assert found is not None  # the key is here because it was found
+        found = _found(key, tariff)
         for part in parts_of(found.terms, Use(before, rows[key], total)):
             owed[key, tag_of(key, found, tariff, part.unit_price)] += part.quantity
         before += rows[key]
@@ -140,19 +155,36 @@ class Period:
         return (held / whole).quantize(Decimal("0.000001"))
 
 
+# What a tenant was charged for use in [start, end).
+Spent = Callable[[int, datetime, datetime], Decimal]
+
+
 def with_fees(
     rated: Rated, periods: Mapping[int, Sequence[Period]], tariffs: Mapping[int, Tariff]
 ) -> Rated:
-    """Add what contracts owe for each whole month given: fees, and minima once it is over."""
-    owed = dict(rated.owed)
+    """Add what contracts owe for each whole month given."""
+
+    def spent(tenant_id: int, start: datetime, end: datetime) -> Decimal:
+        return _spent(rated.owed, tenant_id, start, end)
+
+    return Rated({**rated.owed, **fees(periods, tariffs, spent)}, rated.unpriced)
+
+
+def fees(
+    periods: Mapping[int, Sequence[Period]], tariffs: Mapping[int, Tariff], spent: Spent
+) -> Owed:
+    """What contracts owe for each whole month given: fees, and minima once it is over."""
+    owed: Owed = {}
     for tenant_id, months in periods.items():
         for version in tariffs[tenant_id].contract:
             for month in months:
-                _add_fees(owed, rated.owed, tenant_id, version, month)
-    return Rated(owed, rated.unpriced)
+                _add_fees(owed, spent, tenant_id, version, month)
+    return owed
 
 
-def _add_fees(owed: Owed, used: Owed, tenant_id: int, version: BookVersion, month: Period) -> None:
+def _add_fees(
+    owed: Owed, spent: Spent, tenant_id: int, version: BookVersion, month: Period
+) -> None:
     start, end = version.held_in(month.starts_at, month.ends_at)
     if start >= end or start > month.seen_at:
         return  # nothing of it, or nothing yet
@@ -160,9 +192,9 @@ def _add_fees(owed: Owed, used: Owed, tenant_id: int, version: BookVersion, mont
     for (_, meter, _), terms in version.by_month.items():
         if terms.kind == Kind.COMMITMENT and not month.is_over:
             continue
-        spent = _spent(used, tenant_id, start, end) if terms.kind == Kind.COMMITMENT else ZERO
+        used = spent(tenant_id, start, end) if terms.kind == Kind.COMMITMENT else ZERO
         hour = fee_hour(terms.kind, start, end)
-        for part in parts_of(terms, Use(ZERO, share, spent)):
+        for part in parts_of(terms, Use(ZERO, share, used)):
             tag = PriceTag(part.unit_price, version.currency, version.id)
             owed[Key(hour, tenant_id, 0, "", "", meter), tag] = part.quantity
 

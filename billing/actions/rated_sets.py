@@ -1,0 +1,193 @@
+"""Statements over whole sets of hours: what rating would otherwise walk row by row.
+
+Working tables belong to one transaction. The rules in Python remain what decides: their prices
+come in as rows (`rules/rate_card.py`), and months that need running totals go through them.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.queries.hours import columns
+from billing.queries.months import Due
+from billing.rules.meters import BILLED
+from billing.rules.rate_card import NO_TARIFF, Card, Wanted
+from billing.rules.rating import Key, Owed
+
+WORK_MEMORY = "64MB"  # sorts and hashes of a pass stay in memory
+WORKING = {
+    "rate_due": "hour timestamptz, tenant_id bigint, version int",
+    "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
+        traffic_class text, tariff bigint, request bigint, prompt bigint, cached bigint,
+        completion bigint, gpu_ms bigint""",
+    "rate_span": "tariff bigint, hour timestamptz, span int",
+    "rate_price": """span int, model text, traffic_class text, meter text, unit_price numeric,
+        currency text, book_version_id bigint, by_month boolean""",
+    "rate_owed": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
+        traffic_class text, meter text, quantity numeric, unit_price numeric, currency text,
+        book_version_id bigint""",
+    "rate_day": "day date, tenant_id bigint, charges bigint",
+}
+TAKE = """
+INSERT INTO rate_due SELECT hour, tenant_id, version FROM usage_hour_head
+WHERE version <> rated_version
+    AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
+ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
+"""
+GIVE_UP = """
+DELETE FROM rate_due WHERE tenant_id = ANY(%s) RETURNING hour, tenant_id, version
+"""
+ADD_DUE = "INSERT INTO rate_due SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::int[])"
+USE = """
+INSERT INTO rate_used
+SELECT u.hour, u.tenant_id, application_id, model, traffic_class, coalesce(t.tariff, %s),
+    sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(gpu_ms)
+FROM rate_due d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
+LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS t (tenant_id, tariff) ON t.tenant_id = u.tenant_id
+WHERE outcome = ANY(%s)
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
+# Quantities as `rules.meters.quantities` has them.
+PRICED = """
+FROM rate_used u
+JOIN rate_span s ON s.tariff = u.tariff AND s.hour = u.hour
+JOIN rate_price c ON c.span = s.span AND c.model = u.model AND c.traffic_class = u.traffic_class
+CROSS JOIN LATERAL (SELECT CASE c.meter WHEN 'prompt' THEN prompt - cached
+    WHEN 'cached' THEN cached WHEN 'completion' THEN completion WHEN 'request' THEN request
+    ELSE gpu_ms * 0.001 END AS quantity) q
+WHERE q.quantity <> 0
+"""
+PRICE = f"""
+INSERT INTO rate_owed
+SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, q.quantity,
+    c.unit_price, c.currency, c.book_version_id
+{PRICED} AND NOT c.by_month
+"""
+BY_MONTH = f"""
+SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, q.quantity
+{PRICED} AND c.by_month
+"""
+ADD_OWED = """
+INSERT INTO rate_owed SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[],
+    %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
+"""
+SPENT = """
+SELECT coalesce(sum(quantity * unit_price), 0) FROM rate_owed
+WHERE tenant_id = %s AND hour >= %s AND hour < %s
+"""
+FRESH = """
+SELECT hour, tenant_id FROM unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)
+EXCEPT SELECT hour, tenant_id FROM rate_due ORDER BY hour, tenant_id
+"""
+# The bytes: the rules, a line for each hour, a line for each version of a book.
+DIGEST = """
+SELECT count(*), encode(sha256(convert_to(%s || coalesce(string_agg(
+    to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || '+00:00 ' || tenant_id || ' '
+    || version || chr(10), '' ORDER BY hour, tenant_id), '') || %s, 'UTF8')), 'hex')
+FROM rate_due
+"""
+
+
+def begin(cursor: Any) -> None:
+    cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
+    for name, fields in WORKING.items():
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"
+        )
+        cursor.execute(f"DELETE FROM {name}")  # a pass in the same transaction left some
+
+
+def take_due(cursor: Any, closed: datetime, seen: datetime, most: int) -> list[int]:
+    """Lock the heads of hours to rate, oldest first. Answers whose they are."""
+    cursor.execute(TAKE, [closed, seen, most])
+    cursor.execute("ANALYZE rate_due")
+    cursor.execute("SELECT DISTINCT tenant_id FROM rate_due ORDER BY 1")
+    return [row[0] for row in cursor.fetchall()]
+
+
+def give_up(cursor: Any, tenant_ids: Sequence[int]) -> list[Due]:
+    cursor.execute(GIVE_UP, [list(tenant_ids)])
+    return sorted(cursor.fetchall())
+
+
+def add_due(cursor: Any, due: Sequence[Due]) -> None:
+    if due:
+        cursor.execute(ADD_DUE, columns(due))
+        cursor.execute("ANALYZE rate_due")
+
+
+def gather(cursor: Any, tariffs: Mapping[int, int]) -> dict[int, Wanted]:
+    """Read the usage of what is due; answer which prices of which tariff it needs."""
+    billed = sorted(outcome.value for outcome in BILLED)
+    cursor.execute(USE, [NO_TARIFF, list(tariffs), list(tariffs.values()), billed])
+    cursor.execute("ANALYZE rate_used")
+    hours: dict[int, set[datetime]] = defaultdict(set)
+    names: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    cursor.execute("SELECT DISTINCT tariff, hour FROM rate_used")
+    for tariff, hour in cursor.fetchall():
+        hours[tariff].add(hour)
+    cursor.execute("SELECT DISTINCT tariff, model, traffic_class FROM rate_used")
+    for tariff, model, traffic_class in cursor.fetchall():
+        names[tariff].add((model, traffic_class))
+    return {tariff: Wanted(hours[tariff], names[tariff]) for tariff in hours}
+
+
+def price(cursor: Any, card: Card) -> dict[Key, Decimal]:
+    """Price what depends on its hour alone; answer what depends on the month."""
+    _copy(cursor, "rate_span", card.spans)
+    _copy(cursor, "rate_price", card.prices)
+    cursor.execute(PRICE)
+    if not any(row[-1] for row in card.prices):
+        return {}
+    cursor.execute(BY_MONTH)
+    return {Key(*row[:6]): Decimal(row[6]) for row in cursor.fetchall()}
+
+
+def add_owed(cursor: Any, owed: Owed) -> None:
+    rows = [
+        (
+            key.hour,
+            key.tenant_id,
+            key.application_id,
+            key.model,
+            key.traffic_class,
+            key.meter,
+            quantity,
+            tag.unit_price,
+            tag.currency,
+            tag.book_version_id,
+        )
+        for (key, tag), quantity in owed.items()
+    ]
+    if rows:
+        cursor.execute(ADD_OWED, columns(rows))
+
+
+def spent(cursor: Any, tenant_id: int, start: datetime, end: datetime) -> Decimal:
+    cursor.execute(SPENT, [tenant_id, start, end])
+    found: Decimal = cursor.fetchone()[0]
+    return found
+
+
+def not_due(cursor: Any, hours: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
+    if not hours:
+        return []
+    cursor.execute(FRESH, columns(hours))
+    found: list[tuple[datetime, int]] = cursor.fetchall()
+    return found
+
+
+def digest(cursor: Any, rules: str, books: str) -> tuple[int, str]:
+    """How many hours are due, and the digest of all that decides their charges."""
+    cursor.execute(DIGEST, [rules, books])
+    hours, sha = cursor.fetchone()
+    return hours, sha
+
+
+def _copy(cursor: Any, table: str, rows: Sequence[Sequence[object]]) -> None:
+    with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(f"ANALYZE {table}")
