@@ -16,7 +16,9 @@ from billing.rules.meters import BILLED
 from billing.rules.rate_card import NO_TARIFF, Card, Wanted
 from billing.rules.rating import Key, Owed
 
-WORK_MEMORY = "64MB"  # sorts and hashes of a pass stay in memory
+# Sorts and hashes of a pass fit into memory. To the planner rows behind a policy look few, and it
+# would rather sort than hash them.
+SETTINGS = "SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true)"
 WORKING = {
     "rate_due": "hour timestamptz, tenant_id bigint, version int",
     "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
@@ -40,12 +42,16 @@ GIVE_UP = """
 DELETE FROM rate_due WHERE tenant_id = ANY(%s) RETURNING hour, tenant_id, version
 """
 ADD_DUE = "INSERT INTO rate_due SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::int[])"
+# Materialized, because small sides are known here: joined later, they would be walked row by row.
 USE = """
+WITH d AS MATERIALIZED (
+    SELECT d.hour, d.tenant_id, coalesce(t.tariff, %s) AS tariff FROM rate_due d
+    LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS t (tenant_id, tariff) USING (tenant_id)
+)
 INSERT INTO rate_used
-SELECT u.hour, u.tenant_id, application_id, model, traffic_class, coalesce(t.tariff, %s),
+SELECT u.hour, u.tenant_id, application_id, model, traffic_class, d.tariff,
     sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(gpu_ms)
-FROM rate_due d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
-LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS t (tenant_id, tariff) ON t.tenant_id = u.tenant_id
+FROM d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
 WHERE outcome = ANY(%s)
 GROUP BY 1, 2, 3, 4, 5, 6
 """
@@ -91,7 +97,7 @@ FROM rate_due
 
 
 def begin(cursor: Any) -> None:
-    cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
+    cursor.execute(SETTINGS)
     for name, fields in WORKING.items():
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"

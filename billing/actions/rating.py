@@ -97,13 +97,17 @@ FROM rate_owed WHERE unit_price IS NULL
 ORDER BY hour, tenant_id, application_id, model, traffic_class, meter
 """
 RATED = """
-UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s,
-    amount = coalesce(m.amount, 0), currency = coalesce(t.currency, '')
-FROM rate_due d
-LEFT JOIN (SELECT hour, tenant_id, sum(quantity * unit_price) AS amount FROM rate_owed
-    GROUP BY 1, 2) m ON m.hour = d.hour AND m.tenant_id = d.tenant_id
-LEFT JOIN unnest(%s::bigint[], %s::text[]) AS t (tenant_id, currency) ON t.tenant_id = d.tenant_id
-WHERE h.hour = d.hour AND h.tenant_id = d.tenant_id
+WITH d AS MATERIALIZED (
+    SELECT d.hour, d.tenant_id, coalesce(m.amount, 0) AS amount,
+        coalesce(t.currency, '') AS currency
+    FROM rate_due d
+    LEFT JOIN (SELECT hour, tenant_id, sum(quantity * unit_price) AS amount FROM rate_owed
+        GROUP BY 1, 2) m USING (hour, tenant_id)
+    LEFT JOIN unnest(%s::bigint[], %s::text[]) AS t (tenant_id, currency) USING (tenant_id)
+)
+UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = d.amount,
+    currency = d.currency
+FROM d WHERE h.hour = d.hour AND h.tenant_id = d.tenant_id
 """
 FORGET_DAYS = """
 DELETE FROM charge_day d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
@@ -291,4 +295,4 @@ def _sum_days(cursor: Any) -> None:
 
 
 def _finish(cursor: Any, currencies: Mapping[int, str], now: datetime) -> None:
-    cursor.execute(RATED, [now, list(currencies), list(currencies.values())])
+    cursor.execute(RATED, [list(currencies), list(currencies.values()), now])

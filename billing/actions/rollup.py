@@ -8,7 +8,8 @@ Events whose mark is visible are visible too, because both were committed togeth
 statement here sees what was committed before it began.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -17,49 +18,69 @@ from tenants.base.scope import fleet_scope
 
 MOST_MARKS = 20_000
 LOCK = 7_301  # of advisory locks; the other actions of billing have the next numbers
-WORK_MEMORY = "64MB"  # sums of a pass stay in memory
+# Sums of a pass fit into memory. To the planner rows behind a policy look few, and it would rather
+# sort them all.
+SETTINGS = "SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true)"
+CROWDED = 10  # marks of an hour, from which on it is read as a whole
+HOUR = timedelta(hours=1)
 
-PAIRS = """
-CREATE TEMPORARY TABLE IF NOT EXISTS roll_pair (hour timestamptz, tenant_id bigint)
-ON COMMIT DELETE ROWS
-"""
+WORKING = {
+    "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean",
+    "roll_sum": "hour timestamptz, tenant_id bigint, events bigint, prompt bigint, answer bigint",
+}
 TAKE = """
 WITH taken AS (
     DELETE FROM usage_hour_mark
     WHERE id IN (SELECT id FROM usage_hour_mark ORDER BY id LIMIT %s) RETURNING hour, tenant_id
 )
-INSERT INTO roll_pair SELECT DISTINCT hour, tenant_id FROM taken ORDER BY hour, tenant_id
+INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s
+FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenant_id
 """
 FORGET = """
 DELETE FROM usage_hour u USING roll_pair m WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
 """
-# The hour of an event stands twice: as bounds, for an index where few hours are asked for, and as
-# a value, for one look at all events where many are. Only between bounds would compare each event
-# with each hour of its tenant.
-#
 # Clients may send any text as a model. Names that no service has are summed up as one, or a
 # client could make the table as long as it likes.
-SUM = """
+SUMS = """
+e.application_id, CASE WHEN e.reason = 'unknown_model' THEN '' ELSE e.model END AS named,
+coalesce(e.service_id, 0) AS service, e.traffic_class, e.outcome, count(*), sum(e.prompt_tokens),
+sum(e.cached_tokens), sum(e.completion_tokens), sum(e.gpu_ms) FROM usage_event e
+"""
+STORE = """
 WITH summed AS (
     INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class,
         outcome, requests, prompt_tokens, cached_tokens, completion_tokens, gpu_ms)
-    SELECT m.hour, m.tenant_id, e.application_id,
-        CASE WHEN e.reason = 'unknown_model' THEN '' ELSE e.model END AS named,
-        coalesce(e.service_id, 0) AS service, e.traffic_class, e.outcome, count(*),
-        sum(e.prompt_tokens), sum(e.cached_tokens), sum(e.completion_tokens), sum(e.gpu_ms)
-    FROM roll_pair m JOIN usage_event e ON e.tenant_id = m.tenant_id
-        AND date_trunc('hour', e.event_time, 'UTC') = m.hour
-        AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
-    WHERE e.event_time >= %s AND e.event_time < %s
-    GROUP BY m.hour, m.tenant_id, e.application_id, named, service, e.traffic_class, e.outcome
-    RETURNING hour, tenant_id, requests, prompt_tokens, completion_tokens
+    {rows} RETURNING hour, tenant_id, requests, prompt_tokens, completion_tokens
 )
+INSERT INTO roll_sum
+SELECT hour, tenant_id, sum(requests), sum(prompt_tokens), sum(completion_tokens)
+FROM summed GROUP BY 1, 2
+"""
+# Every event of the span is read once, and no event is compared with marks.
+SUM_CROWDED = STORE.format(
+    rows=f"""
+SELECT s.* FROM (
+    SELECT date_bin('1 hour', e.event_time, 'epoch') AS hour, e.tenant_id, {SUMS}
+    WHERE e.event_time >= %s AND e.event_time < %s GROUP BY 1, 2, 3, 4, 5, 6, 7
+) AS s JOIN roll_pair m ON m.hour = s.hour AND m.tenant_id = s.tenant_id
+"""
+)
+SUM_SINGLE = STORE.format(
+    rows=f"""
+SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
+    SELECT {SUMS} WHERE e.tenant_id = m.tenant_id
+        AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
+    GROUP BY 1, 2, 3, 4, 5
+) AS s WHERE NOT m.is_crowded
+"""
+)
+HEAD = """
 INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens,
     rolled_at, rated_version, amount, currency)
-SELECT m.hour, m.tenant_id, 1, coalesce(sum(requests), 0), coalesce(sum(prompt_tokens), 0),
-    coalesce(sum(completion_tokens), 0), %s, 0, 0, ''
-FROM roll_pair m LEFT JOIN summed s ON s.hour = m.hour AND s.tenant_id = m.tenant_id
-GROUP BY m.hour, m.tenant_id ORDER BY m.hour, m.tenant_id
+SELECT m.hour, m.tenant_id, 1, coalesce(events, 0), coalesce(prompt, 0), coalesce(answer, 0), %s,
+    0, 0, ''
+FROM roll_pair m LEFT JOIN roll_sum s ON s.hour = m.hour AND s.tenant_id = m.tenant_id
+ORDER BY m.hour, m.tenant_id
 ON CONFLICT (hour, tenant_id) DO UPDATE SET version = usage_hour_head.version + 1,
     events = EXCLUDED.events, prompt_tokens = EXCLUDED.prompt_tokens,
     completion_tokens = EXCLUDED.completion_tokens, rolled_at = EXCLUDED.rolled_at
@@ -85,22 +106,47 @@ def roll_up(now: datetime) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        hours, first, end = _take(cursor)
+        hours = _take(cursor)
         if hours:
             cursor.execute(FORGET)
-            cursor.execute(SUM, [first, end, now])
+            _sum(cursor)
+            cursor.execute(HEAD, [now])
             cursor.execute(FORGET_DAYS)
             cursor.execute(SUM_DAYS)
         return hours
 
 
-def _take(cursor: Any) -> tuple[int, datetime, datetime]:
-    """How many hours of tenants were marked, and the span that they lie in."""
-    cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
-    cursor.execute(PAIRS)
-    cursor.execute("DELETE FROM roll_pair")  # a pass in the same transaction left some
-    cursor.execute(TAKE, [MOST_MARKS])
+def _take(cursor: Any) -> int:
+    """How many hours of tenants were marked."""
+    cursor.execute(SETTINGS)
+    for name, fields in WORKING.items():
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"
+        )
+        cursor.execute(f"DELETE FROM {name}")  # a pass in the same transaction left some
+    cursor.execute(TAKE, [MOST_MARKS, CROWDED])
+    hours: int = cursor.rowcount
     cursor.execute("ANALYZE roll_pair")
-    cursor.execute("SELECT count(*), min(hour), max(hour) + interval '1 hour' FROM roll_pair")
-    hours, first, end = cursor.fetchone()
-    return hours, first, end
+    return hours
+
+
+def _sum(cursor: Any) -> None:
+    """Hours with many marks are read as a whole, side by side; the others tenant by tenant."""
+    cursor.execute("SELECT hour, bool_and(is_crowded) FROM roll_pair GROUP BY 1 ORDER BY 1")
+    hours = cursor.fetchall()
+    for start, end in spans([hour for hour, is_crowded in hours if is_crowded]):
+        cursor.execute(SUM_CROWDED, [start, end])
+    if not all(is_crowded for _, is_crowded in hours):
+        cursor.execute(SUM_SINGLE)
+    cursor.execute("ANALYZE roll_sum")
+
+
+def spans(hours: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """Hours in a row as [start, end)."""
+    found: list[tuple[datetime, datetime]] = []
+    for hour in hours:
+        if found and found[-1][1] == hour:
+            found[-1] = found[-1][0], hour + HOUR
+        else:
+            found.append((hour, hour + HOUR))
+    return found
