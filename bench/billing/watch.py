@@ -16,13 +16,15 @@ class Watch:
         self.wall = self.python = self.postgres = 0.0
 
     def __enter__(self) -> "Watch":
-        self.began = (time.perf_counter(), self.worked(), self.cpu.spent()[1])
+        # PostgreSQL first: to look through all processes of a machine is no part of the step.
+        postgres = self.cpu.spent()[1]
+        self.began = (time.perf_counter(), self.worked(), postgres)
         return self
 
     def __exit__(self, *_: object) -> None:
         wall, python, postgres = self.began
-        self.wall += time.perf_counter() - wall
         self.python += self.worked() - python
+        self.wall += time.perf_counter() - wall
         self.postgres += self.cpu.spent()[1] - postgres
 
     def worked(self) -> float:

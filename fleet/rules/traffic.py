@@ -101,29 +101,71 @@ def slot_of(at: datetime, seconds: int) -> datetime:
 def gather(
     samples: Iterable[TrafficSample], *, fine_after: datetime
 ) -> tuple[dict[CountKey, Counts], dict[LatencyKey, int]]:
-    """Sum samples into slots of both resolutions; the fine one only for what gates still read."""
+    """Sum samples into slots of both resolutions; the fine one only for what gates still read.
+
+    Every sample is counted once, in the finest slot that it has; coarse ones add fine ones up.
+    """
+    slots: dict[_Slot, _Sums] = {}
+    for sample in samples:
+        seconds = GATE_SECONDS if sample.at >= fine_after else DASHBOARD_SECONDS
+        slot = (
+            seconds,
+            int(sample.at.timestamp() // seconds) * seconds,
+            sample.tenant_id,
+            sample.service_id,
+            sample.release_id,
+            sample.traffic_class,
+        )
+        sums = slots.get(slot)
+        if sums is None:
+            sums = slots[slot] = _Sums()
+        sums.add(sample)
     counts: dict[CountKey, Counts] = {}
     latencies: dict[LatencyKey, int] = {}
-    for sample in samples:
-        for place in places(sample, fine_after):
-            key = (*place, sample.outcome, sample.reason)
-            was = counts.get(key, (0, 0, 0, 0))
-            counts[key] = (
-                was[0] + 1,
-                was[1] + sample.prompt_tokens,
-                was[2] + sample.cached_tokens,
-                was[3] + sample.completion_tokens,
-            )
-            for metric, value in zip(METRICS, sample.measured, strict=True):
-                if value is not None:
-                    at = (*place, metric, bucket_of(value))
-                    latencies[at] = latencies.get(at, 0) + 1
+    for (seconds, start, tenant, service, release, of_class), sums in slots.items():
+        for coarse in {seconds, DASHBOARD_SECONDS}:
+            at = datetime.fromtimestamp(start // coarse * coarse, UTC)
+            _put((coarse, at, tenant, service, release, of_class), sums, counts, latencies)
     return counts, latencies
 
 
-def places(sample: TrafficSample, fine_after: datetime) -> list[Place]:
-    rest = (sample.tenant_id, sample.service_id, sample.release_id, sample.traffic_class)
-    found: list[Place] = [(DASHBOARD_SECONDS, slot_of(sample.at, DASHBOARD_SECONDS), *rest)]
-    if sample.at >= fine_after:
-        found.append((GATE_SECONDS, slot_of(sample.at, GATE_SECONDS), *rest))
-    return found
+_Slot = tuple[int, int, int, int, int, str]  # a `Place` whose time is in seconds
+
+
+class _Sums:
+    """Of one slot, by outcome and reason, and by metric and bucket."""
+
+    __slots__ = ("counts", "latencies")
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], list[int]] = {}
+        self.latencies: dict[tuple[str, int], int] = {}
+
+    def add(self, sample: TrafficSample) -> None:
+        name = sample.outcome, sample.reason
+        was = self.counts.get(name)
+        if was is None:
+            was = self.counts[name] = [0, 0, 0, 0]
+        was[0] += 1
+        was[1] += sample.prompt_tokens
+        was[2] += sample.cached_tokens
+        was[3] += sample.completion_tokens
+        for metric, value in zip(METRICS, sample.measured, strict=True):
+            if value is not None:
+                at = metric, bucket_of(value)
+                self.latencies[at] = self.latencies.get(at, 0) + 1
+
+
+def _put(
+    place: Place, sums: _Sums, counts: dict[CountKey, Counts], latencies: dict[LatencyKey, int]
+) -> None:
+    for name, found in sums.counts.items():
+        was = counts.get((*place, *name), (0, 0, 0, 0))
+        counts[*place, *name] = (
+            was[0] + found[0],
+            was[1] + found[1],
+            was[2] + found[2],
+            was[3] + found[3],
+        )
+    for name_of, n in sums.latencies.items():
+        latencies[*place, *name_of] = latencies.get((*place, *name_of), 0) + n
