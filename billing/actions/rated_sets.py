@@ -12,7 +12,7 @@ from typing import Any
 
 from billing.queries.hours import columns
 from billing.queries.months import Due
-from billing.rules.meters import BILLED
+from billing.rules.meters import BILLED, BY_USE, Meter
 from billing.rules.rate_card import NO_TARIFF, Card, Wanted
 from billing.rules.rating import Key, Owed
 
@@ -55,14 +55,20 @@ FROM d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
 WHERE outcome = ANY(%s)
 GROUP BY 1, 2, 3, 4, 5, 6
 """
-# Quantities as `rules.meters.quantities` has them.
-PRICED = """
+# As `rules.meters.quantities` has them; a meter without its own fails here, not in somebody's bill.
+QUANTITIES = {
+    Meter.PROMPT: "prompt - cached",
+    Meter.CACHED: "cached",
+    Meter.COMPLETION: "completion",
+    Meter.REQUEST: "request",
+    Meter.GPU_SECOND: "gpu_ms * 0.001",
+}
+CASES = " ".join(f"WHEN '{meter}' THEN {QUANTITIES[meter]}" for meter in BY_USE)
+PRICED = f"""
 FROM rate_used u
 JOIN rate_span s ON s.tariff = u.tariff AND s.hour = u.hour
 JOIN rate_price c ON c.span = s.span AND c.model = u.model AND c.traffic_class = u.traffic_class
-CROSS JOIN LATERAL (SELECT CASE c.meter WHEN 'prompt' THEN prompt - cached
-    WHEN 'cached' THEN cached WHEN 'completion' THEN completion WHEN 'request' THEN request
-    ELSE gpu_ms * 0.001 END AS quantity) q
+CROSS JOIN LATERAL (SELECT CASE c.meter {CASES} END AS quantity) q
 WHERE q.quantity <> 0
 """
 PRICE = f"""

@@ -63,7 +63,7 @@ def _add(samples: Sequence[TrafficSample], tables: tuple[str, str], now: datetim
 
 
 def _columns(rows: Sequence[Sequence[object]]) -> list[object]:
-    """As arrays for `unnest`: numbers and times as literals, which take the driver far less time."""
+    """As arrays for `unnest`: numbers and times as literals, which cost the driver far less."""
     return [_array(column) for column in zip(*rows, strict=True)]
 
 
