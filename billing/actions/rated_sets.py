@@ -134,7 +134,6 @@ def gather(cursor: Any, tariffs: Mapping[int, int]) -> dict[int, Wanted]:
     """Read the usage of what is due; answer which prices of which tariff it needs."""
     billed = sorted(outcome.value for outcome in BILLED)
     cursor.execute(USE, [NO_TARIFF, list(tariffs), list(tariffs.values()), billed])
-    cursor.execute("ANALYZE rate_used")
     hours: dict[int, set[datetime]] = defaultdict(set)
     names: dict[int, set[tuple[str, str]]] = defaultdict(set)
     cursor.execute("SELECT DISTINCT tariff, hour FROM rate_used")

@@ -279,11 +279,9 @@ def _books(tariffs: Mapping[int, Tariff]) -> str:
 
 def _write(cursor: Any, run_id: int) -> int:
     """Where nothing was charged yet, all that is owed is the difference."""
-    cursor.execute("ANALYZE rate_owed")
     cursor.execute(f"SELECT EXISTS (SELECT {CHARGED})")
     rows = DIFFERENCES if cursor.fetchone()[0] else OWED
     cursor.execute(WRITE.format(rows=rows), [run_id])
-    cursor.execute("ANALYZE rate_day")
     cursor.execute("SELECT coalesce(sum(charges), 0)::bigint FROM rate_day")
     charges: int = cursor.fetchone()[0]
     return charges

@@ -62,15 +62,15 @@ def _add(samples: Sequence[TrafficSample], tables: tuple[str, str], now: datetim
             cursor.execute(UPSERT_LATENCIES.format(table=tables[1]), _columns(rows_of_latency))
 
 
-def _columns(rows: Sequence[Sequence[object]]) -> list[object]:
+def _columns(rows: Sequence[Sequence[object]]) -> list[list[object] | str]:
     """As arrays for `unnest`: numbers and times as literals, which cost the driver far less."""
     return [_array(column) for column in zip(*rows, strict=True)]
 
 
-def _array(column: Sequence[object]) -> object:
+def _array(column: Sequence[object]) -> list[object] | str:
     if isinstance(column[0], str):
         return list(column)
-    if isinstance(column[0], datetime):
-        seconds = {at: str(round(at.timestamp())) for at in {*column} if isinstance(at, datetime)}
-        return f"{{{','.join(seconds[at] for at in column)}}}"
-    return f"{{{','.join(map(str, column))}}}"
+    seconds: dict[object, int] = {
+        at: round(at.timestamp()) for at in {*column} if isinstance(at, datetime)
+    }
+    return f"{{{','.join([str(seconds.get(v, v)) for v in column])}}}"
