@@ -16,9 +16,6 @@ from billing.rules.meters import BILLED, BY_USE, Meter
 from billing.rules.rate_card import NO_TARIFF, Card, Wanted
 from billing.rules.rating import Key, Owed
 
-# Sorts and hashes of a pass fit into memory. To the planner rows behind a policy look few, and it
-# would rather sort than hash them.
-SETTINGS = "SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true)"
 WORKING = {
     "rate_due": "hour timestamptz, tenant_id bigint, version int",
     "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
@@ -103,7 +100,6 @@ FROM rate_due
 
 
 def begin(cursor: Any) -> None:
-    cursor.execute(SETTINGS)
     for name, fields in WORKING.items():
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"

@@ -20,6 +20,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from billing.actions import rated_sets as sets
+from billing.actions.bulk import in_bulk
 from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
@@ -162,8 +163,9 @@ def rate_due(now: datetime, *, early: bool = False) -> Passed:
         _apply_prices(now)
         sets.begin(cursor)
         closed, seen = _seen(cursor, now, early=early)
-        tenants = sets.take_due(cursor, closed, seen, MOST_HOURS)
-        return _rate(cursor, tenants, now) if tenants else Passed()
+        with in_bulk(cursor):
+            tenants = sets.take_due(cursor, closed, seen, MOST_HOURS)
+            return _rate(cursor, tenants, now) if tenants else Passed()
 
 
 def rate_now(viewer: Viewer, *, now: datetime) -> Passed:

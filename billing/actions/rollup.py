@@ -14,13 +14,11 @@ from typing import Any
 
 from django.db import connection
 
+from billing.actions.bulk import in_bulk
 from tenants.base.scope import fleet_scope
 
 MOST_MARKS = 20_000
 LOCK = 7_301  # of advisory locks; the other actions of billing have the next numbers
-# Sums of a pass fit into memory. To the planner rows behind a policy look few, and it would rather
-# sort them all.
-SETTINGS = "SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true)"
 CROWDED = 10  # marks of an hour, from which on it is read as a whole
 HOUR = timedelta(hours=1)
 
@@ -106,19 +104,19 @@ def roll_up(now: datetime) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        hours = _take(cursor)
-        if hours:
-            cursor.execute(FORGET)
-            _sum(cursor)
-            cursor.execute(HEAD, [now])
-            cursor.execute(FORGET_DAYS)
-            cursor.execute(SUM_DAYS)
-        return hours
+        with in_bulk(cursor):
+            hours = _take(cursor)
+            if hours:
+                cursor.execute(FORGET)
+                _sum(cursor)
+                cursor.execute(HEAD, [now])
+                cursor.execute(FORGET_DAYS)
+                cursor.execute(SUM_DAYS)
+            return hours
 
 
 def _take(cursor: Any) -> int:
     """How many hours of tenants were marked."""
-    cursor.execute(SETTINGS)
     for name, fields in WORKING.items():
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"

@@ -1,0 +1,20 @@
+"""Statements over many rows at once: memory for them, and plans that hash."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+READ = "SELECT current_setting('work_mem'), current_setting('enable_sort')"
+WRITE = "SELECT set_config('work_mem', %s, true), set_config('enable_sort', %s, true)"
+
+
+@contextmanager
+def in_bulk(cursor: Any) -> Iterator[None]:
+    """Sums of a pass fit into memory, but to the planner rows behind a policy look few, and it
+    would rather sort them all. What follows in the same transaction is planned as before.
+    """
+    cursor.execute(READ)
+    before = cursor.fetchone()
+    cursor.execute(WRITE, ["64MB", "off"])
+    yield
+    cursor.execute(WRITE, before)
