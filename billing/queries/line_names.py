@@ -139,8 +139,9 @@ def _periods(wanted: ChargeFilter) -> dict[int, list[tuple[int, Month]]]:
     if wanted.tenant_id:
         rows = rows.filter(tenant_id=wanted.tenant_id)
     found: dict[int, list[tuple[int, Month]]] = {}
-    for pk, owner, *month in rows.values_list("id", "tenant_id", "name", "starts_at", "ends_at"):
-        found.setdefault(owner, []).append((pk, Month(*month)))
+    fields = ("id", "tenant_id", "name", "starts_at", "ends_at")
+    for pk, owner, name, starts_at, ends_at in rows.values_list(*fields):
+        found.setdefault(owner, []).append((pk, Month(name, starts_at, ends_at)))
     return found
 
 
@@ -151,7 +152,10 @@ def _bills(wanted: ChargeFilter, newest: int) -> dict[int, Bill]:
     )
     if wanted.tenant_id:
         rows = rows.filter(tenant_id=wanted.tenant_id)
-    found = {pk: Bill(*bill, {}) for pk, *bill in rows.values_list("id", *Bill._fields[:3])}
+    found = {
+        pk: Bill(number, currency, rate, {})
+        for pk, number, currency, rate in rows.values_list("id", "number", "currency", "rate")
+    }
     lines: Iterable[tuple[int, str, str, Decimal | None, str, int]] = InvoiceLine.objects.filter(
         invoice__in=list(found)
     ).values_list("invoice_id", "model", "meter", "unit_price", "corrects", "position")

@@ -220,9 +220,10 @@ EMPTY = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN
 
 def common(item: Line | Extra, issuer: str, *, amount: Cell, billed: Cell) -> Cells:
     """What every row has, whatever it charges."""
-    row: Cells = EMPTY | dict.fromkeys(COSTS, billed)
-    row |= dict.fromkeys(ISSUERS, issuer)
-    return row | {
+    return {
+        **EMPTY,
+        **dict.fromkeys(COSTS, billed),
+        **dict.fromkeys(ISSUERS, issuer),
         "BillingCurrency": item.billed_in,
         "BillingPeriodEnd": stamp(item.period_end),
         "BillingPeriodStart": stamp(item.period_start),

@@ -4,7 +4,7 @@ import csv
 import io
 import random
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
@@ -233,9 +233,8 @@ class Unchecked:
         return ""
 
 
-@pytest.mark.parametrize("month", [9, 10, 11])
 def test_files_of_billed_months_are_what_each_row_says(
-    acme, globex, tokyo, gateway, tmp_path, settings, month
+    acme, globex, tokyo, gateway, tmp_path, settings
 ):
     """Packages, a fee, invoices in another currency, corrections, and what is not billed yet."""
     settings.QM_ISSUER = "Fleet"
@@ -250,10 +249,9 @@ def test_files_of_billed_months_are_what_each_row_says(
     bill_month(acme)
     late = OCTOBER + timedelta(days=42)
     for tenant in (acme, globex):
-        spend(gateway, tenant, at=OCTOBER + timedelta(days=3), now=late, prompt_tokens=11)
+        spend(gateway, tenant, at=OCTOBER + timedelta(days=3), now=late, prompt_tokens=111)
     make_prices({"chat": {m: p + 1 for m, p in ODD_PRICES["chat"].items()}}, now=late)
     spend(gateway, acme, at=late)
-    end = MONTHS.get(month + 1, datetime(2026, 12, 1, tzinfo=UTC))
     with fleet_scope():
-        wanted = ChargeFilter(datetime(2026, month, 1, tzinfo=UTC), end)
-        assert differences(wanted, tmp_path) == []
+        for month in (10, 11):
+            assert differences(ChargeFilter(MONTHS[month], MONTHS[month + 1]), tmp_path) == []
