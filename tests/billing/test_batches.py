@@ -1,7 +1,6 @@
 """Columns of batches against the same done row by row."""
 
 import csv
-import io
 import random
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -92,8 +91,8 @@ def test_a_program_that_reads_csv_reads_what_was_written(tmp_path_factory, rows)
     folder = tmp_path_factory.mktemp("csv")
     header = [("a", "text"), ("b", "text"), ("c", "money")]
     Folder(folder).write("a.csv", header, in_batches(["a", "b", "c"], rows))
-    text = (folder / "a.csv").read_text(encoding="utf-8", newline="")
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [["a", "b", "c"], *rows]
+    with (folder / "a.csv").open(encoding="utf-8", newline="") as text:
+        assert list(csv.reader(text)) == [["a", "b", "c"], *rows]
 
 
 COSTS = ("BilledCost", "ListCost", "PricingCurrencyEffectiveCost")
