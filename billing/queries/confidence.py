@@ -82,7 +82,8 @@ def compare_hours(
     """Newest first, of the whole hours in the range. `is_off`: those that need a look alone."""
     viewer.require(Permission.VIEW_MONEY)
     begin, stop = (at.replace(minute=0, second=0, microsecond=0) for at in (start, end))
-    given = {"start": begin, "end": stop, "service": service_id, "tenant": tenant_id}
+    given: dict[str, object] = {"start": begin, "end": stop}
+    given |= {"service": service_id, "tenant": tenant_id}
     given |= {"off": is_off, "tolerated": TOLERATED_DRIFT, "most": MOST}
     with connection.cursor() as cursor:
         cursor.execute(HOURS, given)
