@@ -17,7 +17,7 @@ from billing.api.filters import tenant_id_of
 from billing.queries import exports as queries
 from billing.queries.exports import MEDIA_TYPES, media_type
 from billing.rules.datasets import FORMATS
-from tenants.api.base.schema import operation
+from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
@@ -126,7 +126,8 @@ class ExportView(ConsoleView):
 
 described: Callable[[Any], Any] = extend_schema(
     operation_id="exports_download",
-    responses={(200, kind): OpenApiTypes.BINARY for kind in MEDIA_TYPES.values()},
+    parameters=[IF_NONE_MATCH],
+    responses=NOT_MODIFIED | {(200, kind): OpenApiTypes.BINARY for kind in MEDIA_TYPES.values()},
 )
 
 
@@ -142,6 +143,7 @@ class AnyAnswer(BaseContentNegotiation):
 
 class DownloadView(ConsoleView):
     content_negotiation_class = AnyAnswer
+    is_frozen = True
 
     @described
     def get(self, request: Request, export_id: int) -> StreamingHttpResponse:

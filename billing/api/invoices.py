@@ -18,7 +18,7 @@ from billing.api.charges import ChargeOut
 from billing.api.exports import AnyAnswer
 from billing.api.filters import tenant_id_of
 from billing.queries import billed, invoices
-from tenants.api.base.schema import operation
+from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
 from tenants.errors import NotFound
@@ -115,7 +115,9 @@ class ChargePages(Pages):
 
 def pdf_described(name: str) -> Callable[[Any], Any]:
     found: Callable[[Any], Any] = extend_schema(
-        operation_id=name, responses={(200, "application/pdf"): OpenApiTypes.BINARY}
+        operation_id=name,
+        parameters=[IF_NONE_MATCH],
+        responses=NOT_MODIFIED | {(200, "application/pdf"): OpenApiTypes.BINARY},
     )
     return found
 
@@ -159,7 +161,9 @@ class LineChargesView(ConsoleView):
 
 
 class InvoiceRecordView(ConsoleView):
-    @operation("invoices_record", gives=OpenApiTypes.OBJECT)
+    is_frozen = True
+
+    @operation("invoices_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
     def get(self, request: Request, number: str) -> Response:
         """The record as it was frozen. Its canonical JSON has the SHA-256 of the ETag."""
         row = invoices.get_invoice(self.viewer, number).row
@@ -168,6 +172,7 @@ class InvoiceRecordView(ConsoleView):
 
 class InvoicePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
+    is_frozen = True
 
     @pdf_described("invoices_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
@@ -200,7 +205,9 @@ class CreditNotesView(ConsoleView):
 
 
 class CreditNoteRecordView(ConsoleView):
-    @operation("credit_notes_record", gives=OpenApiTypes.OBJECT)
+    is_frozen = True
+
+    @operation("credit_notes_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
     def get(self, request: Request, number: str) -> Response:
         row = invoices.get_credit_note(self.viewer, number)
         return self.answer(json.loads(row.snapshot), etag=f'"{row.sha256}"')
@@ -208,6 +215,7 @@ class CreditNoteRecordView(ConsoleView):
 
 class CreditNotePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
+    is_frozen = True
 
     @pdf_described("credit_notes_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Sum
@@ -82,7 +83,7 @@ def compare_hours(
     """Newest first, of the whole hours in the range. `is_off`: those that need a look alone."""
     viewer.require(Permission.VIEW_MONEY)
     begin, stop = (at.replace(minute=0, second=0, microsecond=0) for at in (start, end))
-    given: dict[str, object] = {"start": begin, "end": stop}
+    given: dict[str, Any] = {"start": begin, "end": stop}
     given |= {"service": service_id, "tenant": tenant_id}
     given |= {"off": is_off, "tolerated": TOLERATED_DRIFT, "most": MOST}
     with connection.cursor() as cursor:

@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -39,6 +42,7 @@ class ConsoleView(APIView):
     """
 
     pagination_class = Pages
+    is_frozen = False  # its ETag names the content: who has it need not fetch it again
 
     @property
     def viewer(self) -> Viewer:
@@ -124,6 +128,8 @@ class ConsoleView(APIView):
         **kwargs: Any,
     ) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)
+        if self.is_frozen and "If-None-Match" in request.headers and final.status_code == 200:
+            final = unless_known(request._request, final)
         rate: Rate | None = getattr(request._request, "rate", None)
         if rate is not None:
             final["RateLimit-Policy"], final["RateLimit"] = rate.policy, rate.state
@@ -132,6 +138,15 @@ class ConsoleView(APIView):
             kept = {name: final[name] for name in KEPT_HEADERS if name in final}
             keep_answer(claimed, final.status_code, without_secrets(final.data), kept)
         return final
+
+
+def unless_known(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
+    """304 when the client named the ETag of the answer."""
+    found = get_conditional_response(request, etag=answer["ETag"], response=answer)
+    if found is None or found is answer:
+        return answer
+    answer.close()  # an open file
+    return found
 
 
 def sparse(row: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
