@@ -127,7 +127,7 @@ class ConsoleView(APIView):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        final = super().finalize_response(request, response, *args, **kwargs)
+        final: Any = super().finalize_response(request, response, *args, **kwargs)
         if self.is_frozen and "If-None-Match" in request.headers and final.status_code == 200:
             final = unless_known(request._request, final)
         rate: Rate | None = getattr(request._request, "rate", None)
@@ -142,10 +142,11 @@ class ConsoleView(APIView):
 
 def unless_known(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
     """304 when the client named the ETag of the answer."""
-    found = get_conditional_response(request, etag=answer["ETag"], response=answer)
-    if found is None or found is answer:
+    found = get_conditional_response(request, etag=answer["ETag"])
+    if found is None:
         return answer
     answer.close()  # an open file
+    found["ETag"] = answer["ETag"]
     return found
 
 
