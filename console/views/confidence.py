@@ -46,7 +46,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "tenants": sorted(t.slug for t in refs),
         "off": request.GET.get("off", ""), "shown": SHOWN.items(),
         "of_states": {s: sum(h.state == s for h in found) for s in ("off", "unknown")},
-        "worst": max((h.drift or 0 for h in found), default=0),
+        "worst": max((h.drift for h in found if h.drift is not None), default=None),
         "hour": opened(request, service),
     }  # fmt: skip
     return render(request, "economics/confidence.html", context)
