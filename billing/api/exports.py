@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -143,12 +143,14 @@ class AnyAnswer(BaseContentNegotiation):
 
 class DownloadView(ConsoleView):
     content_negotiation_class = AnyAnswer
-    is_frozen = True
 
     @described
-    def get(self, request: Request, export_id: int) -> StreamingHttpResponse:
+    def get(self, request: Request, export_id: int) -> HttpResponseBase:
         """The file, with its SHA-256 as ETag."""
         artifact, data = queries.open_export(self.viewer, export_id)
+        if known := self.unless_known(etag := f'"{artifact.sha256}"'):
+            data.close()
+            return known
         answer = answer_file(
             request._request,
             data,
@@ -156,7 +158,7 @@ class DownloadView(ConsoleView):
             size=artifact.bytes,
             content_type=media_type(artifact.filename),
         )
-        answer["ETag"] = f'"{artifact.sha256}"'
+        answer["ETag"] = etag
         return answer
 
 

@@ -161,23 +161,19 @@ class LineChargesView(ConsoleView):
 
 
 class InvoiceRecordView(ConsoleView):
-    is_frozen = True
-
     @operation("invoices_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
-    def get(self, request: Request, number: str) -> Response:
+    def get(self, request: Request, number: str) -> HttpResponse:
         """The record as it was frozen. Its canonical JSON has the SHA-256 of the ETag."""
-        row = invoices.get_invoice(self.viewer, number).row
-        return self.answer(json.loads(row.snapshot), etag=f'"{row.sha256}"')
+        return record(self, invoices.get_invoice(self.viewer, number).row)
 
 
 class InvoicePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
-    is_frozen = True
 
     @pdf_described("invoices_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
         """With its SHA-256 as ETag."""
-        return pdf(invoices.get_invoice(self.viewer, number).row)
+        return pdf(self, invoices.get_invoice(self.viewer, number).row)
 
 
 class CreditNotesOfView(ConsoleView):
@@ -205,25 +201,29 @@ class CreditNotesView(ConsoleView):
 
 
 class CreditNoteRecordView(ConsoleView):
-    is_frozen = True
-
     @operation("credit_notes_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
-    def get(self, request: Request, number: str) -> Response:
-        row = invoices.get_credit_note(self.viewer, number)
-        return self.answer(json.loads(row.snapshot), etag=f'"{row.sha256}"')
+    def get(self, request: Request, number: str) -> HttpResponse:
+        return record(self, invoices.get_credit_note(self.viewer, number))
 
 
 class CreditNotePdfView(ConsoleView):
     content_negotiation_class = AnyAnswer
-    is_frozen = True
 
     @pdf_described("credit_notes_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
-        return pdf(invoices.get_credit_note(self.viewer, number))
+        return pdf(self, invoices.get_credit_note(self.viewer, number))
 
 
-def pdf(row: Any) -> HttpResponse:
+def record(view: ConsoleView, row: Any) -> HttpResponse:
+    etag = f'"{row.sha256}"'
+    return view.unless_known(etag) or view.answer(json.loads(row.snapshot), etag=etag)
+
+
+def pdf(view: ConsoleView, row: Any) -> HttpResponse:
+    etag = f'"{row.pdf_sha256}"'
+    if known := view.unless_known(etag):
+        return known
     answer = HttpResponse(bytes(row.pdf), content_type="application/pdf")
     answer["Content-Disposition"] = f'attachment; filename="{row.number}.pdf"'
-    answer["ETag"] = f'"{row.pdf_sha256}"'
+    answer["ETag"] = etag
     return answer

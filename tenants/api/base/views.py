@@ -4,8 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.utils.cache import get_conditional_response
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
@@ -42,7 +41,6 @@ class ConsoleView(APIView):
     """
 
     pagination_class = Pages
-    is_frozen = False  # its ETag names the content: who has it need not fetch it again
 
     @property
     def viewer(self) -> Viewer:
@@ -80,6 +78,15 @@ class ConsoleView(APIView):
         if isinstance(data, dict) and self.request.method == "GET":
             data = sparse(data, self.wanted_fields(data))
         return Response(data, status=204 if data is None else status, headers=headers)
+
+    def unless_known(self, etag: str) -> HttpResponse | None:
+        """304 when the client has it already; of what is frozen, whose ETag names the content."""
+        if "If-None-Match" not in self.request.headers:
+            return None
+        known = get_conditional_response(self.request._request, etag=etag)
+        if known is not None:
+            known["ETag"] = etag
+        return known
 
     def page(self, rows: Any, serializer: Any) -> Response:
         paginator: CursorPagination = self.pagination_class()
@@ -127,9 +134,7 @@ class ConsoleView(APIView):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        final: Any = super().finalize_response(request, response, *args, **kwargs)
-        if self.is_frozen and "If-None-Match" in request.headers and final.status_code == 200:
-            final = unless_known(request._request, final)
+        final = super().finalize_response(request, response, *args, **kwargs)
         rate: Rate | None = getattr(request._request, "rate", None)
         if rate is not None:
             final["RateLimit-Policy"], final["RateLimit"] = rate.policy, rate.state
@@ -138,16 +143,6 @@ class ConsoleView(APIView):
             kept = {name: final[name] for name in KEPT_HEADERS if name in final}
             keep_answer(claimed, final.status_code, without_secrets(final.data), kept)
         return final
-
-
-def unless_known(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
-    """304 when the client named the ETag of the answer."""
-    found = get_conditional_response(request, etag=answer["ETag"])
-    if found is None:
-        return answer
-    answer.close()  # an open file
-    found["ETag"] = answer["ETag"]
-    return found
 
 
 def sparse(row: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
