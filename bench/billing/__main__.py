@@ -1,10 +1,12 @@
 """Ingest, roll up, rate, price again, export, close, in one run on a throw-away database.
 
 python -m bench.billing [--events 200000] [--tenants 300]
+python -m bench.billing --export 1200000
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
 and what part of the aim that is. Aims are those of a month with 10 million requests, 1.2 million
-charges and 300 tenants; the run is smaller unless `--events` says otherwise, and as dense.
+charges and 300 tenants; the run is smaller unless `--events` says otherwise, and as dense. With
+`--export` only files are made, of so many charges.
 """
 
 import argparse
@@ -131,7 +133,7 @@ def span_of(options):
 
 def run(options, cpu):
     # Django's apps can be imported only after django.setup().
-    from bench.billing.parts import close_month, export, make_fleet, publish, rate_all, roll_all
+    from bench.billing.parts import close_month, make_fleet, publish, rate_all, roll_all
 
     tenants, source, secret = make_fleet(options.tenants)
     publish(Decimal("0.5"), NOW)
@@ -144,11 +146,28 @@ def run(options, cpu):
     deltas = rate_all(watch := Watch(cpu))
     more = f", {deltas:,} rows written"
     said("rate again after a price change", "charges", charges, watch, "rate again", more)
-    rows, grown = export("focus-1.4", "parquet", watch := Watch(cpu))
-    more = f", {grown:.0f} MB more at most (limit {LARGEST_MB})"
-    said("export FOCUS 1.4, Parquet", "rows", rows, watch, "FOCUS 1.4, Parquet", more)
+    export_all(cpu, ["parquet"])
     invoices = close_month(NOW, watch := Watch(cpu))
     said("close, bill, print PDFs", "invoices", invoices, watch, "close and bill")
+
+
+def export_all(cpu, file_types):
+    from bench.billing.parts import export
+
+    for file_type in file_types:
+        rows, grown = export("focus-1.4", file_type, watch := Watch(cpu))
+        more = f", {grown:.0f} MB more at most (limit {LARGEST_MB})"
+        aim = "FOCUS 1.4, Parquet" if file_type == "parquet" else ""
+        said(f"export FOCUS 1.4, {file_type}", "rows", rows, watch, aim, more)
+
+
+def only_export(options, cpu):
+    from bench.billing.parts import fill_charges, make_fleet, publish
+
+    make_fleet(options.tenants)
+    publish(Decimal("0.5"), NOW)
+    fill_charges(options.export, options.tenants, NOW)
+    export_all(cpu, ["parquet", "csv", "parquet"])
 
 
 def take_in(options, cpu, tenants, source, secret):
@@ -182,9 +201,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--tenants", type=int, default=300)
+    parser.add_argument("--export", type=int, help="only make files, of so many charges")
     options = parser.parse_args()
     with scratch_folder() as folder, database(Path(folder)) as cpu:
-        run(options, cpu)
+        (only_export if options.export else run)(options, cpu)
 
 
 if __name__ == "__main__":

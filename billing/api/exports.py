@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -17,7 +17,7 @@ from billing.api.filters import tenant_id_of
 from billing.queries import exports as queries
 from billing.queries.exports import MEDIA_TYPES, media_type
 from billing.rules.datasets import FORMATS
-from tenants.api.base.schema import operation
+from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
@@ -126,7 +126,8 @@ class ExportView(ConsoleView):
 
 described: Callable[[Any], Any] = extend_schema(
     operation_id="exports_download",
-    responses={(200, kind): OpenApiTypes.BINARY for kind in MEDIA_TYPES.values()},
+    parameters=[IF_NONE_MATCH],
+    responses=NOT_MODIFIED | {(200, kind): OpenApiTypes.BINARY for kind in MEDIA_TYPES.values()},
 )
 
 
@@ -144,9 +145,12 @@ class DownloadView(ConsoleView):
     content_negotiation_class = AnyAnswer
 
     @described
-    def get(self, request: Request, export_id: int) -> StreamingHttpResponse:
+    def get(self, request: Request, export_id: int) -> HttpResponseBase:
         """The file, with its SHA-256 as ETag."""
         artifact, data = queries.open_export(self.viewer, export_id)
+        if known := self.unless_known(etag := f'"{artifact.sha256}"'):
+            data.close()
+            return known
         answer = answer_file(
             request._request,
             data,
@@ -154,7 +158,7 @@ class DownloadView(ConsoleView):
             size=artifact.bytes,
             content_type=media_type(artifact.filename),
         )
-        answer["ETag"] = f'"{artifact.sha256}"'
+        answer["ETag"] = etag
         return answer
 
 

@@ -18,7 +18,7 @@ from billing.api.charges import ChargeOut
 from billing.api.exports import AnyAnswer
 from billing.api.filters import tenant_id_of
 from billing.queries import billed, invoices
-from tenants.api.base.schema import operation
+from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
 from tenants.errors import NotFound
@@ -115,7 +115,9 @@ class ChargePages(Pages):
 
 def pdf_described(name: str) -> Callable[[Any], Any]:
     found: Callable[[Any], Any] = extend_schema(
-        operation_id=name, responses={(200, "application/pdf"): OpenApiTypes.BINARY}
+        operation_id=name,
+        parameters=[IF_NONE_MATCH],
+        responses=NOT_MODIFIED | {(200, "application/pdf"): OpenApiTypes.BINARY},
     )
     return found
 
@@ -159,11 +161,10 @@ class LineChargesView(ConsoleView):
 
 
 class InvoiceRecordView(ConsoleView):
-    @operation("invoices_record", gives=OpenApiTypes.OBJECT)
-    def get(self, request: Request, number: str) -> Response:
+    @operation("invoices_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
+    def get(self, request: Request, number: str) -> HttpResponse:
         """The record as it was frozen. Its canonical JSON has the SHA-256 of the ETag."""
-        row = invoices.get_invoice(self.viewer, number).row
-        return self.answer(json.loads(row.snapshot), etag=f'"{row.sha256}"')
+        return record(self, invoices.get_invoice(self.viewer, number).row)
 
 
 class InvoicePdfView(ConsoleView):
@@ -172,7 +173,7 @@ class InvoicePdfView(ConsoleView):
     @pdf_described("invoices_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
         """With its SHA-256 as ETag."""
-        return pdf(invoices.get_invoice(self.viewer, number).row)
+        return pdf(self, invoices.get_invoice(self.viewer, number).row)
 
 
 class CreditNotesOfView(ConsoleView):
@@ -200,10 +201,9 @@ class CreditNotesView(ConsoleView):
 
 
 class CreditNoteRecordView(ConsoleView):
-    @operation("credit_notes_record", gives=OpenApiTypes.OBJECT)
-    def get(self, request: Request, number: str) -> Response:
-        row = invoices.get_credit_note(self.viewer, number)
-        return self.answer(json.loads(row.snapshot), etag=f'"{row.sha256}"')
+    @operation("credit_notes_record", gives=OpenApiTypes.OBJECT, is_frozen=True)
+    def get(self, request: Request, number: str) -> HttpResponse:
+        return record(self, invoices.get_credit_note(self.viewer, number))
 
 
 class CreditNotePdfView(ConsoleView):
@@ -211,11 +211,19 @@ class CreditNotePdfView(ConsoleView):
 
     @pdf_described("credit_notes_pdf")
     def get(self, request: Request, number: str) -> HttpResponse:
-        return pdf(invoices.get_credit_note(self.viewer, number))
+        return pdf(self, invoices.get_credit_note(self.viewer, number))
 
 
-def pdf(row: Any) -> HttpResponse:
+def record(view: ConsoleView, row: Any) -> HttpResponse:
+    etag = f'"{row.sha256}"'
+    return view.unless_known(etag) or view.answer(json.loads(row.snapshot), etag=etag)
+
+
+def pdf(view: ConsoleView, row: Any) -> HttpResponse:
+    etag = f'"{row.pdf_sha256}"'
+    if known := view.unless_known(etag):
+        return known
     answer = HttpResponse(bytes(row.pdf), content_type="application/pdf")
     answer["Content-Disposition"] = f'attachment; filename="{row.number}.pdf"'
-    answer["ETag"] = f'"{row.pdf_sha256}"'
+    answer["ETag"] = etag
     return answer

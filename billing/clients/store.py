@@ -1,18 +1,23 @@
 """The folder of exports. A file has its name only when it is complete and on the disk."""
 
-import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from billing.clients.tables import TooManyRows, write_parquet, write_xlsx
+from billing.clients.tables import (
+    Batches,
+    Header,
+    TooManyRows,
+    write_csv,
+    write_parquet,
+    write_xlsx,
+)
 
 __all__ = ["Folder", "Stored", "TooManyRows"]
-Rows = Iterable[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def write(self, path: str, columns: Sequence[tuple[str, str]], rows: Rows) -> Stored:
+    def write(self, path: str, columns: Header, batches: Batches) -> Stored:
         """Write a table in the form that the ending of `path` names, then give it that name.
 
         `columns` are names with their types; an interrupted file leaves nothing behind.
@@ -36,7 +41,7 @@ class Folder:
 
         def fill(half: Path) -> None:
             nonlocal count
-            count = WRITERS[target.suffix](half, columns, rows)
+            count = WRITERS[target.suffix](half, columns, batches)
 
         target = self._root / path
         digest, size = self._publish(target, fill)
@@ -72,17 +77,6 @@ class Folder:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def write_csv(path: Path, columns: Sequence[tuple[str, str]], rows: Rows) -> int:
-    count = 0
-    with path.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([name for name, _ in columns])
-        for row in rows:
-            writer.writerow(row)
-            count += 1
-    return count
 
 
 WRITERS = {".csv": write_csv, ".parquet": write_parquet, ".xlsx": write_xlsx}

@@ -1,59 +1,124 @@
-"""Tables as Parquet and as XLSX, written row by row: memory does not grow with the file.
+"""Tables as CSV, Parquet and XLSX, written batch by batch: memory does not grow with the file.
 
-Cells come as text; types are `text`, `time`, `money` (12 decimals) and `count` (6 decimals).
-Empty cells are null.
+Cells come as `billing.rules.batches` has them. Types are `text`, `time`, `money` (12 decimals) and
+`count` (6 decimals).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xlsxwriter
 
-CHUNK = 20_000
+from billing.rules.batches import (
+    CODED,
+    COUNT,
+    MONEY,
+    Columns,
+    is_coded,
+    plain_texts,
+    rows_of,
+    typed_as,
+)
+
 MOST_XLSX_ROWS = 100_000
+CSV_ROWS = 10_000  # as one piece of text
 TYPES = {
-    "text": pa.string(),
+    "text": CODED,
     "time": pa.timestamp("us", tz="UTC"),
-    "money": pa.decimal128(38, 12),
-    "count": pa.decimal128(38, 6),
+    "money": MONEY,
+    "count": COUNT,
 }
 NUMBERS = ("money", "count")
+QUOTED = '[",\r\n]'
 # The same rows give the same bytes, so no file tells when it was written.
 CREATED = datetime(2000, 1, 1)
-Columns = Sequence[tuple[str, str]]
-Rows = Iterable[Sequence[str]]
+Header = Sequence[tuple[str, str]]  # names with the types of their cells
+Batches = Iterable[Columns]
 
 
 class TooManyRows(ValueError):
     """The form cannot hold so many rows."""
 
 
-def write_parquet(path: Path, columns: Columns, rows: Rows) -> int:
-    schema = pa.schema([pa.field(name, TYPES[kind]) for name, kind in columns])
+def write_csv(path: Path, columns: Header, batches: Batches) -> int:
     count = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for chunk in chunks(rows):
-            count += len(chunk)
-            cells = zip(*chunk, strict=True)
-            arrays = [
-                pa.array([cell or None for cell in column], pa.string()).cast(field.type)
-                for column, field in zip(cells, schema, strict=True)
-            ]
-            writer.write_table(pa.table(arrays, schema=schema))
+    with path.open("wb") as out:
+        out.write(_csv_head([name for name, _ in columns]))
+        for batch in batches:
+            rows = rows_of(batch)
+            count += rows
+            for start in range(0, rows, CSV_ROWS):
+                cells = [_quoted(texts.slice(start, CSV_ROWS)) for texts in batch.values()]
+                lines = pc.binary_join_element_wise(*cells, ",", null_handling="replace")
+                out.write("\n".join([*lines.to_pylist(), ""]).encode())
     return count
 
 
-def chunks(rows: Rows) -> Iterator[list[Sequence[str]]]:
-    left = iter(rows)
-    while found := list(islice(left, CHUNK)):
-        yield found
+def _csv_head(names: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(names)
+    return text.getvalue().encode()
 
 
-def write_xlsx(path: Path, columns: Columns, rows: Rows) -> int:
+def _quoted(texts: pa.Array) -> pa.Array:
+    """As programs that read CSV want it; a text that is coded is looked at once."""
+    if is_coded(texts):
+        return _quoted(texts.dictionary).take(texts.indices)
+    if pa.types.is_decimal(texts.type):
+        return plain_texts(texts)
+    needs = pc.match_substring_regex(texts, QUOTED)
+    if not pc.any(needs).as_py():
+        return texts
+    doubled = pc.replace_substring(texts, '"', '""')
+    return pc.if_else(needs, pc.binary_join_element_wise('"', doubled, '"', ""), texts)
+
+
+def write_parquet(path: Path, columns: Header, batches: Batches) -> int:
+    schema = pa.schema([pa.field(name, TYPES[kind]) for name, kind in columns])
+    left = iter(batches)
+    first = list(islice(left, 1))
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        # Without Arrow's own schema: that texts are coded is nothing that a reader must know.
+        store_schema=False,
+        # A dictionary of amounts that hardly ever are alike costs time and room.
+        use_dictionary=[n for batch in first for n, cells in batch.items() if is_coded(cells)],
+        write_statistics=[name for name, kind in columns if kind == "time"],
+    ) as writer:
+        return sum(_write(writer, batch) for batch in chain(first, left))
+
+
+def _write(writer: pq.ParquetWriter, batch: Columns) -> int:
+    writer.write_batch(_typed(batch, writer.schema), row_group_size=rows_of(batch))
+    return rows_of(batch)
+
+
+def _typed(batch: Columns, schema: pa.Schema) -> pa.RecordBatch:
+    made: dict[tuple[int, pa.DataType], pa.Array] = {}
+    for field in schema:
+        texts = batch[field.name]
+        if (id(texts), field.type) not in made:
+            made[id(texts), field.type] = _of_type(field.type, texts)
+    arrays = [made[id(batch[field.name]), field.type] for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _of_type(kind: pa.DataType, texts: pa.Array) -> pa.Array:
+    if kind != CODED:
+        return typed_as(kind, texts)
+    return texts if is_coded(texts) else texts.dictionary_encode()
+
+
+def write_xlsx(path: Path, columns: Header, batches: Batches) -> int:
     """For reading: a spreadsheet's numbers have 15 digits, the exact sums are in the manifest."""
     count = 0
     book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
@@ -62,7 +127,7 @@ def write_xlsx(path: Path, columns: Columns, rows: Rows) -> int:
     sheet.freeze_panes(1, 0)
     try:
         sheet.write_row(0, 0, [name for name, _ in columns])
-        for row in rows:
+        for row in chain.from_iterable(map(_rows, batches)):
             count += 1
             if count > MOST_XLSX_ROWS:
                 raise TooManyRows(
@@ -79,3 +144,7 @@ def write_xlsx(path: Path, columns: Columns, rows: Rows) -> int:
     finally:
         book.close()
     return count
+
+
+def _rows(batch: Columns) -> Iterable[tuple[str | None, ...]]:
+    return zip(*(plain_texts(texts).to_pylist() for texts in batch.values()), strict=True)

@@ -17,7 +17,7 @@ from django.db import DatabaseError
 
 from billing.actions.events import tell
 from billing.clients.store import Folder, Stored, TooManyRows
-from billing.drive.rows import BadRow, Evidence, rows_of
+from billing.drive.rows import BadRow, Evidence, batches_of
 from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
 from billing.queries.lines import complete_until
@@ -150,8 +150,8 @@ def _write(job: ExportJob, wanted: ChargeFilter, evidence: Evidence) -> Stored:
     name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
     path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.{job.file_type}"
     # Closed before the transaction ends: a cursor that outlives it breaks the next one.
-    with closing(rows_of(job.format, wanted, evidence)) as rows:
-        return Folder(settings.QM_EXPORTS_DIR).write(path, DATASETS[job.format].columns, rows)
+    with closing(batches_of(job.format, wanted, evidence)) as batches:
+        return Folder(settings.QM_EXPORTS_DIR).write(path, DATASETS[job.format].columns, batches)
 
 
 def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:

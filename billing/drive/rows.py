@@ -1,10 +1,11 @@
-"""The rows of each format, checked and counted while they run through to the file."""
+"""The rows of each format, checked and counted while they run through to the file in batches."""
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from django.conf import settings
 
@@ -18,18 +19,12 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.extras import Documents, newest_documents, read_extras, whole_documents
 from billing.queries.ledger import account_numbers
 from billing.queries.lines import read_billed, read_lines
-from billing.rules.chargeback import add_up, chargeback_row
+from billing.rules import chargeback, ledger
+from billing.rules.batches import Batch, Columns, Sheet, Sums, in_batches
+from billing.rules.chargeback import Key, chargeback_row, key_of
 from billing.rules.datasets import VERSIONS
-from billing.rules.focus import (
-    COLUMNS,
-    Extra,
-    Line,
-    Row,
-    csv_row,
-    extra_row,
-    focus_row,
-    project,
-)
+from billing.rules.focus import COLUMNS, CSV_COLUMNS, csv_row, extra_row, focus_row
+from billing.rules.focus_batches import Checks
 from billing.rules.focus_books import (
     DETAIL_COLUMNS,
     PERIOD_COLUMNS,
@@ -40,7 +35,8 @@ from billing.rules.focus_books import (
 from billing.rules.focus_checks import fault_of_row, faults_of_header, faults_of_invoices
 from billing.rules.ledger import ledger_row, missing_numbers
 
-Rows = Generator[Sequence[str]]
+Batches = Generator[Columns]
+Rows = Iterator[Sequence[str]]
 
 
 class BadRow(ValueError):
@@ -54,6 +50,9 @@ class Evidence:
     sums: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     watermark: int = 0
     invoices: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    bills: Sums[tuple[str, str]] = field(
+        default_factory=lambda: Sums(lambda line: (line.billed_in, line.invoice))
+    )
 
     def add(self, currency: str, amount: Decimal, newest: int = 0, invoice: str = "") -> None:
         self.sums[currency] += amount
@@ -61,50 +60,73 @@ class Evidence:
         if invoice:
             self.invoices[invoice] += amount
 
+    def take(self, batch: Batch) -> None:
+        for (currency, invoice), billed in self.bills.of(batch).items():
+            self.add(currency, billed, batch.newest, invoice)
 
-def rows_of(format: str, wanted: ChargeFilter, evidence: Evidence) -> Rows:
+
+Reader = Callable[[ChargeFilter, Evidence], Batches]
+
+
+def batches_of(format: str, wanted: ChargeFilter, evidence: Evidence) -> Batches:
     return READERS[format](wanted, evidence)
 
 
-def _own_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
-    with closing(read_lines(wanted)) as lines:
-        for line, newest in lines:
-            evidence.add(line.currency, line.amount, newest)
-            yield csv_row(line)
+def _own_batches(wanted: ChargeFilter, evidence: Evidence) -> Batches:
+    sheet = Sheet(CSV_COLUMNS, csv_row)
+    with closing(read_lines(wanted)) as batches:
+        for batch in batches:
+            evidence.take(batch)
+            yield sheet.columns(batch)
 
 
-def _focus_rows(version: str) -> Callable[[ChargeFilter, Evidence], Rows]:
-    def rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
-        if faults := faults_of_header(COLUMNS[version], version):
+def _focus_batches(version: str) -> Reader:
+    names = COLUMNS[version]
+
+    def batches(wanted: ChargeFilter, evidence: Evidence) -> Batches:
+        if faults := faults_of_header(names, version):
             raise BadRow("; ".join(faults))
         known = newest_documents()
-        for number, row in enumerate(_mapped(wanted, evidence, known), start=2):
-            if fault := fault_of_row(row, version):
-                raise BadRow(f"Line {number} breaks FOCUS {version}: {fault}")
-            yield project(row, version)
+        yield from _charges(version, wanted, evidence, known)
+        yield from in_batches(names, _extra_rows(version, wanted, evidence, known))
         if faults := faults_of_invoices(evidence.invoices, whole_documents(wanted, known=known)):
             raise BadRow("; ".join(faults))
 
-    return rows
+    return batches
 
 
-def _mapped(wanted: ChargeFilter, evidence: Evidence, known: Documents) -> Generator[Row]:
-    for item in _billed(wanted, evidence, known):
-        if isinstance(item, Line):
-            yield focus_row(item, settings.QM_ISSUER)
-        else:
-            yield extra_row(item, settings.QM_ISSUER)
+def _charges(version: str, wanted: ChargeFilter, evidence: Evidence, known: Documents) -> Batches:
+    """What is billed in the range."""
+    sheet = Sheet(COLUMNS[version], partial(focus_row, issuer=settings.QM_ISSUER))
+    checks = Checks(version, sheet)
+    with closing(read_billed(wanted, known=known)) as batches:
+        for batch in batches:
+            evidence.take(batch)
+            columns = sheet.columns(batch)
+            if fault := checks.fault(batch, columns):
+                raise BadRow(f"A charge breaks FOCUS {version}: {fault}")
+            yield columns
 
 
-def _billed(wanted: ChargeFilter, evidence: Evidence, known: Documents) -> Generator[Line | Extra]:
-    """What is billed in the range, then taxes and rounding of its invoices, and credit notes."""
-    with closing(read_billed(wanted, known=known)) as lines:
-        for line, newest in lines:
-            evidence.add(line.billed_in, line.billed, newest, line.invoice)
-            yield line
+def _extra_rows(
+    version: str, wanted: ChargeFilter, evidence: Evidence, known: Documents
+) -> Iterator[list[str]]:
+    """Taxes and rounding of the range's invoices, and credit notes."""
     for extra in read_extras(wanted, known=known):
-        evidence.add(extra.billed_in, extra.billed, invoice=extra.invoice)
-        yield extra
+        evidence.add(extra.billed_in, extra.amount, invoice=extra.invoice)
+        row = extra_row(extra, settings.QM_ISSUER)
+        if fault := fault_of_row(row, version):
+            raise BadRow(f"{extra.name} of {extra.tenant} breaks FOCUS {version}: {fault}")
+        yield [row[name] for name in COLUMNS[version]]
+
+
+def _by_row(
+    columns: Sequence[str], rows: Callable[[ChargeFilter, Evidence], Iterable[Sequence[str]]]
+) -> Reader:
+    def batches(wanted: ChargeFilter, evidence: Evidence) -> Batches:
+        yield from in_batches(columns, rows(wanted, evidence))
+
+    return batches
 
 
 def _period_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
@@ -128,7 +150,18 @@ def _checked(cells: list[str], columns: Sequence[str]) -> list[str]:
 
 
 def _chargeback_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
-    for key, amount in add_up(_billed(wanted, evidence, newest_documents())).items():
+    known = newest_documents()
+    sums: dict[Key, Decimal] = defaultdict(Decimal)
+    of_lines = Sums(key_of)
+    with closing(read_billed(wanted, known=known)) as batches:
+        for batch in batches:
+            evidence.take(batch)
+            for key, billed in of_lines.of(batch).items():
+                sums[key] += billed
+    for extra in read_extras(wanted, known=known):
+        evidence.add(extra.billed_in, extra.amount, invoice=extra.invoice)
+        sums[key_of(extra)] += extra.amount
+    for key, amount in sorted(sums.items()):
         yield chargeback_row(key, amount)
 
 
@@ -145,11 +178,11 @@ def _ledger_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
         yield ledger_row(line, numbers)
 
 
-READERS: dict[str, Callable[[ChargeFilter, Evidence], Rows]] = {
-    "csv": _own_rows,
-    **{format: _focus_rows(version) for format, version in VERSIONS.items()},
-    "focus-1.4-billing-period": _period_rows,
-    "focus-1.4-invoice-detail": _detail_rows,
-    "chargeback": _chargeback_rows,
-    "ledger": _ledger_rows,
+READERS: dict[str, Reader] = {
+    "csv": _own_batches,
+    **{format: _focus_batches(version) for format, version in VERSIONS.items()},
+    "focus-1.4-billing-period": _by_row(PERIOD_COLUMNS, _period_rows),
+    "focus-1.4-invoice-detail": _by_row(DETAIL_COLUMNS, _detail_rows),
+    "chargeback": _by_row(chargeback.COLUMNS, _chargeback_rows),
+    "ledger": _by_row(ledger.COLUMNS, _ledger_rows),
 }

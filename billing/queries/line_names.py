@@ -1,10 +1,12 @@
 """What stands behind the ids of a line: names, price books, months, invoices."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
-from billing.models import BillingPeriod, Invoice, Price, PriceBookVersion
+from billing.models import BillingPeriod, Invoice, InvoiceLine, Price, PriceBookVersion
+from billing.queries.charged import ChargeFilter
 from billing.rules.exchange import Exchange
 from billing.rules.focus import Line, SoldAs
 from billing.rules.meters import Meter
@@ -12,74 +14,114 @@ from tenants.queries.directory import ApplicationRef, TenantRef, application_ref
 from tenants.rules.quotas import Month, month_of
 
 NO_APPLICATION = ApplicationRef(0, 0, "", "", "")  # what the tenant owes as a whole
-LineKey = tuple[str, str, Decimal | None, str]  # model, meter, unit price, corrected period
+PlaceKey = tuple[str, str, Decimal | None, str]  # model, meter, unit price, corrected period
+
+
+class Key(NamedTuple):
+    """What the charges of a line share."""
+
+    tenant_id: int
+    application_id: int
+    model: str
+    traffic_class: str
+    meter: str
+    unit_price: Decimal
+    currency: str
+    version_id: int
+    period_id: int  # 0: there is none yet
+    invoice_id: int  # 0: it is not billed yet
+    corrects: bool
+
+
+def key_of(model: str, texts: str) -> Key:
+    """As the database writes them."""
+    tenant, application, traffic_class, meter, price, currency, *rest = texts.split("/")
+    version, period, invoice, corrects = rest
+    return Key(
+        int(tenant), int(application), model, traffic_class, meter, Decimal(price), currency,
+        int(version), int(period), int(invoice), corrects == "t",
+    )  # fmt: skip
+
+
+class Bill(NamedTuple):
+    number: str
+    currency: str
+    rate: Decimal
+    places: dict[PlaceKey, int]
 
 
 class Names:
-    """Reads what it meets once, in the scope that is open."""
+    """All that a range of charges can name, in the scope that is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: ChargeFilter, *, invoices: int = 0) -> None:
         self._tenants: dict[int, TenantRef] = tenant_refs()
         self._applications: dict[int, ApplicationRef] = application_refs()
         versions = PriceBookVersion.objects.values_list("id", "book__slug", "number")
         self._books = {pk: (slug, number) for pk, slug, number in versions}
-        self._months: dict[str, Month] = {}
-        self._periods: dict[int, list[tuple[int, Month]]] = {}
-        self._invoices: dict[int, tuple[str, dict[LineKey, int]]] = {}
         packages = Price.objects.filter(kind="package")
         self._packages = set(
             packages.values_list("book_version_id", "model", "meter", "traffic_class")
         )
+        self._months: dict[str, Month] = {}
+        self._periods = _periods(wanted)
+        self._ranges = {
+            (m.starts_at, m.ends_at) for months in self._periods.values() for _, m in months
+        }
+        self._bills = _bills(wanted, invoices)
 
-    def line(self, row: tuple[Any, ...]) -> Line:
-        hour, tenant_id, application_id, model, traffic_class, meter = row[:6]
-        tenant = self._tenants[tenant_id]
-        application = self._applications.get(application_id, NO_APPLICATION)
-        book, number = self._books[row[10]]
+    def line(self, key: Key, hour: datetime) -> Line:
+        tenant = self._tenants[key.tenant_id]
+        application = self._applications.get(key.application_id, NO_APPLICATION)
+        book, number = self._books[key.version_id]
         month = self._month(tenant, hour)
-        period = self._period(tenant_id, row[12]) if row[12] else month
+        period = self._period(key.tenant_id, key.period_id) if key.period_id else month
         corrected = month.name if period != month else ""
-        invoice, detail = self._detail(row[13], (model, meter, row[7], corrected))
+        bill = self._bills[key.invoice_id] if key.invoice_id else None
+        place = bill.places.get((key.model, key.meter, key.unit_price, corrected)) if bill else None
+        exchange = (key.currency, bill.currency, bill.rate) if bill else (key.currency,) * 2
         return Line(
-            hour=hour,
             tenant=tenant.slug,
             tenant_name=tenant.name,
-            application_id=application_id,
+            application_id=key.application_id,
             application=application.slug,
             application_name=application.name,
             cost_centre=application.cost_centre,
-            model=model,
-            traffic_class=traffic_class,
-            meter=meter,
-            quantity=row[6],
-            unit_price=row[7],
-            amount=row[8],
-            currency=row[9],
+            model=key.model,
+            traffic_class=key.traffic_class,
+            meter=key.meter,
+            unit_price=key.unit_price,
+            currency=key.currency,
             book=book,
             book_version=number,
-            run_id=row[11],
             period=period.name,
             period_start=period.starts_at,
             period_end=period.ends_at,
             month_start=month.starts_at,
             month_end=month.ends_at,
             demo=tenant.demo,
-            sold_as=self._sold_as(row[10], model, traffic_class, meter),
-            corrects=row[14],
-            invoice=invoice,
-            invoice_line=detail,
-            exchange=Exchange(row[9], row[15] or row[9], row[16] or Decimal(1)),
+            sold_as=self._sold_as(key),
+            corrects=key.corrects,
+            invoice=bill.number if bill else "",
+            # What an invoice nets to zero has no line.
+            invoice_line=detail_id(bill.number, place) if bill and place is not None else "",
+            exchange=Exchange(*exchange),
         )
 
-    def _sold_as(self, version_id: int, model: str, traffic_class: str, meter: str) -> SoldAs:
-        if meter in (Meter.FEE, Meter.COMMITMENT):
+    def span(self, hour: datetime) -> tuple[object, ...]:
+        """Hours of one span lie in the same month, whoever's calendar it is."""
+        zones = sorted({tenant.time_zone for tenant in self._tenants.values()})
+        of_zones = [month_of(hour, zone).starts_at for zone in zones]
+        return (*of_zones, *sorted(r for r in self._ranges if r[0] <= hour < r[1]))
+
+    def _sold_as(self, key: Key) -> SoldAs:
+        if key.meter in (Meter.FEE, Meter.COMMITMENT):
             return SoldAs.MONTH
-        names = {(version_id, model, meter, traffic_class), (version_id, model, meter, "")}
+        names = {(key.version_id, key.model, key.meter, of) for of in (key.traffic_class, "")}
         return SoldAs.PACKAGE if names & self._packages else SoldAs.USE
 
     def _month(self, tenant: TenantRef, hour: datetime) -> Month:
         """The billing period that the hour lies in; before there is one, the tenant's month."""
-        for _, month in self._periods_of(tenant.id):
+        for _, month in self._periods.get(tenant.id, ()):
             if month.starts_at <= hour < month.ends_at:
                 return month
         known = self._months.get(tenant.time_zone)
@@ -88,26 +130,38 @@ class Names:
         return known
 
     def _period(self, tenant_id: int, period_id: int) -> Month:
-        return next(month for pk, month in self._periods_of(tenant_id) if pk == period_id)
+        return next(month for pk, month in self._periods[tenant_id] if pk == period_id)
 
-    def _periods_of(self, tenant_id: int) -> list[tuple[int, Month]]:
-        """Newest first: most lines are of late months."""
-        if tenant_id not in self._periods:
-            rows = BillingPeriod.objects.filter(tenant_id=tenant_id).order_by("-starts_at")
-            self._periods[tenant_id] = [(p.pk, Month(p.name, p.starts_at, p.ends_at)) for p in rows]
-        return self._periods[tenant_id]
 
-    def _detail(self, invoice_id: int | None, key: LineKey) -> tuple[str, str]:
-        """The number of the invoice, and of its line: none for what it nets to zero."""
-        if invoice_id is None:
-            return "", ""
-        if invoice_id not in self._invoices:
-            row = Invoice.objects.only("number").get(pk=invoice_id)
-            lines = row.lines.values_list("model", "meter", "unit_price", "corrects", "position")
-            found = {(model, meter, price, of): place for model, meter, price, of, place in lines}
-            self._invoices[invoice_id] = (row.number, found)
-        number, positions = self._invoices[invoice_id]
-        return number, detail_id(number, positions[key]) if key in positions else ""
+def _periods(wanted: ChargeFilter) -> dict[int, list[tuple[int, Month]]]:
+    """Newest first: most lines are of late months."""
+    rows = BillingPeriod.objects.order_by("-starts_at")
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    found: dict[int, list[tuple[int, Month]]] = {}
+    fields = ("id", "tenant_id", "name", "starts_at", "ends_at")
+    for pk, owner, name, starts_at, ends_at in rows.values_list(*fields):
+        found.setdefault(owner, []).append((pk, Month(name, starts_at, ends_at)))
+    return found
+
+
+def _bills(wanted: ChargeFilter, newest: int) -> dict[int, Bill]:
+    """Of the periods that touch the range."""
+    rows = Invoice.objects.filter(
+        pk__lte=newest, period__ends_at__gt=wanted.start, period__starts_at__lt=wanted.end
+    )
+    if wanted.tenant_id:
+        rows = rows.filter(tenant_id=wanted.tenant_id)
+    found = {
+        pk: Bill(number, currency, rate, {})
+        for pk, number, currency, rate in rows.values_list("id", "number", "currency", "rate")
+    }
+    lines: Iterable[tuple[int, str, str, Decimal | None, str, int]] = InvoiceLine.objects.filter(
+        invoice__in=list(found)
+    ).values_list("invoice_id", "model", "meter", "unit_price", "corrects", "position")
+    for invoice_id, model, meter, price, of, position in lines:
+        found[invoice_id].places[model, meter, price, of] = position
+    return found
 
 
 def detail_id(number: str, position: int) -> str:

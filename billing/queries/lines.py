@@ -1,31 +1,51 @@
-"""Charges as lines of a file: one line an hour, key and price, differences summed up.
+"""Charges as batches of a file: one row an hour, key and price, differences summed up.
 
 `read_lines` takes the charges of usage in a range, as pages do. `read_billed` takes those that are
 billed in it: a correction of an earlier month stands in the month that it is billed in.
 """
 
-from collections.abc import Generator
-from datetime import datetime
+from collections.abc import Generator, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from django.db import connection
 
 from billing.queries.charged import ChargeFilter
 from billing.queries.extras import Documents
 from billing.queries.hours import unrated_hours
-from billing.queries.line_names import Names
-from billing.rules.focus import Line
+from billing.queries.line_names import Key, Names, key_of
+from billing.rules.batches import (
+    CODED,
+    COUNT,
+    MONEY,
+    ROWS,
+    Batch,
+    Codes,
+    add_up,
+    read_columns,
+)
+from billing.rules.exchange import convert_all
+from billing.rules.focus import Line, Measure, stamp
 
-LINES = """
-SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity), unit_price,
-    sum(amount), currency, book_version_id, max(run_id), NULL, NULL, false, NULL, NULL, max(id)
-FROM charge WHERE hour >= %(start)s AND hour < %(end)s {where}
-GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
-    book_version_id
-HAVING sum(quantity) <> 0
-ORDER BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, book_version_id
+# One row of the answer is an hour: its charges are text, which costs a tenth of as many rows.
+CELLS = """c.hour, count(*), string_agg(concat_ws(',', '"' || replace(c.model, '"', '""') || '"',
+    concat_ws('/', c.tenant_id, c.application_id, c.traffic_class, c.meter, c.unit_price,
+        c.currency, c.book_version_id, {documents}),
+    c.quantity, c.amount, c.run_id, c.id), E'\n' ORDER BY c.id)"""
+TYPES = {
+    "model": CODED, "key": CODED, "quantity": COUNT, "amount": MONEY,
+    "run": pa.int64(), "newest": pa.int64(),
+}  # fmt: skip
+LINES = f"""
+SELECT {CELLS.format(documents="0, 0, false")}
+FROM charge c WHERE hour >= %(start)s AND hour < %(end)s {{where}}
+GROUP BY c.hour ORDER BY c.hour
 """
 # What came after the first invoice of a period that was opened again corrects it as well.
-BILLED_LINES = """
+CORRECTS = "c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false)"
+BILLED_LINES = f"""
 WITH periods AS MATERIALIZED (
     SELECT id, tenant_id, starts_at, ends_at,
         (SELECT min(i.upto_charge) FROM invoice i
@@ -34,45 +54,145 @@ WITH periods AS MATERIALIZED (
 ), billed AS (
     SELECT * FROM charge WHERE (correction_period_id IS NULL
             AND hour >= %(start)s AND hour < %(end)s
-        OR correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s)) {where}
+        OR correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s)) {{where}}
 )
-SELECT c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, sum(c.quantity),
-    c.unit_price, sum(c.amount), c.currency, c.book_version_id, max(c.run_id), p.id, i.id,
-    c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false) AS corrects,
-    i.currency, i.rate, max(c.id)
+SELECT {CELLS.format(documents=f"coalesce(p.id, 0), coalesce(i.id, 0), {CORRECTS}")}
 FROM billed c
 LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
     OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
 LEFT JOIN invoice i ON i.period_id = p.id AND i.priced_in = c.currency
     AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
-GROUP BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
-    c.currency, c.book_version_id, p.id, i.id, corrects
-HAVING sum(c.quantity) <> 0
-ORDER BY c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
-    c.book_version_id, p.id, i.id, corrects
+GROUP BY c.hour ORDER BY c.hour
 """
-CHUNK = 2_000
+MOST_LINES = 20_000  # that are remembered
+MANY = 2**20  # more than there are of them
+HOUR = timedelta(hours=1)
 
 
-def read_lines(wanted: ChargeFilter) -> Generator[tuple[Line, int]]:
-    """Each line with the id of its newest charge. One statement, so one snapshot."""
+def read_lines(wanted: ChargeFilter) -> Generator[Batch]:
+    """One statement, so one snapshot."""
     return _read(LINES, wanted)
 
 
-def read_billed(wanted: ChargeFilter, *, known: Documents) -> Generator[tuple[Line, int]]:
-    """The same of what is billed in the range, with the invoice that it is on."""
+def read_billed(wanted: ChargeFilter, *, known: Documents) -> Generator[Batch]:
+    """The same of what is billed in the range, with the invoices that it is on."""
     return _read(BILLED_LINES, wanted, invoices=known.invoices)
 
 
-def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[tuple[Line, int]]:
+def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[Batch]:
     where, given = wanted.conditions()
     given |= {"start": wanted.start, "end": wanted.end, **more}
-    names = Names()
     with connection.chunked_cursor() as cursor:
         cursor.execute(sql.format(where=where), given)
-        while rows := cursor.fetchmany(CHUNK):
-            for row in rows:
-                yield names.line(row), row[-1]
+        # After the charges were chosen: all that they can name is there.
+        reader = Reader(Names(wanted, **more))
+        hours: list[tuple[datetime, int, str]] = []
+        while found := cursor.fetchmany(1):
+            hours += found
+            if sum(rows for _, rows, _ in hours) >= ROWS:
+                yield from reader.batches(hours)
+                hours = []
+        yield from reader.batches(hours)
+
+
+class Reader:
+    """Numbers the lines of a file in the order in which they are met."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._spans: dict[tuple[object, ...], int] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._models, self._keys = Codes(pa.string()), Codes(pa.string())
+        self._numbers = Codes(pa.int64())
+        self._order: list[Key] = []
+        self._lines: list[Line] = []
+
+    def batches(self, hours: Sequence[tuple[datetime, int, str]]) -> Generator[Batch]:
+        """One, or none where everything was taken back."""
+        if len(self._lines) > MOST_LINES:
+            self._begin()
+        text = "\n".join(text for _, _, text in hours).encode()
+        if not text:
+            return
+        table = read_columns(text, TYPES)
+        at = [hour for hour, _, _ in hours]
+        hour = _repeated([rows for _, rows, _ in hours])
+        numbers = self._number(table, at, hour)
+        table = self._add_up(table, hour, numbers)
+        if len(table):
+            yield self._batch(table, at)
+
+    def _number(self, table: pa.Table, at: Sequence[datetime], hour: pa.Array) -> pa.Array:
+        """For each row the number of its line."""
+        model, key = (table[name].chunk(0) for name in ("model", "key"))
+        spans = [self._spans.setdefault(self._names.span(h), len(self._spans)) for h in at]
+        span = pa.array(spans, pa.int64()).take(hour)
+        code = _pair(self._keys.of_coded(key), self._models.of_coded(model))
+        numbers = self._numbers.of(_pair(code, span))
+        new = pa.array(range(len(self._lines), len(self._numbers.known)), pa.int32())
+        for row in pc.index_in(new, value_set=numbers).to_pylist():
+            found = key_of(model[row].as_py(), key[row].as_py())
+            self._order.append(found)
+            self._lines.append(self._names.line(found, at[hour[row].as_py()]))
+        return numbers
+
+    def _add_up(self, table: pa.Table, hour: pa.Array, numbers: pa.Array) -> pa.Table:
+        """By hour and key, without what was taken back."""
+        lines = len(self._lines)
+        order = sorted(range(lines), key=self._order.__getitem__)
+        ranks = [0] * lines
+        for rank, number in enumerate(order):
+            ranks[number] = rank
+        rank = pa.array(ranks, pa.int64()).take(numbers)
+        table = table.drop_columns(["model", "key"])
+        table = table.append_column("code", pc.add(pc.multiply(hour, lines), rank))
+        table = add_up(table, "code")
+        code = table["code"].chunk(0)
+        hour = pc.divide(code, lines)
+        rank = pc.subtract(code, pc.multiply(hour, lines))
+        table = table.append_column("hour", hour)
+        table = table.append_column("place", pa.array(order, pa.int32()).take(rank))
+        return table.filter(pc.not_equal(table["quantity"], 0)).combine_chunks()
+
+    def _batch(self, table: pa.Table, at: Sequence[datetime]) -> Batch:
+        columns = {name: table[name].chunk(0) for name in table.column_names}
+        hour, run = columns["hour"].cast(pa.int32()), columns["run"].dictionary_encode()
+        return Batch(
+            lines=self._lines,
+            place=columns["place"],
+            measures={
+                Measure.START: _coded(hour, [stamp(h) for h in at]),
+                Measure.END: _coded(hour, [stamp(h + HOUR) for h in at]),
+                Measure.QUANTITY: columns["quantity"],
+                Measure.AMOUNT: columns["amount"],
+                Measure.BILLED: self._billed(columns["amount"], columns["place"]),
+                Measure.RUN: _coded(run.indices, [f"run-{n}" for n in run.dictionary.to_pylist()]),
+            },
+            newest=pc.max(columns["newest"]).as_py(),
+        )
+
+    def _billed(self, amount: pa.Array, place: pa.Array) -> pa.Array:
+        rates = [line.exchange.rate for line in self._lines]
+        return amount if set(rates) == {1} else convert_all(amount, rates, place)
+
+
+def _pair(one: pa.Array, other: pa.Array) -> pa.Array:
+    return pc.add(pc.multiply(one.cast(pa.int64()), MANY), other.cast(pa.int64()))
+
+
+def _repeated(counts: Sequence[int]) -> pa.Array:
+    """0 as often as the first says, then 1, and so on."""
+    ends = list(accumulate(counts))
+    runs = pa.RunEndEncodedArray.from_arrays(
+        pa.array(ends, pa.int32()), pa.array(range(len(ends)), pa.int64())
+    )
+    return pc.run_end_decode(runs)
+
+
+def _coded(indices: pa.Array, texts: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))
 
 
 def complete_until(wanted: ChargeFilter, now: datetime) -> datetime:

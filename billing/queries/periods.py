@@ -138,7 +138,9 @@ def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
         said += f", the worst by {worst * 100:,.2f} %"
     if unknown := sum(c.hours_unknown for c in compared):
         said += f"; in {unknown:,} hours of services no engine was read"
-    way = "Look at Economics and at gateways that were down, or sign off the difference"
+    way = (
+        "Look at the hours that are off and at gateways that were down, or sign off the difference"
+    )
     return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
 
 

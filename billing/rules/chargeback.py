@@ -1,7 +1,5 @@
 """Chargeback: a month of an account by its cost centres, with taxes and rounding apart."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from decimal import Decimal
 
 from billing.rules.focus import Extra, Line, money, plain
@@ -19,13 +17,6 @@ def key_of(item: Line | Extra) -> Key:
     kind = "correction" if item.corrects else "charge"
     centre = plain(item.cost_centre)
     return (item.period, item.tenant, centre, item.application, kind, item.billed_in, demo)
-
-
-def add_up(items: Iterable[Line | Extra]) -> dict[Key, Decimal]:
-    sums: dict[Key, Decimal] = defaultdict(Decimal)
-    for item in items:
-        sums[key_of(item)] += item.billed
-    return dict(sorted(sums.items()))
 
 
 def chargeback_row(key: Key, amount: Decimal) -> list[str]:

@@ -12,6 +12,9 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from billing.rules.currencies import EXPONENTS
 
 PICO = Decimal("0.000000000001")
@@ -50,6 +53,15 @@ class Exchange:
 
     def convert(self, amount: Decimal) -> Decimal:
         return EXACT.quantize(EXACT.multiply(amount, self.rate), PICO)
+
+
+def convert_all(amounts: pa.Array, rates: Sequence[Decimal], place: pa.Array) -> pa.Array:
+    """Each amount by the rate at its place, as `Exchange.convert` does."""
+    exact = pc.multiply(
+        amounts.cast(pa.decimal256(38, 12)), pa.array(rates, pa.decimal256(24, 12)).take(place)
+    )
+    rounded = pc.round(exact, ndigits=12, round_mode="half_towards_infinity")
+    return rounded.cast(amounts.type)
 
 
 @dataclass(frozen=True, slots=True)

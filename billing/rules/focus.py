@@ -2,14 +2,17 @@
 
 Columns whose feature does not exist here (capacity reservations, commitment discounts) are absent
 from 1.4 and 1.3, and empty in 1.2, where the official rules look for them.
+
+Charges that differ in hour and amount alone are one `Line`, mapped once however many rows it has:
+a cell of it is its text, or the `Measure` that is read for each row.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -17,7 +20,6 @@ from billing.rules.exchange import Exchange
 from billing.rules.meters import SALES, Meter
 
 PICO = Decimal("0.000000000001")
-MICRO = Decimal("0.000001")
 MANY = 4_096  # texts that are kept: most cells of a file say what others said before
 ALLOCATED = (
     "AllocatedMethodDetails",
@@ -69,6 +71,21 @@ ISSUERS = (
 Row = dict[str, str]
 
 
+class Measure(Enum):
+    """What each row of a line has of its own, as text."""
+
+    START = "start"  # of the hour
+    END = "end"
+    QUANTITY = "quantity"
+    AMOUNT = "amount"
+    BILLED = "billed"  # the amount in the currency of the invoice
+    RUN = "run"
+
+
+Cell = str | Measure
+Cells = dict[str, Cell]
+
+
 class SoldAs(StrEnum):
     """How a quantity was sold: by use, as whole packages, or for a month."""
 
@@ -79,9 +96,8 @@ class SoldAs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is charged for one meter of one hour at one price, with the names of who pays."""
+    """What is charged for one meter at one price, hour by hour, with the names of who pays."""
 
-    hour: datetime
     tenant: str  # slug
     tenant_name: str
     application_id: int
@@ -91,13 +107,10 @@ class Line:
     model: str
     traffic_class: str
     meter: str
-    quantity: Decimal
     unit_price: Decimal
-    amount: Decimal
     currency: str
     book: str
     book_version: int
-    run_id: int
     period: str  # 2026-11, the name of the month that it is billed in
     period_start: datetime
     period_end: datetime
@@ -109,11 +122,6 @@ class Line:
     corrects: bool = False  # a period that was closed or billed before
     invoice: str = ""  # its number, once it is issued
     invoice_line: str = ""
-
-    @property
-    def billed(self) -> Decimal:
-        """In the currency of the invoice."""
-        return self.exchange.convert(self.amount)
 
     @property
     def billed_in(self) -> str:
@@ -159,34 +167,30 @@ class Extra:
     corrects: bool = False  # a document that was issued before
 
     @property
-    def billed(self) -> Decimal:
-        return self.amount
-
-    @property
     def billed_in(self) -> str:
         return self.currency
 
 
-def focus_row(line: Line, issuer: str) -> Row:
+def focus_row(line: Line, issuer: str) -> Cells:
     """All columns of every version; a file takes those of its own."""
     sale = SALES[Meter(line.meter)]
-    row = common(line, issuer) | who(line)
+    row = common(line, issuer, amount=Measure.AMOUNT, billed=Measure.BILLED) | who(line)
     row |= dict.fromkeys(UNIT_PRICES, money(line.exchange.convert(line.unit_price)))
     row |= dict.fromkeys(PRICED_UNIT_PRICES, money(line.unit_price))
     row |= {
         "ChargeClass": "Correction" if line.corrects else "",
         "ChargeDescription": ", ".join(filter(None, (sale.label, line.model))),
-        "ChargePeriodEnd": stamp(line.hour + timedelta(hours=1)),
-        "ChargePeriodStart": stamp(line.hour),
+        "ChargePeriodEnd": Measure.END,
+        "ChargePeriodStart": Measure.START,
         "PricingCategory": "Standard",
-        "PricingQuantity": count(line.quantity),
+        "PricingQuantity": Measure.QUANTITY,
         "PricingUnit": sale.unit,
         "SkuId": f"{line.model or 'account'}/{line.meter}",
         "SkuMeter": sale.label,
         "SkuPriceDetails": details(line),
         "SkuPriceId": f"{line.book}-{line.book_version}/{line.model or 'account'}/{line.meter}",
         "x_PriceBookVersion": f"{line.book}-{line.book_version}",
-        "x_RatingRunId": f"run-{line.run_id}",
+        "x_RatingRunId": Measure.RUN,
         "x_TrafficClass": line.traffic_class,
     }
     return row | sold(line) | resource(line)
@@ -194,7 +198,8 @@ def focus_row(line: Line, issuer: str) -> Row:
 
 def extra_row(extra: Extra, issuer: str) -> Row:
     """Of the whole period and account; nothing was sold, so it has no quantity and no price."""
-    return common(extra, issuer) | {
+    amount = money(extra.amount)
+    row = common(extra, issuer, amount=amount, billed=amount) | {
         "BillingAccountId": f"tenant-{extra.tenant}",
         "BillingAccountName": plain(extra.tenant_name),
         "BillingAccountType": "Tenant",
@@ -207,23 +212,25 @@ def extra_row(extra: Extra, issuer: str) -> Row:
         "Tags": "{}",
         "x_IsRounding": "true" if extra.kind == ExtraKind.ROUNDING else "false",
     }
+    return filled(row, {})
 
 
 EMPTY = dict.fromkeys((*ALL, *SINCE_1_3, *SINCE_1_4, *ONLY_1_2, *UNTIL_1_3, *OWN), "")
 
 
-def common(item: Line | Extra, issuer: str) -> Row:
+def common(item: Line | Extra, issuer: str, *, amount: Cell, billed: Cell) -> Cells:
     """What every row has, whatever it charges."""
-    row = EMPTY | dict.fromkeys(COSTS, money(item.billed))
-    row |= dict.fromkeys(ISSUERS, issuer)
-    return row | {
+    return {
+        **EMPTY,
+        **dict.fromkeys(COSTS, billed),
+        **dict.fromkeys(ISSUERS, issuer),
         "BillingCurrency": item.billed_in,
         "BillingPeriodEnd": stamp(item.period_end),
         "BillingPeriodStart": stamp(item.period_start),
         "InvoiceDetailId": item.invoice_line,
         "InvoiceId": item.invoice,
         "PricingCurrency": item.currency,
-        "PricingCurrencyEffectiveCost": money(item.amount),
+        "PricingCurrencyEffectiveCost": amount,
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "LLM Serving",
         "ServiceSubcategory": "Generative AI",
@@ -232,13 +239,20 @@ def common(item: Line | Extra, issuer: str) -> Row:
     }
 
 
-def sold(line: Line) -> Row:
+def filled(cells: Mapping[str, Cell], measures: Mapping[Measure, str]) -> Row:
+    """One row of a line."""
+    return {
+        name: measures[cell] if isinstance(cell, Measure) else cell for name, cell in cells.items()
+    }
+
+
+def sold(line: Line) -> Cells:
     """Use is metered; packages and months are bought, whether used or not."""
     if line.sold_as == SoldAs.USE:
         return {
             "ChargeCategory": "Usage",
             "ChargeFrequency": "Usage-Based",
-            "ConsumedQuantity": count(line.quantity),
+            "ConsumedQuantity": Measure.QUANTITY,
             "ConsumedUnit": SALES[Meter(line.meter)].unit,
         }
     if line.sold_as == SoldAs.PACKAGE:
@@ -293,10 +307,6 @@ def written(*pairs: tuple[str, str]) -> str:
     return json.dumps(dict(pairs))
 
 
-def project(row: Mapping[str, str], version: str) -> list[str]:
-    return [row[name] for name in COLUMNS[version]]
-
-
 CSV_COLUMNS = (
     *("hour", "tenant", "application", "cost_centre", "model", "traffic_class", "meter"),
     *("quantity", "unit", "unit_price", "amount", "currency", "price_book", "version", "demo"),
@@ -317,24 +327,25 @@ def typed(
     return [(name, types.get(name, "text")) for name in columns]
 
 
-def csv_row(line: Line) -> list[str]:
-    return [
-        stamp(line.hour),
-        line.tenant,
-        line.application,
-        plain(line.cost_centre),
-        line.model,
-        line.traffic_class,
-        line.meter,
-        count(line.quantity),
-        SALES[Meter(line.meter)].unit,
-        money(line.unit_price),
-        money(line.amount),
-        line.currency,
-        line.book,
-        str(line.book_version),
-        "true" if line.demo else "false",
-    ]
+def csv_row(line: Line) -> Cells:
+    """In the order of `CSV_COLUMNS`."""
+    return {
+        "hour": Measure.START,
+        "tenant": line.tenant,
+        "application": line.application,
+        "cost_centre": plain(line.cost_centre),
+        "model": line.model,
+        "traffic_class": line.traffic_class,
+        "meter": line.meter,
+        "quantity": Measure.QUANTITY,
+        "unit": SALES[Meter(line.meter)].unit,
+        "unit_price": money(line.unit_price),
+        "amount": Measure.AMOUNT,
+        "currency": line.currency,
+        "price_book": line.book,
+        "version": str(line.book_version),
+        "demo": "true" if line.demo else "false",
+    }
 
 
 def plain(text: str) -> str:
@@ -345,10 +356,6 @@ def plain(text: str) -> str:
 def money(value: Decimal) -> str:
     """12 decimals and always a point, which tells readers that guess types a decimal."""
     return f"{value.quantize(PICO):f}"
-
-
-def count(value: Decimal) -> str:
-    return f"{value.quantize(MICRO):f}"
 
 
 @lru_cache(MANY)

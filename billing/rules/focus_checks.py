@@ -50,6 +50,13 @@ NUMBER = re.compile(r"-?\d+\.\d+")
 NUMBERS = (*COSTS, *UNIT_PRICES, "ConsumedQuantity", "PricingQuantity")
 USAGE = ("PricingQuantity", "PricingUnit", "ConsumedQuantity", "ConsumedUnit")
 SKU = ("SkuId", "SkuMeter", "SkuPriceId")
+# Price x quantity = cost: the strictest of alike pairs comes first, and the last two may be off by
+# what converting rounds.
+IN_PRICING_CURRENCY = (
+    ("PricingCurrencyListUnitPrice", "PricingCurrencyEffectiveCost"),
+    ("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost"),
+)
+IN_BILLING_CURRENCY = (("ListUnitPrice", "ListCost"), ("ContractedUnitPrice", "BilledCost"))
 
 Row = Mapping[str, str]
 
@@ -136,13 +143,9 @@ def _product(row: Row) -> str:
         quantity = Decimal(row["PricingQuantity"])
         same = row["PricingCurrency"] == row["BillingCurrency"]
         off = Decimal(0) if same else (abs(quantity) + 1) * PICO
-        seen: set[tuple[str, str]] = set()  # the strictest of alike pairs comes first
-        for price, cost, most in (
-            ("PricingCurrencyListUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
-            ("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", Decimal(0)),
-            ("ListUnitPrice", "ListCost", off),
-            ("ContractedUnitPrice", "BilledCost", off),
-        ):
+        seen: set[tuple[str, str]] = set()
+        pairs = [(*names, Decimal(0)) for names in IN_PRICING_CURRENCY]
+        for price, cost, most in [*pairs, *((*names, off) for names in IN_BILLING_CURRENCY)]:
             if (pair := (row[price], row[cost])) in seen:
                 continue
             seen.add(pair)

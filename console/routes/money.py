@@ -6,6 +6,7 @@ from console.views import (
     alerts,
     billing,
     commitments,
+    confidence,
     deliveries,
     economics,
     exports,
@@ -86,4 +87,5 @@ urlpatterns: list[URLPattern] = [
     page("ledger-accounts/<slug:account>/", ledger.number, "ledger_account"),
     page("economics/", economics.index, "economics"),
     page("economics/shares/", economics.shares, "economics_shares"),
+    page("economics/confidence/", confidence.index, "billing_confidence"),
 ]

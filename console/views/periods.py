@@ -1,5 +1,6 @@
 """Billing periods: the list, and the close of one as a list of checks."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -7,6 +8,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
@@ -19,7 +21,7 @@ from billing.rules.periods import CheckKey
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.downloads import download, wants_file
-from console.filters import by_slug, charges_query
+from console.filters import by_slug, charges_query, compose
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
@@ -34,7 +36,7 @@ WAYS = {
     CheckKey.RATED: "billing",
     CheckKey.QUARANTINE: "quarantine",
     CheckKey.UNPRICED: "prices",
-    CheckKey.CONFIDENCE: "economics",
+    CheckKey.CONFIDENCE: "billing_confidence",
     CheckKey.EXCHANGE: "exchange_rates",
 }
 
@@ -79,7 +81,7 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
         "tenant": tenant,
         "totals": totals,
         "charges": charges_query(ChargeFilter(period.starts_at, period.ends_at)),
-        "checks": [(c, WAYS.get(c.key, "")) for c in checks],
+        "checks": [(c, way_to(c.key, period.starts_at, period.ends_at)) for c in checks],
         "green": sum(c.is_green for c in checks),
         "is_over": now >= period.ends_at,
         "earlier": queries.earlier_open(period),
@@ -88,6 +90,12 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
         "may_manage": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "periods/show.html", context)
+
+
+def way_to(key: CheckKey, start: datetime, end: datetime) -> str:
+    """The address, empty when there is no page for it."""
+    address = reverse(WAYS[key]) if key in WAYS else ""
+    return f"{address}?{compose(start, end, off=1)}" if key == CheckKey.CONFIDENCE else address
 
 
 @require_POST

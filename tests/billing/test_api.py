@@ -330,6 +330,8 @@ def test_it_exports_on_request_and_once_per_key(data, finance, stranger):
     summary = finance.get("tenants/acme/billing")
     assert sum(Decimal(r["BilledCost"]) for r in rows) == Decimal(summary["charged"])
     assert stranger("get", url).status_code == 404
+    known = finance("get", f"{url}/download", **{"If-None-Match": answer["ETag"]})
+    assert (known.status_code, known.content) == (304, b"")
     assert stranger("get", f"{url}/download").status_code == 404
 
 

@@ -79,6 +79,16 @@ def test_it_gives_the_frozen_record_and_the_pdf_with_their_digests(finance, invo
     assert pdf["ETag"] == f'"{hashlib.sha256(pdf.content).hexdigest()}"'
 
 
+@pytest.mark.parametrize("part", ["record", "pdf"])
+def test_it_does_not_send_again_what_is_frozen_and_known(finance, invoice, part):
+    at = f"invoices/{invoice['number']}/{part}"
+    known = finance("get", at)["ETag"]
+    again = finance("get", at, **{"If-None-Match": f'"x", {known}'})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", known)
+    assert "RateLimit" in again.headers
+    assert finance("get", at, **{"If-None-Match": '"x"'}).status_code == 200
+
+
 def test_it_says_why_a_month_does_not_close(finance, month):
     (period,) = finance.get("billing-periods?tenant=acme")["results"][-1:]
     refused = finance("post", f"billing-periods/{period['id']}/close")

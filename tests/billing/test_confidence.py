@@ -8,11 +8,13 @@ from billing.actions.calendars import keep_periods
 from billing.actions.confidence import keep_engine_hours
 from billing.models import EngineHour, ServiceHour
 from billing.queries.completeness import compare_tokens
+from billing.queries.confidence import compare_hours, tenants_of_hour
 from billing.queries.periods import period_checks
 from billing.rules.periods import CheckKey
 from fleet.actions.trimming import trim
 from fleet.models import EngineSample
 from tenants.base.scope import fleet_scope, scope_of
+from tenants.errors import NotFound
 from tests.billing.books import GRACE, NOVEMBER, find_period, spend
 from tests.billing.factories import HOUR, SYSTEM, load, make_prices, usage
 from tests.fleet.makers import make_service
@@ -111,3 +113,39 @@ def test_a_month_is_compared_though_its_samples_ended_weeks_ago(acme, gateway, f
     assert (found.number, found.said) == (
         0, "0 of 1 services off by more than 0.5 %, the worst by 0.00 %",
     )  # fmt: skip
+
+
+def hours(who, **narrowed):
+    with scope_of(who):
+        return compare_hours(who, HOUR - ONE, HOUR + ONE, **narrowed)
+
+
+def test_each_hour_of_a_service_is_within_off_or_unknown(acme, globex, gateway, olga):
+    load(gateway, usage(acme, service_id=4), usage(globex, service_id=5))
+    load(gateway, usage(acme, service_id=4, at=HOUR - ONE))
+    counted(100, 30)
+    counted(90, 30, service=5)
+    assert [(h.hour, h.service_id, h.state) for h in hours(olga)] == [
+        (HOUR, 4, "within"), (HOUR, 5, "off"), (HOUR - ONE, 4, "unknown"),
+    ]  # fmt: skip
+    assert [h.service_id for h in hours(olga, is_off=True)] == [5, 4]
+    assert [h.hour for h in hours(olga, service_id=4)] == [HOUR, HOUR - ONE]
+    assert [(h.service_id, h.theirs) for h in hours(olga, tenant_id=globex.pk)] == [(5, 130)]
+
+
+def test_the_tenants_of_an_hour_add_up_to_what_was_metered(acme, globex, gateway, olga):
+    load(gateway, usage(acme, service_id=4), usage(acme, service_id=4), usage(globex, service_id=4))
+    counted(0, 0)
+    (found,) = hours(olga)
+    assert (found.state, found.drift) == ("off", None), "engines counted nothing of it"
+    with scope_of(olga):
+        parts = tenants_of_hour(olga, HOUR, 4)
+    assert [(p.tenant_id, p.requests) for p in parts] == [(acme.pk, 2), (globex.pk, 1)]
+    assert sum(p.tokens for p in parts) == found.metered
+
+
+def test_a_tenants_own_people_do_not_see_what_engines_counted(mallory):
+    with pytest.raises(NotFound):
+        hours(mallory)
+    with scope_of(mallory), pytest.raises(NotFound):
+        tenants_of_hour(mallory, HOUR, 4)

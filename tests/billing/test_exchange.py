@@ -13,7 +13,7 @@ from billing.actions.credits import Given, issue_credit_note
 from billing.actions.exchange import Imported, import_rates, record_rate
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, start_closing, stop_closing
-from billing.drive.rows import Evidence, rows_of
+from billing.drive.rows import Evidence, batches_of
 from billing.models import ExchangeRate, Invoice, JournalLeg
 from billing.queries.billed import charges_of_line
 from billing.queries.charged import ChargeFilter
@@ -226,7 +226,7 @@ def test_details_and_chargeback_are_in_the_currency_of_the_invoice(spent, fiona)
     with scope_of(fiona):
         for format in ("focus-1.4-invoice-detail", "chargeback"):
             evidence = Evidence()
-            assert list(rows_of(format, wanted, evidence))
+            assert list(batches_of(format, wanted, evidence))
             assert dict(evidence.sums) == {"EUR": invoice.total}
 
 

@@ -20,6 +20,7 @@ from billing.clients.store import Folder, TooManyRows
 from billing.drive.exports import run_due
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, media_type, open_export
+from billing.rules.batches import in_batches
 from billing.rules.prices import read_line
 from sandbox.quality import focus
 from tenants.base.scope import fleet_scope, scope_of
@@ -129,9 +130,9 @@ def test_it_writes_xlsx_for_reading(fiona):
 def test_it_refuses_an_xlsx_of_too_many_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "MOST_XLSX_ROWS", 3)
     folder = Folder(tmp_path)
-    assert folder.write("a.xlsx", [("n", "count")], [["1.5"]] * 3).rows == 3
+    assert folder.write("a.xlsx", [("n", "count")], in_batches(["n"], [["1.5"]] * 3)).rows == 3
     with pytest.raises(TooManyRows, match="choose CSV or Parquet"):
-        folder.write("b.xlsx", [("n", "count")], [["1.5"]] * 4)
+        folder.write("b.xlsx", [("n", "count")], in_batches(["n"], [["1.5"]] * 4))
     assert [p.name for p in tmp_path.iterdir()] == ["a.xlsx"]
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.drive.rows import Evidence, rows_of
+from billing.drive.rows import Evidence, batches_of
 from billing.models import Charge, Invoice, InvoiceLine
 from billing.queries.charged import ChargeFilter
 from billing.rules.focus_checks import fault_of_row, faults_of_invoices
@@ -121,14 +121,14 @@ def test_it_gives_no_name_to_a_file_whose_invoice_does_not_add_up(billed, monkey
     )
     wanted = ChargeFilter(MONTHS[10], MONTHS[11])
     with fleet_scope(), pytest.raises(ValueError, match="INV-000009 add up to 0, its total is 1.5"):
-        list(rows_of("focus-1.4", wanted, Evidence()))
+        list(batches_of("focus-1.4", wanted, Evidence()))
 
 
 def test_it_compares_whole_invoices_only(billed):
     with fleet_scope():
         evidence = Evidence()
         wanted = ChargeFilter(MONTHS[10], MONTHS[10] + timedelta(days=20))
-        assert list(rows_of("focus-1.4", wanted, evidence))
+        assert list(batches_of("focus-1.4", wanted, evidence))
         assert Invoice.objects.count() == 4
     assert faults_of_invoices({"a": Decimal(1)}, {}) == []
 

@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 
 from billing.actions.credits import Given, issue_credit_note
 from billing.actions.grants import expire_due
-from billing.drive.rows import Evidence, rows_of
+from billing.drive.rows import Evidence, batches_of
 from billing.models import CreditEntry
 from billing.queries.accounts import balances, statement
 from billing.queries.charged import ChargeFilter
@@ -193,5 +193,5 @@ def test_files_add_up_with_what_went_back(fin, vic, acme, gateway, format):
     evidence = Evidence()
     with fleet_scope():
         wanted = ChargeFilter(datetime(2026, 10, 1, tzinfo=UTC), NOVEMBER + timedelta(days=11))
-        assert list(rows_of(format, wanted, evidence))
+        assert list(batches_of(format, wanted, evidence))
     all_checks_hold()

@@ -18,6 +18,7 @@ from billing.actions.periods import close, sign_off, start_closing
 from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.models import Charge, Invoice, UnpricedUsage
+from billing.queries.charged import ChargeFilter
 from billing.queries.checks import run_checks
 from billing.queries.grants import used_on
 from billing.queries.periods import period_checks
@@ -27,10 +28,12 @@ from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope
 from tenants.models import Application
 from tenants.queries.directory import tenant_refs
+from tests.billing.billed import MONTHS
 from tests.billing.books import GRACE, find_period, set_account, tax
 from tests.billing.factories import SYSTEM, make_tenant, settle
 from tests.billing.granted import granted
 from tests.billing.independent import months, price
+from tests.billing.test_batches import differences
 
 pytestmark = [
     pytest.mark.django_db,
@@ -51,7 +54,11 @@ def tenants(db):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_month_has_the_same_price_by_another_program(tenants, gateway, fin, vic, seed, tmp_path):
+def test_a_month_has_the_same_price_by_another_program(
+    tenants, gateway, fin, vic, seed, tmp_path, settings
+):
+    """And the files of it are what each of its charges says."""
+    settings.QM_ISSUER = "Fleet"
     owners = [(t.pk, app.pk) for t in tenants.values() for app in (t.app, t.more)]
     events = months.events(seed, owners, EVENTS)
     agreed = months.agreed({slug: t.pk for slug, t in tenants.items()})
@@ -64,6 +71,8 @@ def test_a_month_has_the_same_price_by_another_program(tenants, gateway, fin, vi
         assert unpriced() == rows(other["unpriced"])
         assert [c for c in run_checks(at("2026-09-01T00:00:00+00:00")) if not c.holds] == []
         assert seldom_seen(other) == []
+        for month in (10, 11):
+            assert differences(ChargeFilter(MONTHS[month], MONTHS[month + 1]), tmp_path) == []
 
 
 def at(text):

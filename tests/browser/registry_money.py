@@ -52,6 +52,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
     "economics_shares": lambda _: "/economics/shares/",
+    "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }
 NO_PAGES: dict[str, str] = {
     "export_file": "a file",

@@ -59,6 +59,22 @@ def test_it_leads_from_a_charge_to_its_hour_and_its_requests(scene):
     assert sum(r.completion_tokens for r in found) == tokens
 
 
+def test_it_leads_from_an_hour_to_its_tenants_and_their_requests(scene):
+    olga = browser(scene.olga)
+    page = olga.get("/economics/confidence/?from=now-7d")
+    hour, service, at = next(line for line in page.context["lines"] if line[0].metered and line[1])
+    found = olga.get(f"/economics/confidence/?from=now-7d&service={service}&hour={at}")
+    opened = found.context["hour"]
+    assert opened["metered"] == hour.metered == sum(p.tokens for p, *_ in opened["rows"])
+    part, slug, _, address = opened["rows"][0]
+    requests = olga.get(f"/requests/?{address}").context["page"].rows
+    assert {r.tenant for r in requests} == {slug}
+    assert len(requests) == min(part.requests, 50)
+    assert olga.get("/economics/confidence/?hour=noon&service=" + service).status_code == 422
+    csv_rows = rows(olga.get("/economics/confidence/?from=now-7d&format=csv"))
+    assert len(csv_rows) == page.context["page"].paginator.count
+
+
 def test_it_writes_files_of_exactly_what_is_shown(scene):
     olga = browser(scene.olga)
     shown = olga.get("/requests/?from=now-7d&outcome=rejected").context["page"].rows

@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 F = TypeVar("F", bound=Callable[..., Any])
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, required=True, description="The ETag of what you read"
 )
+# Of what is frozen: its ETag names the content, which never changes.
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of what you have"
+)
+NOT_MODIFIED = {304: OpenApiResponse(description="You have it: nothing is sent")}
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -72,11 +77,14 @@ def operation(
     status: int = 200,
     filters: Any = None,
     if_match: bool = False,
+    is_frozen: bool = False,
 ) -> Callable[[F], F]:
     """Describe a method of a view. `filters` is the serializer of its query parameters."""
     parameters = [*([filters] if filters else []), *([IF_MATCH] if if_match else [])]
+    parameters += [IF_NONE_MATCH] if is_frozen else []
+    responses = {status: gives} | (NOT_MODIFIED if is_frozen else {})
     described: Callable[[F], F] = extend_schema(
-        operation_id=name, request=takes, responses={status: gives}, parameters=parameters
+        operation_id=name, request=takes, responses=responses, parameters=parameters
     )
     return described
 

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from django.http import HttpResponse
+from django.utils.cache import get_conditional_response
 from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -76,6 +78,15 @@ class ConsoleView(APIView):
         if isinstance(data, dict) and self.request.method == "GET":
             data = sparse(data, self.wanted_fields(data))
         return Response(data, status=204 if data is None else status, headers=headers)
+
+    def unless_known(self, etag: str) -> HttpResponse | None:
+        """304 when the client has it already; of what is frozen, whose ETag names the content."""
+        if "If-None-Match" not in self.request.headers:
+            return None
+        known = get_conditional_response(self.request._request, etag=etag)
+        if known is not None:
+            known["ETag"] = etag
+        return known
 
     def page(self, rows: Any, serializer: Any) -> Response:
         paginator: CursorPagination = self.pagination_class()
