@@ -157,9 +157,9 @@ def time_tag(moment: datetime, text: str, more: str = "") -> SafeString:
 @register.simple_tag
 def copy(text: str, name: str = "") -> SafeString:
     """A button that copies `text`."""
-    label, picture = escape(name or text), icon("copy", "i-s")
+    label, picture = conditional_escape(name or text), icon("copy", "i-s")
     return mark_safe(  # noqa: S308  # both texts are escaped
-        f'<button class="cp" type="button" data-copy="{escape(text)}" '
+        f'<button class="cp" type="button" data-copy="{conditional_escape(text)}" '
         f'aria-label="Copy {label}">{picture}</button>'
     )
 
@@ -210,7 +210,7 @@ def bar(*parts: object, total: float, label: str, css: str = "") -> SafeString:
         at += width
     return mark_safe(  # noqa: S308  # numbers, and texts that are escaped
         f'<svg class="bar {escape(css)}" viewBox="0 0 100 10" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(label)}">{"".join(cells)}</svg>'
+        f'role="img" aria-label="{conditional_escape(label)}">{"".join(cells)}</svg>'
     )
 
 
