@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
-from django.urls import reverse
-
 from billing.queries.completeness import Completeness, completeness
 from billing.queries.money import budgets, month_amounts
 from console import figures
+from console.addresses import address
 from fleet.queries.gateways import Gateways
 from fleet.queries.overview import Attention, Urgency
 from tenants.queries.directory import TenantRef, tenant_refs
@@ -53,13 +52,13 @@ def fleet_lines(items: Iterable[Attention]) -> list[Line]:
 
 def url_of(item: Attention) -> str:
     if item.kind == "nodes":
-        return reverse("nodes") + "?" + urlencode({"state": item.key})
+        return address("nodes") + "?" + urlencode({"state": item.key})
     if item.kind == "finding":
         place = {"service": item.key, "class": item.traffic_class}
-        return reverse("tenant_degradation", args=[item.tenants[0]]) + "?" + urlencode(place)
+        return address("tenant_degradation", item.tenants[0]) + "?" + urlencode(place)
     names = {"change": "approval"}
     key = int(item.key) if item.key.isdecimal() else item.key
-    return reverse(names.get(item.kind, item.kind), args=[key])
+    return address(names.get(item.kind, item.kind), key)
 
 
 def money_lines(viewer: Viewer, now: datetime) -> tuple[list[Line], Completeness | None]:
@@ -94,7 +93,7 @@ def budget_line(tenant: TenantRef, spent: Decimal, limit: Decimal, share: Decima
         f"{tenant.slug}'s budget is used up" if over else f"{tenant.slug}'s budget ends",
         f"{amounts} used ({figures.percent(share)}). The limit is hard: requests"
         f" {'are' if over else 'will be'} rejected.",
-        reverse("tenant_billing", args=[tenant.slug]),
+        address("tenant_billing", tenant.slug),
         "Review the budget",
         tenants=(tenant.slug,),
     )
@@ -109,7 +108,7 @@ def incomplete_lines(state: Completeness) -> list[Line]:
                 Urgency.PERSON,
                 f"Sums of usage without a price: {state.unpriced_rows:,}",
                 f"{named}: kept and not billed as zero until a price covers them",
-                reverse("prices") + "#unpriced",
+                address("prices") + "#unpriced",
                 "Add a price",
             )
         )
@@ -120,7 +119,7 @@ def incomplete_lines(state: Completeness) -> list[Line]:
                 Urgency.PERSON,
                 f"{bad:,} usage event{'s' * (bad > 1)} could not be taken",
                 f"They wait in quarantine: {reasons}",
-                reverse("quarantine"),
+                address("quarantine"),
                 "See why",
             )
         )
@@ -128,7 +127,7 @@ def incomplete_lines(state: Completeness) -> list[Line]:
 
 
 def gateway_lines(gateways: Gateways, now: datetime) -> list[Line]:
-    here = reverse("overview") + "#h-gw"
+    here = address("overview") + "#h-gw"
     if gateways.trouble:
         why = f"{gateways.trouble}. Gateways go on with what they know; limits are not shared"
         return [Line(Urgency.NOW, "The quota store does not answer", why, here, "See gateways")]

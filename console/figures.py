@@ -109,6 +109,12 @@ def _age(s: int) -> str:
     return f"{s // 86400} d"
 
 
+def hour(value: datetime) -> str:
+    """ "3 Nov 14:00" in UTC, for rows of hours."""
+    at = value.astimezone(UTC)
+    return f"{at.day} {at:%b %H:%M}"
+
+
 def moment(value: datetime, now: datetime, *, full: bool = False) -> str:
     """A point in time, UTC, as short as today allows."""
     at, today = value.astimezone(UTC), now.astimezone(UTC)

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+# That of libyaml takes a fifth of the time; wheels of PyYAML have it, builds of one's own may not.
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -21,4 +24,7 @@ def shown(manifests: Iterable[Mapping[str, Any]]) -> list[Shown]:
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(content), sort_keys=False, width=100, allow_unicode=True)
+    text: str = yaml.dump(
+        dict(content), Dumper=DUMPER, sort_keys=False, width=100, allow_unicode=True
+    )
+    return text

@@ -308,7 +308,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = False
-FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
+FORM_RENDERER = "console.forms.renderer.Renderer"
 
 # --- the product ---------------------------------------------------------------
 QM_DATA = ENV.qm_data

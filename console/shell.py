@@ -10,10 +10,11 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from console.addresses import address
 from console.ranges import CHOICES
 from fleet.queries.gateways import read_gateways
 from fleet.queries.overview import FleetCounts, fleet_counts
@@ -198,6 +199,6 @@ def freshness(request: HttpRequest, counts: FleetCounts) -> list[Freshness]:
 
 def url_of(name: str) -> str:
     try:
-        return reverse(name)
+        return address(name)
     except NoReverseMatch:
         return ""

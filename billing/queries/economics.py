@@ -22,6 +22,7 @@ from tenants.rules.access import Permission, Viewer
 ZERO = Decimal(0)
 HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
+OF_SHARES = ("", "pool__", "pool__run__")
 COSTS = """
 SELECT kind, tenant_id, model, sum(amount)
 FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
@@ -233,7 +234,11 @@ def list_allocations(
 ) -> QuerySet[Allocation]:
     """The rows behind cost figures, newest hour first; a tenant's people see their shares."""
     tenants = visible_tenants(viewer, tenant_id)
-    rows = Allocation.objects.filter(pool__run__is_current=True, hour__gte=start, hour__lt=end)
+    # All three have the same hour. Said of each, PostgreSQL starts from the pools of these hours;
+    # else it looks up the pool and the run of every single share.
+    first = {f"{of}hour__gte": start for of in OF_SHARES}
+    last = {f"{of}hour__lt": end for of in OF_SHARES}
+    rows = Allocation.objects.filter(pool__run__is_current=True, **first, **last)
     if tenants is not None:
         rows = rows.filter(tenant_id__in=tenants)
     if kind:

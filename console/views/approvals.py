@@ -17,7 +17,6 @@ from fleet.actions import rollouts
 from fleet.queries import rollouts as rollout_queries
 from fleet.queries.freezes import EXCEPTION
 from fleet.queries.releases import compare_releases
-from fleet.queries.rollout_outcome import outcome_of
 from tenants.actions import changes as actions
 from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
@@ -68,12 +67,13 @@ def show(request: ViewerRequest, change_id: int) -> HttpResponse:
 
 def rollout_context(viewer: Viewer, rollout_id: int) -> dict[str, Any]:
     """What the change does: the plan as it was frozen, the difference, the manifests."""
-    detail = rollout_queries.get_rollout(viewer, rollout_id)
+    row = rollout_queries.find_rollout(viewer, rollout_id)
+    detail = rollout_queries.get_rollout(viewer, row)
     context: dict[str, Any] = {
         "rollout": detail,
         "manifests": shown(detail.manifests),
         "steps": detail.steps,
-        "touched": outcome_of(viewer, rollout_id).touched,
+        "touched": row.plan.get("touched", ()),
         "soak_seconds": detail.numbers.get("soak_seconds"),
     }
     if detail.old:

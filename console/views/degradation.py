@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from console.access import ViewerRequest
+from console.addresses import address
 from console.charts import OUTCOMES, Chart, Marker, Series, line_chart, outcome_chart, outcome_name
 from console.downloads import download, wants_file
 from console.ranges import TimeRange, read_range
@@ -202,7 +202,7 @@ def outcome_rows(
         given = {k: v for k, v in (base | {"outcome": outcome}).items() if v}
         n = found.totals.get(outcome, 0)
         told = [(r.replace("_", " "), c) for o, r, c in found.reasons if o == outcome][:3]
-        url = f"{reverse('requests')}?{urlencode(given)}&{span.query}"
+        url = f"{address('requests')}?{urlencode(given)}&{span.query}"
         share = n / found.requests if found.requests else None
         rows.append(
             {"outcome": outcome, "name": outcome_name(outcome), "requests": n, "share": share,
@@ -230,15 +230,15 @@ def evidence(viewer: Viewer, slug: str, row: EvidenceRow) -> dict[str, str]:
 def link(viewer: Viewer, slug: str, kind: str, key: str) -> str:
     """Where an object is shown; empty where the viewer may not go."""
     if kind == "quota":
-        return reverse("tenant_quotas", args=[slug])
+        return address("tenant_quotas", slug)
     if not viewer.may(Permission.VIEW_FLEET):
         return ""
     if kind == "service" and key:
-        return reverse("service", args=[key])
+        return address("service", key)
     if kind == "rollout" and key:
-        return reverse("rollout", args=[int(key)])
+        return address("rollout", int(key))
     if kind == "tenant" and key:
-        return reverse("tenant_degradation", args=[key])
+        return address("tenant_degradation", key)
     return ""
 
 

@@ -18,7 +18,7 @@ from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
-from fleet.queries.freezes import held_back
+from fleet.queries.freezes import held
 from fleet.queries.rollout_outcome import outcome_of
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
@@ -52,9 +52,9 @@ def index(request: ViewerRequest) -> HttpResponse:
 @require_GET
 def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     viewer, now = request.viewer, timezone.now()
-    detail = queries.get_rollout(viewer, rollout_id)
-    started = detail.rollout.started_at
-    points = traffic_of(viewer, rollout_id, now) if started else ()
+    row = queries.find_rollout(viewer, rollout_id)
+    detail = queries.get_rollout(viewer, row)
+    points = traffic_of(viewer, row, now) if row.started_at else ()
     context = {
         "detail": detail,
         "rollout": detail.rollout,
@@ -66,9 +66,9 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "back": page_parts.way_back(detail),
         "cost": page_parts.cost_of(detail, price_of(viewer, detail), now),
         "manifests": shown(detail.manifests),
-        "outcome": outcome_of(viewer, rollout_id),
-        "by_hand": by_hand(viewer, rollout_id),
-        "held": held_back(viewer, rollout_id, now),
+        "outcome": outcome_of(viewer, row),
+        "by_hand": by_hand(viewer, row),
+        "held": held(viewer, row, now),
         "last_point": next((p for p in reversed(points) if p.share is not None), None),
         **gate_context(detail, points),
     }
@@ -79,9 +79,9 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return render(request, "rollouts/show.html", context)
 
 
-def by_hand(viewer: Viewer, rollout_id: int) -> str:
+def by_hand(viewer: Viewer, row: Any) -> str:
     try:
-        return "\n".join(way_back_by_hand(viewer, rollout_id))
+        return "\n".join(way_back_by_hand(viewer, row))
     except Conflict:
         return ""  # there is nothing to go back from
 

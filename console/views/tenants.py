@@ -7,11 +7,11 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from console.access import ViewerRequest
+from console.addresses import address
 from console.confirm import require_typed
 from console.downloads import download, wants_file
 from console.forms import explain
@@ -50,7 +50,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     context = {
         "page": page,
         "found": [
-            {"t": t, "f": figures.get(t.pk, NOTHING), "url": reverse("tenant", args=[t.slug])}
+            {"t": t, "f": figures.get(t.pk, NOTHING), "url": address("tenant", t.slug)}
             for t in page
         ],
         "money": viewer.may_somewhere(Permission.VIEW_MONEY),

@@ -2,7 +2,7 @@
 
 from fleet.models import Deployment, Release, Rollout
 from fleet.queries.releases import spec_of
-from fleet.queries.rollouts import rollouts
+from fleet.queries.rollouts import find_rollout, rollouts
 from fleet.rules.by_hand import Hand, lines_back
 from fleet.rules.manifests import Manifest, render
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
@@ -10,11 +10,9 @@ from tenants.errors import Conflict, NotFound
 from tenants.rules.access import Viewer
 
 
-def way_back_by_hand(viewer: Viewer, rollout_id: int) -> tuple[str, ...]:
+def way_back_by_hand(viewer: Viewer, rollout: int | Rollout) -> tuple[str, ...]:
     """Raise `Conflict` where there is nothing to go back from."""
-    found = rollouts(viewer).filter(pk=rollout_id).first()
-    if found is None:
-        raise NotFound("There is no such rollout")
+    found = find_rollout(viewer, rollout)
     refuse(found)
     return tuple(lines_back(hand_of(found)))
 
@@ -77,6 +75,7 @@ def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Ma
         return placed
     made = r.manifests if release.pk == r.to_release_id else []
     if not made:
+        release.service = r.service  # the same, known already
         made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
     found: Manifest = next(m for m in made if m["kind"] == "Deployment")
     return found

@@ -56,9 +56,10 @@ class ResultRow:
     answers: Sequence[Mapping[str, Any]]  # fleet.rules.contract.answers.Sample
 
 
-def get_contract(viewer: Viewer, service_id: int) -> ContractRow:
+def get_contract(viewer: Viewer, of: int | Service) -> ContractRow:
+    """Of a service that was read already, or of the one with this id."""
     see_fleet(viewer)
-    service = Service.objects.filter(pk=service_id).first()
+    service = of if isinstance(of, Service) else Service.objects.filter(pk=of).first()
     if service is None:
         raise NotFound("There is no such service")
     kept = list(

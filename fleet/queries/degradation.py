@@ -20,6 +20,11 @@ from tenants.queries.audit import AuditFilter, list_events
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
+# Of rollouts, which have large JSON besides.
+MARKED = (
+    "started_at", "ended_at", "phase", "service__name", "to_release__number", "requested_by__email",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -342,7 +347,7 @@ def _rollout_markers(place: Place, service_ids: Iterable[int]) -> list[MarkerRow
     ended = Q(**{f"ended_at__{k}": v for k, v in inside.items()})
     rows = Rollout.objects.filter(started | ended, service__in=ids).exclude(started_at=None)
     found = []
-    for row in rows.select_related("service", "to_release", "requested_by"):
+    for row in rows.select_related("service", "to_release", "requested_by").only(*MARKED):
         name, by = f"RO-{row.pk}", row.requested_by.email if row.requested_by else ""
         what = f"{row.service.name} to {row.to_release}"
         if row.started_at and place.grid.start <= row.started_at < place.grid.end:

@@ -78,6 +78,14 @@ def text_of(value: Any, absent: str) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
+# Manifests of deployments, and what clusters were asked for, are large JSON.
+LISTED = (
+    "path", "declared", "live", "manager", "operation", "written_at", "owned", "found_at",
+    "seen_at", "wish", "wish_by", "wish_why", "trouble",
+    "deployment__name", "deployment__service__name", "deployment__cluster__slug",
+)  # fmt: skip
+
+
 def list_drift(
     viewer: Viewer, *, service_id: int | None = None, cluster: str = ""
 ) -> tuple[DriftRow, ...]:
@@ -88,7 +96,7 @@ def list_drift(
         rows = rows.filter(deployment__service=service_id)
     if cluster:
         rows = rows.filter(deployment__cluster__slug=cluster)
-    related = rows.select_related("deployment__service", "deployment__cluster")
+    related = rows.select_related("deployment__service", "deployment__cluster").only(*LISTED)
     return rows_of(related.order_by("owned", "deployment__name", "path"))
 
 

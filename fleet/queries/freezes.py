@@ -146,12 +146,6 @@ def held(viewer: Viewer, rollout: Rollout, now: datetime) -> Held | None:
     )
 
 
-def held_back(viewer: Viewer, rollout_id: int, now: datetime) -> Held | None:
-    see_fleet(viewer)
-    rollout = Rollout.objects.defer("manifests", "plan").filter(pk=rollout_id).first()
-    return held(viewer, rollout, now) if rollout else None
-
-
 def held_rollouts(viewer: Viewer, now: datetime) -> tuple[tuple[Rollout, Held], ...]:
     see_fleet(viewer)
     before = [p.value for p in BEFORE_WRITES]

@@ -9,6 +9,11 @@ from fleet.queries.access import see_fleet
 from fleet.rules.node_labels import line_back, meaning
 from tenants.rules.access import Viewer
 
+LISTED = (
+    "node", "kind", "name", "expected", "live", "manager", "operation", "written_at", "found_at",
+    "cluster__slug",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class NodeDriftRow:
@@ -57,7 +62,8 @@ def list_node_drift(viewer: Viewer, *, cluster: str = "") -> tuple[NodeDriftRow,
     rows = NodeDrift.objects.filter(ended_at=None, cluster__removed_at=None)
     if cluster:
         rows = rows.filter(cluster__slug=cluster)
-    drifts = list(rows.select_related("cluster").order_by("found_at", "node", "name"))
+    read = rows.select_related("cluster").only(*LISTED)
+    drifts = list(read.order_by("found_at", "node", "name"))
     if not drifts:
         return ()
     pods = ObservedPod.objects.filter(

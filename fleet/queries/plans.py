@@ -7,7 +7,7 @@ from datetime import datetime
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.releases import fetch_release, spec_of
-from fleet.queries.resolutions import refuse_image, warn_image
+from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.manifests import Manifest, render
@@ -79,6 +79,7 @@ def plan_rollout(
     if service is None:
         raise NotFound("There is no such service")
     cluster = refuse_pair(service, release)
+    release.service = service  # the same, and its cluster is known
     old = _current(service)
     wanted = replicas or service.replicas
     first = old is None
@@ -99,7 +100,7 @@ def plan_rollout(
     if old and sleeps(service):
         # As it will be once awake; a way back from sleep begins with one replica as well.
         situation = replace(situation, old_replicas=1, replicas=replicas or 1)
-    contract = get_contract(viewer, service.pk)
+    contract = get_contract(viewer, service)
     return _proposal(service, cluster, old, release, situation, touched, contract)
 
 
@@ -141,7 +142,7 @@ def _proposal(
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
     warnings = warnings_of(spec, request_seconds=service.request_seconds)
-    warnings += [text for text in (refuse_image(new), warn_image(new)) if text]
+    warnings += image_warnings(new)
     return Proposal(
         service_id=service.pk,
         service=service.name,

@@ -15,6 +15,12 @@ from fleet.rules.queue import Ahead, waits
 from tenants.queries.changes import undecided
 from tenants.rules.access import Viewer
 
+# Of rollouts, which have large JSON besides.
+READ = (
+    "plan", "phase", "change_id", "cluster__slug", "cluster__quotas", "cluster__kueue",
+    "service__name", "to_release__number",
+)  # fmt: skip
+
 
 class Turn(StrEnum):
     HOLDS = "holds"  # it began
@@ -52,9 +58,9 @@ def list_queues(viewer: Viewer) -> tuple[ClusterQueue, ...]:
     """Clusters in which a rollout waits for another one."""
     see_fleet(viewer)
     rows = Rollout.objects.exclude(phase__in=[p.value for p in FINAL]).order_by("id")
-    related = rows.select_related("cluster", "service", "to_release__service")
+    related = rows.select_related("cluster", "service", "to_release")
     by_cluster: dict[int, list[Rollout]] = defaultdict(list)
-    for row in related.defer("manifests", "memory"):
+    for row in related.only(*READ):
         if row.plan.get("numbers", {}).get("surge"):
             by_cluster[row.cluster_id].append(row)
     crowded = [found for found in by_cluster.values() if len(found) > 1 and any_begins(found)]

@@ -101,8 +101,10 @@ def refuse_image(release: Release) -> str:
     return refuse_unsigned(Policy(row.policy), row.state, row.why, release.image)
 
 
-def warn_image(release: Release) -> str:
+def image_warnings(release: Release) -> list[str]:
+    """What stands against it or speaks against it, from one look at the records."""
     row = signature_of(release)
-    if row.policy != Policy.WARN or row.state == Signed.VERIFIED:
-        return ""
-    return f"The image is not known to be signed. {row.why or 'Nobody has resolved it here'}"
+    refusal = refuse_unsigned(Policy(row.policy), row.state, row.why, release.image)
+    if refusal or row.policy != Policy.WARN or row.state == Signed.VERIFIED:
+        return [refusal] if refusal else []
+    return [f"The image is not known to be signed. {row.why or 'Nobody has resolved it here'}"]

@@ -7,10 +7,9 @@ from typing import Any
 from django.db.models import Count, Max
 
 from fleet.models import Rollout, RolloutEvent, StartSample
-from fleet.queries.rollouts import event_row, rollouts, traffic_back
+from fleet.queries.rollouts import event_row, find_rollout, traffic_back
 from fleet.rules.outcome import Comparison, Happened, compare
 from fleet.rules.phases import Phase
-from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
 
@@ -24,10 +23,8 @@ class PlanOutcome:
     compared: tuple[Comparison, ...]
 
 
-def outcome_of(viewer: Viewer, rollout_id: int) -> PlanOutcome:
-    found = rollouts(viewer).defer("manifests").filter(pk=rollout_id).first()
-    if found is None:
-        raise NotFound("There is no such rollout")
+def outcome_of(viewer: Viewer, rollout: int | Rollout) -> PlanOutcome:
+    found = find_rollout(viewer, rollout)
     return PlanOutcome(
         rollout_id=found.pk,
         plan=found.plan.get("plan", {}),

@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import Sum
 
-from fleet.models import LatencySlot, ShadowLatencySlot, ShadowSlot, TrafficSlot
-from fleet.queries.rollouts import rollouts
+from fleet.models import LatencySlot, Rollout, ShadowLatencySlot, ShadowSlot, TrafficSlot
+from fleet.queries.rollouts import find_rollout
 from fleet.rules.comparison import failures, judged
 from fleet.rules.histogram import Histogram
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS, ReleaseWindow
 from tenants.base.scope import fleet_scope
-from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
 Tables = tuple[type[TrafficSlot | ShadowSlot], type[LatencySlot | ShadowLatencySlot]]
@@ -53,11 +52,9 @@ class Slot:
         )
 
 
-def traffic_of(viewer: Viewer, rollout_id: int, now: datetime) -> tuple[Point, ...]:
+def traffic_of(viewer: Viewer, of: int | Rollout, now: datetime) -> tuple[Point, ...]:
     """From the first write until the end, or until now."""
-    rollout = rollouts(viewer).filter(pk=rollout_id).first()
-    if rollout is None:
-        raise NotFound("There is no such rollout")
+    rollout = find_rollout(viewer, of)
     start = rollout.started_at or rollout.created_at
     end = rollout.ended_at or now
     seconds = GATE_SECONDS if end - start <= FINE else DASHBOARD_SECONDS

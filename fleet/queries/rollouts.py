@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from fleet.models import Deployment, GateResult, ObservedEvent, ObservedPod, Rollout, RolloutEvent
+from fleet.models import Deployment, GateResult, ObservedPod, Rollout, RolloutEvent
 from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
+from fleet.queries.rollout_events import ClusterEventRow, cluster_events
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.services import PodRow, pods_by
 from fleet.rules.manifests import Manifest
@@ -19,7 +20,6 @@ from tenants.errors import NotFound
 from tenants.queries.changes import get_change
 from tenants.rules.access import Viewer
 
-MOST_EVENTS = 40
 # What a row of a list shows. Manifests, plans and what the drive remembers are large JSON.
 LISTED = (
     "plan_kind", "phase", "step", "steps", "wish", "why", "cause", "is_rollback", "created_at",
@@ -83,17 +83,6 @@ class EventRow:
     actor: str  # empty: the machine
     why: str
     detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterEventRow:
-    at: datetime
-    kind: str
-    name: str
-    reason: str
-    message: str
-    warning: bool
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +195,19 @@ def moved_services(viewer: Viewer) -> tuple[str, ...]:
     return tuple(rows.values_list("service__name", flat=True).distinct())
 
 
-def get_rollout(viewer: Viewer, rollout_id: int) -> RolloutDetail:
-    found = rollouts(viewer).filter(pk=rollout_id).first()
+def find_rollout(viewer: Viewer, rollout: int | Rollout) -> Rollout:
+    """With all that belongs to it. One that was read already is not read again: it is wide."""
+    if isinstance(rollout, Rollout):
+        see_fleet(viewer)
+        return rollout
+    found = rollouts(viewer).filter(pk=rollout).first()
     if found is None:
         raise NotFound("There is no such rollout")
+    return found
+
+
+def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
+    found = find_rollout(viewer, rollout)
     gates = [gate_row(g) for g in GateResult.objects.filter(rollout=found).order_by("-id")]
     timeline = [event_row(e) for e in RolloutEvent.objects.filter(rollout=found).order_by("id")]
     old, new = sides_of(found)
@@ -355,20 +353,6 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
         )
 
     return (side(r.from_release) if r.from_release else None), side(r.to_release)
-
-
-def cluster_events(r: Rollout, pods: Sequence[PodRow]) -> tuple[ClusterEventRow, ...]:
-    """Kubernetes' own events about the pods and Deployments of both releases."""
-    names = [p.name for p in pods]
-    placed = Deployment.objects.filter(service=r.service_id).values_list("name", flat=True)
-    since = r.started_at or r.created_at
-    rows = ObservedEvent.objects.filter(cluster=r.cluster_id, at__gte=since).order_by("-at")
-    prefixes = tuple(placed)
-    found = [e for e in rows[:400] if e.name in names or e.name.startswith(prefixes)]
-    return tuple(
-        ClusterEventRow(e.at, e.kind, e.name, e.reason, e.message, e.warning, e.count)
-        for e in found[:MOST_EVENTS]
-    )
 
 
 def traffic_back(timeline: Sequence[EventRow]) -> float | None:

@@ -1,6 +1,7 @@
 """The least that the console needs in a cluster: as questions to ask and as YAML to apply."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -108,6 +109,7 @@ def questions(namespace: str, *, kueue: bool = False) -> tuple[Question, ...]:
     )
 
 
+@lru_cache(maxsize=64)
 def manifest(namespace: str) -> str:
     """YAML with the account, its roles and their bindings, for `kubectl apply -f -`."""
     inside = tuple(g for g in GRANTS if g.namespaced)

@@ -57,14 +57,12 @@ def budget_refs(ids: Iterable[int] | None = None) -> list[BudgetRef]:
     rows = Quota.objects.filter(superseded_at=None).order_by("series")
     if ids is not None:
         rows = rows.filter(tenant_id__in=list(ids))
+    # Values, not instances: every tenant has one, and the first page asks for all.
+    fields = ("series", "tenant_id", "application_id", "model")
+    limits = (FIELD_OF_BUDGET[kind] for kind in BudgetKind)
     return [
-        BudgetRef(row.series, row.tenant_id, row.application_id, row.model, kind, limit)
-        for row in rows
-        for kind in BudgetKind
-        if (limit := _limit(row, kind)) is not None
+        BudgetRef(*row[:4], kind, micros(limit) if kind is BudgetKind.MONEY else limit)
+        for row in rows.values_list(*fields, *limits)
+        for kind, limit in zip(BudgetKind, row[4:], strict=True)
+        if limit is not None
     ]
-
-
-def _limit(row: Quota, kind: BudgetKind) -> int | None:
-    limit = getattr(row, FIELD_OF_BUDGET[kind])
-    return micros(limit) if kind is BudgetKind.MONEY and limit is not None else limit
