@@ -10,6 +10,7 @@ from django.db.models import Max, Sum
 
 from fleet.models import ModelVersion, Node, Release, Resolution, Service
 from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.rules.artifacts import refuse_template
 from fleet.rules.kv_transfer import USUAL, Allowed
 from fleet.rules.model_shape import Shape, refuse_context
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
@@ -145,6 +146,10 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
     )
     if sentence:
         yield "image", sentence
+    if model and (
+        wrong := refuse_template(spec.model.chat_template_digest, model.parts, spec.arguments)
+    ):
+        yield "chat_template_digest", wrong
     if model and model.shape:
         shape = Shape(**model.shape)
         yield from (("arguments", s) for s in refuse_context(spec, shape, service.max_model_len))

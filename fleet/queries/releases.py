@@ -9,6 +9,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
+from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
@@ -181,11 +182,12 @@ def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     before, after = spec_of(old), spec_of(new)
     changes = compare(before, after)
     rows = release_rows([old, new])
+    known = [r.model_resolution.parts if r.model_resolution else [] for r in (old, new)]
     return Comparison(
         old=rows[0],
         new=rows[1],
         changes=tuple(changes),
-        visible=tuple(visible_to_clients(changes)),
+        visible=(*visible_to_clients(changes), *compare_parts(*known)),
         cost=tuple(cost_of(before, after)),
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),

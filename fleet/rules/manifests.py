@@ -6,6 +6,7 @@ replicas have one priority: a canary cannot evict production, and need not resta
 
 from typing import Any
 
+from fleet.rules import model_volume
 from fleet.rules.release import GPU, ReleaseSpec, digest_of, fingerprint_of
 from fleet.rules.vllm_args import values_of
 
@@ -120,7 +121,8 @@ def pod(spec: ReleaseSpec, max_model_len: int) -> Manifest:
             {
                 "name": "shm",
                 "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory},
-            }
+            },
+            *model_volume.volumes(spec.model),
         ],
     }
 
@@ -143,7 +145,10 @@ def container(spec: ReleaseSpec, max_model_len: int) -> Manifest:
         "readinessProbe": probe("/v1/models", period=1, failures=2, timeout=1),
         "livenessProbe": probe("/health", period=10, failures=10, timeout=5),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+        "volumeMounts": [
+            {"name": "shm", "mountPath": "/dev/shm"},
+            *model_volume.mounts(spec.model),
+        ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "runAsNonRoot": True,
@@ -165,8 +170,9 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> Manifest:
 def arguments(spec: ReleaseSpec, max_model_len: int) -> list[str]:
     """What follows `vllm serve`; the release's own arguments come last."""
     model = spec.model
-    found = [model.name, f"--served-model-name={spec.service}", f"--port={PORT}"]
-    if not model.is_path:
+    place = model_volume.place_of(model)
+    found = [place, f"--served-model-name={spec.service}", f"--port={PORT}"]
+    if not (model.is_path or model.is_artifact):
         found += [
             f"--revision={model.commit}",
             f"--tokenizer-revision={model.tokenizer_commit or model.commit}",

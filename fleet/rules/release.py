@@ -11,7 +11,10 @@ GPU = "nvidia.com/gpu"
 
 @dataclass(frozen=True, slots=True)
 class ModelPin:
-    """Weights, tokenizer and code. A name that begins with "/" is a path inside the image."""
+    """Weights, tokenizer and code. A name that begins with "/" is a path inside the image.
+
+    With a digest as its commit, another name is an artifact: registry/repository.
+    """
 
     name: str
     commit: str  # 40 hex, or sha256:64 hex of an artifact
@@ -22,6 +25,10 @@ class ModelPin:
     @property
     def is_path(self) -> bool:
         return self.name.startswith("/")
+
+    @property
+    def is_artifact(self) -> bool:
+        return self.commit.startswith("sha256:") and not self.is_path
 
 
 @dataclass(frozen=True, slots=True)
