@@ -82,7 +82,7 @@ class Registry:
             found += [body for body in bodies if body]
         return found
 
-    def _referrers(self, path: str, digest: str) -> list[Mapping[str, Any]]:
+    def _referrers(self, path: str, digest: str) -> list[dict[str, Any]]:
         """By the API of referrers, or by the tag that stands in for it."""
         query = urlencode({"artifactType": ATTACHED})
         got = self._get(path, f"referrers/{digest}?{query}", INDEX, LONGEST_MANIFEST)

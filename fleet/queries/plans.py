@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.contracts import ContractRow, get_contract
+from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image, warn_image
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -141,7 +142,7 @@ def _proposal(
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
     warnings = warnings_of(spec, request_seconds=service.request_seconds)
-    warnings += [text for text in (refuse_image(new), warn_image(new)) if text]
+    warnings += filter(None, (refuse_image(new), refuse_cluster(new), warn_image(new)))
     return Proposal(
         service_id=service.pk,
         service=service.name,

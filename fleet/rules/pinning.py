@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
+from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
 from fleet.rules.release import ModelPin, ReleaseSpec
 from fleet.rules.vllm_args import number_of, refusals, values_of
@@ -118,6 +119,7 @@ def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str
     yield from refuse_model(spec.model)
     yield from (("arguments", sentence) for sentence in refusals(spec.arguments, limits.transfer))
     yield from (("environment", sentence) for sentence in refuse_environment(spec))
+    yield from refuse_pins(spec.pins, spec.service, spec.arguments)
     yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
     yield from (("probes", sentence) for sentence in refuse_probes(spec))
     length = number_of(values_of(spec.arguments), "--max-model-len", limits.max_model_len)

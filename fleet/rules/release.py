@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fleet.rules.pins import Pins, pins_from, stored
+
 GPU = "nvidia.com/gpu"
 
 
@@ -64,16 +66,20 @@ class ReleaseSpec:
     image_digest: str  # sha256:64 hex
     arguments: tuple[str, ...] = ()  # each "--flag" or "--flag=value"
     environment: Mapping[str, str] = field(default_factory=dict)
+    pins: Pins = Pins()
     resources: Resources = Resources()
     probes: Probes = Probes()
 
 
 def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     """The content that the digest covers. Arguments keep their order: the last flag wins."""
-    return asdict(spec) | {
+    content = asdict(spec) | {
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
     }
+    del content["pins"]
+    pinned = stored(spec.pins)
+    return content | ({"pins": pinned} if pinned else {})
 
 
 def digest_of(spec: ReleaseSpec) -> str:
@@ -99,6 +105,7 @@ def spec_from(
     image_digest: str,
     arguments: list[str],
     environment: Mapping[str, str],
+    pins: Mapping[str, Any],
     resources: Mapping[str, Any],
     probes: Mapping[str, Any],
 ) -> ReleaseSpec:
@@ -110,6 +117,7 @@ def spec_from(
         image_digest=image_digest,
         arguments=tuple(arguments),
         environment=dict(environment),
+        pins=pins_from(pins),
         resources=Resources(**resources),
         probes=Probes(**probes),
     )
