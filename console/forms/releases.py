@@ -22,12 +22,14 @@ class ReleaseForm(PinsForm):
         label="Note", max_length=300, required=False, help_text="Why this release exists."
     )
     model = forms.CharField(
-        label="Model", max_length=200, help_text="org/model, or a path inside the image."
+        label="Model",
+        max_length=200,
+        help_text="org/model, registry/repository of an artifact, or a path inside the image.",
     )
     commit = forms.CharField(
         label="Commit of the weights",
         max_length=71,
-        help_text="40 hexadecimal digits, or sha256:… of an artifact. Resolve a branch first.",
+        help_text="40 hexadecimal digits, or sha256:… of an artifact. Resolve a branch or tag first.",
     )
     label = forms.CharField(
         label="Branch or tag it was read from",

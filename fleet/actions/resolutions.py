@@ -6,6 +6,7 @@ and keep it.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +14,6 @@ from django.db import transaction
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.fetch import Fetch
-from fleet.clients.keyless import Keyless
 from fleet.clients.model_hub import ModelHub, Revision
 from fleet.clients.oci_model import OciModels
 from fleet.clients.registry import Registry
@@ -97,14 +97,16 @@ def findings(registry: Registry, path: str, digest: str) -> Iterator[Finding]:
     if keys := settings.QM_SIGNATURE_KEYS:
         yield verify(digest, registry.signatures(path, digest), keys)
     if root := settings.QM_SIGSTORE_ROOT:
-        yield keyless(Keyless(root), registry.bundles(path, digest), digest)
+        yield keyless(root, registry.bundles(path, digest), digest)
 
 
-def keyless(authority: Keyless, bundles: list[bytes], digest: str) -> Finding:
+def keyless(root: Path, bundles: list[bytes], digest: str) -> Finding:
     """The first bundle of a signer of ours decides; else each says which check failed."""
+    from fleet.clients.keyless import Keyless  # noqa: PLC0415  # sigstore: no start waits for it
+
     if not bundles:
         return Finding(Signed.UNSIGNED, f"The registry has no signature of {digest[:19]}")
-    faults = []
+    authority, faults = Keyless(root), []
     for raw in bundles:
         try:
             found = authority.verify(raw)
@@ -117,7 +119,7 @@ def keyless(authority: Keyless, bundles: list[bytes], digest: str) -> Finding:
             who = found.identities[0]
             return Finding(
                 Signed.VERIFIED,
-                f"Signed by {who}, whom {found.issuer} knows",
+                f"Signed by {who}, known to {found.issuer}",
                 identity=who,
                 issuer=found.issuer,
                 logged=f"entry {found.log_index} of {found.logged_at or 'an unknown time'}",

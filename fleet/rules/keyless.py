@@ -67,7 +67,7 @@ def refuse_signer(signers: Iterable[Signer], issuer: str, identities: Iterable[s
             return ""
     who = ", ".join(names)[:200] or "nobody"
     return (
-        f"{who}, whom {issuer or 'no issuer'} knows, may not sign images here: an operator adds"
+        f"{who}, known to {issuer or 'no issuer'}, may not sign images here: an operator adds"
         " the identity to QM_SIGNERS"
     )
 

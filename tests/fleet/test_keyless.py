@@ -203,7 +203,7 @@ def test_it_records_who_signed_an_image_without_a_key(registry, olga):
     registry.content.attach("vllm", digest, bundle(digest=DIGEST))
     wrong = resolve(olga.viewer)
     assert (wrong["state"], wrong["why"][:31]) == ("wrong", "3 keyless signatures, and none ")
-    for words in ("no authority", "mallory@example.test, whom", "another image"):
+    for words in ("no authority", "mallory@example.test, known to", "another image"):
         assert words in wrong["why"]
     registry.content.attach("vllm", digest, bundle(digest=digest))
     found = resolve(olga.viewer)
