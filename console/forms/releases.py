@@ -24,12 +24,12 @@ class ReleaseForm(PinsForm):
     model = forms.CharField(
         label="Model",
         max_length=200,
-        help_text="org/model, registry/repository of an artifact, or a path inside the image.",
+        help_text="org/model, registry/repository, or a path inside the image.",
     )
     commit = forms.CharField(
         label="Commit of the weights",
         max_length=71,
-        help_text="40 hexadecimal digits, or sha256:… of an artifact. Resolve a branch or tag first.",
+        help_text="40 hexadecimal digits, or sha256:… of an artifact. Resolve a branch first.",
     )
     label = forms.CharField(
         label="Branch or tag it was read from",
