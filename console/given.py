@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from fleet.rules.keyless import Signer, read_signers
+
 POLICIES = ("off", "warn", "enforce")
 
 
@@ -33,6 +35,24 @@ def public_keys(folder: Path | None) -> dict[str, str]:
     if folder and not found:
         raise ValueError(f"{folder} has no key: put NAME.pub there, in PEM")
     return found
+
+
+def trust_root(path: Path | None) -> Path | None:
+    """Raise ValueError where there is no document."""
+    try:
+        if path and not isinstance(json.loads(path.read_text()), dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no trusted root of Sigstore: {error}") from error
+    return path
+
+
+def signers(path: Path | None) -> tuple[Signer, ...]:
+    """Who may sign images without a key of ours. Raise ValueError with a sentence."""
+    try:
+        return read_signers(json.loads(path.read_text())) if path else ()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def credentials(path: Path | None) -> dict[str, str]:

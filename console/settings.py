@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import Field, HttpUrl, ValidationError, field_validator
+from pydantic import Field, HttpUrl, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from console.given import addresses, credentials, database, policies, public_keys, words
+from console.given import (
+    addresses,
+    credentials,
+    database,
+    policies,
+    public_keys,
+    signers,
+    trust_root,
+    words,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -40,6 +49,8 @@ class Environment(BaseSettings):
     qm_model_hub_token: str = ""
     qm_signatures: str = "off"  # off, warn, enforce; then cluster=policy, separated by commas
     qm_signature_keys: Path | None = None  # a folder of public keys, NAME.pub in PEM
+    qm_sigstore_root: Path | None = None  # trusted_root.json, for keyless signatures
+    qm_signers: Path | None = None  # JSON, who may sign without a key of ours
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -79,6 +90,12 @@ class Environment(BaseSettings):
     @classmethod
     def has_keys(cls, value: Path | None) -> Path | None:
         public_keys(value)
+        return value
+
+    @field_validator("qm_sigstore_root", "qm_signers")
+    @classmethod
+    def has_trust(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        (signers if info.field_name == "qm_signers" else trust_root)(value)
         return value
 
     @field_validator("qm_registry_credentials")
@@ -339,6 +356,8 @@ QM_MODEL_HUB = str(ENV.qm_model_hub or "").rstrip("/")
 QM_MODEL_HUB_TOKEN = ENV.qm_model_hub_token
 QM_SIGNATURES = policies(ENV.qm_signatures)
 QM_SIGNATURE_KEYS = public_keys(ENV.qm_signature_keys)
+QM_SIGSTORE_ROOT = ENV.qm_sigstore_root
+QM_SIGNERS = signers(ENV.qm_signers)
 REDIS_URL = ENV.redis_url
 
 LOGGING = {

@@ -1,10 +1,7 @@
 """Bring the demo's services up as people would: release, proposal, approval, and wait."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.utils import timezone
@@ -13,6 +10,7 @@ from console.demo.cast import LARGE, SMALL
 from console.demo.people import viewer_named
 from console.demo.placement import find_cluster
 from console.demo.services import LONGEST_CONTEXT, SERVICES, DemoService, rows_by_name
+from console.demo.supplies import DemoRelease, Supplies
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import propose_rollout
 from fleet.queries.releases import list_releases
@@ -27,9 +25,7 @@ Progress = Callable[[float, str], None]
 LOOK_SECONDS = 1.0
 OBSERVED_SECONDS = 240.0  # after a restart the observer first waits out its back-off
 ROLLOUT_SECONDS = 900.0  # a real engine on a busy machine with two cores loads for minutes
-# The weights are random and made on the machine: the pin names their recipe.
-COMMIT = "sha256:" + hashlib.sha256(b"two layers of random weights, bytes as tokens").hexdigest()
-MODEL = {"name": "/models/tiny", "commit": COMMIT, "licence": "Apache-2.0"}
+MODEL = {"name": "/models/tiny", "licence": "Apache-2.0"}
 PROBES = {
     "startup_seconds": 300,
     "pre_stop_seconds": 3,
@@ -37,15 +33,6 @@ PROBES = {
     "teardown_seconds": 10,
 }
 WHY = "The demo's first release"
-
-
-@dataclass(frozen=True)
-class DemoRelease:
-    image: str  # repository of the sandbox's registry
-    tag: str
-    note: str
-    arguments: tuple[str, ...] = ("--max-num-seqs=64",)
-    resources: dict[str, str | int] = field(default_factory=dict)
 
 
 REAL = ("--dtype=float32", "--enforce-eager", "--load-format=dummy")
@@ -75,33 +62,18 @@ TO_TRY = {
 }
 
 
-class Images:
-    """The image table of the sandbox's nodes: what can be pulled there."""
-
-    def __init__(self, table: Path) -> None:
-        self.entries: dict[str, dict[str, object]] = json.loads(table.read_text())["images"]
-
-    def find(self, release: DemoRelease) -> str:
-        """Return repository:tag@digest."""
-        for reference, entry in self.entries.items():
-            repository, _, digest = reference.partition("@")
-            tag = str(entry.get("tag", ""))
-            if repository.endswith(f"/{release.image}") and release.tag in ("", tag):
-                return f"{repository}:{tag}@{digest}" if tag else reference
-        raise Unavailable(f"The sandbox has no image {release.image} {release.tag}".rstrip())
-
-
 def bring_up(slug: str, table: Path, *, engine: str, progress: Progress) -> None:
     """Roll the first release of each service out, and come back when all of them answer."""
     with fleet_scope():
         if all(row.release_id for row in rows_by_name().values() if row.demo):
             return
-    images = Images(table)
+    supplies = Supplies(table, viewer_named("operator"))
     wait_for("The cluster's first observation", lambda: observed(slug), OBSERVED_SECONDS)
     for demo in SERVICES:
         first = VLLM if engine == "vllm" and demo.name == SMALL else STANDIN
+        supplies.resolve(first, *TO_TRY[demo.name])
         with fleet_scope():
-            start(demo, rows_by_name()[demo.name], first, images)
+            start(demo, rows_by_name()[demo.name], first, supplies)
     deadline = time.monotonic() + ROLLOUT_SECONDS
     for percent, text in follow():
         progress(percent, text)
@@ -115,22 +87,22 @@ def observed(slug: str) -> bool:
     return cluster is not None and cluster.nodes > 0 and not cluster.stale
 
 
-def start(demo: DemoService, row: ServiceRow, first: DemoRelease, images: Images) -> None:
+def start(demo: DemoService, row: ServiceRow, first: DemoRelease, supplies: Supplies) -> None:
     """Release, propose and approve, each by whom it belongs to; what is done stays done."""
     if row.release_id is not None:
         return
     if row.rollout_id is None:
         operator = viewer_named("operator")
-        release_id = release(demo, row, first, images)
+        release_id = release(demo, row, first, supplies)
         rollout = propose_rollout(operator, row.id, release_id, soak_seconds=0, reason=WHY)
         approve(rollout.pk)
         for other in TO_TRY[demo.name]:
-            release(demo, row, other, images)
+            release(demo, row, other, supplies)
     else:
         approve(row.rollout_id)
 
 
-def release(demo: DemoService, row: ServiceRow, wanted: DemoRelease, images: Images) -> int:
+def release(demo: DemoService, row: ServiceRow, wanted: DemoRelease, supplies: Supplies) -> int:
     operator = viewer_named("operator")
     for known in list_releases(operator, service_id=row.id):
         if known.note == wanted.note:
@@ -138,8 +110,8 @@ def release(demo: DemoService, row: ServiceRow, wanted: DemoRelease, images: Ima
     made = create_release(
         operator,
         row.id,
-        model=MODEL,
-        image=images.find(wanted),
+        model=MODEL | supplies.model(),
+        image=supplies.image(wanted),
         arguments=(f"--max-model-len={LONGEST_CONTEXT}", *wanted.arguments),
         resources={"gpu_product": demo.gpu_product, "cpu": "1", "memory": "2Gi"} | wanted.resources,
         probes=PROBES,

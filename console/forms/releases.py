@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from console.forms.pins import PINS, PinsForm, copied_pins
 from console.forms.selects import LongSelect
 from fleet.queries.releases import ReleaseDetail
 from fleet.rules.release import Probes, Resources
@@ -15,13 +16,15 @@ MODEL_FIELDS = (
 LINES = {"rows": 5, "spellcheck": "false", "autocomplete": "off"}
 
 
-class ReleaseForm(forms.Form):
+class ReleaseForm(PinsForm):
     service_id = forms.TypedChoiceField(label="Service", coerce=int, widget=LongSelect)
     note = forms.CharField(
         label="Note", max_length=300, required=False, help_text="Why this release exists."
     )
     model = forms.CharField(
-        label="Model", max_length=200, help_text="org/model, or a path inside the image."
+        label="Model",
+        max_length=200,
+        help_text="org/model, registry/repository, or a path inside the image.",
     )
     commit = forms.CharField(
         label="Commit of the weights",
@@ -101,6 +104,7 @@ class ReleaseForm(forms.Form):
             "image": given["image"],
             "arguments": given["arguments"],
             "environment": given["environment"],
+            "pins": {k: given[k] for k in PINS},
             "resources": resources,
             "probes": {k: given[k] for k in PROBES},
             "note": given["note"],
@@ -116,6 +120,7 @@ GROUPS = {
     "For which service": ("service_id", "note"),
     "Model version": ("model", *MODEL_FIELDS),
     "Engine": ("image", "arguments", "environment"),
+    "Files, adapters, data policy": PINS,
     "A replica needs": RESOURCES,
     "Times": PROBES,
 }
@@ -137,6 +142,7 @@ def copied(detail: ReleaseDetail) -> dict[str, Any]:
         "image": f"{release.image}{tag}@{release.image_digest}",
         "arguments": "\n".join(detail.arguments),
         "environment": "\n".join(f"{k}={v}" for k, v in detail.environment.items()),
+        **copied_pins(detail.pins),
         **{k: getattr(detail.resources, k) for k in RESOURCES},
         **{k: getattr(detail.probes, k) for k in PROBES},
     }

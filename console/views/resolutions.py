@@ -11,6 +11,7 @@ from console.forms.releases import ReleaseForm
 from fleet.actions import resolutions as actions
 from fleet.queries import resolutions as queries
 from fleet.queries.services import service_names
+from fleet.rules.vllm_args import normalise, values_of
 from tenants.base.scope import scope_of
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission, Viewer
@@ -27,10 +28,8 @@ def resolve(request: ViewerRequest) -> HttpResponse:
         return refused(request, refusal)
     found, why = None, ""
     try:
-        answered = ask(viewer, request.POST)
-        typed |= filled(answered, typed)
-        with scope_of(viewer):
-            found = queries.get_resolution(viewer, actions.keep(viewer, answered).pk)
+        found = find(viewer, request.POST)
+        typed |= filled(found, typed)
     except ConsoleError as refusal:
         why = refusal.message
     with scope_of(viewer):
@@ -44,16 +43,46 @@ def resolve(request: ViewerRequest) -> HttpResponse:
         return render(request, "releases/form.html", context, status=422 if why else 200)
 
 
-def ask(viewer: Viewer, typed: QueryDict) -> actions.Answered:
-    if typed.get("what") == "model":
-        return actions.ask_model(viewer, typed.get("model", ""), typed.get("commit", ""))
-    return actions.ask_image(viewer, typed.get("image", ""))
+def find(viewer: Viewer, typed: QueryDict) -> queries.ResolutionRow:
+    """By asking and keeping; `kept-...`: what was kept before, with nobody asked."""
+    what = typed.get("what", "")
+    image, model, commit = (typed.get(name, "") for name in ("image", "model", "commit"))
+    if what.startswith("kept-"):
+        with scope_of(viewer):
+            if what == "kept-model":
+                return queries.recall_model(viewer, model, commit)
+            return queries.recall_image(viewer, image)
+    if what == "model":
+        answered = actions.ask_model(viewer, model, commit, tokenizer_of(typed))
+    else:
+        answered = actions.ask_image(viewer, image)
+    with scope_of(viewer):
+        return queries.get_resolution(viewer, actions.keep(viewer, answered).pk)
 
 
-def filled(answered: actions.Answered, typed: dict[str, Any]) -> dict[str, str]:
+def tokenizer_of(typed: QueryDict) -> str:
+    """One of another repository, as the arguments name it."""
+    try:
+        words = normalise(typed.get("arguments", "").splitlines())
+    except ValueError:
+        return ""
+    name, branch = values_of(words).get("--tokenizer", ""), typed.get("tokenizer_commit", "")
+    return f"{name}@{branch}" if name and branch else name
+
+
+def filled(found: queries.ResolutionRow, typed: dict[str, Any]) -> dict[str, str]:
     """The fields of the form that the answer fills."""
-    if answered.kind == "model":
-        licence = typed.get("licence") or answered.licence
-        return {"commit": answered.pinned, "label": answered.label, "licence": licence}
-    tag = f":{answered.label}" if answered.label else ""
-    return {"image": f"{answered.name}{tag}@{answered.pinned}"}
+    if found.kind == "image":
+        tag = f":{found.label}" if found.label else ""
+        return {"image": f"{found.name}{tag}@{found.pinned}"}
+    parts = {p["part"]: p for p in found.parts}
+    # What lies beside the weights is pinned by their commit.
+    other = {k: p["pinned"] for k, p in parts.items() if p["name"] != found.name}
+    return {
+        "commit": found.pinned,
+        "label": found.label,
+        "licence": typed.get("licence") or str(found.answer.get("licence", "")),
+        "tokenizer_commit": other.get("tokenizer", ""),
+        "code_commit": other.get("code", ""),
+        "chat_template_digest": parts.get("chat_template", {}).get("pinned", ""),
+    }

@@ -9,10 +9,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Sum
 
 from fleet.models import ModelVersion, Node, Release, Resolution, Service
+from fleet.queries.places import refuse_pins_on
 from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.rules.artifacts import refuse_template
 from fleet.rules.kv_transfer import USUAL, Allowed
 from fleet.rules.model_shape import Shape, refuse_context
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
+from fleet.rules.pins import Pins, pins_from, stored
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
 from fleet.rules.signature import refuse_unsigned
 from fleet.rules.vllm_args import normalise
@@ -30,6 +33,7 @@ def create_release(
     image: str,
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    pins: Mapping[str, Any] | None = None,
     resources: Mapping[str, Any] | None = None,
     probes: Mapping[str, Any] | None = None,
     note: str = "",
@@ -57,6 +61,7 @@ def create_release(
         image_digest=pulled.digest,
         arguments=_arguments(arguments),
         environment=dict(environment or {}),
+        pins=_pins(pins or {}),
         resources=_part(Resources, "resources", resources or {}),
         probes=_part(Probes, "probes", probes or {}),
     )
@@ -86,6 +91,13 @@ def _pin(model: Mapping[str, str]) -> ModelPin:
         raise Invalid(model=f"A model version has no {strange[0]}")
     pinned = {k: v for k, v in model.items() if k not in ("label", "licence")}
     return ModelPin(**({"name": "", "commit": ""} | pinned))
+
+
+def _pins(given: Mapping[str, Any]) -> Pins:
+    try:
+        return pins_from(given)
+    except (TypeError, ValueError) as error:
+        raise Invalid(pins=str(error)) from error
 
 
 def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
@@ -136,8 +148,10 @@ def _moved(spec: ReleaseSpec, image: Image, label: str) -> list[tuple[str, str]]
 
 
 def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
-    """What records of resolutions say: who signed the image, what the model is made for."""
+    """What is known of its place, who signed the image, what the model is made for."""
     cluster = service.cluster.slug if service.cluster else ""
+    if wrong := refuse_pins_on(spec.pins, service.cluster):
+        yield "regions", wrong
     image, model = _records(spec)
     said = image.signature if image else {}
     sentence = refuse_unsigned(
@@ -145,6 +159,10 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
     )
     if sentence:
         yield "image", sentence
+    if model and (
+        wrong := refuse_template(spec.model.chat_template_digest, model.parts, spec.arguments)
+    ):
+        yield "chat_template_digest", wrong
     if model and model.shape:
         shape = Shape(**model.shape)
         yield from (("arguments", s) for s in refuse_context(spec, shape, service.max_model_len))
@@ -181,6 +199,7 @@ def _store(
                 image_tag=image.tag,
                 arguments=list(spec.arguments),
                 environment=dict(spec.environment),
+                pins=stored(spec.pins),
                 resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
                 probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
                 digest=digest,

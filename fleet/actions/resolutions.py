@@ -4,8 +4,9 @@ Asking comes first and outside any transaction (`ask_...`); the doors then open 
 and keep it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,15 +14,27 @@ from django.db import transaction
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.fetch import Fetch
-from fleet.clients.model_hub import ModelHub
+from fleet.clients.model_hub import ModelHub, Revision
+from fleet.clients.oci_model import OciModels
 from fleet.clients.registry import Registry
 from fleet.models import Resolution
+from fleet.rules.artifacts import (
+    Part,
+    code_digest,
+    code_of,
+    config_of,
+    template_of,
+    tokenizer_digest,
+)
+from fleet.rules.keyless import refuse_signer, refuse_statement
 from fleet.rules.model_shape import read_shape
 from fleet.rules.reference import ImageReference, read_model, read_reference
-from fleet.rules.signature import verify
+from fleet.rules.signature import Finding, Signed, judged, verify
 from tenants.actions.audit import record
 from tenants.errors import ConsoleError, Invalid, Unavailable
 from tenants.rules.access import Permission, Viewer
+
+HEAD = "main"  # of repositories that a model points to without a branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class Answered:
     answer: Mapping[str, Any]
     signature: Mapping[str, Any] = field(default_factory=dict)
     shape: Mapping[str, int] | None = None
+    parts: tuple[Part, ...] = ()
     licence: str = ""
 
 
@@ -61,50 +75,145 @@ def ask_image(viewer: Viewer, reference: str) -> Answered:
 
 
 def asked(wanted: ImageReference, fetch: Fetch) -> Answered:
-    name = wanted.registry
-    credential = settings.QM_REGISTRY_CREDENTIALS.get(name, "")
-    registry = Registry(settings.QM_REGISTRIES[name], name, fetch, credential)
+    registry = registry_of(wanted.registry, fetch)
     found = registry.resolve(wanted)
-    keys = settings.QM_SIGNATURE_KEYS
-    signatures = registry.signatures(wanted.path, found.digest) if keys else []
-    signed = verify(found.digest, signatures, keys)
     return Answered(
         kind=Resolution.IMAGE,
         name=wanted.repository,
         label=wanted.tag,
         pinned=found.digest,
         answer=found.answer,
-        signature=signed.as_json(),
+        signature=judged(findings(registry, wanted.path, found.digest)).as_json(),
     )
 
 
-def ask_model(viewer: Viewer, name: str, revision: str) -> Answered:
-    """Ask the model repository which commit a branch or tag is. Call it in no transaction."""
+def registry_of(name: str, fetch: Fetch) -> Registry:
+    credential = settings.QM_REGISTRY_CREDENTIALS.get(name, "")
+    return Registry(settings.QM_REGISTRIES[name], name, fetch, credential)
+
+
+def findings(registry: Registry, path: str, digest: str) -> Iterator[Finding]:
+    """What the signatures of an image say: by keys, then keyless. Only what can be checked."""
+    if keys := settings.QM_SIGNATURE_KEYS:
+        yield verify(digest, registry.signatures(path, digest), keys)
+    if root := settings.QM_SIGSTORE_ROOT:
+        yield keyless(root, registry.bundles(path, digest), digest)
+
+
+def keyless(root: Path, bundles: list[bytes], digest: str) -> Finding:
+    """The first bundle of a signer of ours decides; else each says which check failed."""
+    from fleet.clients.keyless import Keyless  # noqa: PLC0415  # sigstore: no start waits for it
+
+    if not bundles:
+        return Finding(Signed.UNSIGNED, f"The registry has no signature of {digest[:19]}")
+    authority, faults = Keyless(root), []
+    for raw in bundles:
+        try:
+            found = authority.verify(raw)
+        except Permanent as error:
+            faults.append(error.message)
+            continue
+        fault = refuse_statement(found.payload_type, found.payload, digest)
+        fault = fault or refuse_signer(settings.QM_SIGNERS, found.issuer, found.identities)
+        if not fault:
+            who = found.identities[0]
+            return Finding(
+                Signed.VERIFIED,
+                f"Signed by {who}, known to {found.issuer}",
+                identity=who,
+                issuer=found.issuer,
+                logged=f"entry {found.log_index} of {found.logged_at or 'an unknown time'}",
+            )
+        faults.append(fault)
+    told = "; ".join(f"of one {fault}" for fault in faults)
+    return Finding(Signed.WRONG, f"{len(bundles)} keyless signatures, and none counts: {told}")
+
+
+def ask_model(viewer: Viewer, name: str, revision: str, tokenizer: str = "") -> Answered:
+    """Ask which commit a branch or tag is, and what lies there. Call it in no transaction.
+
+    A name that begins with a registry is an artifact there. `tokenizer`: repository[@branch] of a
+    tokenizer that is not the model's own.
+    """
     viewer.require(Permission.PROPOSE)
+    in_registry = name.strip().partition("/")[0] in settings.QM_REGISTRIES
+    known = [*settings.QM_REGISTRIES.values(), settings.QM_MODEL_HUB]
+    fetch = Fetch(filter(None, known), "QM_MODEL_HUB or QM_REGISTRIES")
     try:
-        name, revision = read_model(name, revision)
+        if in_registry:
+            return _ask_artifact(f"{name.strip()}:{revision.strip()}", fetch)
+        return _ask_hub(*_named(name, revision), tokenizer.strip(), fetch)
     except ValueError as error:
         raise Invalid(commit=str(error)) from error
-    if not settings.QM_MODEL_HUB:
-        raise Invalid(
-            commit="This console asks no model repository (QM_MODEL_HUB): give the 40-hex commit"
-        )
-    fetch = Fetch([settings.QM_MODEL_HUB], "QM_MODEL_HUB")
-    try:
-        hub = ModelHub(settings.QM_MODEL_HUB, fetch, settings.QM_MODEL_HUB_TOKEN)
-        found = hub.resolve(name, revision)
     except ClientError as error:
         raise refusal_of(error, "commit") from error
     finally:
         fetch.close()
-    shape = read_shape(found.config, found.weight_bytes)
+
+
+def _named(name: str, revision: str) -> tuple[str, str]:
+    found = read_model(name, revision)
+    if not settings.QM_MODEL_HUB:
+        raise ValueError(
+            "This console asks no model repository (QM_MODEL_HUB): give the 40-hex commit"
+        )
+    return found
+
+
+def _ask_hub(name: str, revision: str, tokenizer: str, fetch: Fetch) -> Answered:
+    hub = ModelHub(settings.QM_MODEL_HUB, fetch, settings.QM_MODEL_HUB_TOKEN)
+    found = hub.resolve(name, revision)
+    contents = hub.contents(name, found.commit, found.files)
+    parts = list(_parts(name, found, contents))
+    if tokenizer and tokenizer.partition("@")[0] != name:
+        other, _, branch = tokenizer.partition("@")
+        parts[0] = _elsewhere(hub, "tokenizer", *read_model(other, branch or HEAD))
+    if (code := code_of(contents, name)) and code != name:
+        parts.append(_elsewhere(hub, "code", code, HEAD))
+    label = "" if revision == found.commit else revision
+    return _answered(name, label, found, contents, parts)
+
+
+def _elsewhere(hub: ModelHub, part: str, name: str, branch: str) -> Part:
+    """A part that lies in a repository of its own, pinned by that one's commit."""
+    found = hub.resolve(name, branch)
+    digest, files = {"tokenizer": tokenizer_digest, "code": code_digest}[part](found.files)
+    return Part(part, name, branch, found.commit, digest, files)
+
+
+def _ask_artifact(reference: str, fetch: Fetch) -> Answered:
+    wanted = read_reference(reference)
+    models = OciModels(registry_of(wanted.registry, fetch))
+    found = models.resolve(wanted)
+    contents = models.contents(wanted.path, found.files)
+    parts = list(_parts(wanted.repository, found, contents))
+    return _answered(wanted.repository, wanted.tag, found, contents, parts)
+
+
+def _parts(name: str, found: Revision, contents: Mapping[str, bytes]) -> Iterator[Part]:
+    """Those that lie beside the weights, the tokenizer first."""
+    digest, files = tokenizer_digest(found.files)
+    yield Part("tokenizer", name, "", found.commit, digest, files)
+    if code_of(contents, name) == name:
+        digest, files = code_digest(found.files)
+        yield Part("code", name, "", found.commit, digest, files)
+    digest, file = template_of(contents)
+    if digest:
+        yield Part("chat_template", name, "", digest, digest, (file,))
+
+
+def _answered(
+    name: str, label: str, found: Revision, contents: Mapping[str, bytes], parts: list[Part]
+) -> Answered:
+    shape = read_shape(config_of(contents), found.weight_bytes)
     return Answered(
         kind=Resolution.MODEL,
         name=name,
-        label="" if revision == found.commit else revision,
+        label=label,
         pinned=found.commit,
         answer=dict(found.answer) | {"licence": found.licence, "weights": found.weight_bytes},
         shape=shape.as_json() if shape else None,
+        parts=tuple(parts),
         licence=found.licence,
     )
 
@@ -128,6 +237,7 @@ def keep(viewer: Viewer, answered: Answered) -> Resolution:
         answer=dict(answered.answer),
         signature=dict(answered.signature),
         shape=dict(answered.shape) if answered.shape else None,
+        parts=[part.as_json() for part in answered.parts],
         asked_by_id=viewer.user_id,
     )
     record(viewer, "release.resolve", row, after=row)

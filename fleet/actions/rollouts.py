@@ -11,6 +11,7 @@ from fleet.actions.waking import OPEN
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
+from fleet.queries.places import refuse_cluster
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image
@@ -65,7 +66,8 @@ def propose_rollout(
     plan = chosen(proposal, kind)
     parties = find_audience(viewer, audience or Asked())
     parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
-    if refusal := refuse_image(fetch_release(viewer, release_id)):
+    release = fetch_release(viewer, release_id)
+    if refusal := refuse_image(release) or refuse_cluster(release):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fleet.actions import releases as actions
+from fleet.api.pins import PinsIn, PinsOut
 from fleet.api.resolutions import ResolutionOut
 from fleet.queries import releases as queries
 from tenants.api.base.schema import operation
@@ -66,6 +67,10 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     model_label = serializers.CharField()
     arguments = serializers.ListField(child=serializers.CharField())
     environment = serializers.DictField(child=serializers.CharField())
+    pins = PinsOut()
+    served_names = serializers.ListField(child=serializers.CharField())
+    kv_layout = serializers.CharField(help_text="Equal: blocks of one are readable for the other")
+    kv_policy = serializers.ListField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
     image_resolution = ResolutionOut(allow_null=True)
@@ -129,6 +134,7 @@ class ReleaseIn(Strict):
         required=False, child=TextField(max_length=4000), max_length=100
     )
     environment = serializers.DictField(required=False, child=TextField(max_length=4000))
+    pins = PinsIn(required=False)
     resources = ResourcesIn(required=False)
     probes = ProbesIn(required=False)
     note = TextField(required=False, allow_blank=True, max_length=300)

@@ -14,6 +14,15 @@ from tenants.api.base.views import ConsoleView
 from tenants.base.scope import scope_of
 
 
+class ModelPartOut(serializers.Serializer[Any]):
+    part = serializers.CharField(help_text="tokenizer, code or chat_template")
+    name = serializers.CharField(help_text="Repository")
+    label = serializers.CharField(help_text="Branch, where it is not the model's own repository")  # type: ignore[assignment]  # DRF takes fields off the class
+    pinned = serializers.CharField(help_text="Commit of the repository, digest of a template")
+    digest = serializers.CharField(help_text="Of the contents; empty: the repository tells none")
+    files = serializers.ListField(child=serializers.CharField())
+
+
 class ResolutionOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     kind = serializers.CharField(help_text="image or model")
@@ -21,8 +30,11 @@ class ResolutionOut(serializers.Serializer[Any]):
     label = serializers.CharField(help_text="The tag or branch that was asked for")  # type: ignore[assignment]  # DRF takes fields off the class
     pinned = serializers.CharField(help_text="sha256:... of an image, 40-hex commit of a model")
     answer = serializers.DictField(help_text="What the registry said")
-    signature = serializers.DictField(help_text="state: verified, unsigned, wrong, unchecked; why")
+    signature = serializers.DictField(
+        help_text="state: verified, unsigned, wrong, unchecked; why; who"
+    )
     shape = serializers.DictField(allow_null=True, help_text="Of a model, for checks of memory")
+    parts = ModelPartOut(many=True, help_text="Of a model: what it consists of beside its weights")
     by = serializers.CharField()
     at = serializers.DateTimeField()
 
@@ -32,13 +44,24 @@ class ResolveImageIn(Strict):
 
 
 class ResolveModelIn(Strict):
-    model = TextField(max_length=200, help_text="organisation/repository")
+    model = TextField(
+        max_length=200, help_text="organisation/repository, or registry/repository of an artifact"
+    )
     revision = TextField(max_length=120, help_text="Branch, tag or commit")
+    tokenizer = TextField(
+        required=False,
+        allow_blank=True,
+        max_length=320,
+        help_text="organisation/repository[@branch] of a tokenizer that is not the model's own",
+    )
 
 
 class ResolutionFilter(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=["image", "model"], required=False)
     name = serializers.CharField(required=False, max_length=300)
+    label = serializers.CharField(  # type: ignore[assignment]  # DRF takes fields off the class
+        required=False, max_length=128, help_text="Tag or branch: what it meant, without asking"
+    )
 
 
 class ResolutionsView(ConsoleView):
@@ -53,8 +76,7 @@ class ResolveImageView(ConsoleView):
     @operation("resolve_image", takes=ResolveImageIn, gives=ResolutionOut, status=201)
     def post(self, request: Request) -> Response:
         """Ask the registry once what a tag means, check its signature, and keep the answer."""
-        answered = actions.ask_image(self.viewer, self.given(ResolveImageIn)["image"])
-        return self.kept(answered)
+        return self.kept(actions.ask_image(self.viewer, self.given(ResolveImageIn)["image"]))
 
     def kept(self, answered: actions.Answered) -> Response:
         with scope_of(self.viewer):
@@ -68,4 +90,7 @@ class ResolveModelView(ResolveImageView):
     def post(self, request: Request) -> Response:
         """Ask the model repository once which commit a branch is, and keep the answer."""
         given = self.given(ResolveModelIn)
-        return self.kept(actions.ask_model(self.viewer, given["model"], given["revision"]))
+        tokenizer = given.get("tokenizer", "")
+        return self.kept(
+            actions.ask_model(self.viewer, given["model"], given["revision"], tokenizer)
+        )

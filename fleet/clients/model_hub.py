@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.fetch import Fetch, Got
-from fleet.clients.registry import document_of
+from fleet.clients.registry import document_of, rows_of
+from fleet.rules.artifacts import READ
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 LONGEST = 4 * 1024 * 1024
@@ -19,7 +20,7 @@ class Revision:
     commit: str
     licence: str
     weight_bytes: int  # 0: sizes are not told
-    config: Mapping[str, Any]  # empty: there is none
+    files: Mapping[str, str]  # digest of the content by path; empty where none is told
     answer: Mapping[str, Any]  # for the record
 
 
@@ -29,7 +30,7 @@ class ModelHub:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def resolve(self, name: str, revision: str) -> Revision:
-        """Ask once which commit a branch or tag is, then for the model's configuration there."""
+        """Ask once which commit a branch or tag is, and what lies there."""
         url = f"{self.base}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
         got = self.fetch.get(url, self.headers, LONGEST)
         self._refused(got, f"{name} at {revision}")
@@ -37,17 +38,23 @@ class ModelHub:
         commit = str(document.get("sha") or "")
         if not COMMIT.fullmatch(commit):
             raise Permanent(f"The model repository names no commit of {name} at {revision}")
-        files = [f for f in document.get("siblings") or [] if isinstance(f, dict)]
+        files = rows_of(document, "siblings")
         card = document.get("cardData")
         licence = card.get("license") if isinstance(card, dict) else ""
         answer = {"url": url, "files": len(files), "modified": document.get("lastModified", "")}
-        config = self._config(name, commit)
-        return Revision(commit, str(licence or "")[:64], weights(files), config, answer)
+        return Revision(commit, str(licence or "")[:64], weights(files), digests(files), answer)
 
-    def _config(self, name: str, commit: str) -> Mapping[str, Any]:
-        url = f"{self.base}/{name}/resolve/{commit}/config.json"
-        got = self.fetch.get(url, self.headers, LONGEST)
-        return document_of(got.body, "The model repository") if got.status == 200 else {}
+    def contents(self, name: str, commit: str, files: Mapping[str, str]) -> dict[str, bytes]:
+        """The small files that say what a model is made of, at its commit."""
+        found = {}
+        for path in READ:
+            if files and path not in files:
+                continue
+            url = f"{self.base}/{name}/resolve/{commit}/{path}"
+            got = self.fetch.get(url, self.headers, LONGEST)
+            if got.status == 200:  # a closed repository may show its branches and no files
+                found[path] = got.body
+        return found
 
     def _refused(self, got: Got, what: str) -> None:
         if got.status == 404:
@@ -62,3 +69,13 @@ def weights(files: list[dict[str, Any]]) -> int:
     """Bytes of all files of weights in the format that vLLM prefers."""
     sizes = [f.get("size") for f in files if str(f.get("rfilename")).endswith(".safetensors")]
     return sum(size for size in sizes if isinstance(size, int))
+
+
+def digests(files: list[dict[str, Any]]) -> dict[str, str]:
+    """By path: of large files their SHA-256, of small ones what git calls them."""
+    found = {}
+    for file in files:
+        large = file.get("lfs")
+        known = large.get("sha256") if isinstance(large, dict) else file.get("blobId")
+        found[str(file.get("rfilename"))] = str(known or "")
+    return found

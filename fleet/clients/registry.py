@@ -14,9 +14,10 @@ from fleet.clients.fetch import Fetch, Got
 from fleet.rules.reference import ImageReference
 from fleet.rules.signature import Signature
 
+INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFESTS = ", ".join(
     [
-        "application/vnd.oci.image.index.v1+json",
+        INDEX,
         "application/vnd.oci.image.manifest.v1+json",
         "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -28,6 +29,8 @@ LONGEST_MANIFEST = 4 * 1024 * 1024
 LONGEST_PAYLOAD = 256 * 1024
 LONGEST_TOKEN = 64 * 1024
 MOST_SIGNATURES = 16
+BUNDLES = "application/vnd.dev.sigstore.bundle"  # how the media types of all versions begin
+ATTACHED = "application/vnd.dev.sigstore.bundle.v0.3+json"
 CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -60,16 +63,43 @@ class Registry:
         return list(self._payloads(path, manifest.document))
 
     def _payloads(self, path: str, document: Mapping[str, Any]) -> Iterator[Signature]:
-        layers = document.get("layers")
-        rows = [r for r in layers if isinstance(r, dict)] if isinstance(layers, list) else []
-        for layer in rows[:MOST_SIGNATURES]:
+        for layer in rows_of(document, "layers")[:MOST_SIGNATURES]:
             signature = (layer.get("annotations") or {}).get(SIGNED_BY)
             digest = str(layer.get("digest") or "")
             if layer.get("mediaType") != SIMPLE_SIGNING or not signature:
                 continue
-            got = self._get(path, f"blobs/{digest}", "*/*", LONGEST_PAYLOAD)
-            if got.status == 200 and digest_of(got.body) == digest:
-                yield Signature(got.body, str(signature))
+            if (body := self.blob(path, digest, LONGEST_PAYLOAD)) is not None:
+                yield Signature(body, str(signature))
+
+    def bundles(self, path: str, digest: str) -> list[bytes]:
+        """Keyless signatures: bundles that refer to the image, as cosign attaches them."""
+        found = []
+        for row in self._referrers(path, digest):
+            attached = str(row.get("digest") or "")
+            what = f"{self.name}/{path}@{attached}"
+            layers = rows_of(self._manifest(path, attached, what).document, "layers")
+            bodies = [self.blob(path, str(r.get("digest")), LONGEST_PAYLOAD) for r in layers[:1]]
+            found += [body for body in bodies if body]
+        return found
+
+    def _referrers(self, path: str, digest: str) -> list[dict[str, Any]]:
+        """By the API of referrers, or by the tag that stands in for it."""
+        query = urlencode({"artifactType": ATTACHED})
+        got = self._get(path, f"referrers/{digest}?{query}", INDEX, LONGEST_MANIFEST)
+        if got.status in (404, 405):
+            tag = digest.replace(":", "-")
+            got = self._get(path, f"manifests/{tag}", INDEX, LONGEST_MANIFEST)
+        if got.status == 404:
+            return []
+        self._refused(got, f"{self.name}/{path}, what refers to {digest[:19]}")
+        rows = rows_of(document_of(got.body, self.name), "manifests")
+        kept = [r for r in rows if str(r.get("artifactType") or "").startswith(BUNDLES)]
+        return kept[:MOST_SIGNATURES]
+
+    def blob(self, path: str, digest: str, most: int) -> bytes | None:
+        """None: the registry does not have it, or sends something else."""
+        got = self._get(path, f"blobs/{digest}", "*/*", most)
+        return got.body if got.status == 200 and digest_of(got.body) == digest else None
 
     def _manifest(self, path: str, reference: str, what: str) -> Manifest:
         got = self._get(path, f"manifests/{reference}", MANIFESTS, LONGEST_MANIFEST)
@@ -142,9 +172,13 @@ def document_of(body: bytes, name: str) -> Mapping[str, Any]:
     return found
 
 
+def rows_of(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    rows = document.get(name)
+    return [r for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
+
+
 def platforms(document: Mapping[str, Any]) -> list[str]:
     """Of an index; of a single manifest none."""
-    rows = document.get("manifests")
-    known = [r.get("platform") for r in rows or [] if isinstance(r, dict)]
+    known = [r.get("platform") for r in rows_of(document, "manifests")]
     found = [p for p in known if isinstance(p, dict)]
     return sorted({f"{p.get('os', '?')}/{p.get('architecture', '?')}"[:40] for p in found})[:20]

@@ -46,6 +46,7 @@ class Release(models.Model):
     image_tag = models.CharField(max_length=128, blank=True)  # for people; never pulled
     arguments = models.JSONField(default=list)  # ["--max-model-len=2048", ...]
     environment = models.JSONField(default=dict)
+    pins = models.JSONField(default=dict)  # files, secrets, adapters, data policy: fleet.rules.pins
     resources = models.JSONField(default=dict)  # {gpu_product, gpus, cpu, memory}
     probes = models.JSONField(default=dict)  # {startup_seconds, drain_seconds, ...}
     digest = models.CharField(max_length=64)  # SHA-256 of all of the above, canonical

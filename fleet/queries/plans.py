@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.contracts import ContractRow, get_contract
+from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -143,6 +144,7 @@ def _proposal(
     plans = plans_of(s)
     warnings = warnings_of(spec, request_seconds=service.request_seconds)
     warnings += image_warnings(new)
+    warnings += filter(None, [refuse_cluster(new)])
     return Proposal(
         service_id=service.pk,
         service=service.name,

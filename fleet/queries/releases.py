@@ -9,8 +9,12 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
+from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
+from fleet.rules.kv_layout import layout_of
+from fleet.rules.kv_layout import policy_of as kv_policy_of
 from fleet.rules.phases import FINAL, Phase
+from fleet.rules.pins import Pins, served_names
 from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
 from fleet.rules.starts import measured
 from tenants.errors import NotFound
@@ -59,6 +63,10 @@ class ReleaseDetail:
     model_label: str
     arguments: tuple[str, ...]
     environment: dict[str, str]
+    pins: Pins
+    served_names: tuple[str, ...]
+    kv_layout: str
+    kv_policy: tuple[str, ...]
     resources: Resources
     probes: Probes
     image_resolution: ResolutionRow | None  # None: the digest was given by hand
@@ -97,6 +105,7 @@ def spec_of(release: Release) -> ReleaseSpec:
         image_digest=release.image_digest,
         arguments=release.arguments,
         environment=release.environment,
+        pins=release.pins,
         resources=release.resources,
         probes=release.probes,
     )
@@ -163,6 +172,10 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
         model_label=pin.label,
         arguments=tuple(release.arguments),
         environment=dict(release.environment),
+        pins=spec.pins,
+        served_names=served_names(spec.service, spec.pins),
+        kv_layout=layout_of(spec),
+        kv_policy=tuple(kv_policy_of(spec)),
         resources=spec.resources,
         probes=spec.probes,
         image_resolution=row_of(image) if (image := release.image_resolution) else None,
@@ -181,11 +194,12 @@ def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     before, after = spec_of(old), spec_of(new)
     changes = compare(before, after)
     rows = release_rows([old, new])
+    known = [r.model_resolution.parts if r.model_resolution else [] for r in (old, new)]
     return Comparison(
         old=rows[0],
         new=rows[1],
         changes=tuple(changes),
-        visible=tuple(visible_to_clients(changes)),
+        visible=(*visible_to_clients(changes), *compare_parts(*known)),
         cost=tuple(cost_of(before, after)),
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from fleet.models import Release, Resolution
 from fleet.queries.access import see_fleet
+from fleet.rules.reference import read_reference
 from fleet.rules.signature import Policy, Signed, refuse_unsigned
-from tenants.errors import NotFound
-from tenants.rules.access import Viewer
+from tenants.errors import Invalid, NotFound
+from tenants.rules.access import Permission, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class ResolutionRow:
     answer: Mapping[str, Any]
     signature: Mapping[str, str]
     shape: Mapping[str, int] | None
+    parts: tuple[Mapping[str, Any], ...]
     by: str
     at: datetime
 
@@ -44,11 +46,9 @@ def resolutions(viewer: Viewer) -> QuerySet[Resolution]:
     return Resolution.objects.select_related("asked_by").order_by("-id")
 
 
-def list_resolutions(viewer: Viewer, *, kind: str = "", name: str = "") -> list[ResolutionRow]:
-    """The last hundred."""
-    rows = resolutions(viewer)
-    rows = rows.filter(kind=kind) if kind else rows
-    rows = rows.filter(name=name) if name else rows
+def list_resolutions(viewer: Viewer, **wanted: str) -> list[ResolutionRow]:
+    """The last hundred. `wanted`: kind, name, label."""
+    rows = resolutions(viewer).filter(**{k: v for k, v in wanted.items() if v})
     return [row_of(r) for r in rows[:100]]
 
 
@@ -60,9 +60,38 @@ def get_resolution(viewer: Viewer, resolution_id: int) -> ResolutionRow:
 
 
 def find_resolution(kind: str, name: str, pinned: str) -> Resolution | None:
-    """The last record of what was resolved to this digest or commit."""
-    rows = Resolution.objects.filter(kind=kind, name=name, pinned=pinned)
+    """The last record of what was resolved to this digest or commit.
+
+    A path inside of an image or a volume is known by the digest of what lies there.
+    """
+    rows = Resolution.objects.filter(kind=kind, pinned=pinned)
+    rows = rows if name.startswith("/") else rows.filter(name=name)
     return rows.select_related("asked_by").order_by("-id").first()
+
+
+def recall(viewer: Viewer, kind: str, name: str, label: str) -> ResolutionRow:
+    """What a tag or branch meant when it was last resolved. Asks nobody."""
+    viewer.require(Permission.PROPOSE)
+    rows = resolutions(viewer).filter(kind=kind, name=name)
+    found = rows.filter(Q(label=label) | Q(pinned=label)).first()
+    if found is None:
+        raise NotFound(
+            f"Nobody has resolved {name}:{label} here, so nothing is kept of it: resolve it while"
+            " its registry answers, or give the digest by hand"
+        )
+    return row_of(found)
+
+
+def recall_image(viewer: Viewer, reference: str) -> ResolutionRow:
+    try:
+        wanted = read_reference(reference)
+    except ValueError as error:
+        raise Invalid(image=str(error)) from error
+    return recall(viewer, Resolution.IMAGE, wanted.repository, wanted.wanted)
+
+
+def recall_model(viewer: Viewer, name: str, revision: str) -> ResolutionRow:
+    return recall(viewer, Resolution.MODEL, name.strip(), revision.strip())
 
 
 def row_of(r: Resolution) -> ResolutionRow:
@@ -75,6 +104,7 @@ def row_of(r: Resolution) -> ResolutionRow:
         answer=r.answer,
         signature=r.signature,
         shape=r.shape,
+        parts=tuple(r.parts),
         by=r.asked_by.email if r.asked_by else "",
         at=r.at,
     )

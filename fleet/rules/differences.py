@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fleet.rules import pins
 from fleet.rules.meanings import KV_SHAPING, MEANS, SEEN_BY_CLIENTS
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.vllm_args import number_of, values_of
 
-OF_PARTS = {"environment": "Another setting of the engine or of its libraries"}
+OF_PARTS = {"environment": "Another setting of the engine or of its libraries", **pins.MEANS}
+SEEN_PARTS = frozenset({"adapters", "data policy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Change:
 
 def compare(old: ReleaseSpec, new: ReleaseSpec) -> list[Change]:
     """All differences, in the order of a release's parts."""
+    before, after = pins.parts_of(old.pins), pins.parts_of(new.pins)
     groups: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
         ("model", asdict(old.model), asdict(new.model)),
         ("image", _image(old), _image(new)),
@@ -29,13 +32,15 @@ def compare(old: ReleaseSpec, new: ReleaseSpec) -> list[Change]:
         ("environment", old.environment, new.environment),
         ("resources", asdict(old.resources), asdict(new.resources)),
         ("probes", asdict(old.probes), asdict(new.probes)),
+        *((part, before[part], after[part]) for part in before),
     )
     return [change for group in groups for change in _differences(*group)]
 
 
 def visible_to_clients(changes: list[Change]) -> list[str]:
     """Sentences about what callers of the service will notice."""
-    return [f"{c.name}: {_measured(c) or c.means}" for c in changes if c.name in SEEN_BY_CLIENTS]
+    seen = (c for c in changes if c.name in SEEN_BY_CLIENTS or c.part in SEEN_PARTS)
+    return [f"{c.name}: {_measured(c) or c.means}" for c in seen]
 
 
 def _measured(change: Change) -> str:

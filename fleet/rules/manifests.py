@@ -4,8 +4,10 @@ One Deployment per release, so names and selectors never mix and a rollback is a
 replicas have one priority: a canary cannot evict production, and need not restart to become it.
 """
 
+import json
 from typing import Any
 
+from fleet.rules import volumes
 from fleet.rules.release import GPU, ReleaseSpec, digest_of, fingerprint_of
 from fleet.rules.vllm_args import values_of
 
@@ -120,7 +122,8 @@ def pod(spec: ReleaseSpec, max_model_len: int) -> Manifest:
             {
                 "name": "shm",
                 "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory},
-            }
+            },
+            *volumes.volumes(spec),
         ],
     }
 
@@ -143,7 +146,10 @@ def container(spec: ReleaseSpec, max_model_len: int) -> Manifest:
         "readinessProbe": probe("/v1/models", period=1, failures=2, timeout=1),
         "livenessProbe": probe("/health", period=10, failures=10, timeout=5),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+        "volumeMounts": [
+            {"name": "shm", "mountPath": "/dev/shm"},
+            *volumes.mounts(spec),
+        ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "runAsNonRoot": True,
@@ -165,8 +171,9 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> Manifest:
 def arguments(spec: ReleaseSpec, max_model_len: int) -> list[str]:
     """What follows `vllm serve`; the release's own arguments come last."""
     model = spec.model
-    found = [model.name, f"--served-model-name={spec.service}", f"--port={PORT}"]
-    if not model.is_path:
+    place = volumes.place_of(model)
+    found = [place, f"--served-model-name={spec.service}", f"--port={PORT}"]
+    if not (model.is_path or model.is_artifact):
         found += [
             f"--revision={model.commit}",
             f"--tokenizer-revision={model.tokenizer_commit or model.commit}",
@@ -180,6 +187,9 @@ def arguments(spec: ReleaseSpec, max_model_len: int) -> list[str]:
         "--disable-fastapi-docs",
         "--enable-prompt-tokens-details",
     ]
+    if adapters := spec.pins.adapters:
+        named = ({"name": one.name, "path": one.path} for one in adapters)
+        found += ["--lora-modules", *(json.dumps(one) for one in named)]
     if "--max-model-len" not in values_of(spec.arguments):
         found.append(f"--max-model-len={max_model_len}")
     return found + list(spec.arguments)

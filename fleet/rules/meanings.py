@@ -54,8 +54,7 @@ GROUPS = {
     QUEUES: ("--max-num-queued-reqs", "--max-num-queued-tokens"),
     "No CUDA graphs: faster start, slower answers": ("--enforce-eager",),
     ADAPTERS: (
-        "--enable-lora", "--max-loras", "--max-lora-rank", "--max-cpu-loras", "--lora-modules",
-        "--lora-dtype"),
+        "--enable-lora", "--max-loras", "--max-lora-rank", "--max-cpu-loras", "--lora-dtype"),
     MEDIA: (
         "--limit-mm-per-prompt", "--mm-processor-kwargs", "--language-model-only",
         "--mm-encoder-tp-mode"),

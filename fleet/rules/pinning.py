@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
+from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
 from fleet.rules.release import ModelPin, ReleaseSpec
 from fleet.rules.vllm_args import number_of, refusals, values_of
@@ -14,6 +15,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 REFERENCE = re.compile(
     r"(?P<repo>[a-z0-9][^@\s]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>.+))?"
 )
+REGISTRY = re.compile(r"[a-z0-9.-]+(\.[a-z]+|:[0-9]{1,5})/")
 QUANTITY = re.compile(r"[1-9][0-9]*(\.[0-9]+)?(m|[KMGT]i?)?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
@@ -95,6 +97,8 @@ def refuse_model(pin: ModelPin) -> Iterator[tuple[str, str]]:
             yield field, sentence
     if pin.chat_template_digest and not DIGEST.fullmatch(pin.chat_template_digest):
         yield "chat_template_digest", "Give sha256: and 64 hexadecimal digits"
+    if pin.is_artifact and not REGISTRY.match(pin.name):
+        yield "model", f"{pin.name} is pinned by a digest, so its name begins with its registry"
     if pin.is_path and not DIGEST.fullmatch(pin.commit):
         yield "commit", f"{pin.name} is a path: pin what lies there by sha256: of the artifact"
 
@@ -115,6 +119,7 @@ def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str
     yield from refuse_model(spec.model)
     yield from (("arguments", sentence) for sentence in refusals(spec.arguments, limits.transfer))
     yield from (("environment", sentence) for sentence in refuse_environment(spec))
+    yield from refuse_pins(spec.pins, spec.service, spec.arguments)
     yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
     yield from (("probes", sentence) for sentence in refuse_probes(spec))
     length = number_of(values_of(spec.arguments), "--max-model-len", limits.max_model_len)

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fleet.rules.pins import Pins, pins_from, stored
+
 GPU = "nvidia.com/gpu"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPin:
-    """Weights, tokenizer and code. A name that begins with "/" is a path inside the image."""
+    """Weights, tokenizer and code. A name that begins with "/" is a path inside the image.
+
+    With a digest as its commit, another name is an artifact: registry/repository.
+    """
 
     name: str
     commit: str  # 40 hex, or sha256:64 hex of an artifact
@@ -22,6 +27,10 @@ class ModelPin:
     @property
     def is_path(self) -> bool:
         return self.name.startswith("/")
+
+    @property
+    def is_artifact(self) -> bool:
+        return self.commit.startswith("sha256:") and not self.is_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +66,20 @@ class ReleaseSpec:
     image_digest: str  # sha256:64 hex
     arguments: tuple[str, ...] = ()  # each "--flag" or "--flag=value"
     environment: Mapping[str, str] = field(default_factory=dict)
+    pins: Pins = Pins()
     resources: Resources = Resources()
     probes: Probes = Probes()
 
 
 def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     """The content that the digest covers. Arguments keep their order: the last flag wins."""
-    return asdict(spec) | {
+    content = asdict(spec) | {
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
     }
+    del content["pins"]
+    pinned = stored(spec.pins)
+    return content | ({"pins": pinned} if pinned else {})
 
 
 def digest_of(spec: ReleaseSpec) -> str:
@@ -92,6 +105,7 @@ def spec_from(
     image_digest: str,
     arguments: list[str],
     environment: Mapping[str, str],
+    pins: Mapping[str, Any],
     resources: Mapping[str, Any],
     probes: Mapping[str, Any],
 ) -> ReleaseSpec:
@@ -103,6 +117,7 @@ def spec_from(
         image_digest=image_digest,
         arguments=tuple(arguments),
         environment=dict(environment),
+        pins=pins_from(pins),
         resources=Resources(**resources),
         probes=Probes(**probes),
     )

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,9 +40,14 @@ class Finding:
     state: Signed
     why: str
     key: str = ""  # its name
+    identity: str = ""  # of a keyless signature: who, whom the issuer knows
+    issuer: str = ""
+    logged: str = ""  # entry and moment of the transparency log
 
     def as_json(self) -> dict[str, str]:
-        return {"state": self.state.value, "why": self.why, "key": self.key}
+        keyless = {"identity": self.identity, "issuer": self.issuer, "logged": self.logged}
+        said = {k: v for k, v in keyless.items() if v}
+        return {"state": self.state.value, "why": self.why, "key": self.key} | said
 
 
 def verify(digest: str, found: Iterable[Signature], keys: Mapping[str, str]) -> Finding:
@@ -64,6 +69,18 @@ def verify(digest: str, found: Iterable[Signature], keys: Mapping[str, str]) -> 
     return Finding(
         Signed.WRONG, f"{len(signatures)} signatures, and none counts: {'; '.join(faults)}"
     )
+
+
+def judged(findings: Iterable[Finding]) -> Finding:
+    """Of keys and of keyless bundles: one that verifies is enough; else the worst that was seen."""
+    checked = [f for f in findings if f.state is not Signed.UNCHECKED]
+    if not checked:
+        why = "This console has neither keys (QM_SIGNATURE_KEYS) nor a trust root"
+        return Finding(Signed.UNCHECKED, f"{why} (QM_SIGSTORE_ROOT) to check signatures with")
+    order = (Signed.VERIFIED, Signed.WRONG, Signed.UNSIGNED)
+    best = min(checked, key=lambda f: order.index(f.state))
+    others = [f.why for f in checked if f.state is best.state is Signed.WRONG]
+    return replace(best, why="; ".join(others)) if len(others) > 1 else best
 
 
 def refuse_unsigned(policy: Policy, state: str, why: str, image: str) -> str:

@@ -129,7 +129,7 @@ def _combinations(values: Mapping[str, str]) -> Iterator[str]:
     for one, other in pairs:
         if one in values and other in values:
             yield f"{one} and {other} exclude each other"
-    for flag in ("--max-loras", "--max-lora-rank", "--lora-modules"):
+    for flag in ("--max-loras", "--max-lora-rank"):
         if flag in values and "--enable-lora" not in values:
             yield f"{flag} does nothing without --enable-lora"
     if "--enable-auto-tool-choice" in values and "--tool-call-parser" not in values:

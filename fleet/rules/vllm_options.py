@@ -17,6 +17,7 @@ RESERVED = {
     "--shutdown-timeout": "give drain_seconds instead, so that the pod's grace rises with it",
     "--disable-access-log-for-endpoints": "probes would fill the log",
     "--disable-fastapi-docs": "pages of the engine are never exposed",
+    "--lora-modules": "give adapters, so that the release pins them by digest",
     "--enable-prompt-tokens-details": "cached tokens have their own price",
 }
 _CODE = "It would load Python that no digest of the release covers"
@@ -138,7 +139,6 @@ DOCUMENTS = frozenset(
         "--mm-processor-kwargs",
         "--default-chat-template-kwargs",
         "--additional-config",
-        "--lora-modules",
         "--kv-events-config",
         "--eplb-config",
     ]

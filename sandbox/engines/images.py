@@ -50,10 +50,10 @@ class CatalogueImage:
         return f"{self.repo}@{self.digest}"
 
 
-def oci_manifest(layers: list[dict[str, Any]], annotations: dict[str, str]) -> bytes:
+def oci_manifest(layers: list[dict[str, Any]], annotations: dict[str, str], **more: str) -> bytes:
     empty = {"mediaType": EMPTY, "size": 2, "digest": EMPTY_DIGEST}
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": layers}
-    return json.dumps(document | {"annotations": annotations}, sort_keys=True).encode()
+    return json.dumps(document | more | {"annotations": annotations}, sort_keys=True).encode()
 
 
 def _standin(name: str, version: str, description: str, *flags: str) -> CatalogueImage:

@@ -4,14 +4,19 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sandbox.engines import tiny_model
-from sandbox.engines.images import CATALOGUE, MANIFEST, REGISTRY, oci_manifest
+from sandbox.engines.images import CATALOGUE, MANIFEST, REGISTRY, CatalogueImage, oci_manifest
+from sandbox.registry.authority import BUNDLE, Authority
 
+# Whom the sandbox's authority knows: the build of the images.
+ISSUER = "https://issuer.sandbox.invalid"
+IDENTITY = "https://sandbox.invalid/vllm/build.yml@refs/heads/main"
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 
@@ -23,6 +28,8 @@ class Content:
     blobs: dict[str, bytes] = field(default_factory=dict)
     revisions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)  # name, commit, path
+    # (repository, digest) to descriptors of what refers to it; None: it has no such API
+    referrers: dict[tuple[str, str], list[dict[str, Any]]] | None = field(default_factory=dict)
 
     def put_image(self, repo: str, tag: str, body: bytes, kind: str = MANIFEST) -> str:
         """Point a tag at a manifest, which is kept under its digest for ever."""
@@ -43,6 +50,34 @@ class Content:
         }
         self.put_image(repo, digest.replace(":", "-") + ".sig", oci_manifest([layer], {}))
 
+    def attach(self, repo: str, digest: str, bundle: dict[str, Any]) -> None:
+        """As `cosign sign` does without a key: an artifact that refers to the image."""
+        body = json.dumps(bundle).encode()
+        self.blobs[digest_of(body)] = body
+        layer = {"mediaType": BUNDLE, "size": len(body), "digest": digest_of(body)}
+        manifest = oci_manifest([layer], {}, artifactType=BUNDLE)
+        kept = self.put_image(repo, digest_of(manifest), manifest)
+        descriptor = {"mediaType": MANIFEST, "artifactType": BUNDLE, "digest": kept}
+        if self.referrers is not None:
+            rows = self.referrers.setdefault((repo, digest), [])
+            rows.append(descriptor | {"size": len(manifest)})
+
+    def put_artifact(self, repo: str, tag: str, files: dict[str, bytes]) -> str:
+        """A model as an artifact: a layer for each file, named by an annotation."""
+        layers = []
+        for path, body in sorted(files.items()):
+            self.blobs[digest_of(body)] = body
+            layers.append(
+                {
+                    "mediaType": "application/vnd.cncf.model.weight.v1.raw",
+                    "size": len(body),
+                    "digest": digest_of(body),
+                    "annotations": {"org.cncf.model.filepath": path},
+                }
+            )
+        model = "application/vnd.cncf.model.manifest.v1+json"
+        return self.put_image(repo, tag, oci_manifest(layers, {}, artifactType=model))
+
     def put_model(self, name: str, branch: str, files: dict[str, bytes]) -> str:
         """Commit files to a branch; the commit is a digest of all of them."""
         whole = hashlib.sha1(usedforsecurity=False)
@@ -50,7 +85,10 @@ class Content:
             whole.update(f"{path}\0{len(body)}\0".encode() + body)
         commit = whole.hexdigest()
         self.files |= {(name, commit, path): body for path, body in files.items()}
-        siblings = [{"rfilename": path, "size": len(body)} for path, body in sorted(files.items())]
+        siblings = [
+            {"rfilename": path, "size": len(body), "blobId": blob_id(body)}
+            for path, body in sorted(files.items())
+        ]
         document = {"id": name, "sha": commit, "siblings": siblings}
         self.revisions[name, branch] = self.revisions[name, commit] = document
         return commit
@@ -69,12 +107,30 @@ def digest_of(body: bytes) -> str:
     return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
+def blob_id(body: bytes) -> str:
+    """What git calls a file of this content."""
+    return hashlib.sha1(f"blob {len(body)}\0".encode() + body, usedforsecurity=False).hexdigest()
+
+
 def catalogue() -> Content:
-    """The images that the sandbox's nodes can pull, and the tiny model on its branch main."""
+    """The images that the sandbox's nodes can pull, and the tiny model in both of its forms."""
     found = Content()
     for image in CATALOGUE.values():
-        repo = image.repo.removeprefix(f"{REGISTRY}/")
-        found.put_image(repo, image.tag, image.manifest())
+        found.put_image(repo_of(image), image.tag, image.manifest())
     files = {path: text.encode() for path, text in tiny_model.files().items()}
     found.put_model("sandbox/tiny", "main", files)
+    found.put_artifact("models/tiny", "1", files)
     return found
+
+
+def sign_all(content: Content, authority: Authority, at: datetime) -> None:
+    """As the build does that makes the images; what is broken on purpose, it never signed."""
+    for image in CATALOGUE.values():
+        if not image.faulty:
+            content.attach(
+                repo_of(image), image.digest, authority.bundle(image.digest, IDENTITY, ISSUER, at)
+            )
+
+
+def repo_of(image: CatalogueImage) -> str:
+    return image.repo.removeprefix(f"{REGISTRY}/")

@@ -10,6 +10,8 @@ from sandbox.registry.content import Content, digest_of
 
 MANIFESTS = re.compile(r"/v2/(?P<repo>[\w./-]+)/manifests/(?P<reference>[\w.:-]+)")
 BLOBS = re.compile(r"/v2/(?P<repo>[\w./-]+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
+REFERRERS = re.compile(r"/v2/(?P<repo>[\w./-]+)/referrers/(?P<digest>sha256:[0-9a-f]{64})")
+INDEX = "application/vnd.oci.image.index.v1+json"
 REVISIONS = re.compile(r"/api/models/(?P<name>[\w.-]+/[\w.-]+)/revision/(?P<revision>[\w./%-]+)")
 FILES = re.compile(
     r"/(?P<name>[\w.-]+/[\w.-]+)/resolve/(?P<commit>[0-9a-f]{40})/(?P<path>[\w./-]+)"
@@ -62,6 +64,10 @@ class Handler(BaseHTTPRequestHandler):
             self._or_not(body, kind, {"Docker-Content-Digest": digest_of(body)})
         elif found := BLOBS.fullmatch(path):
             self._or_not(content.blobs.get(found["digest"], b""), "application/octet-stream")
+        elif content.referrers is not None and (found := REFERRERS.fullmatch(path)):
+            rows = content.referrers.get((found["repo"], found["digest"]), [])
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": rows}
+            self._send(200, json.dumps(index).encode(), INDEX, {})
         elif found := REVISIONS.fullmatch(path):
             name, revision = found["name"], found["revision"].replace("%2F", "/")
             document = content.revisions.get((name, revision))

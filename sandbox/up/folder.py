@@ -16,7 +16,17 @@ TRAFFIC_OFF = "traffic.off"  # while this file exists the demo's clients are sil
 # All that this folder ever holds; `make reset` deletes these and nothing else.
 CONTENTS = (
     *(LOCK, STATE, SECRETS, DEMO, "history.json", TRAFFIC_OFF),
-    *("stores", "logs", "cluster", "clusters", "spool", "exports", "static", "images.json"),
+    *(
+        "stores",
+        "logs",
+        "cluster",
+        "clusters",
+        "spool",
+        "exports",
+        "static",
+        "images.json",
+        "registry",
+    ),
 )
 
 

@@ -30,6 +30,7 @@ class Up(Protocol):
 
     options: Options
     status: Status
+    registry_port: int
 
     def begin(self, stage: str) -> Stage: ...
     def end(self, stage: str, state: str = ..., text: str | None = ...) -> None: ...
@@ -75,8 +76,22 @@ def demo(up: Up, *words: str) -> list[str]:
     return manage("demo", "--file", str(up.options.data / "demo.json"), *words)
 
 
+def registry(up: Up) -> Lane:
+    """Images and models by tag and branch, and what checks their signatures; a second or two."""
+    up.begin("registry")
+    argv = [sys.executable, "-m", "sandbox.registry", "--port", str(up.registry_port)]
+    child = up.keep("registry", [*argv, "--data", str(up.options.data / "registry")])
+    while child.listen().get("state") != "ready":
+        if child.restarts > 2:
+            raise StageFailed("registry", child.last_words())
+        yield
+    up.status.facts["registry_url"] = child.said["url"]
+    up.end("registry", DONE, str(child.said["url"]))
+
+
 def console_lane(up: Up) -> Lane:
     """Migrate, open the console, make the demo's people and keys, start the other processes."""
+    yield from registry(up)
     yield from run(up, "migrate", manage("migrate", "--no-input", "--skip-checks"))
     up.begin("console")
     web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]

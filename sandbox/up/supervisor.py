@@ -16,15 +16,16 @@ from sandbox.stores.run_as import LaunchError
 from sandbox.up import lanes
 from sandbox.up.children import Child, Guard, Kept
 from sandbox.up.folder import DEMO, STATE, keep_secrets, locked, read_json, write_json
-from sandbox.up.options import Options, check_ports
+from sandbox.up.options import Options, check_ports, free_port
 from sandbox.up.status import DONE, FAILED, Stage, Status
+from sandbox.up.supply import supply
 from sandbox.up.terminal import Terminal
 
 TICK_SECONDS = 0.2
 WRITE_SECONDS = 1.0
 REVIVE_SECONDS = 5.0  # between two attempts to start a server again
 # Last come, first gone: clients before the doors, doors before what they need.
-STOP_ORDER = ("traffic", "gateway", "web", "beat", "observer", "worker", "cluster")
+STOP_ORDER = ("traffic", "gateway", "web", "beat", "observer", "worker", "cluster", "registry")
 STOP_SECONDS = {"gateway": 25.0, "worker": 20.0, "cluster": 40.0}
 SHARED = ("operator", "approver", "finance", "viewer", "finance_token", "api_keys")
 
@@ -32,6 +33,7 @@ SHARED = ("operator", "approver", "finance", "viewer", "finance_token", "api_key
 def stages(options: Options) -> list[Stage]:
     return [
         Stage("stores", "PostgreSQL and Valkey", 3),
+        Stage("registry", "Registry and model repository", 1),
         Stage("migrate", "Tables", 6),
         Stage("console", "Console", 4),
         Stage("prepare", "People, tenants and keys", 5),
@@ -55,6 +57,7 @@ class Supervisor:
             "kubeconfig": None,
             "pid": os.getpid(),
         }
+        self.registry_port = free_port()
         self.terminal = Terminal()
         self.environment: dict[str, str] = {}
         self.kept: dict[str, Kept] = {}
@@ -159,6 +162,7 @@ class Supervisor:
             "QM_GATEWAY_URL": self.options.gateway_url,
             "QM_UP_FILE": str(self.options.data / STATE),
             "PYTHONUNBUFFERED": "1",
+            **supply(self.options.data / "registry", self.registry_port, inherited),
         }
         return inherited | keep_secrets(self.options.data) | self.running.urls | decided
 

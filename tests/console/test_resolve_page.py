@@ -69,6 +69,40 @@ def test_it_says_what_is_wrong_and_keeps_what_was_typed(
     assert registry.asked == []
 
 
+def test_it_takes_what_is_kept_while_no_registry_answers(
+    olga: Client, scene: SimpleNamespace, registry: Server
+):
+    digest = registry.content.put_image("vllm", "0.32", b'{"schemaVersion": 2}')
+    template = b"{{ messages }}"
+    commit = registry.content.put_model("org/model", "main", {"chat_template.jinja": template})
+    image, model = {"image": "hub.example/vllm:0.32"}, {"model": "org/model", "commit": "main"}
+    olga.post(ADDRESS, release_form(scene, **image, what="image"))
+    olga.post(ADDRESS, release_form(scene, **model, what="model"))
+    registry.content.put_image("vllm", "0.32", b'{"schemaVersion": 2, "moved": true}')
+    registry.asked.clear()
+    page = olga.post(ADDRESS, release_form(scene, **image, what="kept-image")).content.decode()
+    assert f'value="hub.example/vllm:0.32@{digest}"' in page
+    page = olga.post(ADDRESS, release_form(scene, **model, what="kept-model")).content.decode()
+    assert f'value="{commit}"' in page
+    assert 'name="chat_template_digest" value="sha256:' in page
+    unknown = release_form(scene, image="hub.example/vllm:0.33", what="kept-image")
+    refused = olga.post(ADDRESS, unknown)
+    assert refused.status_code == 422
+    assert "Nobody has resolved hub.example/vllm:0.33 here" in refused.content.decode()
+    assert registry.asked == []
+
+
+def test_it_resolves_the_tokenizer_that_the_arguments_name(
+    olga: Client, scene: SimpleNamespace, registry: Server
+):
+    registry.content.put_model("org/model", "main", {"config.json": b"{}"})
+    words = registry.content.put_model("org/words", "main", {"tokenizer.json": b"{}"})
+    typed = release_form(scene, model="org/model", commit="main", what="model")
+    page = olga.post(ADDRESS, typed | {"arguments": "--tokenizer=org/words"}).content.decode()
+    assert f'name="tokenizer_commit" value="{words}"' in page
+    assert "of org/words, from main" in page
+
+
 def test_it_resolves_for_nobody_who_may_not_propose(
     client: Client, scene: SimpleNamespace, registry: Server
 ):

@@ -10,6 +10,8 @@ import pytest
 from fleet.rules.kv_transfer import CONNECTORS
 from fleet.rules.manifests import arguments
 from fleet.rules.pinning import ENVIRONMENT
+from fleet.rules.pins import Adapter, Pins
+from fleet.rules.release import ModelPin
 from fleet.rules.vllm_args import normalise, refusals
 from fleet.rules.vllm_options import CHOICES, FORBIDDEN, KNOWN, RESERVED, SHORT, SWITCHES
 from sandbox.engines import vllm_env
@@ -19,6 +21,12 @@ from tests.fleet.rules.walk import make_spec
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120, func_only=True)]
 PROGRAM = Path(__file__).with_name("arguments_of_vllm.py")
 RENDERED = {"rendered": arguments(make_spec(arguments=("--max-num-seqs=64",)), 4096)}
+PINNED = make_spec(
+    arguments=("--enable-lora", "--max-loras=2"),
+    model=ModelPin("registry.local/models/tiny", "sha256:" + "d" * 64),
+    pins=Pins(adapters=tuple(Adapter(n, f"/adapters/{n}", "sha256:" + n * 64) for n in "ab")),
+)
+RENDERED |= {"rendered with adapters": arguments(PINNED, 4096)}
 LINES = {name: list(normalise(given)) for name, given in (ACCEPTED | UNKNOWN_TO_VLLM).items()}
 ASKED = LINES | RENDERED
 

@@ -10,6 +10,7 @@ from sandbox.up.options import Options
 from sandbox.up.status import DONE, FAILED, RUNNING, SKIPPED, Status
 from sandbox.up.supervisor import stages
 
+SERVES = {"state": "ready", "url": "http://127.0.0.1:5601"}
 BUILT = {"bin": "/cache/bin"}
 READY = {"state": "ready", "admin_kubeconfig": "/admin", "kubeconfig": "/console", "images": "/i"}
 
@@ -41,6 +42,8 @@ class FakeChild:
 
 
 class FakeUp:
+    registry_port = 5601
+
     def __init__(self, answers: dict[str, dict], **changes) -> None:
         given = {"port": 8000, "gateway_port": 8080, "engine": "auto", "kubeconfig": None}
         given |= {"traffic": True, "data": Path("/data")} | changes
@@ -85,19 +88,33 @@ def finish(lane) -> None:
 
 
 def test_it_opens_the_console_before_the_demo_is_made():
-    up = FakeUp({})
+    up = FakeUp({"registry": SERVES})
     finish(console_lane(up))
     assert up.started == [
-        *("migrate", "web", "prepare", "worker", "beat", "observer", "gateway"),
+        *("registry", "migrate", "web", "prepare", "worker", "beat", "observer", "gateway"),
     ]
     assert up.state("console") == DONE
+    assert up.status.facts["registry_url"] == "http://127.0.0.1:5601"
 
 
 def test_it_starts_nothing_on_tables_that_could_not_be_made():
-    up = FakeUp({"migrate": {"error": "permission denied"}})
+    up = FakeUp({"registry": SERVES, "migrate": {"error": "permission denied"}})
     with pytest.raises(StageFailed, match="permission denied"):
         finish(console_lane(up))
-    assert up.started == ["migrate"]
+    assert up.started == ["registry", "migrate"]
+
+
+def test_it_says_why_the_registry_does_not_start():
+    up = FakeUp({"registry": {"error": "Address already in use"}})
+    lane = console_lane(up)
+    next(lane)
+    FakeChild.restarts = 3
+    try:
+        with pytest.raises(StageFailed, match="already in use") as failure:
+            next(lane)
+    finally:
+        FakeChild.restarts = 0
+    assert failure.value.stage == "registry"
 
 
 def test_it_brings_up_a_cluster_with_a_real_engine_and_traffic():

@@ -62,6 +62,7 @@ def test_it_keeps_a_tag_only_as_a_label():
 REFUSED = {
     "a branch": ({"model": ModelPin("org/m", "main")}, "commit", "branch"),
     "a path alone": ({"model": ModelPin("/models/m", "a" * 40)}, "commit", "is a path"),
+    "an artifact of no registry": ({"model": ModelPin("org/m", D)}, "model", "with its registry"),
     "no name": ({"model": ModelPin("", "a" * 40)}, "model", "Name the model"),
     "a short tokenizer commit": (
         {"model": ModelPin("org/m", "a" * 40, tokenizer_commit="abc")}, "tokenizer", "short"),
@@ -126,6 +127,20 @@ def test_it_pins_weights_tokenizer_and_code_of_a_hub_model_only():
     assert f"--code-revision={'a' * 40}" in args[0]
     assert not [a for a in args[1] if "revision" in a]
     assert args[1][0] == "/models/tiny"
+
+
+def test_it_mounts_a_model_that_is_an_artifact_by_its_digest():
+    spec = make_spec(model=ModelPin("registry.local/models/tiny", D))
+    pod = render(spec, "models", 4096)[1]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert pod["volumes"][1]["image"]["reference"] == f"registry.local/models/tiny@{D}"
+    assert container["volumeMounts"][1] == {
+        "name": "model",
+        "mountPath": "/model",
+        "readOnly": True,
+    }
+    assert container["args"][0] == "/model"
+    assert not [a for a in container["args"] if "revision" in a]
 
 
 def test_it_carries_its_fingerprint_everywhere():

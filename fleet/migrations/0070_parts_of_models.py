@@ -1,0 +1,11 @@
+"""What a model consists of beside its weights, as it was found when somebody asked."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("fleet", "0059_samples_by_time")]
+
+    operations = [
+        migrations.AddField("resolution", "parts", models.JSONField(default=list)),
+    ]

@@ -1,0 +1,33 @@
+"""How KV blocks of a release are laid out, and what its engines do with them."""
+
+from collections.abc import Iterator
+
+from fleet.rules.meanings import KV_SHAPING
+from fleet.rules.release import ReleaseSpec, digest_json
+from fleet.rules.vllm_args import values_of
+
+
+def layout_of(spec: ReleaseSpec) -> str:
+    """A name: equal for two releases only where each can read the other's blocks."""
+    values = values_of(spec.arguments)
+    shaping = {flag: values[flag] for flag in sorted(values.keys() & KV_SHAPING)}
+    content = {
+        "model": [spec.model.name, spec.model.commit, spec.model.code_commit],
+        "image": spec.image_digest,
+        "arguments": shaping,
+    }
+    return f"kv-{digest_json(content)[:12]}"
+
+
+def policy_of(spec: ReleaseSpec) -> Iterator[str]:
+    """What engines do with blocks, in words."""
+    values = values_of(spec.arguments)
+    if "--no-enable-prefix-caching" in values:
+        yield "no beginning of a prompt is cached"
+    else:
+        algorithm = values.get("--prefix-caching-hash-algo", "sha256")
+        yield f"common beginnings are cached, named by {algorithm} with the tenant's salt"
+    if size := values.get("--kv-offloading-size"):
+        yield f"{size} GiB of blocks may lie in the memory of the host"
+    transfers = "--kv-transfer-config" in values
+    yield "blocks move by --kv-transfer-config" if transfers else "blocks never leave their engine"

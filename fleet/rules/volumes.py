@@ -1,0 +1,36 @@
+"""Volumes of a pod beside its memory: a model that is an artifact, pinned files and secrets."""
+
+from typing import Any
+
+from fleet.rules.pins import object_name
+from fleet.rules.release import ModelPin, ReleaseSpec
+
+MODEL = "/model"
+CONFIG, SECRET = "/etc/config", "/etc/secret"
+
+
+def place_of(pin: ModelPin) -> str:
+    """What follows `vllm serve`: a repository of the hub, or where the model lies in the pod."""
+    return MODEL if pin.is_artifact else pin.name
+
+
+def volumes(spec: ReleaseSpec) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if spec.model.is_artifact:  # pulled by its digest, as images are
+        reference = f"{spec.model.name}@{spec.model.commit}"
+        image = {"reference": reference, "pullPolicy": "IfNotPresent"}
+        found.append({"name": "model", "image": image})
+    for name, digest in sorted(spec.pins.configs.items()):
+        config = {"name": object_name(name, digest)}
+        found.append({"name": f"config-{name}", "configMap": config})
+    for name, digest in sorted(spec.pins.secrets.items()):
+        secret = {"secretName": object_name(name, digest)}
+        found.append({"name": f"secret-{name}", "secret": secret})
+    return found
+
+
+def mounts(spec: ReleaseSpec) -> list[dict[str, Any]]:
+    places = [("model", MODEL)] if spec.model.is_artifact else []
+    places += [(f"config-{name}", f"{CONFIG}/{name}") for name in sorted(spec.pins.configs)]
+    places += [(f"secret-{name}", f"{SECRET}/{name}") for name in sorted(spec.pins.secrets)]
+    return [{"name": name, "mountPath": path, "readOnly": True} for name, path in places]
