@@ -149,6 +149,7 @@ def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> N
 KEPT = (
     "name",
     "release",
+    "role",
     "node",
     "address",
     "phase",

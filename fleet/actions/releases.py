@@ -1,7 +1,7 @@
 """Make releases. They are never changed: another content is another release."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from django.conf import settings
@@ -10,10 +10,19 @@ from django.db.models import Max, Sum
 
 from fleet.models import ModelVersion, Node, Release, Resolution, Service
 from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.rules.groups import read_role
 from fleet.rules.kv_transfer import USUAL, Allowed
 from fleet.rules.model_shape import Shape, refuse_context
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
-from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
+from fleet.rules.release import (
+    ModelPin,
+    Probes,
+    ReleaseSpec,
+    Resources,
+    Role,
+    digest_of,
+    stored_role,
+)
 from fleet.rules.signature import refuse_unsigned
 from fleet.rules.vllm_args import normalise
 from tenants.actions.audit import record
@@ -32,12 +41,14 @@ def create_release(
     environment: Mapping[str, str] | None = None,
     resources: Mapping[str, Any] | None = None,
     probes: Mapping[str, Any] | None = None,
+    roles: Sequence[Mapping[str, Any]] = (),
     note: str = "",
 ) -> Release:
     """Pin a release of a service, or raise `Invalid` with a sentence for each wrong field.
 
     `model`: name, commit, and perhaps label, tokenizer_commit, code_commit,
-    chat_template_digest, licence. `image`: repository[:tag]@sha256:...
+    chat_template_digest, licence. `image`: repository[:tag]@sha256:... `roles`: of a release
+    whose replica is a group of pods (`fleet.rules.groups`).
     """
     viewer.require(Permission.PROPOSE)
     service = (
@@ -59,6 +70,7 @@ def create_release(
         environment=dict(environment or {}),
         resources=_part(Resources, "resources", resources or {}),
         probes=_part(Probes, "probes", probes or {}),
+        roles=tuple(map(_role, roles)),
     )
     _refuse(spec, service, pulled, model)
     release = _store(viewer, service, spec, pulled, model, note)
@@ -98,6 +110,20 @@ def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
             wanted = "whole number" if known[key] is int else "text"
             raise Invalid(**{name: f"{key} must be a {wanted}, not {value!r}"})
     return kind(**given)
+
+
+def _role(given: Mapping[str, Any]) -> Role:
+    """One role, its arguments in the one form and its resources of the known kinds."""
+    try:
+        role = read_role(given)
+        arguments = normalise(role.arguments)
+    except ValueError as error:
+        raise Invalid(roles=str(error)) from error
+    try:
+        _part(Resources, "resources", role.resources)
+    except Invalid as error:
+        raise Invalid(roles=f"{role.name}: {error.message}") from error
+    return replace(role, arguments=arguments)
 
 
 def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
@@ -183,6 +209,7 @@ def _store(
                 environment=dict(spec.environment),
                 resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
                 probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
+                roles=[stored_role(role) for role in spec.roles],
                 digest=digest,
                 image_resolution=resolved_image,
                 model_resolution=resolved_model,

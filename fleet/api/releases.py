@@ -51,6 +51,13 @@ class ProbesOut(serializers.Serializer[Any]):
     teardown_seconds = serializers.IntegerField()
 
 
+class RoleOut(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="prefill, decode")
+    replicas = serializers.IntegerField(help_text="Pods of it in one replica of the release")
+    arguments = serializers.ListField(child=serializers.CharField())
+    resources = serializers.DictField(help_text="Instead of those of the release")
+
+
 class SignatureOut(serializers.Serializer[Any]):
     policy = serializers.CharField(help_text="Of its cluster: off, warn, enforce")
     state = serializers.CharField(help_text="verified, unsigned, wrong, unchecked; empty: unknown")
@@ -68,6 +75,7 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     environment = serializers.DictField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
+    roles = RoleOut(many=True, help_text="Of a replica; none: it is one pod")
     image_resolution = ResolutionOut(allow_null=True)
     model_resolution = ResolutionOut(allow_null=True)
     signature = SignatureOut()
@@ -121,6 +129,15 @@ class ProbesIn(Strict):
     teardown_seconds = CountField(required=False)
 
 
+class RoleIn(Strict):
+    name = TextField(max_length=16, help_text="prefill, decode")
+    replicas = CountField(min_value=1, max_value=16, help_text="Pods of it in one replica")
+    arguments = serializers.ListField(
+        required=False, child=TextField(max_length=4000), max_length=100
+    )
+    resources = ResourcesIn(required=False)
+
+
 class ReleaseIn(Strict):
     service_id = CountField(min_value=1)
     model = ModelIn()
@@ -131,6 +148,12 @@ class ReleaseIn(Strict):
     environment = serializers.DictField(required=False, child=TextField(max_length=4000))
     resources = ResourcesIn(required=False)
     probes = ProbesIn(required=False)
+    roles = RoleIn(
+        many=True,
+        required=False,
+        max_length=2,
+        help_text="prefill and decode; arguments come after those of the release",
+    )
     note = TextField(required=False, allow_blank=True, max_length=300)
 
 

@@ -13,8 +13,10 @@ from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.services import PodRow, pods_by
+from fleet.rules.groups import sentence_of, shape_from, whole
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
+from fleet.rules.release import role_from
 from tenants.errors import NotFound
 from tenants.queries.changes import get_change
 from tenants.rules.access import Viewer
@@ -108,6 +110,7 @@ class ReleaseSide:
     weight: int
     serving: int
     gpus: int  # held now
+    roles: str  # "1 prefill and 2 decode" of a replica; empty: it is one pod
     pods: tuple[PodRow, ...]
 
 
@@ -349,7 +352,11 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
             image_digest=release.image_digest,
             wanted=row.replicas if row else 0,
             weight=row.weight if row else 0,
-            serving=sum(p.ready and p.admitted and not p.terminating for p in seen),
+            serving=whole(
+                (p.role for p in seen if p.ready and p.admitted and not p.terminating),
+                shape_from(release.roles),
+            ),
+            roles=sentence_of(map(role_from, release.roles)),
             gpus=sum(p.gpus for p in seen),
             pods=seen,
         )

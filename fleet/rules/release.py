@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 GPU = "nvidia.com/gpu"
@@ -50,6 +50,16 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of pod of a release whose replica is a group of them: see `fleet.rules.groups`."""
+
+    name: str  # prefill, decode
+    replicas: int = 1  # pods of it in one replica of the release
+    arguments: tuple[str, ...] = ()  # after those of the release: the last flag wins
+    resources: Mapping[str, Any] = field(default_factory=dict)  # instead of those of the release
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseSpec:
     service: str  # the served model name
     model: ModelPin
@@ -59,14 +69,57 @@ class ReleaseSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
     probes: Probes = Probes()
+    roles: tuple[Role, ...] = ()  # none: a replica is one pod
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Pods of each role in one replica. Empty: a replica is one pod."""
+        return {role.name: role.replicas for role in self.roles}
+
+    @property
+    def gpus(self) -> int:
+        """Of one replica, all its pods together."""
+        return sum(self.gpus_of_pods)
+
+    @property
+    def gpus_of_pods(self) -> tuple[int, ...]:
+        """GPUs of each pod of one replica."""
+        parts = [(self.part(role).resources.gpus, role.replicas) for role in self.roles]
+        return tuple(g for gpus, n in parts for g in [gpus] * n) or (self.resources.gpus,)
+
+    def part(self, role: Role) -> "ReleaseSpec":
+        """As if each pod of the role were a replica of a release of its own."""
+        return replace(
+            self,
+            arguments=self.arguments + role.arguments,
+            resources=replace(self.resources, **role.resources),
+            roles=(),
+        )
 
 
 def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     """The content that the digest covers. Arguments keep their order: the last flag wins."""
-    return asdict(spec) | {
+    content = asdict(spec) | {
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
+        "roles": [stored_role(role) for role in spec.roles],
     }
+    if not spec.roles:
+        del content["roles"]  # releases from before there were any keep their digest
+    return content
+
+
+def stored_role(role: Role) -> dict[str, Any]:
+    return {
+        "name": role.name,
+        "replicas": role.replicas,
+        "arguments": list(role.arguments),
+        "resources": dict(role.resources),
+    }
+
+
+def role_from(stored: Mapping[str, Any]) -> Role:
+    return Role(**{**stored, "arguments": tuple(stored.get("arguments", ()))})
 
 
 def digest_of(spec: ReleaseSpec) -> str:
@@ -94,6 +147,7 @@ def spec_from(
     environment: Mapping[str, str],
     resources: Mapping[str, Any],
     probes: Mapping[str, Any],
+    roles: Iterable[Mapping[str, Any]] = (),
 ) -> ReleaseSpec:
     """Build a spec from the plain columns of a stored release."""
     return ReleaseSpec(
@@ -105,4 +159,5 @@ def spec_from(
         environment=dict(environment),
         resources=Resources(**resources),
         probes=Probes(**probes),
+        roles=tuple(role_from(role) for role in roles),
     )

@@ -18,7 +18,7 @@ from tests.fleet.rules.walk import make_spec
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120, func_only=True)]
 PROGRAM = Path(__file__).with_name("arguments_of_vllm.py")
-RENDERED = {"rendered": arguments(make_spec(arguments=("--max-num-seqs=64",)), 4096)}
+RENDERED = {"rendered": arguments(make_spec(arguments=("--max-num-seqs=64",)), 4096, "rel-1")}
 LINES = {name: list(normalise(given)) for name, given in (ACCEPTED | UNKNOWN_TO_VLLM).items()}
 ASKED = LINES | RENDERED
 
