@@ -34,8 +34,8 @@ OF_THE_ANSWER = ("stream_options", "min_tokens", "n", "best_of", "logprobs", "to
 @dataclass(frozen=True, slots=True)
 class Read:
     """`blocks` None: it handed nothing over, as where the first token ends the answer; the second
-    engine reads the prompt itself then. `cached`: tokens of the prompt that the first engine knew already; the second cannot tell
-    them from those that it was handed.
+    engine reads the prompt itself then. `cached`: tokens of the prompt that the first engine knew
+    already; the second cannot tell them from those that it was handed.
     """
 
     blocks: dict[str, Any] | None

@@ -20,8 +20,9 @@ from tenants.rules.access import Viewer
 MANY_STARTS = 50  # the last ones count
 # What a row of a list shows; arguments, environment and probes are JSON that it does not.
 LISTED = (
-    "number", "digest", "image", "image_tag", "image_digest", "resources", "roles", "note", "created_at",
-    "service__name", "model_version__name", "model_version__commit", "created_by__email",
+    "number", "digest", "image", "image_tag", "image_digest", "resources", "roles", "note",
+    "created_at", "service__name", "model_version__name", "model_version__commit",
+    "created_by__email",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Kubernetes objects of a release. Pure: the same release gives the same bytes.
 
-One Deployment per release and role, so names and selectors never mix and a rollback is a number. All
-replicas have one priority: a canary cannot evict production, and need not restart to become it.
+One Deployment per release and role, so names and selectors never mix and a rollback is a number.
+All replicas have one priority: a canary cannot evict production, and need not restart to become it.
 """
 
 from collections.abc import Iterable

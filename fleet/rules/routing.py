@@ -136,8 +136,8 @@ def endpoints_of(replicas: Iterable[Replica]) -> tuple[Endpoint, ...]:
 def healthy(replicas: Sequence[Replica]) -> list[Replica]:
     """Replicas that take traffic; those that fail probes are left out while others remain.
 
-    When all of a role fail, they stay: the fault is then ours or the load's as likely as theirs, and an
-    empty pool would turn slow answers into none.
+    When all of a role fail, they stay: the fault is then ours or the load's as likely as theirs,
+    and an empty pool would turn slow answers into none.
     """
     takes = [r for r in replicas if r.ready and r.admitted and not r.terminating and r.address]
     sound = [r for r in takes if r.probe_failures < OUT_AFTER]

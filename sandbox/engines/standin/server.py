@@ -169,8 +169,6 @@ class StandIn:
             else:
                 await self._collect_all(jobs)
                 conn.respond(200, dumps(reply.whole(jobs) | self._blocks(reply, jobs)))
-        except Refused as exc:
-            conn.respond(500, dumps(ApiError(500, str(exc), "InternalServerError").body()))
         except ApiError as exc:
             conn.respond(exc.status, dumps(exc.body()))
         except QueueFull:
@@ -185,10 +183,14 @@ class StandIn:
 
     async def _take_blocks(self, reply: Reply, jobs: list[Job]) -> None:
         """What another engine read of the prompt is not computed again."""
-        if reply.kv.get("do_remote_prefill"):
+        if not reply.kv.get("do_remote_prefill"):
+            return
+        try:
             tokens = await self.kv.fetch(reply.kv)
-            for job in jobs:
-                job.fetched_tokens = tokens
+        except Refused as exc:
+            raise ApiError(500, str(exc), "InternalServerError") from exc
+        for job in jobs:
+            job.fetched_tokens = tokens
 
     def _blocks(self, reply: Reply, jobs: list[Job]) -> dict[str, Any]:
         """Where the blocks of this prompt wait, for who asked to have them elsewhere. vLLM keeps
