@@ -157,7 +157,7 @@ def _proposal(
         replicas=s.replicas,
         old_replicas=s.old_replicas,
         gpus=s.gpus_new,
-        roles=sentence_of(spec.roles),
+        roles=sentence_of(spec.shape),
         gpu_product=s.product,
         plans=tuple(plans),
         steps=tuple(s.steps),
@@ -231,7 +231,7 @@ def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
     if not spec.roles:
         return ()
     text = (
-        f"each replica is {sentence_of(spec.roles)}, which move and return as one; blocks stay"
+        f"each replica is {sentence_of(spec.shape)}, which move and return as one; blocks stay"
         f" in the KV domain {fingerprint}"
     )
     return (CheckRow("Prefill and decode", "pass", text),)

@@ -12,11 +12,10 @@ from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
-from fleet.queries.services import PodRow, pods_by
-from fleet.rules.groups import sentence_of, shape_from, whole
+from fleet.queries.services import PodRow, pods_by, serving
+from fleet.rules.groups import sentence_of, shape_from
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
-from fleet.rules.release import role_from
 from tenants.errors import NotFound
 from tenants.queries.changes import get_change
 from tenants.rules.access import Viewer
@@ -337,10 +336,8 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
         d.release_id: d
         for d in Deployment.objects.filter(service=r.service_id, cluster=r.cluster_id)
     }
-    of_both = ObservedPod.objects.filter(
-        cluster=r.cluster_id,
-        release__in=[x.fingerprint for x in (r.from_release, r.to_release) if x],
-    )
+    names = [x.fingerprint for x in (r.from_release, r.to_release) if x]
+    of_both = ObservedPod.objects.filter(cluster=r.cluster_id, release__in=names)
     pods = pods_by("release", of_both.order_by("created_at"))
 
     def side(release: Any) -> ReleaseSide:
@@ -352,11 +349,8 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
             image_digest=release.image_digest,
             wanted=row.replicas if row else 0,
             weight=row.weight if row else 0,
-            serving=whole(
-                (p.role for p in seen if p.ready and p.admitted and not p.terminating),
-                shape_from(release.roles),
-            ),
-            roles=sentence_of(map(role_from, release.roles)),
+            serving=serving(seen, shape_from(release.roles)),
+            roles=sentence_of(shape_from(release.roles)),
             gpus=sum(p.gpus for p in seen),
             pods=seen,
         )

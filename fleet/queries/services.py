@@ -1,6 +1,6 @@
 """Services: what tenants call, which release answers where, wanted against live."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,6 +56,11 @@ class PodRow:
 POD = tuple(field.name for field in fields(PodRow))
 
 
+def serving(pods: Iterable[PodRow], shape: Mapping[str, int]) -> int:
+    """Whole replicas that take traffic."""
+    return whole((p.role for p in pods if p.admitted and p.ready and not p.terminating), shape)
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentRow:
     """A release placed in a cluster; `weight` is its percent of the service's traffic."""
@@ -74,8 +79,7 @@ class DeploymentRow:
 
     @property
     def serving(self) -> int:
-        taking = (p.role for p in self.pods if p.admitted and p.ready and not p.terminating)
-        return whole(taking, self.shape)
+        return serving(self.pods, self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,9 @@ def answers_clients(role: str) -> bool:
     return role != PREFILL
 
 
-def sentence_of(roles: Iterable[Role]) -> str:
-    """ "1 prefill and 2 decode"; empty: it has none."""
-    return " and ".join(f"{role.replicas} {role.name}" for role in roles)
+def sentence_of(shape: Mapping[str, int]) -> str:
+    """ "1 prefill and 2 decode"; empty: a replica is one pod."""
+    return " and ".join(f"{each} {role}" for role, each in shape.items())
 
 
 def read_role(given: Mapping[str, Any]) -> Role:

@@ -136,7 +136,7 @@ def test_lines_say_what_roles_are():
     role = read_role(given)
     assert role == Role("prefill", 1, ("--max-num-seqs=8", NIXL), {"gpus": 2})
     assert line_of(role) == line
-    assert sentence_of([P, D]) == "1 prefill and 2 decode"
+    assert sentence_of(SHAPE) == "1 prefill and 2 decode"
 
 
 def test_it_says_that_blocks_may_be_lost_when_a_prefill_goes():
