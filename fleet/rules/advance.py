@@ -144,7 +144,8 @@ def grow(state: State, seen: Seen, now: datetime, goal: int) -> Decision | None:
     if seen.new.serving >= goal:
         return None
     if seen.new.loaded >= seen.new.wanted:
-        return unanswered(state, seen, now) or stay(state, f"Verifies {state.new}")
+        verifies = replace(stay(state, f"Verifies {state.new}"), look_again=SOON)
+        return unanswered(state, seen, now) or verifies
     return waiting_for_start(state, seen, now, goal)
 
 

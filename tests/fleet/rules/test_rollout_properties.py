@@ -102,9 +102,9 @@ GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
 
-@settings(max_examples=150)
+@pytest.mark.parametrize("plan", sorted(MOVES))
+@settings(max_examples=400)  # thousands of walks in all
 @given(
-    plan=st.sampled_from(sorted(MOVES)),
     contract=st.sampled_from(CONTRACTS),
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
 )
