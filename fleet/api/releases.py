@@ -51,7 +51,7 @@ class ProbesOut(serializers.Serializer[Any]):
     teardown_seconds = serializers.IntegerField()
 
 
-class RoleOut(serializers.Serializer[Any]):
+class PodRoleOut(serializers.Serializer[Any]):
     name = serializers.CharField(help_text="prefill, decode")
     replicas = serializers.IntegerField(help_text="Pods of it in one replica of the release")
     arguments = serializers.ListField(child=serializers.CharField())
@@ -75,7 +75,7 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     environment = serializers.DictField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
-    roles = RoleOut(many=True, help_text="Of a replica; none: it is one pod")
+    roles = PodRoleOut(many=True, help_text="Of a replica; none: it is one pod")
     image_resolution = ResolutionOut(allow_null=True)
     model_resolution = ResolutionOut(allow_null=True)
     signature = SignatureOut()
@@ -129,7 +129,7 @@ class ProbesIn(Strict):
     teardown_seconds = CountField(required=False)
 
 
-class RoleIn(Strict):
+class PodRoleIn(Strict):
     name = TextField(max_length=16, help_text="prefill, decode")
     replicas = CountField(min_value=1, max_value=16, help_text="Pods of it in one replica")
     arguments = serializers.ListField(
@@ -148,7 +148,7 @@ class ReleaseIn(Strict):
     environment = serializers.DictField(required=False, child=TextField(max_length=4000))
     resources = ResourcesIn(required=False)
     probes = ProbesIn(required=False)
-    roles = RoleIn(
+    roles = PodRoleIn(
         many=True,
         required=False,
         max_length=2,
