@@ -173,7 +173,9 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
         yield "image", sentence
     if model and model.shape:
         shape = Shape(**model.shape)
-        yield from (("arguments", s) for s in refuse_context(spec, shape, service.max_model_len))
+        for role, part in [(r.name, spec.part(r)) for r in spec.roles] or [("", spec)]:
+            for sentence in refuse_context(part, shape, service.max_model_len):
+                yield ("roles", f"{role}: {sentence}") if role else ("arguments", sentence)
 
 
 def _records(spec: ReleaseSpec) -> tuple[Resolution | None, Resolution | None]:
