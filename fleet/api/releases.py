@@ -75,7 +75,7 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     environment = serializers.DictField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
-    roles = PodRoleOut(many=True, help_text="Of a replica; none: it is one pod")
+    roles = PodRoleOut(many=True)
     image_resolution = ResolutionOut(allow_null=True)
     model_resolution = ResolutionOut(allow_null=True)
     signature = SignatureOut()
@@ -148,12 +148,7 @@ class ReleaseIn(Strict):
     environment = serializers.DictField(required=False, child=TextField(max_length=4000))
     resources = ResourcesIn(required=False)
     probes = ProbesIn(required=False)
-    roles = PodRoleIn(
-        many=True,
-        required=False,
-        max_length=2,
-        help_text="prefill and decode; arguments come after those of the release",
-    )
+    roles = PodRoleIn(many=True, required=False)
     note = TextField(required=False, allow_blank=True, max_length=300)
 
 
