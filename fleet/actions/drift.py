@@ -32,7 +32,8 @@ def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
     known: dict[int, list[Drift]] = defaultdict(list)
     for drift in Drift.objects.filter(deployment__cluster=cluster, ended_at=None):
         known[drift.deployment_id].append(drift)
-    rows, there = Deployment.objects.filter(cluster=cluster).exclude(manifest={}), []
+    rows = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
+    there: list[int] = []
     for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
         seen = seen_of(row, found, row.service_id in busy)
         store_one(row, {d.path: d for d in known[row.pk]}, seen, now)

@@ -101,7 +101,7 @@ class Handover:
             raise Refused("this engine takes no blocks: it has no kv_role for it")
         try:
             status, answer = await asyncio.wait_for(self._ask(given), FETCH_SECONDS)
-        except (OSError, ValueError, KeyError, TimeoutError) as error:
+        except (OSError, ValueError, LookupError, TimeoutError) as error:
             return self._without(f"{given.get('remote_host')} does not answer: {error!r}")
         domain = str(answer.get("kv_domain", ""))
         if domain:
