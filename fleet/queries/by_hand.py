@@ -4,7 +4,7 @@ from fleet.models import Deployment, Release, Rollout
 from fleet.queries.releases import spec_of
 from fleet.queries.rollouts import rollouts
 from fleet.rules.by_hand import Hand, lines_back
-from fleet.rules.manifests import Manifest, render
+from fleet.rules.manifests import Manifest, render, workload
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from tenants.errors import Conflict, NotFound
 from tenants.rules.access import Viewer
@@ -78,5 +78,4 @@ def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Ma
     made = r.manifests if release.pk == r.to_release_id else []
     if not made:
         made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
-    found: Manifest = next(m for m in made if m["kind"] == "Deployment")
-    return found
+    return workload(made)
