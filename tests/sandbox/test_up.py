@@ -54,6 +54,7 @@ def test_it_tells_state_addresses_and_credentials_to_this_user_only(up):
     assert state["state"] in STATES
     assert state["console_url"] == f"http://127.0.0.1:{up.port}"
     assert state["gateway_url"] == f"http://127.0.0.1:{up.gateway_port}"
+    assert state["registry_url"].startswith("http://127.0.0.1:")
     assert {"stage", "percent", "why", "kubeconfig"} <= state.keys()
     for who in ("operator", "approver"):
         assert state[who].keys() == {"email", "password"}
