@@ -121,6 +121,20 @@ def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
     assert_declared(walk)
 
 
+def test_it_compares_again_when_the_old_release_is_back():
+    """Its Deployment was deleted while a step shifted: the other one carried everything."""
+    walk = Checked(make_state(**MOVES["blue green"]), gpus=GPUS["blue green"])
+    walk.run(until={Phase.SHIFTING})
+    walk.cluster.load_ticks = 12
+    happen(walk, "old_deleted")
+    walk.run(until={Phase.ANALYZING})
+    assert (walk.state.phase, walk.state.weight_new) == (Phase.ANALYZING, 100)
+    walk.run(until={Phase.SHIFTING})
+    assert "r1 answers again: 10 % of the traffic" in walk.state.why
+    walk.run()
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
+
+
 def heal(walk):
     """The outside becomes well, and whoever paused it goes on."""
     happen(walk, "cluster_up")
