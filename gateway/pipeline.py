@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 import uuid_utils
 
 from gateway import errors, normalise
+from gateway.attempts import AttemptError
 from gateway.auth import TenantContext, Unusable, asked_class, authenticate, require_scope
 from gateway.client import Client, ClientLeftError
 from gateway.contract.outcomes import Outcome, Reason
@@ -34,7 +35,7 @@ from gateway.limits.limiter import Limiter, Need, cost_micros, holds_for
 from gateway.metering import Meter
 from gateway.normalise import Asked, retarget
 from gateway.pools import Pools, Seat, Wish
-from gateway.proxy import AttemptError, Proxy
+from gateway.proxy import Proxy
 from gateway.settings import Settings
 from gateway.shadow import Shadows
 from gateway.snapshots import Routing, Snapshots
@@ -304,7 +305,7 @@ class Pipeline:
         except AttemptError as error:
             self.pools.correct(wish, 0.0, loop.time())  # nothing was computed
             if error.is_unreachable:
-                self.pools.failed(seat, loop.time())
+                self.pools.failed(seat, loop.time(), error.at)
             raise
         finally:
             self._return_seat(exchange, wish, seat, loop.time())
@@ -320,9 +321,9 @@ class Pipeline:
         """Find another endpoint for the one reroute, or raise what ended the first attempt."""
         saved = self._retries.get(wish.service.name, RETRIES_SAVED)
         now = asyncio.get_running_loop().time()
-        other = None
+        other, at = None, error.at or seat.endpoint
         if saved >= 1.0:
-            other = self.pools.take(wish, now, without=frozenset({seat.endpoint.address}))
+            other = self.pools.take(wish, now, without=frozenset({at.address}))
         if other is None and error.is_stale:
             other = self.pools.take(wish, now)
             if other is not None:
@@ -330,5 +331,5 @@ class Pipeline:
         if other is None:
             raise error
         self._retries[wish.service.name] = saved - 1.0
-        exchange.rerouted_from = seat.endpoint.pod or seat.pool.id
+        exchange.rerouted_from = at.pod or seat.pool.id
         return other

@@ -67,6 +67,7 @@ class Seat:
     seats: int
     traffic_class: TrafficClass
     service: str
+    prefill: Endpoint | None = None  # reads the prompt; None: the endpoint does it itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class Pools:
                 del self._states[name]
         for name, pool in pools.items():
             if name in self._states:
-                self._states[name].forget({endpoint.address for endpoint in pool.endpoints})
+                known = {endpoint.address for endpoint in (*pool.endpoints, *pool.prefill)}
+                self._states[name].forget(known)
         for name, line in self._lines.items():
             if name in self._services:
                 line.bound = self._services[name].max_queue
@@ -137,9 +139,10 @@ class Pools:
         ]
         while open_pools:
             pool = self._weighted(open_pools)
-            endpoint = self._least_loaded(pool, now, without)
-            if endpoint is not None:
-                return self._sit(wish, pool, endpoint, now)
+            endpoint = self._least_loaded(pool, pool.endpoints, now, without)
+            prefill = self._least_loaded(pool, pool.prefill, now, without)
+            if endpoint is not None and (prefill is not None or not pool.prefill):
+                return self._sit(wish, pool, endpoint, prefill, now)
             open_pools.remove(pool)
         return None
 
@@ -194,22 +197,24 @@ class Pools:
         state.in_flight -= seat.seats
         if seat.traffic_class is TrafficClass.BATCH:
             state.batch_in_flight -= seat.seats
-        state.endpoint(seat.endpoint.address).in_flight -= seat.seats
+        for endpoint in both(seat.endpoint, seat.prefill):
+            state.endpoint(endpoint.address).in_flight -= seat.seats
         self._pump(seat.service)
 
     def correct(self, wish: Wish, work: float, now: float) -> None:
         """Charge the tenant what the request really was, instead of what was estimated."""
         self._line(wish.service).charge(wish.tenant_id, work - wish.work, now)
 
-    def failed(self, seat: Seat, now: float) -> None:
+    def failed(self, seat: Seat, now: float, at: Endpoint | None = None) -> None:
         """Let an endpoint that could not be reached rest, longer each time."""
-        state = self._states[seat.pool.id].endpoint(seat.endpoint.address)
+        state = self._states[seat.pool.id].endpoint((at or seat.endpoint).address)
         first, longest = REST_SECONDS
         state.rests_until = now + min(longest, first * 2**state.failures)
         state.failures = min(state.failures + 1, 8)
 
     def answered(self, seat: Seat) -> None:
-        self._states[seat.pool.id].endpoint(seat.endpoint.address).failures = 0
+        for endpoint in both(seat.endpoint, seat.prefill):
+            self._states[seat.pool.id].endpoint(endpoint.address).failures = 0
 
     def report(self) -> dict[str, PoolReport]:
         queued = {name: line.size for name, line in self._lines.items()}
@@ -265,11 +270,13 @@ class Pools:
         best_state.current -= total
         return best
 
-    def _least_loaded(self, pool: Pool, now: float, without: frozenset[str]) -> Endpoint | None:
+    def _least_loaded(
+        self, pool: Pool, endpoints: Sequence[Endpoint], now: float, without: frozenset[str]
+    ) -> Endpoint | None:
         """The idlest endpoint; one that rests only when all others rest or failed too."""
         state = self._state(pool)
         best, best_rank = None, (True, 0, 0)
-        for endpoint in pool.endpoints:
+        for endpoint in endpoints:
             if endpoint.address in without:
                 continue
             one = state.endpoint(endpoint.address)
@@ -278,17 +285,20 @@ class Pools:
                 best, best_rank = endpoint, rank
         return best
 
-    def _sit(self, wish: Wish, pool: Pool, endpoint: Endpoint, now: float) -> Seat:
+    def _sit(
+        self, wish: Wish, pool: Pool, endpoint: Endpoint, prefill: Endpoint | None, now: float
+    ) -> Seat:
         state = self._state(pool)
         state.in_flight += wish.seats
         if wish.traffic_class is TrafficClass.BATCH:
             state.batch_in_flight += wish.seats
-        one = state.endpoint(endpoint.address)
-        one.in_flight += wish.seats
         self._dispatched += 1
-        one.last_used = self._dispatched
+        for used in both(endpoint, prefill):
+            one = state.endpoint(used.address)
+            one.in_flight += wish.seats
+            one.last_used = self._dispatched
         self._line(wish.service).charge(wish.tenant_id, wish.work, now)
-        return Seat(pool, endpoint, wish.seats, wish.traffic_class, wish.service.name)
+        return Seat(pool, endpoint, wish.seats, wish.traffic_class, wish.service.name, prefill)
 
     def _pump(self, name: str) -> None:
         """Seat those who wait, as long as somebody fits."""
@@ -346,3 +356,8 @@ class Pools:
 
 def _answers(pool: Pool) -> bool:
     return pool.weight > 0 and bool(pool.endpoints)
+
+
+def both(endpoint: Endpoint, prefill: Endpoint | None) -> tuple[Endpoint, ...]:
+    """Those that a seat keeps busy; prefill to the end as well, so that its turns stay even."""
+    return (endpoint,) if prefill is None else (endpoint, prefill)

@@ -10,38 +10,21 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
-import orjson
 
 from gateway import errors
+from gateway.attempts import BROKEN, AttemptError, broken, engine_refusal
 from gateway.client import JSON_TYPE, Receiver
 from gateway.contract.outcomes import CLASS_RANK, Outcome, Reason
 from gateway.contract.routing import Service
-from gateway.errors import Headers, Refusal
+from gateway.errors import Headers
 from gateway.exchange import Exchange
+from gateway.handover import handed, prefill, reading
 from gateway.normalise import Asked, cache_salt, encode
 from gateway.pools import Seat
 from gateway.stream import BAD_ENDS, BrokenAnswerError, Observed, StreamReader, read_whole
 
 CONNECT_SECONDS = 2.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-REFUSED_BY_ENGINE = frozenset({400, 413, 422})
-SHUT_DOWN = b"cannot schedule new futures after shutdown"
-BROKEN = (aiohttp.ClientError, OSError)  # of the connection or of HTTP on it
-
-
-class AttemptError(Exception):
-    """An attempt ended before the first byte: another endpoint may still answer.
-
-    `refusal` is what the client gets when no other attempt is made. `is_stale`: the connection
-    broke, as idle ones do when an engine closes them, so even the same endpoint may answer.
-    """
-
-    def __init__(
-        self, refusal: Refusal, *, is_unreachable: bool = False, is_stale: bool = False
-    ) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-        self.is_unreachable, self.is_stale = is_unreachable, is_stale
 
 
 class Proxy:
@@ -62,38 +45,43 @@ class Proxy:
             sock_read=min(silence, service.request_seconds),
         )
         try:
-            async with (
-                # What a service needed to wake is not taken from the time of the answer.
-                asyncio.timeout_at(exchange.started + exchange.waking + service.request_seconds),
-                self._session.post(
+            # What a service needed to wake is not taken from the time of the answer.
+            limit = exchange.started + exchange.waking + service.request_seconds
+            async with asyncio.timeout_at(limit):
+                body = await self._body(exchange, asked, seat, timeout)
+                async with self._session.post(
                     f"http://{seat.endpoint.address}{asked.path}",
-                    data=self._body(exchange, asked, seat),
+                    data=body,
                     headers={"content-type": "application/json", "x-request-id": exchange.id},
                     timeout=timeout,
                     allow_redirects=False,
-                ) as response,
-            ):
-                await self._answer(exchange, client, asked, response)
+                ) as response:
+                    await self._answer(exchange, client, asked, response)
         except TimeoutError:
             text = f"The engine sent nothing for {silence:g} s, or not all in time."
             refusal = errors.upstream_timeout(text)
             raise refusal if exchange.has_bytes else AttemptError(refusal) from None
         except BROKEN as error:
-            refusal = errors.upstream_failed("The connection to the engine broke.")
-            if exchange.has_bytes:
-                raise refusal from error
-            unreachable = isinstance(error, aiohttp.ClientConnectorError)
-            raise AttemptError(
-                refusal, is_unreachable=unreachable, is_stale=not unreachable
-            ) from error
+            failure = broken(error)
+            raise (failure.refusal if exchange.has_bytes else failure) from error
         except BrokenAnswerError as error:
             raise errors.upstream_failed(f"The engine's answer is broken: {error}.") from error
 
-    def _body(self, exchange: Exchange, asked: Asked, seat: Seat) -> bytes:
+    async def _body(
+        self, exchange: Exchange, asked: Asked, seat: Seat, timeout: aiohttp.ClientTimeout
+    ) -> bytes:
+        """For the engine that answers; where another one reads the prompt, after it has."""
         tenant = exchange.context.tenant
         salt = cache_salt(self._secret, tenant.salt_epoch, tenant.id, asked.model)
         rank = CLASS_RANK[exchange.traffic_class] if seat.pool.priority_scheduling else None
-        return encode(asked, salt=salt, priority=rank)
+        # Several prompts or outputs are several requests in the engine: it reads them itself.
+        if seat.prefill is None or asked.choices > 1:
+            return encode(asked, salt=salt, priority=rank)
+        first = encode(reading(asked), salt=salt, priority=rank)
+        read = await prefill(self._session, seat.prefill, asked.path, first, exchange.id, timeout)
+        if read.blocks is not None:
+            exchange.observed.found_cached = read.cached
+        return encode(handed(asked, read.blocks), salt=salt, priority=rank)
 
     async def _answer(
         self,
@@ -103,7 +91,7 @@ class Proxy:
         response: aiohttp.ClientResponse,
     ) -> None:
         if response.status != 200:
-            raise _engine_refusal(response.status, await _read_all(response))
+            raise engine_refusal(response.status, await _read_all(response))
         if asked.stream:
             await self._stream(exchange, client, asked, response)
         else:
@@ -197,24 +185,3 @@ def _end_stream(exchange: Exchange, observed: Observed) -> None:
         exchange.end(Outcome.FAILED, Reason.UPSTREAM_ABORT, 200)
     else:
         exchange.answer()
-
-
-def _engine_refusal(status: int, body: bytes) -> Exception:
-    """Sort an engine's error: the client's fault, a full engine, or a broken one."""
-    if status in REFUSED_BY_ENGINE:
-        message = _engine_message(body) or f"The engine refused the request with {status}."
-        return Refusal(status, "invalid_request", message, reason=Reason.ENGINE_REFUSED)
-    if status == 503:
-        return AttemptError(errors.shed("The engines are full.", Reason.POOL_FULL))
-    refusal = errors.upstream_failed(f"The engine answered {status}.")
-    if SHUT_DOWN in body:
-        return AttemptError(refusal, is_unreachable=True)
-    return refusal
-
-
-def _engine_message(body: bytes) -> str:
-    try:
-        error = orjson.loads(body)["error"]
-        return str(error["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ""

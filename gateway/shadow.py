@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import uuid_utils
 
+from gateway.attempts import AttemptError
 from gateway.client import NOBODY
 from gateway.contract.outcomes import Outcome, Reason
 from gateway.contract.routing import Endpoint, Pool, Service
@@ -21,8 +22,8 @@ from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.metering import Meter
 from gateway.normalise import Asked
-from gateway.pools import Pools, Seat, Wish
-from gateway.proxy import AttemptError, Proxy
+from gateway.pools import Pools, Seat, Wish, both
+from gateway.proxy import Proxy
 from gateway.settings import Settings
 from gateway.snapshots import Snapshots
 from gateway.sticky import place, takes_part
@@ -112,13 +113,16 @@ class Shadows:
     async def _attempt(
         self, copy: Exchange, asked: Asked, wish: Wish, pool: Pool, endpoint: Endpoint
     ) -> None:
-        seat = Seat(pool, endpoint, wish.seats, wish.traffic_class, wish.service.name)
+        prefill = self._least_loaded(pool.prefill) if pool.prefill else None
+        kind, name = wish.traffic_class, wish.service.name
+        seat = Seat(pool, endpoint, wish.seats, kind, name, prefill)
         copy.seated(seat, asyncio.get_running_loop().time())
-        self._in_flight[endpoint.address] += 1
+        busy = [one.address for one in both(endpoint, prefill)]
+        self._in_flight.update(busy)
         try:
             await self.proxy.attempt(copy, NOBODY, asked, wish.service, seat)
         finally:
-            self._in_flight[endpoint.address] -= 1
+            self._in_flight.subtract(busy)
             self._in_flight += Counter()  # forgets addresses with none
 
     def _least_loaded(self, endpoints: tuple[Endpoint, ...] | list[Endpoint]) -> Endpoint:

@@ -135,7 +135,7 @@ def _check_room(name: str, room: WaitingRoom) -> None:
 def _check_pool(pool: Pool) -> None:
     if pool.weight < 0 or pool.max_num_seqs < 1:
         raise BrokenSnapshotError(f"pool {pool.id}: weight or max_num_seqs is out of range")
-    for endpoint in pool.endpoints:
+    for endpoint in (*pool.endpoints, *pool.prefill):
         host, _, port = endpoint.address.rpartition(":")
         if not host or not port.isdigit():
             raise BrokenSnapshotError(f"pool {pool.id}: {endpoint.address!r} is not host:port")

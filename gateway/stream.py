@@ -38,6 +38,7 @@ class Observed:
     outputs_per_prompt: int = 1
     prompt: int = 0
     cached: int = 0
+    found_cached: int | None = None  # by the engine that read the prompt, where that was another
     completion: int = 0
     quality: UsageQuality = UsageQuality.NONE
     finish_reason: str = ""
@@ -53,7 +54,10 @@ class Observed:
         self.completion = _whole(usage.get("completion_tokens"))
         details = usage.get("prompt_tokens_details")
         if isinstance(details, dict):
-            self.cached = min(self.prompt, _whole(details.get("cached_tokens")))
+            found = _whole(details.get("cached_tokens"))
+            self.cached = min(
+                self.prompt, found if self.found_cached is None else self.found_cached
+            )
         self.quality = UsageQuality.FINAL
 
     def take_running(self, index: int, usage: dict[str, Any], now: float) -> None:

@@ -46,9 +46,9 @@ SELECT replace(name, 'bench-', 'bench/'), md5(name) || left(md5('x' || name), 8)
 FROM service WHERE name LIKE 'bench-model-%';
 
 INSERT INTO release (service_id, number, model_version_id, image, image_digest, arguments, environment,
-                     pins, resources, probes, digest, note, image_tag, created_at)
+                     pins, roles, resources, probes, digest, note, image_tag, created_at)
 SELECT s.id, n, m.id, 'registry.example/vllm', 'sha256:' || md5(s.name || n) || md5(n || s.name),
-       '["--max-model-len=4096"]', '{}', '{}',
+       '["--max-model-len=4096"]', '{}', '{}', '[]',
        '{"gpu_product": "NVIDIA-H100-80GB-HBM3", "gpus": 1, "cpu": "4", "memory": "32Gi"}',
        '{"startup_seconds": 600, "drain_seconds": 60}',
        md5(s.name || '.' || n) || md5(n || '.' || s.name), '', '', now() - (6 - n) * interval '7 days'

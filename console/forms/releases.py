@@ -8,6 +8,7 @@ from django import forms
 from console.forms.pins import PINS, PinsForm, copied_pins
 from console.forms.selects import LongSelect
 from fleet.queries.releases import ReleaseDetail
+from fleet.rules.groups import line_of, read_lines
 from fleet.rules.release import Probes, Resources
 
 MODEL_FIELDS = (
@@ -62,6 +63,11 @@ class ReleaseForm(PinsForm):
     cpu = forms.CharField(label="CPU", initial=Resources().cpu)
     memory = forms.CharField(label="Memory", initial=Resources().memory)
     shared_memory = forms.CharField(label="Shared memory", initial=Resources().shared_memory)
+    roles = forms.CharField(
+        label="Pods of a replica", required=False, widget=forms.Textarea(attrs=LINES | {"rows": 2}),
+        help_text="Empty: one, which does the whole work. Or a line each for prefill and decode,"
+        " with pods, GPUs of a pod and arguments on top: decode 2, 1 GPU, --max-num-seqs=16",
+    )  # fmt: skip
     startup_seconds = forms.IntegerField(
         label="Longest start, seconds", min_value=1, initial=Probes().startup_seconds
     )
@@ -90,6 +96,12 @@ class ReleaseForm(PinsForm):
             found[name] = value
         return found
 
+    def clean_roles(self) -> list[dict[str, Any]]:
+        try:
+            return read_lines(self.cleaned_data["roles"].splitlines())
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
     def clean_arguments(self) -> list[str]:
         lines = (line.strip() for line in self.cleaned_data["arguments"].splitlines())
         return [line for line in lines if line]
@@ -107,6 +119,7 @@ class ReleaseForm(PinsForm):
             "pins": {k: given[k] for k in PINS},
             "resources": resources,
             "probes": {k: given[k] for k in PROBES},
+            "roles": given["roles"],
             "note": given["note"],
         }
 
@@ -121,7 +134,7 @@ GROUPS = {
     "Model version": ("model", *MODEL_FIELDS),
     "Engine": ("image", "arguments", "environment"),
     "Files, adapters, data policy": PINS,
-    "A replica needs": RESOURCES,
+    "A replica needs": (*RESOURCES, "roles"),
     "Times": PROBES,
 }
 
@@ -143,6 +156,7 @@ def copied(detail: ReleaseDetail) -> dict[str, Any]:
         "arguments": "\n".join(detail.arguments),
         "environment": "\n".join(f"{k}={v}" for k, v in detail.environment.items()),
         **copied_pins(detail.pins),
+        "roles": "\n".join(line_of(role) for role in detail.roles),
         **{k: getattr(detail.resources, k) for k in RESOURCES},
         **{k: getattr(detail.probes, k) for k in PROBES},
     }

@@ -14,6 +14,8 @@ from console.forms.releases import ReleaseForm, copied
 from fleet.actions import releases as actions
 from fleet.queries import releases as queries
 from fleet.queries.services import service_names
+from fleet.rules.groups import MEANS
+from fleet.rules.release import Role
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission
 
@@ -49,11 +51,23 @@ def show(request: ViewerRequest, release_id: int) -> HttpResponse:
     context = {
         "detail": found,
         "release": found.release,
+        "parts": [part_of(found, role) for role in found.roles],
         "others": others,
         "before": before,
         "may_propose": request.viewer.may(Permission.PROPOSE),
     }
     return render(request, "releases/show.html", context)
+
+
+def part_of(found: queries.ReleaseDetail, role: Role) -> dict[str, Any]:
+    """One role of a replica, for its page."""
+    return {
+        "name": role.name,
+        "pods": role.replicas,
+        "gpus": role.resources.get("gpus", found.resources.gpus),
+        "means": MEANS[role.name],
+        "arguments": role.arguments,
+    }
 
 
 @require_GET

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 
 from fleet.models import Cluster, Deployment, Drift, Rollout, Service
 from fleet.rules.declared import REPLICAS, Difference, differences, missing
-from fleet.rules.manifests import SERVICE, placed
+from fleet.rules.manifests import ROLE, SERVICE, deployments_of, placed
 from fleet.rules.phases import FINAL
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -33,10 +33,13 @@ def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
     for drift in Drift.objects.filter(deployment__cluster=cluster, ended_at=None):
         known[drift.deployment_id].append(drift)
     rows = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
+    there: list[int] = []
     for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
-        seen = seen_of(row, found.get(row.name), row.service_id in busy)
+        seen = seen_of(row, found, row.service_id in busy)
         store_one(row, {d.path: d for d in known[row.pk]}, seen, now)
-    over = rows.filter(replicas=0, name__in=found).exclude(service__in=busy)
+        if not row.replicas and found.keys() & names_in(row.manifest):
+            there.append(row.pk)
+    over = rows.filter(pk__in=there).exclude(service__in=busy)
     for pk in over.exclude(service__current_release=F("release")).values_list("pk", flat=True):
         nudge(KEEP, pk)  # it takes away what is over; asked for with each look until it is gone
 
@@ -48,14 +51,31 @@ def moving(cluster: Cluster) -> set[int]:
     return set(rows.values_list("service_id", flat=True))
 
 
-def seen_of(row: Deployment, live: Json | None, moves: bool) -> tuple[Difference, ...]:
-    declared = placed(row.manifest, replicas=row.replicas, fence=row.fence)
+def names_in(manifest: dict[str, Any]) -> set[str]:
+    return {d["metadata"]["name"] for d in deployments_of(manifest)}
+
+
+def seen_of(row: Deployment, found: Mapping[str, Json], moves: bool) -> tuple[Difference, ...]:
+    """Of each Deployment; where a release has several, the path begins with the role."""
+    items = deployments_of(row.manifest)
+    seen: list[Difference] = []
+    for item in items:
+        meta = item["metadata"]
+        of_it = seen_of_one(row, item, found.get(meta["name"]), moves)
+        seen += [d.of(meta["labels"][ROLE]) for d in of_it] if len(items) > 1 else of_it
+    return tuple(seen)
+
+
+def seen_of_one(
+    row: Deployment, manifest: dict[str, Any], live: Json | None, moves: bool
+) -> tuple[Difference, ...]:
+    declared = placed(manifest, replicas=row.replicas, fence=row.fence)
     if live is None:
         return () if moves or not row.replicas else (missing(declared),)
     if "deletionTimestamp" in live["metadata"] and not row.replicas:
         return ()
     found = differences(declared, live)
-    return tuple(d for d in found if not (moves and d.text == REPLICAS))
+    return tuple(d for d in found if not (moves and d.is_replicas))
 
 
 def store_one(

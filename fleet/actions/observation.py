@@ -156,6 +156,7 @@ def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> N
 KEPT = (
     "name",
     "release",
+    "role",
     "node",
     "address",
     "phase",

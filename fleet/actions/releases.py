@@ -1,8 +1,8 @@
 """Make releases. They are never changed: another content is another release."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -12,16 +12,32 @@ from fleet.models import ModelVersion, Node, Release, Resolution, Service
 from fleet.queries.places import refuse_pins_on
 from fleet.queries.resolutions import find_resolution, policy_of
 from fleet.rules.artifacts import refuse_template
+from fleet.rules.groups import read_role
 from fleet.rules.kv_transfer import USUAL, Allowed
 from fleet.rules.model_shape import Shape, refuse_context
 from fleet.rules.pinning import Image, Limits, read_image, refuse_moved, refuse_release
 from fleet.rules.pins import Pins, pins_from, stored
-from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of
+from fleet.rules.release import (
+    ModelPin,
+    Probes,
+    ReleaseSpec,
+    Resources,
+    Role,
+    digest_of,
+    stored_role,
+)
 from fleet.rules.signature import refuse_unsigned
 from fleet.rules.vllm_args import normalise
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
+
+
+class More(TypedDict, total=False):
+    """What few releases have: see `fleet.rules.pins` and `fleet.rules.groups`."""
+
+    pins: Mapping[str, Any]
+    roles: Sequence[Mapping[str, Any]]
 
 
 @transaction.atomic
@@ -33,15 +49,16 @@ def create_release(
     image: str,
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    pins: Mapping[str, Any] | None = None,
     resources: Mapping[str, Any] | None = None,
     probes: Mapping[str, Any] | None = None,
     note: str = "",
+    **more: Unpack[More],
 ) -> Release:
     """Pin a release of a service, or raise `Invalid` with a sentence for each wrong field.
 
     `model`: name, commit, and perhaps label, tokenizer_commit, code_commit,
-    chat_template_digest, licence. `image`: repository[:tag]@sha256:...
+    chat_template_digest, licence. `image`: repository[:tag]@sha256:... `roles`: of a release
+    whose replica is a group of pods (`fleet.rules.groups`).
     """
     viewer.require(Permission.PROPOSE)
     service = (
@@ -61,9 +78,10 @@ def create_release(
         image_digest=pulled.digest,
         arguments=_arguments(arguments),
         environment=dict(environment or {}),
-        pins=_pins(pins or {}),
+        pins=_pins(more.get("pins", {})),
         resources=_part(Resources, "resources", resources or {}),
         probes=_part(Probes, "probes", probes or {}),
+        roles=tuple(map(_role, more.get("roles", ()))),
     )
     _refuse(spec, service, pulled, model)
     release = _store(viewer, service, spec, pulled, model, note)
@@ -110,6 +128,20 @@ def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:
             wanted = "whole number" if known[key] is int else "text"
             raise Invalid(**{name: f"{key} must be a {wanted}, not {value!r}"})
     return kind(**given)
+
+
+def _role(given: Mapping[str, Any]) -> Role:
+    """One role, its arguments in the one form and its resources of the known kinds."""
+    try:
+        role = read_role(given)
+        arguments = normalise(role.arguments)
+    except ValueError as error:
+        raise Invalid(roles=str(error)) from error
+    try:
+        _part(Resources, "resources", role.resources)
+    except Invalid as error:
+        raise Invalid(roles=f"{role.name}: {error.message}") from error
+    return replace(role, arguments=arguments)
 
 
 def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
@@ -165,7 +197,9 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
         yield "chat_template_digest", wrong
     if model and model.shape:
         shape = Shape(**model.shape)
-        yield from (("arguments", s) for s in refuse_context(spec, shape, service.max_model_len))
+        for role, part in [(r.name, spec.part(r)) for r in spec.roles] or [("", spec)]:
+            for sentence in refuse_context(part, shape, service.max_model_len):
+                yield ("roles", f"{role}: {sentence}") if role else ("arguments", sentence)
 
 
 def _records(spec: ReleaseSpec) -> tuple[Resolution | None, Resolution | None]:
@@ -202,6 +236,7 @@ def _store(
                 pins=stored(spec.pins),
                 resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
                 probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
+                roles=[stored_role(role) for role in spec.roles],
                 digest=digest,
                 image_resolution=resolved_image,
                 model_resolution=resolved_model,

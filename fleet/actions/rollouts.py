@@ -17,6 +17,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_image
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
+from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan, StepPlan
 from fleet.rules.proposal import (
@@ -307,7 +308,7 @@ def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:
         service_id=proposal.service_id, release=release, cluster_id=proposal.cluster_id
     ).first()
     if placed and placed.manifest:
-        return [m for m in proposal.manifests if m["kind"] != "Deployment"] + [placed.manifest]
+        return surroundings(proposal.manifests) + items_of(placed.manifest)
     return list(proposal.manifests)
 
 

@@ -52,6 +52,13 @@ class ProbesOut(serializers.Serializer[Any]):
     teardown_seconds = serializers.IntegerField()
 
 
+class PodRoleOut(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="prefill, decode")
+    replicas = serializers.IntegerField(help_text="Pods of it in one replica of the release")
+    arguments = serializers.ListField(child=serializers.CharField())
+    resources = serializers.DictField(help_text="Instead of those of the release")
+
+
 class SignatureOut(serializers.Serializer[Any]):
     policy = serializers.CharField(help_text="Of its cluster: off, warn, enforce")
     state = serializers.CharField(help_text="verified, unsigned, wrong, unchecked; empty: unknown")
@@ -73,6 +80,7 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     kv_policy = serializers.ListField(child=serializers.CharField())
     resources = ResourcesOut()
     probes = ProbesOut()
+    roles = PodRoleOut(many=True)
     image_resolution = ResolutionOut(allow_null=True)
     model_resolution = ResolutionOut(allow_null=True)
     signature = SignatureOut()
@@ -126,6 +134,15 @@ class ProbesIn(Strict):
     teardown_seconds = CountField(required=False)
 
 
+class PodRoleIn(Strict):
+    name = TextField(max_length=16, help_text="prefill, decode")
+    replicas = CountField(min_value=1, max_value=16, help_text="Pods of it in one replica")
+    arguments = serializers.ListField(
+        required=False, child=TextField(max_length=4000), max_length=100
+    )
+    resources = ResourcesIn(required=False)
+
+
 class ReleaseIn(Strict):
     service_id = CountField(min_value=1)
     model = ModelIn()
@@ -137,6 +154,7 @@ class ReleaseIn(Strict):
     pins = PinsIn(required=False)
     resources = ResourcesIn(required=False)
     probes = ProbesIn(required=False)
+    roles = PodRoleIn(many=True, required=False)
     note = TextField(required=False, allow_blank=True, max_length=300)
 
 

@@ -141,6 +141,7 @@ class PlansOut(serializers.Serializer[Any]):
     to_label = serializers.CharField()
     replicas = serializers.IntegerField()
     old_replicas = serializers.IntegerField()
+    roles = serializers.CharField(help_text="Pods of a replica by role; empty: it is one pod")
     plans = OnePlanOut(many=True)
     starts_new = StartsOut(source="situation.starts_new")
     starts_old = StartsOut(source="situation.starts_old")
@@ -212,6 +213,7 @@ class SideOut(serializers.Serializer[Any]):
     weight = serializers.IntegerField()
     serving = serializers.IntegerField()
     gpus = serializers.IntegerField()
+    roles = serializers.CharField(help_text="Pods of a replica by role; empty: it is one pod")
 
 
 class ApprovalOut(serializers.Serializer[Any]):

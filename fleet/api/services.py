@@ -17,6 +17,7 @@ from tenants.api.base.views import ConsoleView
 class PodOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     release = serializers.CharField(help_text="Fingerprint, from its label")
+    role = serializers.CharField(help_text="serve, or its part in a replica: prefill, decode")
     node = serializers.CharField()
     ready = serializers.BooleanField()
     admitted = serializers.BooleanField()

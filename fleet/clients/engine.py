@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,25 +13,47 @@ SECONDS = 8.0  # a cold engine may need longer for its first answer: the next pa
 # Engines speak plain HTTP: to load everybody's certificates takes longer than the questions.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BODY = {"prompt": "ping", "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+HANDS_OVER = {
+    "max_tokens": 1,
+    "kv_transfer_params": {"do_remote_decode": True, "do_remote_prefill": False},
+}
 
 
 def ask(address: str, service: str) -> Answers:
     """`address`: host:port of one pod. Trouble is part of the answer, nothing is raised."""
+    return put_questions(address, service, lambda body: {})
+
+
+def ask_pair(prefill: str, decode: str, service: str) -> Answers:
+    """The decode pod, each time with blocks that the prefill pod has just handed over."""
+    return put_questions(decode, service, lambda body: handed_over(prefill, body))
+
+
+def handed_over(prefill: str, body: dict[str, Any]) -> dict[str, Any]:
+    with client(prefill) as http:
+        given = read(http.post("/v1/completions", json=body | HANDS_OVER))["kv_transfer_params"]
+    if not given:
+        raise ValueError("prefill handed no blocks over")
+    return {"kv_transfer_params": given}
+
+
+def put_questions(
+    address: str, service: str, more: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Answers:
     started = time.monotonic()
     said: dict[str, Any] = {}
     completions: list[dict[str, Any]] = []
     trouble = ""
     try:
-        with httpx.Client(
-            base_url=f"http://{address}", timeout=SECONDS, trust_env=False, verify=PLAIN
-        ) as http:
+        with client(address) as http:
             said["version"] = str(read(http.get("/version"))["version"])
             models = read(http.get("/v1/models"))["data"]
             said["models"] = tuple(str(m["id"]) for m in models)
             said["max_model_len"] = models[0].get("max_model_len") if models else None
             for _ in range(PASSES):
                 body = BODY | {"model": service}
-                completions.append(read(http.post("/v1/completions", json=body)))
+                answer = http.post("/v1/completions", json=body | more(body))
+                completions.append(read(answer))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         trouble = told(error)
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -38,6 +61,12 @@ def ask(address: str, service: str) -> Answers:
     milliseconds = (time.monotonic() - started) * 1000
     return Answers(
         **said, **read_completions(completions), milliseconds=milliseconds, trouble=trouble
+    )
+
+
+def client(address: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=f"http://{address}", timeout=SECONDS, trust_env=False, verify=PLAIN
     )
 
 

@@ -44,6 +44,7 @@ class KubeWorkloads:
         self.patch = {
             "Deployment": apps.patch_namespaced_deployment,
             "PodDisruptionBudget": policy.patch_namespaced_pod_disruption_budget,
+            "NetworkPolicy": kube.networking.patch_namespaced_network_policy,
         }
         self.remove = {
             "Deployment": apps.delete_namespaced_deployment,

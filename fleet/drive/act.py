@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from fleet.drive.look import View
-from fleet.rules.manifests import ADMITTED, placed
+from fleet.drive.place import put, remove
+from fleet.rules.manifests import ADMITTED
 from fleet.rules.seen import Pod, Side
 from fleet.rules.state import KEEP, Decision, Place
 
@@ -39,23 +40,23 @@ def admission(text: str, now: datetime) -> dict[str, Any]:
 
 
 def place(view: View, which: str, side: Side, wanted: Place) -> None:
-    """Scale, make or delete one Deployment, if it is not as wanted already."""
+    """Scale, make or delete one release, if it is not as wanted already."""
     assert view.workloads is not None
     manifest = view.manifests.get(which)
     if manifest is None or wanted.replicas == KEEP:
         return
     if wanted.replicas is None:
-        if side.exists:
-            view.workloads.delete("Deployment", manifest["metadata"]["name"], side.uid)
+        remove(view.workloads, side)
         return
     missing = not side.exists and (which == "new" or wanted.replicas > 0)
-    if not missing and (not side.exists or side.wanted == wanted.replicas):
+    as_wanted = side.wanted == wanted.replicas and not side.uneven
+    if not missing and (not side.exists or as_wanted):
         return
     if missing:
         for around in view.around:
             view.workloads.apply(around)
     fence = view.rollout.fence
-    view.workloads.apply(placed(manifest, replicas=wanted.replicas, fence=fence, uid=side.uid))
+    put(view.workloads, manifest, replicas=wanted.replicas, fence=fence, side=side)
 
 
 def writes(view: View, decision: Decision) -> bool:

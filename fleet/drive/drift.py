@@ -7,7 +7,7 @@ from fleet.clients.kube import Json
 from fleet.clients.workloads import Workloads
 from fleet.models import Deployment, Drift
 from fleet.rules.declared import REPLICAS, Difference, Step, differences, released, removal
-from fleet.rules.manifests import placed
+from fleet.rules.manifests import Manifest, deployments_of, placed
 from fleet.rules.seen import release_of
 from tenants.base.scope import fleet_scope
 
@@ -21,20 +21,21 @@ def wished(deployment_id: int) -> Drift | None:
 
 def undecided_replicas(deployment_id: int) -> bool:
     """Somebody else's number of replicas waits for a person, or belongs to an autoscaler."""
-    rows = Drift.objects.filter(deployment=deployment_id, ended_at=None, path=REPLICAS)
-    return rows.filter(wish="").exists()
+    rows = Drift.objects.filter(deployment=deployment_id, ended_at=None, wish="")
+    return rows.filter(path__endswith=REPLICAS).exists()
 
 
 def settle(row: Deployment, drift: Drift, workloads: Workloads, look: Json) -> None:
     """Repair or adopt; the observer ends the rows once the cluster is as declared."""
     deployments = look["deployments"]
     found = [d for d in deployments if release_of(d) == row.release.fingerprint]
-    live: Json | None = found[0] if found else None
     try:
-        if drift.wish == Drift.Wish.ADOPT and live is not None:
-            take_over(row, drift, workloads, live)
+        if drift.wish == Drift.Wish.ADOPT and found:
+            take_over(row, drift, workloads, found[0])
         else:
-            put_right(row, workloads, live)
+            live = {d["metadata"]["name"]: d for d in found}
+            for item in deployments_of(row.manifest):
+                put_right(row, item, workloads, live.get(item["metadata"]["name"]))
     except ClientError as error:
         Drift.objects.filter(deployment=row, ended_at=None).exclude(wish="").update(
             trouble=error.message
@@ -42,9 +43,9 @@ def settle(row: Deployment, drift: Drift, workloads: Workloads, look: Json) -> N
         raise
 
 
-def put_right(row: Deployment, workloads: Workloads, live: Json | None) -> None:
+def put_right(row: Deployment, manifest: Manifest, workloads: Workloads, live: Json | None) -> None:
     """Apply over everybody but an autoscaler, and take away what others added."""
-    declared = placed(row.manifest, replicas=row.replicas, fence=row.fence)
+    declared = placed(manifest, replicas=row.replicas, fence=row.fence)
     found = differences(declared, live) if live else ()
     if any(d.owned for d in found):
         declared["spec"].pop("replicas")
@@ -52,7 +53,7 @@ def put_right(row: Deployment, workloads: Workloads, live: Json | None) -> None:
     added: list[Difference] = [d for d in found if d.declared is None]
     if live and added:
         patch = removal([d.path for d in added])
-        workloads.take_away(row.name, live["metadata"]["uid"], patch)
+        workloads.take_away(manifest["metadata"]["name"], live["metadata"]["uid"], patch)
 
 
 def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -> None:

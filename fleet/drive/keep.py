@@ -23,12 +23,14 @@ from fleet.clients.workloads import Workloads
 from fleet.drive.act import admission
 from fleet.drive.drift import settle, undecided_replicas, wished
 from fleet.drive.evidence import store_probes, store_starts
-from fleet.drive.look import ask_all, expected, viewer
+from fleet.drive.look import ask_all, expected, side_of, viewer
 from fleet.drive.outside import REAL, Outside
+from fleet.drive.place import put, remove
 from fleet.models import Cluster, Deployment, Drift, Rollout
-from fleet.rules.manifests import placed, selector_of
+from fleet.rules.groups import pods_from
+from fleet.rules.manifests import selector_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
-from fleet.rules.seen import Side, read_side
+from fleet.rules.seen import Side
 from fleet.rules.verify import judge, to_probe
 from tenants.actions import audit
 from tenants.base.scope import fleet_scope
@@ -45,14 +47,20 @@ def due_deployments() -> list[int]:
     )
     current = Q(release=F("service__current_release"))
     rows = Deployment.objects.filter(current | Q(replicas__gt=0)).exclude(service__in=moved())
-    rows = rows.select_related("service__scaling").annotate(serving=serving).order_by("id")
+    related = ("service__scaling", "release")
+    rows = rows.select_related(*related).annotate(serving=serving).order_by("id")
     wishes = Drift.objects.filter(ended_at=None).exclude(wish="")
     wished = set(wishes.values_list("deployment_id", flat=True))
     return [
         d.pk
         for d in rows
-        if d.pk in wished or d.serving != d.replicas or asked_replicas(d) != d.replicas
+        if d.pk in wished or d.serving != pods_of(d) or asked_replicas(d) != d.replicas
     ]
+
+
+def pods_of(row: Deployment) -> int:
+    """That all its replicas have together."""
+    return row.replicas * len(pods_from(row.release.resources, row.release.roles))
 
 
 def is_over(row: Deployment) -> bool:
@@ -80,24 +88,28 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
     try:
         workloads = outside.connect(row.cluster)
         look = workloads.look(selector_of(row.service.name))
-        side = read_side(look, row.release.fingerprint)
+        side = side_of(look, row.release)
         if drift := wished(row.pk):
             settle(row, drift, workloads, look)
         elif is_over(row):
             take_away(row, side, workloads)
             return
-        elif not side.exists or (side.wanted != row.replicas and not undecided_replicas(row.pk)):
+        elif not side.exists or (differs(side, row) and not undecided_replicas(row.pk)):
             restore(row, workloads, existed=side.exists)
         admit_verified(row, side, workloads, outside, outside.clock())
     except ClientError as error:
         log.warning("not kept now", deployment=row.name, why=error.message)
 
 
+def differs(side: Side, row: Deployment) -> bool:
+    return side.wanted != row.replicas or side.uneven
+
+
 def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
     """Nobody has to be asked whether what is declared shall be there at all."""
     told = "replicas are brought to the cluster" if existed else "deleted: made again as declared"
     log.warning(told, deployment=row.name, replicas=row.replicas)
-    workloads.apply(placed(row.manifest, replicas=row.replicas, fence=row.fence))
+    put(workloads, row.manifest, replicas=row.replicas, fence=row.fence)
     if not existed:
         with fleet_scope():
             why = f"{row.name} was deleted in the cluster and is declared with {row.replicas}"
@@ -106,10 +118,10 @@ def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
 
 def take_away(row: Deployment, side: Side, workloads: Workloads) -> None:
     """Its pods go with it; nothing of it took traffic, as its weight is 0."""
-    if not side.exists:
+    if not side.parts:
         return
     log.warning("over, and made again by somebody: taken away", deployment=row.name)
-    workloads.delete("Deployment", row.name, side.uid)
+    remove(workloads, side)
     with fleet_scope():
         why = f"{row.name} is over and had {side.wanted} replicas in the cluster: taken away"
         audit.record(viewer(), "deployment.remove", row, why=why)

@@ -10,6 +10,7 @@ from typing import Any
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
+from fleet.drive.place import try_out
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
 from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
@@ -25,7 +26,8 @@ from fleet.rules.contract.answers import judge as judge_answer
 from fleet.rules.contract.prompts import Prompt, read_contract
 from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import arrears, bounds_of
-from fleet.rules.manifests import PORT, Manifest, placed, render, selector_of
+from fleet.rules.groups import shape_from
+from fleet.rules.manifests import PORT, Manifest, render, selector_of, surroundings, workload
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.plan import StepPlan
@@ -172,24 +174,23 @@ def moved(r: Rollout) -> str:
 
 
 def manifests_of(r: Rollout, old: Deployment | None) -> tuple[dict[str, Manifest], list[Manifest]]:
-    found = {"new": next(m for m in r.manifests if m["kind"] == "Deployment")}
+    found = {"new": workload(r.manifests)}
     if r.from_release:
         found["old"] = (old.manifest if old else {}) or rendered(r, r.from_release)
-    return found, [m for m in r.manifests if m["kind"] != "Deployment"]
+    return found, surroundings(r.manifests)
 
 
 def rendered(r: Rollout, release: Release) -> Manifest:
-    made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
-    return next(m for m in made if m["kind"] == "Deployment")
+    return workload(render(spec_of(release), r.cluster.namespace, r.service.max_model_len))
 
 
 def dry_run(view: View) -> str:
     """Empty, or what the API server refuses for good."""
     assert view.workloads is not None
-    deployment = placed(view.manifests["new"], replicas=0, fence=view.rollout.fence)
     try:
-        for manifest in [*view.around, deployment]:
+        for manifest in view.around:
             view.workloads.apply(manifest, dry_run=True)
+        try_out(view.workloads, view.manifests["new"], fence=view.rollout.fence)
     except Permanent as error:
         return error.message
     return ""
@@ -199,11 +200,15 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     r, state = view.rollout, view.state
     assert view.workloads is not None
     found = view.workloads.look(selector_of(r.service.name))
-    new = read_side(found, r.to_release.fingerprint)
-    old = read_side(found, r.from_release.fingerprint) if r.from_release else Side()
+    new = side_of(found, r.to_release)
+    old = side_of(found, r.from_release) if r.from_release else Side()
     seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
     seen = replace(seen, probes=probe(view, seen, outside))
     return replace(seen, contract=put_prompts(view, seen, outside))
+
+
+def side_of(look: dict[str, Any], release: Release) -> Side:
+    return read_side(look, release.fingerprint, shape_from(release.roles))
 
 
 def routed_pods(r: Rollout) -> frozenset[str]:
@@ -270,5 +275,12 @@ def ask_all(pods: Iterable[Pod], service: str, outside: Outside) -> dict[str, An
     if not found:
         return {}
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        answers = pool.map(lambda p: outside.ask(f"{p.address}:{PORT}", service), found)
+        answers = pool.map(lambda p: ask(p, service, outside), found)
         return {pod.uid: answer for pod, answer in zip(found, answers, strict=True)}
+
+
+def ask(pod: Pod, service: str, outside: Outside) -> Answers:
+    """One that takes blocks over proves itself with blocks of a peer of its own release."""
+    if pod.peer:
+        return outside.ask_pair(f"{pod.peer}:{PORT}", f"{pod.address}:{PORT}", service)
+    return outside.ask(f"{pod.address}:{PORT}", service)

@@ -20,6 +20,7 @@ class Outside:
     ask: Callable[[str, str], Answers]  # host:port, served model name
     clock: Callable[[], datetime] = database_now
     put: Callable[[str, str, Prompt], Said] = contract.put  # host:port, service, recorded prompt
+    ask_pair: Callable[[str, str, str], Answers] = engine.ask_pair  # of prefill, of decode, service
 
 
 def connect(cluster: Cluster) -> Workloads:

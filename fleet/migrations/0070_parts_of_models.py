@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0059_samples_by_time")]
+    dependencies = [("fleet", "0061_roles_of_pods")]
 
     operations = [
         migrations.AddField("resolution", "parts", models.JSONField(default=list)),

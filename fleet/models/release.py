@@ -49,6 +49,7 @@ class Release(models.Model):
     pins = models.JSONField(default=dict)  # files, secrets, adapters, data policy: fleet.rules.pins
     resources = models.JSONField(default=dict)  # {gpu_product, gpus, cpu, memory}
     probes = models.JSONField(default=dict)  # {startup_seconds, drain_seconds, ...}
+    roles = models.JSONField(default=list)  # [{name, replicas, arguments, resources}]; see groups
     digest = models.CharField(max_length=64)  # SHA-256 of all of the above, canonical
     # Where a tag or branch was resolved here; null: the digest was given by hand.
     image_resolution = models.ForeignKey(

@@ -4,7 +4,7 @@ from fleet.models import Deployment, Release, Rollout
 from fleet.queries.releases import spec_of
 from fleet.queries.rollouts import find_rollout, rollouts
 from fleet.rules.by_hand import Hand, lines_back
-from fleet.rules.manifests import Manifest, render
+from fleet.rules.manifests import Manifest, render, workload
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from tenants.errors import Conflict, NotFound
 from tenants.rules.access import Viewer
@@ -77,5 +77,4 @@ def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Ma
     if not made:
         release.service = r.service  # the same, known already
         made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
-    found: Manifest = next(m for m in made if m["kind"] == "Deployment")
-    return found
+    return workload(made)

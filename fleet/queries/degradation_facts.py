@@ -21,6 +21,7 @@ from fleet.rules.degradation.facts import (
 )
 from fleet.rules.degradation.quotas import read_change
 from fleet.rules.degradation.symptoms import find_misses
+from fleet.rules.groups import shape_from, whole
 from fleet.rules.objectives import objective_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
@@ -170,8 +171,12 @@ def load_moves(service_ids: Iterable[int], now: datetime) -> dict[int, list[Move
 def load_replicas(service_ids: Iterable[int]) -> dict[int, Replicas]:
     rows = Deployment.objects.filter(service__in=list(service_ids))
     wanted: dict[int, int] = {}
-    for service_id, replicas in rows.values_list("service_id", "replicas"):
+    shapes: dict[int, dict[int, dict[str, int]]] = {}
+    for pk, service_id, replicas, roles in rows.values_list(
+        "pk", "service_id", "replicas", "release__roles"
+    ):
         wanted[service_id] = wanted.get(service_id, 0) + replicas
+        shapes.setdefault(service_id, {})[pk] = shape_from(roles)
     pods = list(
         ObservedPod.objects.filter(deployment__in=rows)
         .select_related("deployment")
@@ -185,8 +190,10 @@ def load_replicas(service_ids: Iterable[int]) -> dict[int, Replicas]:
     found = {}
     for service_id, replicas in wanted.items():
         own = [p for p in pods if p.deployment and p.deployment.service_id == service_id]
+        takes = [p for p in own if p.ready and p.admitted and not p.terminating]
         serving = sum(
-            p.ready and p.admitted and not p.terminating and p.node not in lost for p in own
+            whole((p.role for p in takes if p.deployment_id == pk and p.node not in lost), shape)
+            for pk, shape in shapes[service_id].items()
         )
         found[service_id] = Replicas(replicas, serving, _troubles(own, lost))
     return found

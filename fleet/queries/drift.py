@@ -63,8 +63,9 @@ class DriftRow:
 
     @property
     def sentence(self) -> str:
-        if self.path == MISSING:
-            return f"{self.deployment} is declared and not in the cluster: somebody deleted it"
+        if self.path == MISSING or self.path.endswith(f".{MISSING}"):
+            name = self.declared or self.deployment
+            return f"{name} is declared and not in the cluster: somebody deleted it"
         by = f" by {self.manager}" if self.manager else ""
         change = f"{self.path} is {self.live_text}, declared is {self.declared_text}"
         owned = ". An autoscaler owns it: it is left alone" if self.owned else ""

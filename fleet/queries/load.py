@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Max, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from fleet.models import (
     TAKES_TRAFFIC,
@@ -11,6 +11,7 @@ from fleet.models import (
     Drift,
     EngineSample,
     ObservedPod,
+    Release,
     Rollout,
     ScalingDecision,
     ScalingPolicy,
@@ -25,6 +26,7 @@ from fleet.rules.declared import REPLICAS
 from fleet.rules.fit import Need, fit
 from fleet.rules.freshness import stale_because
 from fleet.rules.gates import arrears
+from fleet.rules.groups import pods_from, shape_from, whole
 from fleet.rules.phases import FINAL
 from fleet.rules.plan import Starts
 from fleet.rules.scaling import FRESH, GAP, LONGEST_GROWTH, Load, Policy, Room, Sample, Seen
@@ -62,7 +64,10 @@ def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: dat
     freeze = freeze_of_service(service, cluster, now)
     return Seen(
         declared=row.replicas,
-        serving=taking(service).filter(deployment=row).count(),
+        serving=whole(
+            taking(service).filter(deployment=row).values_list("role", flat=True),
+            shape_from(row.release.roles),
+        ),
         load=load_of(service, gateways, now),
         history=history_of(policy, starts, now),
         starts=starts,
@@ -161,9 +166,10 @@ def history_of(policy: ScalingPolicy, starts: Starts, now: datetime) -> tuple[Sa
 
 def room_of(row: Deployment, cluster: Cluster) -> Room:
     """Beside open rollouts and replicas of all services that are ordered and not placed yet."""
-    product, each = row.release.resources.get("gpu_product", ""), per_replica(row)
+    need = need_for(row.release, 1)
+    product, each = need.product, need.gpus
     claims = [other.need for _, other in others_of(cluster, row.service) if not other.began]
-    found = fit(rooms_of(cluster, None), Need(product, each, 1), [*claims, *unplaced(cluster)])
+    found = fit(rooms_of(cluster, None), need, [*claims, *unplaced(cluster)])
     claimed = f", {found.claimed} of them claimed already" if found.claimed else ""
     words = f"{found.free} {gpus(product)} are free{claimed}"
     places, quota = found.places, tightest(quotas_of(cluster, row.service.name, product) or ())
@@ -173,18 +179,21 @@ def room_of(row: Deployment, cluster: Cluster) -> Room:
     return Room(places, words, each, product)
 
 
-def per_replica(row: Deployment) -> int:
-    return int(row.release.resources.get("gpus", 1))
+def need_for(release: Release, replicas: int) -> Need:
+    pods = pods_from(release.resources, release.roles)
+    product = release.resources.get("gpu_product", "")
+    return Need(product, sum(pods), replicas, pods if release.roles else ())
 
 
 def unplaced(cluster: Cluster) -> list[Need]:
     bound = Count("pods", filter=Q(pods__terminating=False, pods__node__gt=""))
     rows = Deployment.objects.filter(cluster=cluster, replicas__gt=0).select_related("release")
-    waiting = rows.annotate(bound=bound).filter(bound__lt=F("replicas"))
-    return [
-        Need(d.release.resources.get("gpu_product", ""), per_replica(d), d.replicas - d.bound)
-        for d in waiting
-    ]
+    found = []
+    for row in rows.annotate(bound=bound):
+        pods = pods_from(row.release.resources, row.release.roles)
+        if (missing := row.replicas - row.bound // len(pods)) > 0:
+            found.append(need_for(row.release, missing))
+    return found
 
 
 def owner_of(row: Deployment) -> str:

@@ -11,11 +11,13 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
-from fleet.rules.manifests import Manifest, render
+from fleet.rules.groups import sentence_of
+from fleet.rules.manifests import Manifest, items_of, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
 from fleet.rules.plan import Plan, Situation, StepPlan, plans_of
 from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
+from fleet.rules.release import ReleaseSpec
 from fleet.rules.sleep import State, refuse_rollout, state_of
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
@@ -45,6 +47,7 @@ class Proposal:
     replicas: int
     old_replicas: int
     gpus: int  # a replica
+    roles: str  # "1 prefill and 2 decode" of a replica; empty: it is one pod
     gpu_product: str
     plans: tuple[Plan, ...]  # best first
     steps: tuple[StepPlan, ...]
@@ -157,6 +160,7 @@ def _proposal(
         replicas=s.replicas,
         old_replicas=s.old_replicas,
         gpus=s.gpus_new,
+        roles=sentence_of(spec.shape),
         gpu_product=s.product,
         plans=tuple(plans),
         steps=tuple(s.steps),
@@ -167,7 +171,11 @@ def _proposal(
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),
         warnings=tuple(warnings),
-        checks=(*checks_of(service, old, s, plans[0], warnings), contract_check(contract)),
+        checks=(
+            *checks_of(service, old, s, plans[0], warnings),
+            contract_check(contract),
+            *roles_check(spec, new.fingerprint),
+        ),
         manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
         old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
@@ -180,7 +188,7 @@ def _proposal(
 def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
     """As they were approved, not as a newer renderer would write them."""
     placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    return [placed.manifest] if old and placed and placed.manifest else []
+    return items_of(placed.manifest) if old and placed and placed.manifest else []
 
 
 def checks_of(
@@ -220,6 +228,16 @@ def contract_check(contract: ContractRow) -> CheckRow:
     prompts = f"{count} recorded prompt{'s are' if count > 1 else ' is'}"
     text = f"{prompts} put to the first replicas before any traffic (version {contract.version})"
     return CheckRow("Output contract", "pass", text)
+
+
+def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
+    if not spec.roles:
+        return ()
+    text = (
+        f"each replica is {sentence_of(spec.shape)}, which move and return as one; blocks stay"
+        f" in the KV domain {fingerprint}"
+    )
+    return (CheckRow("Prefill and decode", "pass", text),)
 
 
 def quota_check(best: Plan) -> CheckRow:

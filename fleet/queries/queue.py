@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fleet.models import Cluster, Rollout
 from fleet.queries.access import see_fleet
-from fleet.queries.situations import NOT_STARTED, quotas_of, rooms_of
+from fleet.queries.situations import NOT_STARTED, need_of, quotas_of, rooms_of
 from fleet.rules.fit import Need
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.queue import Ahead, waits
@@ -83,16 +83,19 @@ def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int
         first = [*began, *approved[:index]]
         n = row.plan["numbers"]
         quotas = quotas_of(cluster, row.service.name, n["product"]) or ()
-        why = waits(nodes, need_of(row), quotas, [ahead_of(r) for r in first]) if first else ""
-        same = [r for r in first if alike(need_of(r), need_of(row))] if why else []
+        why = (
+            waits(nodes, need_of(row.plan["numbers"]), quotas, [ahead_of(r) for r in first])
+            if first
+            else ""
+        )
+        same = (
+            [r for r in first if alike(need_of(r.plan["numbers"]), need_of(row.plan["numbers"]))]
+            if why
+            else []
+        )
         found.append(waiter(row, Turn.WAITS if why else Turn.NEXT, same, why))
     found += [waiter(row, Turn.UNDECIDED) for row in undecided_ones]
     return ClusterQueue(cluster.slug, tuple(found))
-
-
-def need_of(row: Rollout) -> Need:
-    n = row.plan["numbers"]
-    return Need(n["product"], n["gpus_new"], n["surge"])
 
 
 def alike(one: Need, other: Need) -> bool:
@@ -100,11 +103,15 @@ def alike(one: Need, other: Need) -> bool:
 
 
 def ahead_of(row: Rollout) -> Ahead:
-    return Ahead(f"{row} of {row.service.name}", need_of(row), Phase(row.phase) not in NOT_STARTED)
+    return Ahead(
+        f"{row} of {row.service.name}",
+        need_of(row.plan["numbers"]),
+        Phase(row.phase) not in NOT_STARTED,
+    )
 
 
 def waiter(row: Rollout, turn: Turn, first: Sequence[Rollout] = (), why: str = "") -> Waiter:
-    need = need_of(row)
+    need = need_of(row.plan["numbers"])
     return Waiter(
         rollout_id=row.pk,
         label=str(row),

@@ -11,11 +11,12 @@ from fleet.queries.access import see_fleet
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
 from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
+from fleet.rules.groups import pods_from
 from fleet.rules.kv_layout import layout_of
 from fleet.rules.kv_layout import policy_of as kv_policy_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.pins import Pins, served_names
-from fleet.rules.release import Probes, ReleaseSpec, Resources, spec_from
+from fleet.rules.release import Probes, ReleaseSpec, Resources, Role, spec_from
 from fleet.rules.starts import measured
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
@@ -23,8 +24,9 @@ from tenants.rules.access import Viewer
 MANY_STARTS = 50  # the last ones count
 # What a row of a list shows; arguments, environment and probes are JSON that it does not.
 LISTED = (
-    "number", "digest", "image", "image_tag", "image_digest", "resources", "note", "created_at",
-    "service__name", "model_version__name", "model_version__commit", "created_by__email",
+    "number", "digest", "image", "image_tag", "image_digest", "resources", "roles", "note",
+    "created_at", "service__name", "model_version__name", "model_version__commit",
+    "created_by__email",
 )  # fmt: skip
 
 
@@ -69,6 +71,7 @@ class ReleaseDetail:
     kv_policy: tuple[str, ...]
     resources: Resources
     probes: Probes
+    roles: tuple[Role, ...]  # of which a replica is made; none: it is one pod
     image_resolution: ResolutionRow | None  # None: the digest was given by hand
     model_resolution: ResolutionRow | None
     signature: SignatureRow
@@ -108,6 +111,7 @@ def spec_of(release: Release) -> ReleaseSpec:
         pins=release.pins,
         resources=release.resources,
         probes=release.probes,
+        roles=release.roles,
     )
 
 
@@ -178,6 +182,7 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
         kv_policy=tuple(kv_policy_of(spec)),
         resources=spec.resources,
         probes=spec.probes,
+        roles=spec.roles,
         image_resolution=row_of(image) if (image := release.image_resolution) else None,
         model_resolution=row_of(model) if (model := release.model_resolution) else None,
         signature=signature_of(release),
@@ -232,7 +237,7 @@ def _row(release: Release, last: tuple[int, str] | None, current: bool) -> Relea
         image=release.image,
         image_tag=release.image_tag,
         image_digest=release.image_digest,
-        gpus=release.resources.get("gpus", 1),
+        gpus=sum(pods_from(release.resources, release.roles)),
         gpu_product=release.resources.get("gpu_product", ""),
         note=release.note,
         created_by=release.created_by.email if release.created_by else "",

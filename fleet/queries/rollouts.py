@@ -13,7 +13,8 @@ from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
-from fleet.queries.services import PodRow, pods_by
+from fleet.queries.services import PodRow, pods_by, serving
+from fleet.rules.groups import sentence_of, shape_from
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
 from tenants.errors import NotFound
@@ -97,6 +98,7 @@ class ReleaseSide:
     weight: int
     serving: int
     gpus: int  # held now
+    roles: str  # "1 prefill and 2 decode" of a replica; empty: it is one pod
     pods: tuple[PodRow, ...]
 
 
@@ -332,10 +334,8 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
         d.release_id: d
         for d in Deployment.objects.filter(service=r.service_id, cluster=r.cluster_id)
     }
-    of_both = ObservedPod.objects.filter(
-        cluster=r.cluster_id,
-        release__in=[x.fingerprint for x in (r.from_release, r.to_release) if x],
-    )
+    names = [x.fingerprint for x in (r.from_release, r.to_release) if x]
+    of_both = ObservedPod.objects.filter(cluster=r.cluster_id, release__in=names)
     pods = pods_by("release", of_both.order_by("created_at"))
 
     def side(release: Any) -> ReleaseSide:
@@ -347,7 +347,8 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
             image_digest=release.image_digest,
             wanted=row.replicas if row else 0,
             weight=row.weight if row else 0,
-            serving=sum(p.ready and p.admitted and not p.terminating for p in seen),
+            serving=serving(seen, shape_from(release.roles)),
+            roles=sentence_of(shape_from(release.roles)),
             gpus=sum(p.gpus for p in seen),
             pods=seen,
         )

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from fleet.models import Deployment, ObservedPod, ScalingPolicy, Service
+from fleet.models import Deployment, ObservedPod, Release, ScalingPolicy, Service
 from fleet.queries.audience import canaries
 from fleet.queries.situations import starts_of
+from fleet.rules.groups import answers_clients, shape_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.scaling import ASSUMED_START
 from gateway.contract.routing import Canary, RoutingSnapshot, WaitingRoom
@@ -55,7 +56,14 @@ def _replica(pod: ObservedPod) -> Replica:
         admitted=pod.admitted,
         terminating=pod.terminating,
         probe_failures=pod.probe_failures,
+        role=pod.role,
     )
+
+
+def arguments_of(release: Release) -> tuple[str, ...]:
+    """Of the pods that answer clients."""
+    roles = [r["arguments"] for r in release.roles if answers_clients(r["name"])]
+    return tuple(release.arguments) + tuple(a for arguments in roles for a in arguments)
 
 
 def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
@@ -66,7 +74,8 @@ def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
         weight=row.weight,
         cluster=row.cluster.slug,
         region=row.cluster.region,
-        arguments=tuple(row.release.arguments),
+        arguments=arguments_of(row.release),
+        roles=tuple(shape_from(row.release.roles)),
         replicas=replicas,
         hosted=row.cluster.hosted,
         confidential=row.cluster.confidential,

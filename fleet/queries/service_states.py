@@ -10,8 +10,9 @@ from typing import Any
 from fleet.models import Deployment, Finding, ObservedPod, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.queries.drift import sentences
-from fleet.rules.drift import Live, Sync, Wanted, compare
+from fleet.rules.drift import Live, Sync, Wanted, answering, compare
 from fleet.rules.freshness import stale_because
+from fleet.rules.groups import shape_from
 from fleet.rules.phases import FINAL
 from fleet.rules.release import fingerprint_of
 from fleet.rules.sleep import State
@@ -24,8 +25,15 @@ SERVICE = (
     "cluster__region", "cluster__observed_at", "cluster__trouble", "current_release_id",
     "current_release__number", "scaling__slept_at", "scaling__woken_at", "scaling__wait_seconds",
 )  # fmt: skip
-DEPLOYMENT = ("service_id", "name", "replicas", "release__digest", "release__image_digest")
-POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready")
+DEPLOYMENT = (
+    "service_id",
+    "name",
+    "replicas",
+    "release__digest",
+    "release__image_digest",
+    "release__roles",
+)
+POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready", "role")
 
 
 class Health(StrEnum):
@@ -87,14 +95,14 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
     see_fleet(viewer)
     wanted: dict[int, list[Wanted]] = {}
     placed = Deployment.objects.order_by("-weight", "-release__number")
-    for service, name, replicas, digest, image in placed.values_list(*DEPLOYMENT):
-        one = Wanted(name, fingerprint_of(digest), image, replicas)
+    for service, name, replicas, digest, image, roles in placed.values_list(*DEPLOYMENT):
+        one = Wanted(name, fingerprint_of(digest), image, replicas, shape_from(roles))
         wanted.setdefault(service, []).append(one)
     live: dict[int, list[Live]] = {}
     staying = ObservedPod.objects.filter(deployment__isnull=False, terminating=False)
     pods = staying.order_by("created_at").values_list(*POD)
-    for service, name, release, image, admitted, ready in pods:
-        live.setdefault(service, []).append(Live(name, release, image, admitted and ready))
+    for service, name, release, image, admitted, ready, role in pods:
+        live.setdefault(service, []).append(Live(name, release, image, admitted and ready, role))
     signs = read_signs(viewer)
     return tuple(
         ServiceState(**state_of(row, wanted.get(row.pk, ()), live.get(row.pk, ()), signs, now))
@@ -121,7 +129,7 @@ def state_of(
     sync, why = compare(wanted, live, unknown_because=stale)
     if edits and not stale:
         sync, why = Sync.DRIFTED, (*edits, *why)
-    replicas, serving = sum(d.replicas for d in wanted), sum(p.admitted for p in live)
+    replicas, serving = sum(d.replicas for d in wanted), sum(answering(d, live) for d in wanted)
     health = _health(bool(stale), replicas, serving, findings)
     if health in (Health.EMPTY, Health.DOWN):
         health = _resting(row, now) or health

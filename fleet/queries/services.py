@@ -1,6 +1,6 @@
 """Services: what tenants call, which release answers where, wanted against live."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from fleet.models import Deployment, ObservedPod, Service, TrafficSlot
 from fleet.queries.access import see_fleet
 from fleet.queries.service_states import SERVICE, ServiceState, Signs, read_signs, state_of
 from fleet.rules.drift import Live, Wanted
+from fleet.rules.groups import shape_from, whole
 from fleet.rules.objectives import Objective, objective_of
 from fleet.rules.release import fingerprint_of
 from fleet.rules.traffic import ANSWERED, DASHBOARD_SECONDS
@@ -21,7 +22,7 @@ from tenants.rules.access import Viewer
 LATELY = timedelta(hours=1)
 PLACED = (
     "pk", "service_id", "name", "replicas", "weight", "cluster__slug", "release_id",
-    "release__number", "release__digest", "release__image_digest",
+    "release__number", "release__digest", "release__image_digest", "release__roles",
 )  # fmt: skip
 DETAILS = (
     *SERVICE, "objectives", "max_model_len", "default_max_tokens", "max_queue", "request_seconds",
@@ -34,6 +35,7 @@ class PodRow:
     name: str
     uid: str
     release: str
+    role: str
     node: str
     address: str
     phase: str
@@ -54,6 +56,11 @@ class PodRow:
 POD = tuple(field.name for field in fields(PodRow))
 
 
+def serving(pods: Iterable[PodRow], shape: Mapping[str, int]) -> int:
+    """Whole replicas that take traffic."""
+    return whole((p.role for p in pods if p.admitted and p.ready and not p.terminating), shape)
+
+
 @dataclass(frozen=True, slots=True)
 class DeploymentRow:
     """A release placed in a cluster; `weight` is its percent of the service's traffic."""
@@ -67,11 +74,12 @@ class DeploymentRow:
     cluster: str
     replicas: int
     weight: int
+    shape: Mapping[str, int]  # pods of each role in a replica; empty: it is one pod
     pods: tuple[PodRow, ...]
 
     @property
     def serving(self) -> int:
-        return sum(p.admitted and p.ready and not p.terminating for p in self.pods)
+        return serving(self.pods, self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +176,11 @@ def _row(
     traffic: tuple[int, int],
     now: datetime,
 ) -> ServiceRow:
-    wanted = [Wanted(d.name, d.fingerprint, d.image_digest, d.replicas) for d in deployments]
+    wanted = [
+        Wanted(d.name, d.fingerprint, d.image_digest, d.replicas, d.shape) for d in deployments
+    ]
     live = [
-        Live(p.name, p.release, p.image_id, p.admitted and p.ready)
+        Live(p.name, p.release, p.image_id, p.admitted and p.ready, p.role)
         for d in deployments
         for p in d.pods
         if not p.terminating
@@ -195,6 +205,7 @@ def _deployment(row: Any, pods: Sequence[PodRow]) -> DeploymentRow:
         cluster=row.cluster__slug,
         replicas=row.replicas,
         weight=row.weight,
+        shape=shape_from(row.release__roles),
         pods=tuple(pods),
     )
 

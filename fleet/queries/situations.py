@@ -1,9 +1,11 @@
 """What a plan is computed from, read from rows: nodes, quotas, budgets, starts, recent traffic."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
+from typing import Any
 
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import Now
@@ -23,11 +25,12 @@ from fleet.queries.releases import MANY_STARTS, spec_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
 from fleet.rules.fit import Need, NodeRoom
-from fleet.rules.manifests import labels_of
+from fleet.rules.groups import SERVE
+from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.plan import Situation, Starts, StepPlan
 from fleet.rules.queue import Ahead, waits
-from fleet.rules.release import GPU
+from fleet.rules.release import GPU, ReleaseSpec
 from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
@@ -64,22 +67,34 @@ def situation_of(
     placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
     return Situation(
         product=spec.resources.gpu_product,
-        gpus_new=spec.resources.gpus,
-        gpus_old=before.resources.gpus if before else spec.resources.gpus,
+        gpus_new=spec.gpus,
+        gpus_old=before.gpus if before else spec.gpus,
         replicas=replicas,
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms_of(cluster, old),
         ahead=[other for _, other in others_of(cluster, service)],
         quotas=quotas_of(cluster, service.name, spec.resources.gpu_product),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
-        floor=floor_of(cluster, service.name),
+        floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
         starts_new=starts_of(service, new),
         starts_old=starts_of(service, old) if old else Starts(),
         grace_seconds=(before or spec).probes.grace_seconds,
         steps=steps,
         soak_seconds=soak_seconds,
+        pods_new=spec.gpus_of_pods if spec.roles else (),
     )
+
+
+def need_of(numbers: Mapping[str, Any]) -> Need:
+    """What a rollout takes on top, from its frozen numbers."""
+    pods = tuple(numbers.get("pods_new", ()))
+    return Need(numbers["product"], numbers["gpus_new"], numbers["surge"], pods)
+
+
+def in_replicas(floor: int | None, spec: ReleaseSpec) -> int | None:
+    """Budgets count pods."""
+    return None if floor is None else ceil(floor / len(spec.gpus_of_pods))
 
 
 def rooms_of(cluster: Cluster, leaving: Release | None) -> list[NodeRoom]:
@@ -115,7 +130,7 @@ def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]
     for row in rows.only("phase", "plan", "change_id", "service__name"):
         n = row.plan.get("numbers", {})
         if n.get("surge"):
-            need = Need(n["product"], n["gpus_new"], n["surge"])
+            need = need_of(n)
             began = Phase(row.phase) not in NOT_STARTED
             found.append((row, Ahead(f"{row} of {row.service.name}", need, began)))
     return found
@@ -134,7 +149,7 @@ def queued(rollout: Rollout) -> str:
         if other.began or (row.pk < rollout.pk and row.change_id not in waiting)
     ]
     n, nodes = rollout.plan["numbers"], rooms_of(rollout.cluster, None)
-    need = Need(n["product"], n["gpus_new"], n["surge"])
+    need = need_of(n)
     quotas = quotas_of(rollout.cluster, rollout.service.name, n["product"]) or ()
     return waits(nodes, need, quotas, ahead) if ahead else ""
 
@@ -156,7 +171,7 @@ def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> in
 
     Our own budget follows the number of replicas: `others_only` leaves it out.
     """
-    ours = labels_of(service).items()
+    ours = (labels_of(service) | {ROLE: SERVE}).items()
     budgets = [b for b in cluster.budgets or () if not (others_only and b["name"] == service)]
     floors = [b["floor"] for b in budgets if b["labels"].items() <= ours]
     return max(floors, default=None)

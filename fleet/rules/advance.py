@@ -71,7 +71,7 @@ def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:
     counts = forward(state, seen, goal)
     if counts != counts_of(seen):
         return scale(state, counts, move_text(state, seen, counts))
-    if seen.new.loaded >= goal and len(seen.new.live) >= goal:
+    if seen.new.loaded >= goal and seen.new.alive >= goal:
         why = f"{goal} of {goal} replicas of {state.new} loaded their model"
         return enter(state, Phase.CANARY_VERIFYING, why)
     return waiting_for_start(state, seen, now, goal)

@@ -50,15 +50,16 @@ def no_such_node(need: Need, room: Fit) -> Verdict | None:
     what = gpus(need.product)
     if room.nodes == 0:
         return Answer.NEVER, f"No node has {what}: {need.total} needed, the cluster has none"
-    if room.largest < need.gpus:
+    if room.largest < need.largest:
         apart = (
             f"; its fabric clique has {room.clique}, but a replica does not span nodes"
-            if room.clique >= need.gpus
+            if room.clique >= need.largest
             else ""
         )
+        one = "pod" if need.pods else "replica"
         return (
             Answer.NEVER,
-            f"A replica of {need.gpus} {what} fits on no node: the largest has"
+            f"A {one} of {need.largest} {what} fits on no node: the largest has"
             f" {room.largest}{apart}",
         )
     if room.ever < need.replicas:

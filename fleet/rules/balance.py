@@ -37,8 +37,8 @@ def kept_old(state: State) -> int:
 def held(state: State, seen: Seen) -> int:
     """GPUs wanted now or still held by pods that drain."""
     return (
-        max(seen.old.wanted, len(seen.old.live)) * state.gpus_old
-        + max(seen.new.wanted, len(seen.new.live)) * state.gpus_new
+        max(seen.old.wanted, seen.old.alive) * state.gpus_old
+        + max(seen.new.wanted, seen.new.alive) * state.gpus_new
         + seen.old.terminating * state.gpus_old
         + seen.new.terminating * state.gpus_new
     )
@@ -91,8 +91,7 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
 
 def occupied(state: State, seen: Seen) -> int:
     """GPUs that pods have, drains included; one without a node has none yet."""
-    placed = [sum(bool(p.node) for p in side.pods) for side in (seen.old, seen.new)]
-    return placed[0] * state.gpus_old + placed[1] * state.gpus_new
+    return seen.old.gpus(state.gpus_old) + seen.new.gpus(state.gpus_new)
 
 
 def keeps_capacity(state: State, seen: Seen, after: Counts) -> bool:

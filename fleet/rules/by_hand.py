@@ -10,7 +10,15 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fleet.rules.manifests import ADMITTED, MANAGER, RELEASE, Manifest, placed
+from fleet.rules.manifests import (
+    ADMITTED,
+    MANAGER,
+    RELEASE,
+    Manifest,
+    deployments_of,
+    each_of,
+    placed,
+)
 
 PATIENCE = "30m"
 
@@ -45,7 +53,7 @@ def _lines(hand: Hand) -> Iterator[str]:
     yield "# Workers that still run would work against it: stop them, or use `rollout rescue`."
     if hand.old is None:
         yield f"# Nothing served before: {hand.new_label} is taken away."
-        yield _delete(hand)
+        yield from _delete(hand)
         return
     if hand.old_now >= hand.old_wanted:
         yield f"# {hand.old_label} still has all replicas: traffic leaves {hand.new_label} first."
@@ -56,7 +64,7 @@ def _lines(hand: Hand) -> Iterator[str]:
         yield f"# {hand.old_label} serves: traffic leaves {hand.new_label}, then its replicas."
         yield _admit(hand.new, False)
     yield "sleep 5"
-    yield _delete(hand)
+    yield from _delete(hand)
     yield _say(hand.old, "get pods", "-o wide")
     yield "# Once PostgreSQL answers, make the declared state agree and let it be verified:"
     yield f"# manage.py rollout rescue {hand.service} --as YOUR_EMAIL --why REASON"
@@ -71,7 +79,7 @@ def _exchange(hand: Hand, old: Manifest) -> Iterator[str]:
             left -= 1
             gone = " Nothing answers until the next lines are through." if not left + have else ""
             yield f"# No GPU is free: one replica of {hand.new_label} makes room.{gone}"
-            yield _apply(placed(hand.new, replicas=left, fence=hand.fence))
+            yield from _scale(hand.new, left, hand.fence)
             continue
         # With no new replica left there is nothing more to wait for: the scheduler decides.
         have = min(have + room, hand.old_wanted) if left else hand.old_wanted
@@ -80,14 +88,23 @@ def _exchange(hand: Hand, old: Manifest) -> Iterator[str]:
 
 def _up(hand: Hand, old: Manifest, replicas: int) -> Iterator[str]:
     """Scale, wait until the replicas have loaded, admit them, wait until they serve."""
-    name = old["metadata"]["name"]
     yield f"# {hand.old_label} to {replicas} replicas, and wait until they have loaded."
-    yield _apply(placed(old, replicas=replicas, fence=hand.fence))
-    made = f"--for=jsonpath='{{.status.replicas}}'={replicas} --timeout=2m"
-    yield f"{_kubectl(old)} wait deployment/{name} {made}"
+    yield from _scale(old, replicas, hand.fence)
+    for item in deployments_of(old):
+        pods = replicas * each_of(item)
+        made = f"--for=jsonpath='{{.status.replicas}}'={pods} --timeout=2m"
+        yield f"{_kubectl(item)} wait deployment/{item['metadata']['name']} {made}"
     yield _say(old, "wait pod", f"--for=condition=ContainersReady --timeout={PATIENCE}")
     yield _admit(old, True)
-    yield f"{_kubectl(old)} rollout status deployment/{name} --timeout=2m"
+    for item in deployments_of(old):
+        name = item["metadata"]["name"]
+        yield f"{_kubectl(item)} rollout status deployment/{name} --timeout=2m"
+
+
+def _scale(manifest: Manifest, replicas: int, fence: int) -> Iterator[str]:
+    """Each Deployment of the release: its roles keep their ratio."""
+    for item in deployments_of(manifest):
+        yield _apply(placed(item, replicas=replicas, fence=fence))
 
 
 def _kubectl(manifest: Manifest) -> str:
@@ -119,6 +136,7 @@ def _admit(manifest: Manifest, yes: bool) -> str:
     return f"{names} | xargs -r -I{{}} {kubectl} --field-manager={MANAGER} -p {patch}"
 
 
-def _delete(hand: Hand) -> str:
-    name = hand.new["metadata"]["name"]
-    return f"{_kubectl(hand.new)} delete deployment {name} --cascade=foreground --ignore-not-found"
+def _delete(hand: Hand) -> Iterator[str]:
+    for item in deployments_of(hand.new):
+        name = item["metadata"]["name"]
+        yield f"{_kubectl(item)} delete deployment {name} --cascade=foreground --ignore-not-found"

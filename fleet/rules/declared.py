@@ -7,7 +7,7 @@ either: it is on its way.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,15 @@ class Difference:
     @property
     def owned(self) -> bool:
         """An autoscaler's number of replicas is its own."""
-        return self.text == REPLICAS and self.writer.manager in AUTOSCALERS
+        return self.is_replicas and self.writer.manager in AUTOSCALERS
+
+    @property
+    def is_replicas(self) -> bool:
+        """Of the only Deployment of a release, or of one of its roles."""
+        return self.text == REPLICAS or self.text.endswith(f".{REPLICAS}")
+
+    def of(self, role: str) -> "Difference":
+        return replace(self, path=(Step(role), *self.path))
 
 
 def text_of(path: Path) -> str:

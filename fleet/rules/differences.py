@@ -5,17 +5,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fleet.rules import pins
+from fleet.rules.groups import line_of
 from fleet.rules.meanings import KV_SHAPING, MEANS, SEEN_BY_CLIENTS
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.vllm_args import number_of, values_of
 
-OF_PARTS = {"environment": "Another setting of the engine or of its libraries", **pins.MEANS}
+OF_PARTS = {
+    "environment": "Another setting of the engine or of its libraries",
+    "roles": "Another group of pods answers; it moves and returns as one",
+    **pins.MEANS,
+}
 SEEN_PARTS = frozenset({"adapters", "data policy"})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    part: str  # model, image, arguments, environment, resources, probes
+    part: str  # model, image, arguments, environment, resources, probes, roles
     name: str
     before: str  # empty: was not there
     after: str
@@ -33,6 +38,7 @@ def compare(old: ReleaseSpec, new: ReleaseSpec) -> list[Change]:
         ("resources", asdict(old.resources), asdict(new.resources)),
         ("probes", asdict(old.probes), asdict(new.probes)),
         *((part, before[part], after[part]) for part in before),
+        ("roles", _roles(old), _roles(new)),
     )
     return [change for group in groups for change in _differences(*group)]
 
@@ -58,7 +64,7 @@ def _measured(change: Change) -> str:
 def cost_of(old: ReleaseSpec, new: ReleaseSpec) -> list[str]:
     """Sentences about what a replica costs more or less, and what is not known before."""
     found = []
-    before, after = old.resources.gpus, new.resources.gpus
+    before, after = old.gpus, new.gpus
     if before != after and before:
         more = (after - before) / before
         found.append(f"A replica holds {after} GPUs, {before} before: {more:+.0%}")
@@ -85,13 +91,17 @@ def kv_reasons(changes: list[Change]) -> list[str]:
     return [
         f"{c.name}: {_short(c.before)} to {_short(c.after)}"
         for c in changes
-        if c.name in KV_SHAPING or c.part in ("model", "image")
+        if c.name in KV_SHAPING or c.part in ("model", "image", "roles")
     ]
 
 
 def _short(value: str) -> str:
     """A digest or a document by its beginning: the table has it whole."""
     return f"{value[:19]}…" if len(value) > 24 else value or "not set"
+
+
+def _roles(spec: ReleaseSpec) -> dict[str, str]:
+    return {role.name: line_of(role) for role in spec.roles}
 
 
 def _image(spec: ReleaseSpec) -> dict[str, str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from fleet.rules.moves import stay
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase
+from fleet.rules.seen import Side
 from fleet.rules.state import KEEP, SOON, Decision, Place, Seen, State, Want
 
 # Before, `keep` looks after the old release; on the way back each pass counts replicas anyway.
@@ -33,7 +34,7 @@ def taken_away(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 def lost_new(state: State, seen: Seen) -> str:
     if seen.new.wanted >= state.declared_new:
-        return ""
+        return uneven(state.new, seen.new, state.declared_new)
     if not seen.new.exists:
         return f"Somebody deleted {state.new} in the cluster: it is made again"
     return f"Somebody scaled {state.new} to {seen.new.wanted}: {state.declared_new} are declared"
@@ -42,6 +43,16 @@ def lost_new(state: State, seen: Seen) -> str:
 def lost_old(state: State, seen: Seen, now: datetime) -> str:
     """Another number of old replicas may be an autoscaler's own. After the soak it goes anyway."""
     soaked = state.phase is Phase.SOAKING and now >= state.phase_since + state.soak
-    if seen.old.exists or not state.declared_old or soaked:
+    if soaked or not state.declared_old:
         return ""
+    if seen.old.exists:
+        return uneven(state.old, seen.old, state.declared_old)
     return f"Somebody deleted {state.old} in the cluster: it is made again"
+
+
+def uneven(label: str, side: Side, declared: int) -> str:
+    """A write that was cut in the middle, or somebody's hand: the ratio is what was approved."""
+    if not side.uneven:
+        return ""
+    found = " and ".join(f"{part.pods} pods of {part.name}" for part in side.parts)
+    return f"The roles of {label} do not match, {found}: made even, for {declared} replicas"

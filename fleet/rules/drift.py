@@ -1,8 +1,10 @@
 """Wanted against live: does the cluster have what the rows say? Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from fleet.rules.groups import SERVE, touched, whole
 
 
 class Sync(StrEnum):
@@ -19,6 +21,7 @@ class Wanted:
     release: str  # fingerprint
     image_digest: str
     replicas: int
+    shape: Mapping[str, int] = field(default_factory=dict)  # pods of each role in a replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Live:
     release: str
     image_id: str
     admitted: bool  # takes traffic
+    role: str = SERVE
 
 
 def compare(
@@ -46,13 +50,19 @@ def compare(
     return (Sync.DRIFTED if told else Sync.IN_SYNC), tuple(told)
 
 
+def answering(wanted: Wanted, live: Sequence[Live]) -> int:
+    """Whole replicas that take traffic."""
+    own = (p.role for p in live if p.release == wanted.release and p.admitted)
+    return whole(own, wanted.shape)
+
+
 def _differences(wanted: Wanted, pods: Sequence[Live]) -> list[str]:
     told = []
-    serving = sum(p.admitted for p in pods)
+    serving = answering(wanted, pods)
     if serving != wanted.replicas:
         told.append(
             f"{wanted.name}: {serving} of {wanted.replicas} wanted replicas take traffic,"
-            f" {len(pods)} exist"
+            f" {touched((p.role for p in pods), wanted.shape)} exist"
         )
     for pod in pods:
         running = pod.image_id.rpartition("@")[2]

@@ -1,7 +1,9 @@
-"""Where whole replicas find room. A replica never spans nodes: 4 + 4 free is no place for 8."""
+"""Where whole replicas find room. A pod never spans nodes: 4 + 4 free is no place for 8. A replica
+of several pods finds room where all of them do, on whichever nodes.
+"""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -27,6 +29,12 @@ class Need:
     product: str  # empty: any
     gpus: int  # a replica
     replicas: int
+    pods: tuple[int, ...] = ()  # GPUs of each pod of a replica; empty: it is one pod
+
+    @property
+    def largest(self) -> int:
+        """GPUs that one node must have for it."""
+        return max(self.pods, default=self.gpus)
 
     @property
     def total(self) -> int:
@@ -70,9 +78,10 @@ def fit(
     stays = {n.name: 0 if vacated else n.leaving for n in found}
     for node in found:
         rooms[node.name] += node.leaving if vacated and node.usable else 0
+    most = {n.name: n.allocatable - stays[n.name] for n in found}
     return Fit(
-        places=sum(room // need.gpus for room in rooms.values()),
-        ever=sum((n.allocatable - stays[n.name]) // need.gpus for n in found),
+        places=places(rooms, need),
+        ever=places(most, need),
         free=before,
         claimed=claimed,
         nodes=len(found),
@@ -80,6 +89,28 @@ def fit(
         clique=largest_clique(found),
         leaving=sum(stays.values()),
     )
+
+
+def places(rooms: Mapping[str, int], need: Need) -> int:
+    """Whole replicas that find room at once."""
+    if len(need.pods) < 2:
+        return sum(room // need.gpus for room in rooms.values())
+    left, found = dict(rooms), 0
+    while seat(left, need):
+        found += 1
+    return found
+
+
+def seat(rooms: dict[str, int], need: Need) -> bool:
+    """Place the pods of one replica, the largest first, each where the least is left over."""
+    after = dict(rooms)
+    for gpus in sorted(need.pods or (need.gpus,), reverse=True):
+        able = [name for name, room in after.items() if room >= gpus]
+        if not able:
+            return False
+        after[min(able, key=lambda name: (after[name], name))] -= gpus
+    rooms.update(after)
+    return True
 
 
 def largest_clique(nodes: Iterable[NodeRoom]) -> int:
@@ -93,7 +124,5 @@ def largest_clique(nodes: Iterable[NodeRoom]) -> int:
 def take(rooms: dict[str, int], claim: Need) -> None:
     """Place replicas of a claim where the least is left over; what finds no room is dropped."""
     for _ in range(claim.replicas):
-        able = [name for name, room in rooms.items() if room >= claim.gpus]
-        if not able:
+        if not seat(rooms, claim):
             return
-        rooms[min(able, key=lambda name: (rooms[name], name))] -= claim.gpus

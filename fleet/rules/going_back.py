@@ -113,7 +113,7 @@ def end_text(state: State, seen: Seen) -> str:
     reason = f"Cause: {state.memory.reason}" if state.memory.reason else ""
     if not state.has_old:
         return f"Taken away; nothing served before. {reason}".strip()
-    proved = f"{len(seen.old.live)} of {state.old_replicas} replicas of {state.old} answer"
+    proved = f"{seen.old.alive} of {state.old_replicas} replicas of {state.old} answer"
     return f"Back on {state.old}: {proved} by fingerprint, {state.new} is gone. {reason}".strip()
 
 

@@ -1,6 +1,7 @@
 """How KV blocks of a release are laid out, and what its engines do with them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from fleet.rules.meanings import KV_SHAPING
 from fleet.rules.release import ReleaseSpec, digest_json
@@ -11,11 +12,13 @@ def layout_of(spec: ReleaseSpec) -> str:
     """A name: equal for two releases only where each can read the other's blocks."""
     values = values_of(spec.arguments)
     shaping = {flag: values[flag] for flag in sorted(values.keys() & KV_SHAPING)}
-    content = {
+    content: dict[str, Any] = {
         "model": [spec.model.name, spec.model.commit, spec.model.code_commit],
         "image": spec.image_digest,
         "arguments": shaping,
     }
+    if spec.roles:  # each lays blocks out by its own arguments
+        content["roles"] = [[role.name, list(role.arguments)] for role in spec.roles]
     return f"kv-{digest_json(content)[:12]}"
 
 

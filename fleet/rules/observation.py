@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.groups import SERVE
 from fleet.rules.kueue import QUEUE
-from fleet.rules.manifests import ADMITTED, PORT, RELEASE, SERVICE
+from fleet.rules.manifests import ADMITTED, PORT, RELEASE, ROLE, SERVICE
 from fleet.rules.objects import (
     Condition,
     Container,
@@ -63,6 +64,7 @@ class SeenPod:
     created_at: datetime
     ready_at: datetime | None
     queue: str = ""  # of Kueue, from its label
+    role: str = SERVE  # from its label
 
     @property
     def takes_traffic(self) -> bool:
@@ -192,6 +194,7 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
         created_at=moment(meta.get("creationTimestamp")) or now,
         ready_at=moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
         queue=meta["labels"].get(QUEUE, ""),
+        role=meta["labels"].get(ROLE, SERVE),
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fleet.rules.groups import refuse_roles
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
 from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     "LD_PRELOAD": "it can replace any code of the image",
 }
 GIB = 2**30
+KV_LEASE = 30  # seconds that vLLM keeps blocks which nobody fetched
 GATEWAYS_LAG = 3  # seconds until each gateway has left a replica that goes away
 EXIT = 8  # seconds that vLLM takes to exit after its last request, as measured
 
@@ -117,11 +119,21 @@ def refuse_moved(label: str, now: str, before: Iterable[tuple[str, str]]) -> str
 def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str]]:
     """Yield (field, sentence) for everything that makes this release impossible."""
     yield from refuse_model(spec.model)
-    yield from (("arguments", sentence) for sentence in refusals(spec.arguments, limits.transfer))
     yield from (("environment", sentence) for sentence in refuse_environment(spec))
     yield from refuse_pins(spec.pins, spec.service, spec.arguments)
-    yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
     yield from (("probes", sentence) for sentence in refuse_probes(spec))
+    yield from (("roles", sentence) for sentence in refuse_roles(spec))
+    if not spec.roles:
+        yield from refuse_pod(spec, limits)
+    for role in spec.roles:
+        found = refuse_pod(spec.part(role), limits)
+        yield from (("roles", f"{role.name}: {sentence}") for _, sentence in found)
+
+
+def refuse_pod(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str]]:
+    """What makes one pod impossible, whatever others are beside it."""
+    yield from (("arguments", sentence) for sentence in refusals(spec.arguments, limits.transfer))
+    yield from (("resources", sentence) for sentence in refuse_resources(spec, limits))
     length = number_of(values_of(spec.arguments), "--max-model-len", limits.max_model_len)
     if length < limits.max_model_len:
         yield (
@@ -226,6 +238,12 @@ def times_of(spec: ReleaseSpec) -> Iterator[str]:
             f"A replica that goes away drains after {p.pre_stop_seconds} s, and gateways may send"
             f" it requests for {GATEWAYS_LAG} s: those are answered with 500 and sent elsewhere"
         )
+    if spec.roles and p.pre_stop_seconds < KV_LEASE:
+        yield (
+            f"A prefill pod that goes away ends {p.pre_stop_seconds} s after its traffic; a decode"
+            f" may fetch its blocks for {KV_LEASE} s: those that come later read the prompt again"
+            " where kv_load_failure_policy is recompute, and fail otherwise"
+        )
     if p.teardown_seconds < EXIT:
         yield (
             f"vLLM takes up to {EXIT} s to exit after its last request and is killed after"
@@ -234,4 +252,5 @@ def times_of(spec: ReleaseSpec) -> Iterator[str]:
 
 
 def _uses(spec: ReleaseSpec, connector: str) -> bool:
-    return f'"{connector}"' in values_of(spec.arguments).get("--kv-transfer-config", "")
+    every = [spec.part(role).arguments for role in spec.roles] or [spec.arguments]
+    return any(f'"{connector}"' in values_of(a).get("--kv-transfer-config", "") for a in every)

@@ -67,6 +67,10 @@ class Situation:
     grace_seconds: int = 120  # of the old release
     steps: Sequence[StepPlan] = ()
     soak_seconds: int = 3600
+    pods_new: tuple[int, ...] = ()  # GPUs of each pod of a replica; empty: it is one pod
+
+    def need(self, replicas: int) -> Need:
+        return Need(self.product, self.gpus_new, replicas, self.pods_new)
 
     @property
     def claims(self) -> list[Need]:
@@ -129,7 +133,7 @@ def plan_of(s: Situation, kind: PlanKind) -> Plan:
 def surge_canary(s: Situation) -> Plan:
     """New replicas beside the old ones, which shrink only after new ones answer."""
     canary = ceil(s.replicas * (s.steps[0].percent if s.steps else 100) / 100)
-    room = fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims)
+    room = fit(s.nodes, s.need(1), s.claims)
     tight = tightest(s.quotas or ())
     places = room.places if tight is None else min(room.places, tight.free // s.gpus_new)
     surge = max(1, min(max(canary, 1), s.replicas, places))
@@ -143,7 +147,7 @@ def blue_green(s: Situation) -> Plan:
 
 
 def beside(s: Situation, kind: PlanKind, surge: int, words: str) -> Plan:
-    need = Need(s.product, s.gpus_new, surge)
+    need = s.need(surge)
     room = fit(s.nodes, need, s.claims)
     answer, why = judge(need, room, s.quotas or (), s.old_replicas * s.gpus_old)
     if answer is Answer.NOT_NOW:
@@ -211,7 +215,7 @@ def recreate(s: Situation) -> Plan:
 
 def first_placement(s: Situation) -> Plan:
     """Nothing runs yet: there is no capacity to keep and no release to go back to."""
-    need = Need(s.product, s.gpus_new, s.replicas)
+    need = s.need(s.replicas)
     room = fit(s.nodes, need, s.claims)
     answer, why = turn(s.nodes, need, s.quotas or (), s.ahead)
     if answer is Answer.POSSIBLE:
@@ -262,14 +266,14 @@ def planned(
 
 
 def nothing_on_top(s: Situation) -> tuple[Need, Fit]:
-    return Need(s.product, s.gpus_new, 0), fit(s.nodes, Need(s.product, s.gpus_new, 1), s.claims)
+    return s.need(0), fit(s.nodes, s.need(1), s.claims)
 
 
 def judge_inside(s: Situation) -> Verdict:
     """Is there room for all new replicas once the old ones have left?"""
     held = s.old_replicas * s.gpus_old
     quotas = [Quota(q.name, q.hard, max(q.used - held, 0)) for q in s.quotas or ()]
-    need = Need(s.product, s.gpus_new, s.replicas)
+    need = s.need(s.replicas)
     if sum(node.leaving for node in s.nodes) >= held:
         answer, why = judge(need, fit(s.nodes, need, s.claims, vacated=True), quotas)
         return answer, f"Even after the old release has left: {why}" if why else ""
@@ -277,7 +281,7 @@ def judge_inside(s: Situation) -> Verdict:
     extra = need.total - held
     if extra <= 0:
         return Answer.POSSIBLE, ""
-    more = Need(s.product, s.gpus_new, ceil(extra / s.gpus_new))
+    more = s.need(ceil(extra / s.gpus_new))
     answer, why = judge(more, fit(s.nodes, more, s.claims), s.quotas or ())
     return answer, f"{extra} GPUs more than now. {why}" if why else ""
 

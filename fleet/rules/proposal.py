@@ -38,6 +38,7 @@ class Numbers:
     drain_seconds: float
     soak_seconds: float
     limits: Mapping[str, float]
+    pods_new: tuple[int, ...] = ()  # GPUs of each pod of a replica; empty: it is one pod
 
 
 def read_steps(given: Iterable[Mapping[str, Any]]) -> tuple[StepPlan, ...]:
@@ -134,6 +135,7 @@ def numbers_of(
         drain_seconds=max(drains),
         soak_seconds=s.soak_seconds,
         limits=asdict(GateLimits()),
+        pods_new=s.pods_new,
     )
 
 

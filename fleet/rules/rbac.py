@@ -39,7 +39,7 @@ GRANTS = (
         CHANGE,
         "keep replicas during node maintenance, show the floor in plans",
     ),
-    Grant("networking.k8s.io", "networkpolicies", CHANGE, "let only the gateway reach engines"),
+    Grant("networking.k8s.io", "networkpolicies", CHANGE, "keep KV blocks within a release"),
     Grant("", "events", READ, "say why a pod does not run"),
     Grant("", "resourcequotas", READ, "say which quota refuses pods, in plans and afterwards"),
     Grant("", "nodes", READ, "count GPUs, see lost nodes", namespaced=False),

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fleet.rules.pins import Pins, pins_from, stored
@@ -59,6 +59,16 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of pod of a release whose replica is a group of them: see `fleet.rules.groups`."""
+
+    name: str  # prefill, decode
+    replicas: int = 1  # pods of it in one replica of the release
+    arguments: tuple[str, ...] = ()  # after those of the release: the last flag wins
+    resources: Mapping[str, Any] = field(default_factory=dict)  # instead of those of the release
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseSpec:
     service: str  # the served model name
     model: ModelPin
@@ -69,6 +79,32 @@ class ReleaseSpec:
     pins: Pins = Pins()
     resources: Resources = Resources()
     probes: Probes = Probes()
+    roles: tuple[Role, ...] = ()  # none: a replica is one pod
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Pods of each role in one replica. Empty: a replica is one pod."""
+        return {role.name: role.replicas for role in self.roles}
+
+    @property
+    def gpus(self) -> int:
+        """Of one replica, all its pods together."""
+        return sum(self.gpus_of_pods)
+
+    @property
+    def gpus_of_pods(self) -> tuple[int, ...]:
+        """GPUs of each pod of one replica."""
+        parts = [(self.part(role).resources.gpus, role.replicas) for role in self.roles]
+        return tuple(g for gpus, n in parts for g in [gpus] * n) or (self.resources.gpus,)
+
+    def part(self, role: Role) -> "ReleaseSpec":
+        """As if each pod of the role were a replica of a release of its own."""
+        return replace(
+            self,
+            arguments=self.arguments + role.arguments,
+            resources=replace(self.resources, **role.resources),
+            roles=(),
+        )
 
 
 def canonical(spec: ReleaseSpec) -> dict[str, Any]:
@@ -76,10 +112,26 @@ def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     content = asdict(spec) | {
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
+        "roles": [stored_role(role) for role in spec.roles],
     }
+    if not spec.roles:
+        del content["roles"]  # releases from before there were any keep their digest
     del content["pins"]
     pinned = stored(spec.pins)
     return content | ({"pins": pinned} if pinned else {})
+
+
+def stored_role(role: Role) -> dict[str, Any]:
+    return {
+        "name": role.name,
+        "replicas": role.replicas,
+        "arguments": list(role.arguments),
+        "resources": dict(role.resources),
+    }
+
+
+def role_from(kept: Mapping[str, Any]) -> Role:
+    return Role(**{**kept, "arguments": tuple(kept.get("arguments", ()))})
 
 
 def digest_of(spec: ReleaseSpec) -> str:
@@ -105,9 +157,10 @@ def spec_from(
     image_digest: str,
     arguments: list[str],
     environment: Mapping[str, str],
-    pins: Mapping[str, Any],
     resources: Mapping[str, Any],
     probes: Mapping[str, Any],
+    pins: Mapping[str, Any] | None = None,
+    roles: Iterable[Mapping[str, Any]] = (),
 ) -> ReleaseSpec:
     """Build a spec from the plain columns of a stored release."""
     return ReleaseSpec(
@@ -117,7 +170,8 @@ def spec_from(
         image_digest=image_digest,
         arguments=tuple(arguments),
         environment=dict(environment),
-        pins=pins_from(pins),
+        pins=pins_from(pins or {}),
         resources=Resources(**resources),
         probes=Probes(**probes),
+        roles=tuple(role_from(role) for role in roles),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet.rules.groups import PREFILL, SERVE, answers_clients
 from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
 from fleet.rules.vllm_args import values_of
@@ -32,6 +33,7 @@ class Replica:
     admitted: bool = True
     terminating: bool = False
     probe_failures: int = 0  # in a row
+    role: str = SERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Placed:
     weight: int
     cluster: str
     region: str
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # of the pods that answer clients
+    roles: tuple[str, ...] = ()  # of which a whole replica is made; none: it is one pod
     replicas: tuple[Replica, ...] = ()
     hosted: bool = False
     confidential: bool = False
@@ -101,6 +104,11 @@ def _objective(offered: Offered, traffic_class: TrafficClass) -> Objective:
 
 def _pool(placed: Placed) -> Pool:
     given = values_of(placed.arguments)
+    takes = healthy(placed.replicas)
+    prefill = [r for r in takes if r.role == PREFILL]
+    answering = [r for r in takes if answers_clients(r.role)]
+    if PREFILL in placed.roles and not prefill:
+        answering = []  # nobody reads their prompts, and a stranger must not
     return Pool(
         id=f"d{placed.deployment_id}",
         deployment_id=placed.deployment_id,
@@ -109,10 +117,8 @@ def _pool(placed: Placed) -> Pool:
         cluster=placed.cluster,
         region=placed.region,
         weight=placed.weight,
-        endpoints=tuple(
-            Endpoint(address=r.address, pod=r.name, node=r.node)
-            for r in sorted(healthy(placed.replicas), key=lambda r: r.name)
-        ),
+        endpoints=endpoints_of(answering),
+        prefill=endpoints_of(prefill) if answering else (),
         max_num_seqs=_whole(given.get("--max-num-seqs")) or MAX_NUM_SEQS,
         hosted=placed.hosted,
         confidential=placed.confidential,
@@ -120,14 +126,23 @@ def _pool(placed: Placed) -> Pool:
     )
 
 
+def endpoints_of(replicas: Iterable[Replica]) -> tuple[Endpoint, ...]:
+    return tuple(
+        Endpoint(address=r.address, pod=r.name, node=r.node)
+        for r in sorted(replicas, key=lambda r: r.name)
+    )
+
+
 def healthy(replicas: Sequence[Replica]) -> list[Replica]:
     """Replicas that take traffic; those that fail probes are left out while others remain.
 
-    When all fail, all stay: the fault is then ours or the load's as likely as theirs, and an
-    empty pool would turn slow answers into none.
+    When all of a role fail, they stay: the fault is then ours or the load's as likely as theirs,
+    and an empty pool would turn slow answers into none.
     """
     takes = [r for r in replicas if r.ready and r.admitted and not r.terminating and r.address]
-    return [r for r in takes if r.probe_failures < OUT_AFTER] or takes
+    sound = [r for r in takes if r.probe_failures < OUT_AFTER]
+    lost = {r.role for r in takes} - {r.role for r in sound}
+    return sound + [r for r in takes if r.role in lost]
 
 
 def _whole(text: str | None) -> int:

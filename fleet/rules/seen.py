@@ -1,12 +1,15 @@
 """What the API server says about one release, as far as decisions need it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.groups import DECODE, PREFILL, SERVE, touched, whole
 from fleet.rules.kueue import waits_in
-from fleet.rules.manifests import ADMITTED, FENCE, RELEASE
+from fleet.rules.manifests import ADMITTED, FENCE, RELEASE, ROLE, each_of
+from fleet.rules.quantity import whole as whole_number
+from fleet.rules.release import GPU
 
 Json = Mapping[str, Any]
 
@@ -33,6 +36,9 @@ class Pod:
     unschedulable: str = ""  # the scheduler's sentence
     queue: str = ""  # of Kueue, whose turn it waits for
     image_id: str = ""
+    role: str = SERVE
+    gpus: int = 0
+    peer: str = ""  # of a decode: address of a loaded pod that hands blocks over to it
 
     @property
     def serves(self) -> bool:
@@ -40,60 +46,118 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One Deployment of a release, as it is there."""
+
+    name: str
+    uid: str
+    pods: int  # wanted
+    each: int = 1  # of one replica of the release
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
-    """One release in the cluster. `wanted` is what the Deployment's spec says there."""
+    """One release in the cluster, counted in replicas of the release: with roles, whole groups.
+
+    `wanted` is what the spec says there. It exists where each of its Deployments does.
+    """
 
     exists: bool = False
-    uid: str = ""
+    uid: str = ""  # of its only Deployment
     wanted: int = 0
     fence: int = 0
-    refused: str = ""  # why its ReplicaSet cannot make pods
+    refused: str = ""  # why a ReplicaSet of it cannot make pods
     pods: tuple[Pod, ...] = ()
+    parts: tuple[Part, ...] = ()  # those that are there
+    shape: Mapping[str, int] = field(default_factory=dict)  # pods of each role in a replica
 
     @property
     def live(self) -> tuple[Pod, ...]:
         return tuple(p for p in self.pods if not p.terminating)
 
     @property
+    def alive(self) -> int:
+        """Replicas of which at least a pod lives."""
+        return self._touched(self.live)
+
+    @property
     def serving(self) -> int:
-        return sum(p.serves for p in self.pods)
+        return self._whole(p for p in self.pods if p.serves)
 
     @property
     def loaded(self) -> int:
-        return sum(p.loaded for p in self.live)
+        return self._whole(p for p in self.live if p.loaded)
 
     @property
     def terminating(self) -> int:
-        return sum(p.terminating for p in self.pods)
+        return self._touched(p for p in self.pods if p.terminating)
 
     @property
     def queued(self) -> int:
         """Replicas that Kueue has not let in yet."""
-        return sum(bool(p.queue) for p in self.live)
+        return self._touched(p for p in self.live if p.queue)
 
     @property
     def gone(self) -> bool:
-        return not self.exists and not self.pods
+        return not self.exists and not self.parts and not self.pods
+
+    @property
+    def uneven(self) -> bool:
+        """Its roles stand for different numbers of replicas: a write that was cut, or a hand."""
+        return any(part.pods != self.wanted * part.each for part in self.parts if self.exists)
+
+    def gpus(self, of_replica: int) -> int:
+        """GPUs that its pods have; one without a node has none yet."""
+        there = [p for p in self.pods if p.node]
+        return sum(p.gpus for p in there) if self.shape else len(there) * of_replica
+
+    def _whole(self, pods: Iterable[Pod]) -> int:
+        return whole((p.role for p in pods), self.shape)
+
+    def _touched(self, pods: Iterable[Pod]) -> int:
+        return touched((p.role for p in pods), self.shape)
 
 
-def read_side(look: Mapping[str, Sequence[Json]], fingerprint: str) -> Side:
+def read_side(
+    look: Mapping[str, Sequence[Json]], fingerprint: str, shape: Mapping[str, int] | None = None
+) -> Side:
     """Pick one release out of a look at all objects of its service."""
-    deployments = [d for d in look["deployments"] if release_of(d) == fingerprint]
+    shape = shape or {}
+    found = [d for d in look["deployments"] if release_of(d) == fingerprint]
     pods = tuple(read_pod(p) for p in look["pods"] if release_of(p) == fingerprint)
     sets = [r for r in look["replicasets"] if release_of(r) == fingerprint]
-    if not deployments:
-        return Side(pods=pods)
-    found = deployments[0]
-    meta = found["metadata"]
+    parts = tuple(read_part(d) for d in found)
+    if not parts:
+        return Side(pods=with_peers(pods), shape=shape)
+    complete = len(parts) >= len(shape)
     return Side(
         # One that is being deleted in the foreground is not ours to scale any more.
-        exists=True,
-        uid=meta["uid"],
-        wanted=found["spec"].get("replicas", 0),
-        fence=int((meta.get("annotations") or {}).get(FENCE, 0)),
+        exists=complete,
+        uid=parts[0].uid,
+        wanted=min(part.pods // part.each for part in parts) if complete else 0,
+        fence=max(fence_in(d) for d in found),
         refused=next((text for r in sets if (text := refusal_of(r))), ""),
-        pods=pods,
+        pods=with_peers(pods),
+        parts=parts,
+        shape=shape,
     )
+
+
+def read_part(deployment: Json) -> Part:
+    meta = deployment["metadata"]
+    pods = deployment["spec"].get("replicas", 0)
+    return Part(meta.get("name", ""), meta["uid"], pods, each_of(deployment))
+
+
+def fence_in(deployment: Json) -> int:
+    return int((deployment["metadata"].get("annotations") or {}).get(FENCE, 0))
+
+
+def with_peers(pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """Whoever takes blocks is asked together with somebody who hands them over."""
+    givers = [p for p in pods if p.role == PREFILL and p.loaded and not p.terminating]
+    peer = min((p.address for p in givers), default="")
+    return tuple(replace(p, peer=peer) if p.role == DECODE else p for p in pods)
 
 
 def release_of(item: Json) -> str:
@@ -136,7 +200,13 @@ def read_pod(pod: Json) -> Pod:
         unschedulable=_unschedulable(conditions),
         queue=waits_in(pod),
         image_id=container.get("imageID", ""),
+        role=(meta.get("labels") or {}).get(ROLE, SERVE),
+        gpus=sum(map(_gpus, pod["spec"].get("containers", []))),
     )
+
+
+def _gpus(container: Json) -> int:
+    return whole_number(container.get("resources", {}).get("limits", {}).get(GPU, 0))
 
 
 def _ended(container: Json) -> Json:

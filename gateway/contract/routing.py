@@ -25,7 +25,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """The ready endpoints of one release in one cluster."""
+    """The ready endpoints of one release in one cluster.
+
+    With `prefill`, the release is one KV domain of two roles: an endpoint of `prefill` reads the
+    prompt first and hands its KV blocks to the one of `endpoints` that answers. They are never
+    paired with those of another pool.
+    """
 
     id: str
     deployment_id: int
@@ -39,6 +44,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     hosted: bool = False
     confidential: bool = False
     priority_scheduling: bool = False
+    # A gateway that does not know this yet lets `endpoints` read their prompts themselves.
+    prefill: tuple[Endpoint, ...] = ()
 
 
 class Canary(msgspec.Struct, frozen=True, kw_only=True):

@@ -200,10 +200,10 @@ class RealStage:
 
     def clear(self):
         """Nothing of this service is left in the cluster."""
-        for row in self.placed():
-            with contextlib.suppress(ApiStatusError):  # gone already
-                self.cluster.console.delete(f"{DEPLOYMENTS}/{row.name}")
         selector = f"{SERVICE}={self.service.name}"
+        for found in self.cluster.console.get(DEPLOYMENTS, labelSelector=selector)["items"]:
+            with contextlib.suppress(ApiStatusError):  # gone already
+                self.cluster.console.delete(f"{DEPLOYMENTS}/{found['metadata']['name']}")
         ends = time.monotonic() + 30
         while self.cluster.console.get(PODS, labelSelector=selector)["items"]:
             assert time.monotonic() < ends

@@ -20,13 +20,13 @@ from tests.fleet.rules.walk import make_spec
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120, func_only=True)]
 PROGRAM = Path(__file__).with_name("arguments_of_vllm.py")
-RENDERED = {"rendered": arguments(make_spec(arguments=("--max-num-seqs=64",)), 4096)}
+RENDERED = {"rendered": arguments(make_spec(arguments=("--max-num-seqs=64",)), 4096, "rel-1")}
 PINNED = make_spec(
     arguments=("--enable-lora", "--max-loras=2"),
     model=ModelPin("registry.local/models/tiny", "sha256:" + "d" * 64),
     pins=Pins(adapters=tuple(Adapter(n, f"/adapters/{n}", "sha256:" + n * 64) for n in "ab")),
 )
-RENDERED |= {"rendered with adapters": arguments(PINNED, 4096)}
+RENDERED |= {"rendered with adapters": arguments(PINNED, 4096, "rel-1")}
 LINES = {name: list(normalise(given)) for name, given in (ACCEPTED | UNKNOWN_TO_VLLM).items()}
 ASKED = LINES | RENDERED
 

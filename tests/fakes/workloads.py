@@ -1,7 +1,7 @@
 """A namespace in memory: Deployments make pods, pods take GPUs, load, drain and go.
 
 It has the methods of `fleet.clients.workloads.Workloads`. Time passes only by `tick`. What the
-pods of a release do is told by its image: `behave("rel-...", "crash")`.
+pods of a release do is told by its fingerprint: `behave("rel-...", "crash")`, or "rel-.../decode".
 """
 
 import pickle
@@ -12,7 +12,7 @@ from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.workloads import Owned
 from fleet.rules.contract.answers import Said
 from fleet.rules.kueue import GATE, QUEUE
-from fleet.rules.manifests import ADMITTED, RELEASE
+from fleet.rules.manifests import ADMITTED, RELEASE, ROLE
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
 BEHAVIOURS = (
@@ -101,7 +101,7 @@ class FakeWorkloads:
         found = self.deployments.get(name)
         if found and found["metadata"]["uid"] == uid:
             del self.deployments[name]
-            for pod in self._pods_of(found["metadata"]["labels"][RELEASE]):
+            for pod in self._pods_in(found):
                 self._terminate(pod)
 
     # -- as an engine ----------------------------------------------------------
@@ -109,7 +109,7 @@ class FakeWorkloads:
     def ask(self, address, service):
         pod = next(p for p in self.pods.values() if address.split(":")[0] == p["status"]["podIP"])
         release = pod["metadata"]["labels"][RELEASE]
-        behaviour = self.behaviours.get(release, "good")
+        behaviour = self._behaviour(pod)
         if behaviour == "hangs":
             return Answers(trouble="no answer within 8 s")
         said = "rel-ffffffffffff" if behaviour == "wrong_fingerprint" else release
@@ -123,6 +123,17 @@ class FakeWorkloads:
             reasons=("length" if tokens == TOKENS else "stop",) * PASSES,
             prompt_tokens=PASSES,
         )
+
+    def ask_pair(self, prefill, decode, service):
+        """With blocks of a peer: refused where that is of another release."""
+        domains = {
+            p["metadata"]["labels"][RELEASE]
+            for p in self.pods.values()
+            if p["status"]["podIP"] in (prefill.split(":")[0], decode.split(":")[0])
+        }
+        if len(domains) > 1:
+            return Answers(trouble="answered 500 to /v1/completions")
+        return self.ask(decode, service)
 
     def put(self, address, service, prompt):
         """A recorded prompt: JSON to whoever asks for it, "hello" to everybody else."""
@@ -164,7 +175,7 @@ class FakeWorkloads:
         release = deployment["metadata"]["labels"][RELEASE]
         if self.behaviours.get(release) == "quota":
             return
-        live = [p for p in self._pods_of(release) if "deletionTimestamp" not in p["metadata"]]
+        live = [p for p in self._pods_in(deployment) if "deletionTimestamp" not in p["metadata"]]
         wanted = deployment["spec"].get("replicas", 0)
         for _ in range(wanted - len(live)):
             self._make(deployment, release)
@@ -186,7 +197,8 @@ class FakeWorkloads:
                 "labels": dict(template["metadata"]["labels"]),
                 "creationTimestamp": self.now.isoformat(),
             },
-            "spec": {"schedulingGates": [{"name": GATE}]} if self.gate else {},
+            "spec": {"containers": template["spec"]["containers"]}
+            | ({"schedulingGates": [{"name": GATE}]} if self.gate else {}),
             "status": {"phase": "Pending", "conditions": [], "podIP": f"10.0.0.{number}"},
         }
 
@@ -200,7 +212,7 @@ class FakeWorkloads:
             self._schedule(pod)
             return
         pod["age"] += 1
-        self._run(pod, self.behaviours.get(pod["metadata"]["labels"][RELEASE], "good"))
+        self._run(pod, self._behaviour(pod))
 
     def _schedule(self, pod) -> None:
         if pod["spec"].get("schedulingGates"):
@@ -259,6 +271,16 @@ class FakeWorkloads:
             "spec": {"replicas": wanted},
             "status": {"conditions": conditions},
         }
+
+    def _behaviour(self, pod) -> str:
+        """Of its role where that is told apart, else of its release."""
+        labels = pod["metadata"]["labels"]
+        own = self.behaviours.get(f"{labels[RELEASE]}/{labels.get(ROLE)}")
+        return own or self.behaviours.get(labels[RELEASE], "good")
+
+    def _pods_in(self, deployment):
+        chosen = deployment["spec"]["selector"]["matchLabels"].items()
+        return [p for p in self.pods.values() if chosen <= p["metadata"]["labels"].items()]
 
     def _pods_of(self, release: str):
         return [p for p in self.pods.values() if p["metadata"]["labels"][RELEASE] == release]

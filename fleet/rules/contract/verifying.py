@@ -11,6 +11,7 @@ from typing import Any
 
 from fleet.rules.contract.prompts import Prompt
 from fleet.rules.going_back import begin
+from fleet.rules.groups import answers_clients
 from fleet.rules.moves import seconds, stay, waited
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.seen import Pod, Side
@@ -38,7 +39,7 @@ def questions(state: State, seen: Seen) -> list[Open]:
 
 
 def asked_of(side: Side) -> list[Pod]:
-    serving = [p for p in side.pods if p.serves]
+    serving = [p for p in side.pods if p.serves and answers_clients(p.role)]
     return sorted(serving, key=lambda p: (p.created_at, p.name))[:REPLICAS]
 
 

@@ -65,6 +65,7 @@ class Job:
     salt: str = ""
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    fetched_tokens: int = 0  # read by another engine
     generated: int = 0
     finish_reason: str | None = None
     texts: tuple[str, ...] | None = None  # of its tokens; None: words without a meaning
@@ -281,9 +282,14 @@ class Engine:
         m = self.metrics
         job.prompt_tokens = count_tokens(job.prompt)
         job.cached_tokens = self.cache.lookup_and_add(job.prompt, job.prompt_tokens, job.salt)
+        # At least one token is always computed.
+        job.fetched_tokens = max(min(job.fetched_tokens, job.prompt_tokens - 1), 0)
+        job.fetched_tokens = max(job.fetched_tokens - job.cached_tokens, 0)
+        job.cached_tokens += job.fetched_tokens
         self.kv_tokens += job.prompt_tokens
         m.counters["prefix_cache_queries"] += job.prompt_tokens
-        m.counters["prefix_cache_hits"] += job.cached_tokens
+        m.counters["prefix_cache_hits"] += job.cached_tokens - job.fetched_tokens
+        m.counters["external_prefix_cache_hits"] += job.fetched_tokens
 
     def _step(self, job: Job, batch: int, clock: _Clock) -> None:
         """Account for one engine step of `batch` tokens."""
@@ -295,7 +301,8 @@ class Engine:
             m.counters["prompt_tokens"] += job.prompt_tokens
             m.counters["prompt_tokens_cached"] += job.cached_tokens
             m.by_source["local_compute"] += job.prompt_tokens - job.cached_tokens
-            m.by_source["local_cache_hit"] += job.cached_tokens
+            m.by_source["local_cache_hit"] += job.cached_tokens - job.fetched_tokens
+            m.by_source["external_kv_transfer"] += job.fetched_tokens
         else:
             gap = (now - clock.last) / batch
             m.hist["inter_token_latency_seconds"].observe(gap, batch)

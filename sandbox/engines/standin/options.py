@@ -29,6 +29,7 @@ def _add_vllm(p: argparse.ArgumentParser) -> None:
     p.add_argument("--fingerprint-mode", default="full", choices=["full", "hash", "custom", "none"])
     p.add_argument("--fingerprint-value", default="")
     p.add_argument("--enable-prompt-tokens-details", action="store_true")
+    p.add_argument("--kv-transfer-config", default="")
 
 
 def _add_own(group: "argparse._ArgumentGroup") -> None:

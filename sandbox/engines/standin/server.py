@@ -7,6 +7,7 @@ Faults are changed live through a second port (--admin-port, same address):
 
     GET  /admin/config                 the knobs (core.Knobs)
     PUT  /admin/config {"hang": true}  change some of them
+    GET  /admin/kv                     blocks given and fetched, peers refused (kv.Handover)
     POST /admin/exit {"code": 1}       exit at once, as after a crash
     POST /admin/kill-engine            in-flight requests fail as after EngineDeadError
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 from sandbox.engines.standin.core import BLOCK, Draining, Engine, EngineDead, Job, Knobs, QueueFull
 from sandbox.engines.standin.http import Connection, Request, Server
+from sandbox.engines.standin.kv import Refused, handover_of
 from sandbox.engines.standin.metrics import Metrics
 from sandbox.engines.standin.wire import ApiError, Reply, parse_request
 
@@ -87,6 +89,8 @@ class StandIn:
         self.engine = Engine(self.metrics, self.knobs, args.max_num_seqs, args.max_num_queued_reqs)
         self.server = Server(self.handle)
         self.admin = Server(self.handle_admin)
+        self.kv = handover_of(args.kv_transfer_config, args.host)
+        self.side = self.kv.server()
         self.stopped = asyncio.Event()
         self.rng = random.Random()
 
@@ -159,11 +163,12 @@ class StandIn:
             self.engine.check_admission(len(jobs))
             if self.knobs.error_rate and self.rng.random() < self.knobs.error_rate:
                 raise ApiError(self.knobs.error_status, "injected failure", "InternalServerError")
+            await self._take_blocks(reply, jobs)
             if reply.stream:
                 await self._stream(jobs, reply, conn)
             else:
                 await self._collect_all(jobs)
-                conn.respond(200, dumps(reply.whole(jobs)))
+                conn.respond(200, dumps(reply.whole(jobs) | self._blocks(reply, jobs)))
         except ApiError as exc:
             conn.respond(exc.status, dumps(exc.body()))
         except QueueFull:
@@ -175,6 +180,26 @@ class StandIn:
             conn.respond(500, dumps(ApiError(500, DEAD, "InternalServerError").body()))
         except (TypeError, ValueError, AttributeError) as exc:  # a field of another type
             conn.respond(400, dumps(ApiError(400, f"1 validation error:\n  {exc}").body()))
+
+    async def _take_blocks(self, reply: Reply, jobs: list[Job]) -> None:
+        """What another engine read of the prompt is not computed again."""
+        if not reply.kv.get("do_remote_prefill"):
+            return
+        try:
+            tokens = await self.kv.fetch(reply.kv)
+        except Refused as exc:
+            raise ApiError(500, str(exc), "InternalServerError") from exc
+        for job in jobs:
+            job.fetched_tokens = tokens
+
+    def _blocks(self, reply: Reply, jobs: list[Job]) -> dict[str, Any]:
+        """Where the blocks of this prompt wait, for who asked to have them elsewhere. vLLM keeps
+        those of an answer that is not over yet only.
+        """
+        cut = jobs[0].finish_reason == "length"
+        if not (reply.kv.get("do_remote_decode") and self.kv.gives and cut):
+            return {}
+        return {"kv_transfer_params": self.kv.keep(jobs[0].prompt_tokens)}
 
     @property
     def fingerprint(self) -> str | None:
@@ -255,6 +280,8 @@ class StandIn:
                         raise ValueError(f"unknown knob {key}")
                     setattr(self.knobs, key, value)
                 conn.respond(200, dumps(asdict(self.knobs)))
+            elif request.path == "/admin/kv" and request.method == "GET":
+                conn.respond(200, dumps(self.kv.told()))
             elif request.path == "/admin/exit" and request.method == "POST":
                 os._exit(int(body.get("code", 1)))
             elif request.path == "/admin/kill-engine" and request.method == "POST":
@@ -312,6 +339,8 @@ class StandIn:
         stop = loop.create_task(self.stopped.wait())
         await asyncio.wait({stop}, timeout=args.start_delay)
         if not self.stopped.is_set():
+            if self.side is not None:
+                await self.side.start(self.kv.host, self.kv.port)
             await self.server.start(args.host, args.port)
             print(f"listening on {args.host}:{args.port}", flush=True)
         await stop

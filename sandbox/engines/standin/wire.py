@@ -56,6 +56,7 @@ class Reply:
     continuous: bool = False
     details: bool = False  # --enable-prompt-tokens-details
     fingerprint: str | None = None
+    kv: dict[str, Any] = field(default_factory=dict)  # kv_transfer_params
     id: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -293,6 +294,11 @@ def _jobs(
     return jobs
 
 
+def _blocks_asked(body: dict[str, Any]) -> dict[str, Any]:
+    asked = body.get("kv_transfer_params")
+    return asked if isinstance(asked, dict) else {}
+
+
 def parse_request(
     request: Request, chat: bool, names: list[str], max_len: int, details: bool, loose: bool = False
 ) -> tuple[list[Job], Reply]:
@@ -326,5 +332,6 @@ def parse_request(
         include_usage=usage,
         continuous=usage and bool(options.get("continuous_usage_stats")),
         details=details,
+        kv=_blocks_asked(body),
     )
     return jobs, reply

@@ -9,11 +9,12 @@ from fleet.actions.releases import create_release
 from fleet.actions.rollouts import propose_rollout
 from fleet.actions.traffic import record, record_copies
 from fleet.drive.outside import Outside
+from fleet.drive.place import put
 from fleet.drive.rollout import drive
 from fleet.models import Deployment, Node, Service
 from fleet.queries.audience import canaries
 from fleet.queries.releases import spec_of
-from fleet.rules.manifests import placed, render
+from fleet.rules.manifests import render, workload
 from fleet.rules.observation import read_pods
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.plan import StepPlan
@@ -51,7 +52,10 @@ class Stage:
 
     @property
     def outside(self):
-        return Outside(lambda _: self.fake, self.fake.ask, lambda: self.fake.now, self.fake.put)
+        return Outside(
+            lambda _: self.fake, self.fake.ask, lambda: self.fake.now, self.fake.put,
+            self.fake.ask_pair,
+        )  # fmt: skip
 
     def act(self, action, *args, **more):
         """As olga does it through a door."""
@@ -133,7 +137,7 @@ class Stage:
         return found
 
 
-def make_stage(*, replicas=4, gpus=8, serving=True):
+def make_stage(*, replicas=4, gpus=8, serving=True, **release):
     now = timezone.now()
     cluster = make_cluster(observed_at=now)
     Node.objects.create(
@@ -146,21 +150,21 @@ def make_stage(*, replicas=4, gpus=8, serving=True):
         FakeWorkloads(now, gpus),
     )  # fmt: skip
     if serving:
-        serve(stage, stage.release("a"))
+        serve(stage, stage.release("a", **release))
     return stage
 
 
 def serve(stage, release):
     """As a rollout that succeeded earlier left it."""
     service = stage.service
-    made = render(spec_of(release), "models", service.max_model_len)[1]
+    made = workload(render(spec_of(release), "models", service.max_model_len))
     Deployment.objects.create(
         service=service, release=release, cluster=stage.cluster, name=made["metadata"]["name"],
         manifest=made, replicas=service.replicas, weight=100,
     )  # fmt: skip
     Service.objects.filter(pk=service.pk).update(current_release=release)
     service.refresh_from_db()
-    stage.fake.apply(placed(made, replicas=service.replicas, fence=0))
+    put(stage.fake, made, replicas=service.replicas, fence=0)
     for _ in range(4):
         stage.fake.tick()
         for pod in list(stage.fake.pods.values()):

@@ -1,0 +1,47 @@
+"""Write what is scaled: one Deployment, or the group of a release with roles, all of it or again.
+
+Each write is a full apply, so one that was cut in the middle is done again by the next pass: the
+roles do not match then, which `Side.uneven` tells.
+"""
+
+from fleet.clients.kube import Json
+from fleet.clients.workloads import Workloads
+from fleet.rules.manifests import Manifest, deployments_of, items_of, placed
+from fleet.rules.seen import Side
+
+
+def try_out(workloads: Workloads, manifest: Manifest, *, fence: int) -> None:
+    """The server's dry run of all of it, without replicas."""
+    for item in items_of(manifest):
+        made = placed(item, replicas=0, fence=fence) if item["kind"] == "Deployment" else item
+        workloads.apply(made, dry_run=True)
+
+
+def put(
+    workloads: Workloads, manifest: Manifest, *, replicas: int, fence: int, side: Side | None = None
+) -> None:
+    """Apply with so many replicas of the release. Of what `side` saw, these very objects."""
+    uids = {part.name: part.uid for part in side.parts} if side else {}
+    owner: Json = {}
+    for item in deployments_of(manifest):
+        uid = uids.get(item["metadata"]["name"], "")
+        applied = workloads.apply(placed(item, replicas=replicas, fence=fence, uid=uid))
+        owner = owner or applied
+    for item in items_of(manifest):
+        if item["kind"] != "Deployment":
+            workloads.apply(owned(item, owner))
+
+
+def owned(manifest: Manifest, owner: Json) -> Manifest:
+    """It goes when its owner goes: the cluster sees to that."""
+    uid = owner["metadata"].get("uid", "")
+    if not uid:
+        return manifest
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "uid": uid}
+    reference["name"] = owner["metadata"]["name"]
+    return manifest | {"metadata": manifest["metadata"] | {"ownerReferences": [reference]}}
+
+
+def remove(workloads: Workloads, side: Side) -> None:
+    for part in side.parts:
+        workloads.delete("Deployment", part.name, part.uid)

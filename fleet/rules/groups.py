@@ -1,0 +1,184 @@
+"""A release of more than one workload: its replica is a group of pods that moves as one. Pure.
+
+A pool for prefill hands the KV blocks of a prompt to a pool for decode. Whose blocks a decode takes
+it cannot tell by itself: vLLM's own check knows the model's name, not its weights. So a release is
+one KV domain: its pods meet only each other, and all numbers of pods follow from one number of
+replicas, which keeps their ratio at every step of a rollout and of the way back.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from fleet.rules.release import ReleaseSpec, Role
+from fleet.rules.vllm_args import values_of
+
+PREFILL = "prefill"
+DECODE = "decode"
+PAIR = frozenset({PREFILL, DECODE})
+SERVE = "serve"  # of a release without roles
+MEANS = {
+    PREFILL: "reads prompts and hands their KV blocks over",
+    DECODE: "takes the blocks and writes the answers",
+}
+MOST_PODS = 16  # of one role in one replica
+WRITES = ("kv_producer", "kv_both")
+READS = ("kv_consumer", "kv_both")
+ROLE_OF = {PREFILL: WRITES, DECODE: READS}
+# They read and write a store beside the engine: nothing is handed from pod to pod.
+STORES = frozenset({"OffloadingConnector", "SimpleCPUOffloadConnector", "MooncakeStoreConnector"})
+
+
+def whole(roles: Iterable[str], shape: Mapping[str, int]) -> int:
+    """How many whole replicas pods of these roles make."""
+    counts = Counter(roles)
+    if not shape:
+        return counts.total()
+    return min(counts[role] // each for role, each in shape.items())
+
+
+def touched(roles: Iterable[str], shape: Mapping[str, int]) -> int:
+    """How many replicas have at least one of these pods."""
+    counts = Counter(roles)
+    if not shape:
+        return counts.total()
+    return max(-(-counts[role] // each) for role, each in shape.items())
+
+
+def shape_from(roles: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Of the stored roles of a release."""
+    return {role["name"]: role["replicas"] for role in roles}
+
+
+def pods_from(resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]) -> tuple[int, ...]:
+    """GPUs of each pod of one replica, of the stored parts of a release."""
+    own = int(resources.get("gpus", 1))
+    counts = [(int(r.get("resources", {}).get("gpus", own)), int(r["replicas"])) for r in roles]
+    return tuple(gpus for gpus, replicas in counts for _ in range(replicas)) or (own,)
+
+
+def answers_clients(role: str) -> bool:
+    return role != PREFILL
+
+
+def sentence_of(shape: Mapping[str, int]) -> str:
+    """ "1 prefill and 2 decode"; empty: a replica is one pod."""
+    return " and ".join(f"{each} {role}" for role, each in shape.items())
+
+
+def read_role(given: Mapping[str, Any]) -> Role:
+    """From JSON; raise ValueError with a sentence."""
+    known = {"name", "replicas", "arguments", "resources"}
+    if strange := sorted(given.keys() - known):
+        raise ValueError(f"A role has no {strange[0]}: it has {', '.join(sorted(known))}")
+    name, replicas = given.get("name"), given.get("replicas", 1)
+    if not isinstance(name, str) or name not in PAIR:
+        raise ValueError(f"There is no role {name!r}: roles are {' and '.join(sorted(PAIR))}")
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise ValueError(f"{name}: replicas must be a whole number, not {replicas!r}")
+    return Role(
+        name=name,
+        replicas=replicas,
+        arguments=tuple(given.get("arguments", ())),
+        resources=dict(given.get("resources", {})),
+    )
+
+
+def read_lines(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Roles as people write them, one a line: prefill 1, 2 GPUs, --max-num-seqs=16."""
+    return [_line(line.strip()) for line in lines if line.strip()]
+
+
+def _line(line: str) -> dict[str, Any]:
+    head, *rest = (part.strip() for part in line.split(", "))
+    name, _, number = head.partition(" ")
+    if not number.strip().isdigit():
+        raise ValueError(f"'{line[:60]}' is not like: prefill 1, 2 GPUs, --max-num-seqs=16")
+    found: dict[str, Any] = {"name": name, "replicas": int(number), "arguments": []}
+    for part in rest:
+        gpus, _, unit = part.partition(" ")
+        if unit in ("GPU", "GPUs") and gpus.isdigit():
+            found["resources"] = {"gpus": int(gpus)}
+        elif part.startswith("-"):
+            found["arguments"].append(part)
+        else:
+            raise ValueError(f"'{part[:60]}' is neither a number of GPUs nor an argument: --flag")
+    return found
+
+
+def line_of(role: Role) -> str:
+    """As `read_lines` takes it."""
+    gpus = role.resources.get("gpus")
+    of_it = [f"{gpus} GPU{'s' if gpus != 1 else ''}"] if gpus else []
+    return ", ".join([f"{role.name} {role.replicas}", *of_it, *role.arguments])
+
+
+def refuse_roles(spec: ReleaseSpec) -> Iterator[str]:
+    """A sentence for each fault of the roles taken together; none where there are no roles."""
+    if not spec.roles:
+        return
+    names = [role.name for role in spec.roles]
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
+        yield f"The role {twice[0]} is there twice: give its number of pods once"
+        return
+    if missing := sorted(PAIR - set(names)):
+        there = names[0]
+        yield (
+            f"{there} without {missing[0]} answers nothing: a replica needs both, or no roles at"
+            " all, where one pod does the whole work"
+        )
+        return
+    yield from _refuse_numbers(spec)
+    yield from _refuse_connectors(spec)
+
+
+def _refuse_numbers(spec: ReleaseSpec) -> Iterator[str]:
+    for role in spec.roles:
+        if not 1 <= role.replicas <= MOST_PODS:
+            yield f"{role.name}: {role.replicas} pods a replica, between 1 and {MOST_PODS}"
+        product = role.resources.get("gpu_product", spec.resources.gpu_product)
+        if product != spec.resources.gpu_product:
+            yield (
+                f"{role.name} asks for {product or 'any GPU'}, the release for"
+                f" {spec.resources.gpu_product or 'any GPU'}: a plan counts GPUs of one product"
+            )
+
+
+def _refuse_connectors(spec: ReleaseSpec) -> Iterator[str]:
+    """Each role needs the connector that hands blocks from pod to pod, the same one, its way."""
+    found = {role.name: transfer_of(spec.part(role)) for role in spec.roles}
+    bare = [name for name, config in found.items() if not config.get("kv_connector")]
+    if bare:
+        yield (
+            f"{' and '.join(bare)} has no KV connector: give --kv-transfer-config with a"
+            ' kv_connector, for example {"kv_connector":"NixlConnector","kv_role":"kv_both"}'
+        )
+        return
+    prefill, decode = (str(found[name]["kv_connector"]) for name in (PREFILL, DECODE))
+    if prefill != decode:
+        yield (
+            f"prefill hands blocks over by {prefill} and decode takes them by {decode}: both need"
+            " the same connector"
+        )
+    elif prefill in STORES:
+        yield f"{prefill} hands nothing from pod to pod: prefill and decode would never meet"
+    for name, config in found.items():
+        yield from _refuse_config(name, config)
+
+
+def _refuse_config(name: str, config: Mapping[str, Any]) -> Iterator[str]:
+    way = config.get("kv_role", "")
+    if way not in ROLE_OF[name]:
+        yield f"{name} has kv_role {way or 'missing'}: it needs {' or '.join(ROLE_OF[name])}"
+    if config.get("engine_id"):
+        yield f"{name} has an engine_id, which all its pods would share: leave it out"
+
+
+def transfer_of(part: ReleaseSpec) -> dict[str, Any]:
+    """What `--kv-transfer-config` says; empty where it says nothing that can be read."""
+    try:
+        found = json.loads(values_of(part.arguments).get("--kv-transfer-config") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

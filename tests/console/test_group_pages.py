@@ -1,0 +1,71 @@
+"""The pages of a release of prefill and decode: its form, its page, its plan."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.test import Client
+
+from fleet.models import Release
+from tenants.base.scope import fleet_scope
+from tests.console.test_fleet_pages import olga, release_form
+
+__all__ = ["olga"]
+
+pytestmark = pytest.mark.django_db
+NIXL = '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
+ROLES = "prefill 1, --max-num-seqs=8\ndecode 2, 1 GPU"
+
+
+def group_form(scene: SimpleNamespace, **changes) -> dict[str, object]:
+    return release_form(scene, arguments=NIXL, roles=ROLES) | changes
+
+
+def made() -> Release:
+    with fleet_scope():
+        return Release.objects.get(note="a try")
+
+
+def test_the_form_takes_a_line_for_each_role(olga: Client, scene: SimpleNamespace):
+    answer = olga.post("/new/release/", group_form(scene))
+    assert answer["Location"] == f"/releases/{made().pk}/"
+    assert [(r["name"], r["replicas"], r["arguments"]) for r in made().roles] == [
+        ("prefill", 1, ["--max-num-seqs=8"]), ("decode", 2, []),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("roles", "want"),
+    [
+        ("decode 2", "decode without prefill answers nothing"),
+        ("prefill one", "is not like: prefill 1, 2 GPUs"),
+        ("prefill 1\ndecode 2, many", "neither a number of GPUs nor an argument"),
+    ],
+)
+def test_it_keeps_roles_that_were_refused(olga: Client, scene: SimpleNamespace, roles, want):
+    answer = olga.post("/new/release/", group_form(scene, roles=roles))
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert want in page
+    assert roles.replace("\n", "\r\n") in page or roles in page
+
+
+def test_its_page_shows_what_a_replica_is_made_of(olga: Client, scene: SimpleNamespace):
+    olga.post("/new/release/", group_form(scene))
+    page = olga.get(f"/releases/{made().pk}/").content.decode()
+    assert "1 × 1 GPU: reads prompts and hands their KV blocks over" in page
+    assert "2 × 1 GPU: takes the blocks and writes the answers" in page
+    assert "KV domain" in page and made().fingerprint in page
+
+
+def test_a_copy_begins_with_its_roles(olga: Client, scene: SimpleNamespace):
+    olga.post("/new/release/", group_form(scene))
+    page = olga.get(f"/new/release/?copy={made().pk}").content.decode()
+    assert "prefill 1, --max-num-seqs=8" in page
+    assert "decode 2, 1 GPU" in page
+
+
+def test_its_plan_says_what_moves_together(olga: Client, scene: SimpleNamespace):
+    olga.post("/new/release/", group_form(scene))
+    page = olga.get(f"/new/rollout/?release={made().pk}").content.decode()
+    assert "each 1 prefill and 2 decode" in page
+    assert "move and return as one" in page

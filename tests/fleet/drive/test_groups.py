@@ -1,0 +1,214 @@
+"""A release of prefill and decode on the real database: it moves as one and returns as one."""
+
+from collections import Counter
+
+import pytest
+
+from fleet.drive import place
+from fleet.drive.keep import due_deployments, keep
+from fleet.models import Deployment, Drift, ObservedPod
+from fleet.queries.routing import build_routing
+from fleet.rules.manifests import RELEASE, ROLE
+from fleet.rules.phases import Cause, Phase, PlanKind
+from tenants.errors import Invalid
+from tests.fleet.drive.stage import make_stage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NIXL = '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
+GROUP = {
+    "arguments": [NIXL],
+    "roles": [{"name": "prefill", "replicas": 1}, {"name": "decode", "replicas": 2}],
+}
+
+
+@pytest.fixture
+def stage():
+    """Two replicas of three pods serve; there is room for one more."""
+    return make_stage(replicas=2, gpus=9, **GROUP)
+
+
+def run(stage, rollout, **more):
+    """Pass after pass; after each the roles of each release stand for the same replicas."""
+    seen = []
+    while not stage_is_over(rollout) and len(seen) < 200:
+        stage.step(rollout, **more)
+        seen.append(numbers(stage))
+        assert all(decode == 2 * prefill for prefill, decode in seen[-1].values()), seen[-1]
+    return seen
+
+
+def stage_is_over(rollout):
+    return Phase(rollout.phase) in (Phase.SUCCEEDED, Phase.ROLLED_BACK)
+
+
+def numbers(stage):
+    """Wanted pods of prefill and decode, by release."""
+    found = {}
+    for one in stage.fake.deployments.values():
+        labels = one["metadata"]["labels"]
+        found.setdefault(labels[RELEASE], {})[labels[ROLE]] = one["spec"]["replicas"]
+    return {release: (n["prefill"], n["decode"]) for release, n in found.items()}
+
+
+def deployment(stage, release, role):
+    wanted = {RELEASE: release.fingerprint, ROLE: role}.items()
+    found = stage.fake.deployments.items()
+    return next((n, d) for n, d in found if wanted <= d["metadata"]["labels"].items())
+
+
+def answering(stage, release):
+    pods = (p for p in stage.fake.pods.values() if "deletionTimestamp" not in p["metadata"])
+    ready = [p for p in pods if stage.fake._is(p, "Ready")]
+    return Counter(
+        p["metadata"]["labels"][ROLE]
+        for p in ready
+        if p["metadata"]["labels"][RELEASE] == release.fingerprint
+    )
+
+
+def test_a_group_moves_as_one_and_never_below_its_minimum(stage):
+    old = stage.service.current_release
+    rollout = stage.propose(stage.release("b", **GROUP))
+    assert rollout.plan["numbers"]["pods_new"] == [1, 1, 1]
+    stage.approve(rollout)
+    least = []
+    while not stage_is_over(rollout):
+        stage.step(rollout)
+        assert all(d == 2 * p for p, d in numbers(stage).values()), numbers(stage)
+        both = [answering(stage, r) for r in (old, rollout.to_release)]
+        least.append(sum(min(c["prefill"], c["decode"] // 2) for c in both))
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    assert min(least) >= 2
+    assert answering(stage, rollout.to_release) == {"prefill": 2, "decode": 4}
+    assert not answering(stage, old)
+    assert {p.role for p in ObservedPod.objects.all()} == {"prefill", "decode"}
+
+
+def test_it_goes_back_as_a_whole_when_one_role_fails(stage):
+    old = stage.service.current_release
+    release = stage.release("b", **GROUP)
+    stage.fake.behave(f"{release.fingerprint}/decode", "crash")
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    run(stage, rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.CRASH_LOOP), rollout.why
+    assert numbers(stage) == {old.fingerprint: (2, 4)}
+    assert answering(stage, old) == {"prefill": 2, "decode": 4}
+    row = Deployment.objects.get(release=old)
+    assert (row.replicas, row.weight) == (2, 100)
+
+
+def test_a_decode_that_is_ready_without_prefill_is_no_canary(stage):
+    release = stage.release("b", **GROUP)
+    stage.fake.behave(f"{release.fingerprint}/prefill", "never_ready")
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    run(stage, rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.NEVER_READY), rollout.why
+    assert "0 of 1 replicas loaded" in rollout.why
+
+
+def test_gateways_pair_pods_of_one_release_at_every_pass(stage):
+    rollout = stage.propose(stage.release("b", **GROUP))
+    stage.approve(rollout)
+    while not stage_is_over(rollout):
+        stage.step(rollout)
+        pods = dict(ObservedPod.objects.values_list("name", "release"))
+        for pool in build_routing(stage.fake.now).services["chat"].pools:
+            met = {pods[e.pod] for e in (*pool.prefill, *pool.endpoints)}
+            assert met <= {pool.release}
+            assert bool(pool.prefill) == bool(pool.endpoints)
+
+
+def test_from_one_pod_to_a_group_and_back(stage):
+    whole = stage.release("c", arguments=[])
+    rollout = stage.propose(whole, replicas=2)
+    stage.approve(rollout)
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    stage.service.refresh_from_db()
+    again = stage.propose(stage.release("d", **GROUP), replicas=2, kind=PlanKind.BLUE_GREEN)
+    stage.approve(again)
+    stage.run(again)
+    assert again.phase == Phase.SUCCEEDED, again.why
+    assert answering(stage, again.to_release) == {"prefill": 2, "decode": 4}
+
+
+def test_a_write_that_was_cut_in_the_middle_is_made_whole(stage):
+    """The worker dies between the two Deployments of the canary."""
+    rollout = stage.propose(stage.release("b", **GROUP))
+    stage.approve(rollout)
+    while rollout.phase != Phase.CANARY_STARTING:
+        stage.step(rollout)
+    name, _ = deployment(stage, rollout.to_release, "prefill")
+    stage.fake.deployments[name]["spec"]["replicas"] = 2
+    run_until_even(stage, rollout)
+    run(stage, rollout)
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+
+
+def run_until_even(stage, rollout):
+    for _ in range(5):
+        stage.step(rollout)
+        if all(d == 2 * p for p, d in numbers(stage).values()):
+            return
+    raise AssertionError(numbers(stage))
+
+
+def test_a_role_that_somebody_deletes_during_a_rollout_is_made_again(stage):
+    rollout = stage.propose(stage.release("b", **GROUP))
+    stage.approve(rollout)
+    while rollout.phase != Phase.ANALYZING:
+        stage.step(rollout)
+    name, found = deployment(stage, rollout.to_release, "decode")
+    stage.fake.delete("Deployment", name, found["metadata"]["uid"])
+    stage.step(rollout)
+    assert "Somebody deleted r2 in the cluster" in rollout.why
+    assert name in stage.fake.deployments
+    stage.run(rollout)
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+
+
+def test_an_abort_takes_all_of_it_away(stage):
+    old = stage.service.current_release
+    rollout = stage.propose(stage.release("b", **GROUP))
+    stage.approve(rollout)
+    while rollout.phase != Phase.ANALYZING:
+        stage.step(rollout)
+    rollout.wish = "abort"
+    rollout.save(update_fields=["wish"])
+    run(stage, rollout)
+    assert rollout.phase == Phase.ROLLED_BACK, rollout.why
+    assert numbers(stage) == {old.fingerprint: (2, 4)}
+
+
+def test_between_rollouts_the_ratio_is_kept(stage):
+    row = Deployment.objects.get()
+    stage.observe()
+    assert due_deployments() == []
+    name = next(n for n in stage.fake.deployments if n.endswith("decode"))
+    stage.fake.delete("Deployment", name, stage.fake.deployments[name]["metadata"]["uid"])
+    stage.fake.tick()
+    stage.observe()
+    assert due_deployments() == [row.pk]
+    keep(row.pk, stage.outside)
+    assert numbers(stage) == {row.release.fingerprint: (2, 4)}
+    assert not Drift.objects.exists()
+
+
+def test_the_fence_around_the_blocks_goes_with_its_release():
+    made = {"metadata": {"name": "f"}, "kind": "NetworkPolicy"}
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "uid": "u"}}
+    (reference,) = place.owned(made, owner)["metadata"]["ownerReferences"]
+    assert reference == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "u"}
+
+
+def test_a_refusal_names_the_role(stage):
+    roles = [{"name": "prefill", "replicas": 1}, {"name": "decode", "replicas": 1}]
+    with pytest.raises(Invalid) as refused:
+        stage.release("e", arguments=[], roles=roles)
+    assert "no KV connector" in refused.value.fields["roles"]
+    with pytest.raises(Invalid) as refused:
+        stage.release("e", roles=[{"name": "decode", "replicas": 1, "resources": {"tpus": 1}}])
+    assert "decode: There is no tpus in resources" in refused.value.fields["roles"]

@@ -1,0 +1,77 @@
+"""Releases of prefill and decode through the REST API: made, shown, planned, refused."""
+
+import pytest
+
+from fleet.models import Release
+from tests.fleet.test_rollout_api import body, post, service
+
+__all__ = ["service"]
+
+pytestmark = pytest.mark.django_db
+NIXL = '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
+ROLES = [
+    {
+        "name": "prefill",
+        "replicas": 1,
+        "resources": {"gpus": 2},
+        "arguments": ["--tensor-parallel-size 2"],
+    },
+    {"name": "decode", "replicas": 2},
+]
+
+
+def group(service, **changes):
+    return body(service, arguments=[NIXL], roles=ROLES, **changes)
+
+
+def test_it_takes_roles_and_shows_them(olga, service):
+    answer = post(olga, "releases", group(service))
+    assert answer.status_code == 201, answer.content
+    made = answer.json()
+    assert made["release"]["gpus"] == 4
+    assert made["roles"] == [
+        {
+            "name": "prefill",
+            "replicas": 1,
+            "arguments": ["--tensor-parallel-size=2"],
+            "resources": {"gpus": 2},
+        },
+        {"name": "decode", "replicas": 2, "arguments": [], "resources": {}},
+    ]
+
+
+def test_a_plan_counts_whole_groups_and_says_what_moves_together(olga, service):
+    release = post(olga, "releases", group(service)).json()["release"]
+    plan = post(olga, "plans", {"service_id": service.pk, "release_id": release["id"]}).json()
+    assert plan["roles"] == "1 prefill and 2 decode"
+    assert plan["plans"][0]["gpus_on_top"] == 8
+    assert plan["plans"][0]["answer"] == "possible"
+    check = next(c for c in plan["checks"] if c["name"] == "Prefill and decode")
+    assert "move and return as one" in check["text"]
+    kinds = [m["kind"] for m in plan["manifests"]]
+    assert kinds == ["PodDisruptionBudget", "NetworkPolicy", "Deployment", "Deployment"]
+
+
+REFUSED = {
+    "one role": (ROLES[1:], "decode without prefill answers nothing"),
+    "a stranger": ([{"name": "router", "replicas": 1}], "There is no role 'router'"),
+    "a loose word": (
+        [{"name": "prefill", "replicas": 1, "arguments": ["loose"]}, ROLES[1]],
+        "loose stands alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_refuses_roles_with_a_sentence(olga, service, case):
+    roles, want = REFUSED[case]
+    answer = post(olga, "releases", body(service, arguments=[NIXL], roles=roles))
+    assert answer.status_code == 422
+    assert want in answer.content.decode()
+    assert not Release.objects.exists()
+
+
+def test_a_stranger_makes_no_group(mallory, service):
+    answer = post(mallory, "releases", group(service))
+    assert answer.status_code in (403, 404)
+    assert not Release.objects.exists()
