@@ -85,6 +85,13 @@ class Exchange:
         self.rerouted_from = asked.name
         self.modifiers.append(f"fallback:{stand_in.name}")
 
+    def place(self, preferred: Service, placement: Service) -> None:
+        """A placement answers for the name that was asked for; rerouted: another was preferred."""
+        self.service = placement
+        self.modifiers.append(f"placement:{placement.name}")
+        if placement is not preferred:
+            self.rerouted_from = preferred.name
+
     def report(self) -> None:
         """Write the event now: an answer's last byte must not come before its record."""
         if self.reporter is not None:
