@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -73,20 +74,18 @@ def viewer() -> Viewer:
 
 def act(row: RolloutSequence, decision: Decision) -> Decision:
     """Begin or take back; what is refused now is said, and tried again at the next pass."""
-    if decision.begin is not None:
-        decision = attempt(decision, decision.begin, lambda n: begin_stage(viewer(), row, n))
+    if (number := decision.begin) is not None:
+        decision = attempt(decision, number, partial(begin_stage, viewer(), row, number))
+    why = f"{row}: {row.wish_why or 'taken back'}"
     for number in decision.undo:
-        why = f"{row}: {row.wish_why or 'taken back'}"
-        decision = attempt(
-            decision, number, lambda n, why=why: undo_stage(viewer(), row, n, why=why)
-        )
+        decision = attempt(decision, number, partial(undo_stage, viewer(), row, number, why=why))
     return decision
 
 
-def attempt(decision: Decision, number: int, action: Callable[[int], Any]) -> Decision:
+def attempt(decision: Decision, number: int, action: Callable[[], Any]) -> Decision:
     try:
         with fleet_scope():
-            action(number)
+            action()
     except ConsoleError as error:
         stages = tuple(
             replace(s, why=f"Tries again. {error.message}") if s.number == number else s

@@ -1,4 +1,4 @@
-"""One model name in two clusters in memory, each with a machine of its own, on the real database."""
+"""One model name in two clusters in memory, on the real database."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -17,7 +17,7 @@ from tenants.actions import changes
 from tenants.base.scope import scope_of
 from tenants.models import ChangeRequest
 from tests.fakes.workloads import FakeWorkloads
-from tests.fleet.drive.stage import PRODUCT, STEPS, Stage, make_stage, serve
+from tests.fleet.drive.stage import PRODUCT, Stage, make_stage, serve
 from tests.fleet.makers import make_cluster
 
 BAKE = 60
@@ -37,7 +37,7 @@ class TwoClusters:
 
     def propose(self, commit="b", **changes):
         release = self.home.release(commit)
-        fields = {"bake_seconds": BAKE, "steps": STEPS, "soak_seconds": 10, "reason": "faster"}
+        fields = {"bake_seconds": BAKE, "steps": (), "soak_seconds": 5, "reason": "faster"}
         return self.act(propose_sequence, release.pk, **fields | changes)
 
     def approve(self, sequence):
@@ -45,7 +45,7 @@ class TwoClusters:
         with scope_of(self.home.vic):
             changes.decide(self.home.vic, change.pk, digest=change.digest, approve=True)
 
-    def step(self, sequence, lost=(), seconds=5):
+    def step(self, sequence, lost=(), seconds=10):
         """A pass of the sequence and of every open rollout. `lost`: clusters nobody can see."""
         now = self.home.fake.now
         for stage in self.stages:
@@ -61,7 +61,6 @@ class TwoClusters:
             stage.fake.tick(seconds)
             stage.observe()
             stage.service.refresh_from_db()
-            stage.traffic(seconds)
         sequence.refresh_from_db()
         return sequence
 
@@ -69,14 +68,14 @@ class TwoClusters:
         fake = stage.fake
         return Outside(lambda _: fake, fake.ask, lambda: fake.now, fake.put)
 
-    def run(self, sequence, until=FINAL, lost=(), most=120):
+    def run(self, sequence, until=FINAL, lost=(), most=60):
         for _ in range(most):
             if Phase(sequence.phase) in until:
                 return sequence
             self.step(sequence, lost)
         raise AssertionError(f"still {sequence.phase}: {sequence.why}")
 
-    def until(self, sequence, holds, lost=(), most=120):
+    def until(self, sequence, holds, lost=(), most=60):
         for _ in range(most):
             if holds():
                 return

@@ -165,12 +165,17 @@ def test_a_way_back_goes_to_all_clusters_at_once_lost_ones_too():
     decision = decide(sequence(*reached, wish=Wish.ROLL_BACK, wish_by="olga"), NOW)
     assert (decision.phase, decision.undo) == (Phase.ROLLING_BACK, (1, 2))
     back = Move("RO-9", RolloutPhase.SUCCEEDED, is_rollback=True)
-    waiting = tuple(replace(s, back=replace(back, phase=RolloutPhase.PREPARING))
-                    if s.state is StageState.GOING_BACK else s for s in decision.stages)  # fmt: skip
+    preparing = replace(back, phase=RolloutPhase.PREPARING)
+    waiting = tuple(
+        replace(s, back=preparing) if s.state is StageState.GOING_BACK else s
+        for s in decision.stages
+    )
     going = sequence(*waiting, phase=Phase.ROLLING_BACK, wish=Wish.ROLL_BACK)
     assert decide(going, NOW).phase is Phase.ROLLING_BACK
-    ended = tuple(replace(s, back=back, serves=False)
-                  if s.state is StageState.GOING_BACK else s for s in waiting)  # fmt: skip
+    ended = tuple(
+        replace(s, back=back, serves=False) if s.state is StageState.GOING_BACK else s
+        for s in waiting
+    )
     decision = decide(replace(going, stages=ended), NOW)
     assert decision.phase is Phase.ROLLED_BACK
     assert states(decision) == ["back", "back", "pending"]

@@ -35,23 +35,24 @@ class Walk:
         self.state = replace(self.state, stages=tuple(stages))
 
     def happen(self, event, index):
-        one = self.state.stages[index]
+        state = self.state.stages[index].state
         if event == "approve":
             self.state = replace(self.state, approval=Approval("approved", "vic"))
-        elif event == "lose":
-            self.change(index, lost=LOST)
-        elif event == "find":
-            self.change(index, lost="")
-        elif event == "out" and one.state in (StageState.FAILED, StageState.PENDING):
+        elif event in ("lose", "find"):
+            self.change(index, lost=LOST if event == "lose" else "")
+        elif event == "out" and state in (StageState.FAILED, StageState.PENDING):
             self.change(index, left_out="olga: broken")
-        elif event == "finding" and one.state is StageState.BAKING:
+        elif event == "finding" and state is StageState.BAKING:
             self.change(index, finding="acme misses its objective")
-        elif event in ("good", "bad") and not one.lost:
+        elif event in ("good", "bad") and not self.state.stages[index].lost:
             self.end(index, good=event == "good")
-        elif event in ("pause", "run", "roll_back") and self.state.wish is not Wish.ROLL_BACK:
-            wish = Wish(event)
-            if self.state.phase is not Phase.AWAITING_APPROVAL:
-                self.state = replace(self.state, wish=wish, wish_at=self.now, wish_by="olga")
+        elif event in ("pause", "run", "roll_back"):
+            self.wish(Wish(event))
+
+    def wish(self, wanted):
+        waits = self.state.phase is Phase.AWAITING_APPROVAL
+        if not waits and self.state.wish is not Wish.ROLL_BACK:
+            self.state = replace(self.state, wish=wanted, wish_at=self.now, wish_by="olga")
 
     def end(self, index, *, good):
         """The open rollout of a stage ends; a way back always works in the end."""
