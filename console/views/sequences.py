@@ -92,7 +92,9 @@ def placements(request: ViewerRequest, name: str) -> HttpResponse:
     return render(request, "sequences/placements.html", context, status=422 if form.errors else 200)
 
 
-def wish(request: ViewerRequest, sequence_id: int, act: Callable[..., Any], said: str) -> Any:
+def wish(
+    request: ViewerRequest, sequence_id: int, act: Callable[..., Any], said: str
+) -> HttpResponse:
     sequence = act(request.viewer, sequence_id, why=request.POST.get("why", ""))
     messages.success(request, f"{sequence}: {said}")
     return redirect("sequence", sequence_id=sequence.pk)

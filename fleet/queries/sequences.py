@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
+from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.release import digest_json
 from fleet.rules.sequence import FINAL, Move, Phase, Stage, StageState, State, Wish, lost_because
@@ -205,12 +206,20 @@ def stage_of(stage: SequenceStage, now: datetime) -> Stage:
         since=stage.since,
         why=stage.why,
         lost=lost_because(cluster.observed_at, cluster.trouble, now),
-        serves=stage.service.current_release_id == stage.release_id,
+        serves=serves(stage),
         finding=finding_of(stage),
         move=move_of(stage.rollout),
         back=move_of(stage.back),
         left_out=left_out_words(stage),
     )
+
+
+def serves(stage: SequenceStage) -> bool:
+    """The release is the current one there, and no open rollout moves away from it."""
+    if stage.service.current_release_id != stage.release_id:
+        return False
+    leaving = Rollout.objects.filter(service=stage.service_id, from_release=stage.release_id)
+    return not leaving.exclude(phase__in=[p.value for p in ROLLOUT_ENDED]).exists()
 
 
 def left_out_words(stage: SequenceStage) -> str:

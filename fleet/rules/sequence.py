@@ -80,7 +80,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`lost`: why its cluster cannot be seen; empty: it can. `serves`: the wanted release does."""
+    """`lost`: why its cluster cannot be seen; empty: it can. `serves`: the release does, for good."""
 
     number: int  # from 1
     cluster: str
@@ -190,7 +190,9 @@ def settle_move(state: State, stage: Stage, now: datetime) -> Stage:
 def settle_bake(state: State, stage: Stage, now: datetime) -> Stage:
     """Time in which nobody could see the cluster does not count."""
     if not stage.serves:
-        why = f"{state.release} does not serve any more in {stage.cluster}: somebody took it back"
+        why = (
+            f"{state.release} does not stay in {stage.cluster}: another rollout moves away from it"
+        )
         return become(stage, StageState.FAILED, now, why)
     if stage.finding:
         return become(stage, StageState.FAILED, now, f"While it baked: {stage.finding}")

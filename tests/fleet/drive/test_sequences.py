@@ -126,7 +126,7 @@ def test_a_bad_release_stops_in_the_first_cluster(both):
     both.step(sequence)
     assert not Rollout.objects.filter(service=both.home.service).exists()
     both.west.fake.behave(fingerprint(both, sequence), "good")
-    both.act(sequences.resume_sequence, sequence.pk, why="the image is there now")
+    both.resume(sequence, why="the image is there now")
     both.run(sequence)
     assert sequence.phase == Phase.SUCCEEDED, sequence.why
     assert Rollout.objects.filter(service=both.west.service).count() == 2
@@ -178,7 +178,7 @@ def test_a_way_back_by_somebody_else_stops_it(both):
     both.until(sequence, lambda: stage_in(sequence, "west").state == StageState.BAKING)
     both.act(roll_back, stage_in(sequence, "west").rollout_id, why="odd answers")
     both.until(sequence, lambda: sequence.phase == Phase.PAUSED)
-    assert "r2 does not serve any more in west" in sequence.why
+    assert "r2 does not stay in west" in sequence.why
 
 
 def test_a_freeze_of_a_cluster_holds_its_stage(both):
