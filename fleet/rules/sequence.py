@@ -80,7 +80,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`lost`: why its cluster cannot be seen; empty: it can. `serves`: the release does, for good."""
+    """`lost`: why its cluster cannot be seen. `serves`: the wanted release does, and stays."""
 
     number: int  # from 1
     cluster: str
