@@ -223,8 +223,8 @@ class Pipeline:
         try:
             await self._ask(exchange, client, asked, wish)
         except AttemptError as error:
-            others = [s for s in placements if s is not first]
-            others += self._fallbacks(exchange, asked, service)
+            others = [("placement", s) for s in placements if s is not first]
+            others += [("fallback", s) for s in self._fallbacks(exchange, asked, service)]
             if await self._stand_in(exchange, client, asked, wish, others):
                 return
             raise self._refused(wish, service, error.refusal) from error
@@ -289,16 +289,16 @@ class Pipeline:
         client: Client,
         asked: Asked,
         wish: Wish,
-        others: Sequence[Service],
+        others: Sequence[tuple[str, Service]],
     ) -> bool:
         """Let the first of the others with a free seat answer. False: none did."""
         now = asyncio.get_running_loop().time()
-        for service in others:
+        for kind, service in others:
             there = replace(wish, service=service)
             seat = None if self.pools.must_wait(there) else self.pools.take(there, now)
             if seat is None:
                 continue
-            exchange.fall_back(wish.service, service)
+            exchange.fall_back(wish.service, service, kind)
             try:
                 await self._attempt(exchange, client, retarget(asked, service), there, seat)
             except AttemptError:
