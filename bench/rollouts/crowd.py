@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from bench.rollouts.waiting import wait
 from bench.rollouts.walk import HELD, Place, approve, back_after_abort, propose, published, reach
-from fleet.drive.rollout import OPEN
+from fleet.actions.waking import OPEN
 from fleet.models import Rollout, Service
 from fleet.rules.phases import Phase
 

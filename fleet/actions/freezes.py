@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from fleet.actions.rollouts import OPEN
+from fleet.actions.waking import OPEN
 from fleet.models import Cluster, Freeze, Rollout, RolloutEvent, Service
 from fleet.queries.freezes import EXCEPTION, held, window_of
 from fleet.rules.freeze import Window, held_until, refuse_window

@@ -15,6 +15,7 @@ from django.db.models import F
 
 from fleet.actions.drift import store_drift
 from fleet.actions.node_drift import note_changes
+from fleet.actions.waking import tell_rollouts
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
 from fleet.rules.kueue import SeenKueue
@@ -60,8 +61,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         return False
     store_nodes(cluster, seen.nodes, now)
     store_events(cluster, seen.events)
-    if store_pods(cluster, seen.pods, now):
-        nudge(PUBLISH)
+    tell(cluster, store_pods(cluster, seen.pods, now))
     store_drift(cluster, seen.deployments, now)
     add_gpu_time(cluster, holdings(seen.nodes, seen.pods), intervals(cluster.observed_at, now))
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
@@ -95,9 +95,16 @@ def store_glance(
     cluster = rows.filter(pk=cluster_id, claim=claim, removed_at=None).first()
     if cluster is None:
         return False
-    if store_pods(cluster, pods, now, services):
-        nudge(PUBLISH)
+    tell(cluster, store_pods(cluster, pods, now, services))
     return Cluster.record(cluster_id, claim)
+
+
+def tell(cluster: Cluster, changes: "PodChanges") -> None:
+    """Gateways learn where to send, and rollouts that wait for a pod go on at once."""
+    if changes.routes:
+        nudge(PUBLISH)
+    if changes.services:
+        tell_rollouts(cluster.pk, changes.services)
 
 
 def rows_of(found: tuple[SeenQuota | SeenBudget, ...] | None) -> list[dict[str, Any]] | None:
@@ -171,15 +178,21 @@ of_pod = attrgetter(*KEPT)
 taking = itemgetter(*map(OF_POD.index, ("ready", "admitted", "terminating", "address")))
 
 
+@dataclass(frozen=True, slots=True)
+class PodChanges:
+    routes: bool  # what the gateway may send to has changed
+    services: frozenset[str]  # whose pods came, changed or went
+
+
 def store_pods(
     cluster: Cluster,
     pods: Sequence[SeenPod],
     now: datetime,
     services: Collection[str] | None = None,
-) -> bool:
-    """True: what the gateway may send to has changed. Results of probes are left as they are.
+) -> PodChanges:
+    """Write what differs. Results of probes are left as they are.
 
-    Only what differs is written. `services`: those whose pods were listed; None: all.
+    `services`: those whose pods were listed; None: all.
     """
     placed = Deployment.objects.filter(cluster=cluster)
     names = placed.values_list("pk", "service__name", "release__digest")
@@ -192,18 +205,22 @@ def store_pods(
     if gone := known.keys() - {p.uid for p in pods}:
         ObservedPod.objects.filter(cluster=cluster, uid__in=gone).delete()
     rows = []
+    owners = {known[uid][0] for uid in gone}
+    changed = {name for (name, _), pk in deployments.items() if pk in owners}
     for pod in pods:
         values = [deployments.get((pod.service, pod.release)), *map(_fitting, KEPT, of_pod(pod))]
         if known.get(pod.uid) != tuple(values):
             of_it = dict(zip(OF_POD, values, strict=True))
             rows.append(ObservedPod(cluster=cluster, uid=pod.uid, observed_at=now, **of_it))
+            changed.add(pod.service)
     ObservedPod.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["uid"],
         update_fields=["cluster", "deployment", "observed_at", *KEPT],
     )
-    return before != {(p.uid, p.address) for p in pods if p.takes_traffic}
+    after = {(p.uid, p.address) for p in pods if p.takes_traffic}
+    return PodChanges(before != after, frozenset(changed))
 
 
 def _takes_traffic(values: Sequence[Any]) -> bool:

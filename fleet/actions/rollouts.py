@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from fleet.actions.waking import OPEN
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
@@ -34,7 +35,6 @@ from tenants.rules.access import Permission, Viewer
 
 DRIVE = "fleet.tasks.drive_rollout"
 KIND = "rollout"  # of the change request
-OPEN = [phase.value for phase in Phase if phase not in FINAL]
 
 
 class Choice(TypedDict, total=False):
@@ -211,13 +211,6 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
     note(rollout, viewer, f"Gate of step {step + 1} skipped: {why.strip()}")
     nudge(DRIVE, rollout.pk)
     return rollout
-
-
-def wake_by_change(change_id: int) -> int | None:
-    """Make the rollout due that waits for this change; None: the change is of something else."""
-    rows = Rollout.objects.filter(change_id=change_id, phase__in=OPEN)
-    rows.update(look_again=Now())
-    return rows.values_list("id", flat=True).first()
 
 
 def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:

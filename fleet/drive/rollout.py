@@ -11,6 +11,7 @@ import structlog
 from django.db.models.functions import Now
 
 from fleet.actions.routing import publish_routing
+from fleet.actions.waking import OPEN
 from fleet.clients.errors import ClientError, Temporary
 from fleet.clients.workloads import Owned
 from fleet.drive.act import act
@@ -20,18 +21,22 @@ from fleet.drive.record import record
 from fleet.models import Rollout
 from fleet.rules.going_back import begin
 from fleet.rules.moves import stay
-from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase
+from fleet.rules.phases import GOING_BACK, Cause, Phase
 from fleet.rules.rollout import decide
 from fleet.rules.state import Decision
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 SHORTLY = timedelta(milliseconds=1)
-OPEN = [phase.value for phase in Phase if phase not in FINAL]
 
 
 def due_rollouts() -> list[int]:
     return Rollout.due(phase__in=OPEN)
+
+
+def is_due(rollout_id: int) -> bool:
+    rows = Rollout.objects.filter(pk=rollout_id, phase__in=OPEN)
+    return rows.filter(look_again__lte=Now()).exists()
 
 
 def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:

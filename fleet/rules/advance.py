@@ -144,7 +144,8 @@ def grow(state: State, seen: Seen, now: datetime, goal: int) -> Decision | None:
     if seen.new.serving >= goal:
         return None
     if seen.new.loaded >= seen.new.wanted:
-        return unanswered(state, seen, now) or stay(state, f"Verifies {state.new}")
+        verifies = replace(stay(state, f"Verifies {state.new}"), look_again=SOON)
+        return unanswered(state, seen, now) or verifies
     return waiting_for_start(state, seen, now, goal)
 
 
@@ -235,6 +236,8 @@ def analyze(state: State, why: str, share: float | None) -> Decision:
 
 
 def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
+    if not state.shadow and state.weight_new > state.percent and seen.old.serving:
+        return compare_again(state)
     step = state.steps[state.step]
     hold = timedelta(seconds=step.hold_seconds)
     held = now - state.phase_since
@@ -256,6 +259,13 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     if held < 2 * hold + EXTENSION:
         return stay(state, f"Step {state.step + 1} is extended. {reading.why}")
     return replace(stopped(state, f"Gate inconclusive: {reading.why}"), reading=reading)
+
+
+def compare_again(state: State) -> Decision:
+    """All traffic had gone to the new release while nothing of the old one answered."""
+    why = f"{state.old} answers again: {state.percent} % of the traffic is what the step compares"
+    memory = replace(state.memory, shifted_at="", share=None)
+    return enter(state, Phase.SHIFTING, why, memory=memory)
 
 
 def look_of(memory: Memory, window: Window, held: timedelta, hold: timedelta, gates: int) -> Look:

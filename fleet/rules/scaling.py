@@ -12,7 +12,7 @@ from math import ceil
 from fleet.rules.answers import gpus
 from fleet.rules.moves import seconds
 from fleet.rules.plan import Starts
-from fleet.rules.schedule import Bounds, Hours, bounds_at, refuse_bounds
+from fleet.rules.schedule import Bounds, Hours, bounds_ahead, refuse_bounds
 from fleet.rules.sleep import Quiet, Sleep, idle_of, why_awake
 
 PERIOD = timedelta(seconds=15)  # between two looks
@@ -148,7 +148,8 @@ Check = Callable[[Policy, Bounds, Seen, datetime], Decision | None]
 
 
 def decide(policy: Policy, seen: Seen, now: datetime) -> Decision:
-    bounds = bounds_at(policy.always, policy.hours, policy.zone, now)
+    ahead = seen.lag + PERIOD
+    bounds = bounds_ahead(policy.always, policy.hours, policy.zone, now, ahead)
     for check in CHECKS:
         if decision := check(policy, bounds, seen, now):
             return decision

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
 from fleet.rules.freeze import DAYS, Window, held_until
+from fleet.rules.moves import seconds
 from fleet.rules.objectives import LIMITS
 
 SHORT = tuple(day[:3] for day in DAYS)
@@ -79,6 +80,20 @@ def bounds_at(always: Bounds, hours: Iterable[Hours], zone: str, now: datetime) 
         most=max(always.most if h.most is None else h.most for h in held),
         because=f"{'; '.join(h.words for h in held)}, {zone}",
     )
+
+
+def bounds_ahead(
+    always: Bounds, hours: Sequence[Hours], zone: str, now: datetime, ahead: timedelta
+) -> Bounds:
+    """What holds now, with the minimum of when a replica that is ordered now has started.
+
+    A maximum is somebody's word about money: it is not exceeded a minute before its hour.
+    """
+    held, soon = (bounds_at(always, hours, zone, at) for at in (now, now + ahead))
+    least = min(soon.least, held.most)
+    if least <= held.least:
+        return held
+    return Bounds(least, held.most, f"{seconds(ahead)} ahead of {soon.because}")
 
 
 def window_of(hours: Hours, zone: str) -> Window:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from celery import shared_task
 
-from fleet.actions.rollouts import wake_by_change
+from fleet.actions.waking import PODS_CHANGED, wake, wake_by_change
 from fleet.drive import rollout as driving
 from fleet.drive.keep import due_deployments, keep
 from tenants.nudge import nudge
@@ -18,7 +18,13 @@ SHORTLY = timedelta(seconds=2)
 
 @shared_task(name=DRIVE)
 def drive_rollout(rollout_id: int) -> None:
-    """Pass after pass until one wants to wait: briefly by a timer, longer by the beat."""
+    """Pass after pass until one wants to wait: briefly by a timer, longer by the beat.
+
+    Who rings makes the row due first. One that is not due has had its pass since, with a timer
+    of its own: without this check each bell would start another row of timers.
+    """
+    if not driving.is_due(rollout_id):
+        return
     for _ in range(PASSES):
         again = driving.drive(rollout_id)
         if again is None or again > SHORTLY:
@@ -39,6 +45,13 @@ def sweep_rollouts() -> None:
 @shared_task(name=KEEP)
 def keep_deployment(deployment_id: int) -> None:
     keep(deployment_id)
+
+
+@shared_task(name=PODS_CHANGED)
+def pods_changed(rollout_id: int) -> None:
+    """The observer saw what this rollout may wait for."""
+    if wake(rollout_id):
+        drive_rollout(rollout_id)
 
 
 @shared_task(name="fleet.tasks.change_decided")

@@ -136,36 +136,54 @@ def sessions() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-def visitor(chromium: Browser, console_url: str, sessions: dict[str, Any]) -> Iterator[Visitor]:
-    """Make a page in its own session: `visitor(theme="dark", width=390, user="olga")`."""
-    observe_again()
-    open_contexts: list[BrowserContext] = []
+class Browsing:
+    """Opens pages, each in a session of its own, of people who signed in once."""
 
-    def make(*, theme: str = "light", width: int = 1440, user: str | None = "olga") -> Visit:
-        context = chromium.new_context(
-            base_url=console_url,
+    def __init__(self, chromium: Browser, url: str, sessions: dict[str, Any]) -> None:
+        self.chromium, self.url, self.sessions = chromium, url, sessions
+        self.contexts: list[BrowserContext] = []
+
+    def visit(self, *, theme: str = "light", width: int = 1440, user: str | None = "olga") -> Visit:
+        context = self.chromium.new_context(
+            base_url=self.url,
             color_scheme=theme,
             viewport={"width": width, "height": 1000},
             reduced_motion="reduce",
-            storage_state=sessions.get(user or ""),
+            storage_state=self.sessions.get(user or ""),
         )
         context.add_init_script(
             "window.violations = [];"
             "document.addEventListener('securitypolicyviolation', (e) =>"
             " window.violations.push(`${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}`));"
         )
-        open_contexts.append(context)
+        self.contexts.append(context)
         visit = Visit(context.new_page())
-        if user and user not in sessions:
+        if user and user not in self.sessions:
             sign_in(visit.page, user)
-            sessions[user] = context.storage_state()
+            self.sessions[user] = context.storage_state()
             visit.complaints.clear()
         return visit
 
-    yield make
-    for context in open_contexts:
-        context.close()
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+
+@pytest.fixture
+def visitor(chromium: Browser, console_url: str, sessions: dict[str, Any]) -> Iterator[Visitor]:
+    """Make a page in its own session: `visitor(theme="dark", width=390, user="olga")`."""
+    observe_again()
+    browsing = Browsing(chromium, console_url, sessions)
+    yield browsing.visit
+    browsing.close()
+
+
+@pytest.fixture(scope="package")
+def reading(chromium: Browser, console_url: str, sessions: dict[str, Any]) -> Iterator[Visit]:
+    """One page for all that is only read: the browser keeps scripts and styles as for people."""
+    browsing = Browsing(chromium, console_url, sessions)
+    yield browsing.visit()
+    browsing.close()
 
 
 def sign_in(page: Page, user: str) -> None:

@@ -4,7 +4,7 @@ It has the methods of `fleet.clients.workloads.Workloads`. Time passes only by `
 pods of a release do is told by its image: `behave("rel-...", "crash")`.
 """
 
-import copy
+import pickle
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -31,6 +31,11 @@ BEHAVIOURS = (
 )
 
 
+def copied(objects):
+    """As an API server gives them: several times faster than `deepcopy`, and walks copy a lot."""
+    return pickle.loads(pickle.dumps(objects))
+
+
 class FakeWorkloads:
     def __init__(self, now: datetime, gpus: int = 8, load_ticks: int = 2, drain_ticks: int = 2):
         self.now = now
@@ -52,9 +57,9 @@ class FakeWorkloads:
     def look(self, selector):
         self._reach("look", selector)
         return {
-            "deployments": copy.deepcopy(list(self.deployments.values())),
+            "deployments": copied(list(self.deployments.values())),
             "replicasets": [self._replica_set(d) for d in self.deployments.values()],
-            "pods": copy.deepcopy(list(self.pods.values())),
+            "pods": copied(list(self.pods.values())),
         }
 
     def apply(self, manifest, *, dry_run=False, force=False):
@@ -68,7 +73,7 @@ class FakeWorkloads:
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
         if manifest["kind"] == "Deployment" and not dry_run:
             uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
-            found = copy.deepcopy(manifest)
+            found = copied(manifest)
             found["metadata"]["uid"] = uid or f"d{next(self.numbers)}"
             if "replicas" not in found["spec"]:
                 found["spec"]["replicas"] = self.deployments[name]["spec"]["replicas"]

@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from fleet.actions import rollouts as actions
+from fleet.actions.waking import wake_by_change
 from fleet.drive.foreground import drive_to_the_end
 from fleet.models import Release, Rollout
 from fleet.queries.by_hand import of_service, way_back_by_hand
@@ -111,7 +112,7 @@ class Command(BaseCommand):
                 why=options["why"],
             )
             # The bell rings for a worker that may be dead: the row itself is due from now on.
-            actions.wake_by_change(approval.change_id)
+            wake_by_change(approval.change_id)
         self.do_show(viewer, options)
 
     def do_propose(self, viewer: Viewer, options: dict[str, Any]) -> None:

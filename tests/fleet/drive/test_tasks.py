@@ -1,8 +1,15 @@
 """Bells: who rings for what, and that a sweep finds what nobody rang for."""
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.utils import timezone
+
+from fleet.actions import waking
+from fleet.actions.observation import store_pods, tell
 from fleet.drive.outside import Outside
+from fleet.models import Rollout
+from fleet.rules.observation import read_pods
 from fleet.rules.phases import Phase
 from fleet.tasks import rollouts as tasks
 from tenants.models import ChangeRequest
@@ -36,6 +43,19 @@ def timed(monkeypatch):
     return found
 
 
+@pytest.fixture
+def told(monkeypatch):
+    found = []
+    monkeypatch.setattr(waking, "nudge", lambda *call: found.append(call))
+    return found
+
+
+def look(stage):
+    """What the observer does with the pods that it finds."""
+    pods = read_pods(list(stage.fake.pods.values()), stage.fake.now)
+    tell(stage.cluster, store_pods(stage.cluster, pods, stage.fake.now))
+
+
 def test_it_rings_for_every_rollout_that_is_due(stage, rung):
     rollout = stage.propose(stage.release("b"))
     tasks.sweep_rollouts()
@@ -64,3 +84,39 @@ def test_it_ignores_a_change_of_something_else(stage, timed):
     tasks.change_decided(999_999)
     assert timed == []
     assert not ChangeRequest.objects.exists()
+
+
+def test_it_goes_on_as_soon_as_a_pod_that_it_waits_for_has_changed(stage, timed, told):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, {Phase.CANARY_STARTING})
+    tasks.driving.drive(rollout.pk)  # a replica is declared
+    stage.fake.tick(1)
+    look(stage)
+    assert told == [(waking.PODS_CHANGED, rollout.pk)]
+    Rollout.objects.filter(pk=rollout.pk).update(look_again=timezone.now() + timedelta(hours=1))
+    passes = rollout.fence
+    tasks.pods_changed(rollout.pk)
+    rollout.refresh_from_db()
+    assert rollout.fence > passes
+
+
+def test_it_tells_no_rollout_of_pods_that_stayed_as_they_were(stage, told):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, {Phase.CANARY_STARTING})
+    look(stage)
+    told.clear()
+    look(stage)
+    assert told == []
+
+
+def test_a_bell_that_comes_late_starts_no_second_row_of_timers(stage, timed):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, {Phase.CANARY_STARTING})
+    Rollout.objects.filter(pk=rollout.pk).update(look_again=timezone.now() + timedelta(seconds=1))
+    rollout.refresh_from_db()
+    tasks.drive_rollout(rollout.pk)
+    assert timed == []
+    assert Rollout.objects.get(pk=rollout.pk).fence == rollout.fence

@@ -102,9 +102,9 @@ GPUS = {"the only one": 1, "blue green": 8, "recreate": 4}
 EVENTS = ("nothing", *WISHES, *HAPPENINGS)
 
 
-@settings(max_examples=150)
+@pytest.mark.parametrize("plan", sorted(MOVES))
+@settings(max_examples=400)  # thousands of walks in all
 @given(
-    plan=st.sampled_from(sorted(MOVES)),
     contract=st.sampled_from(CONTRACTS),
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
 )
@@ -119,6 +119,20 @@ def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
     see_through(walk)
     walk.keep()
     assert_declared(walk)
+
+
+def test_it_compares_again_when_the_old_release_is_back():
+    """Its Deployment was deleted while a step shifted: the other one carried everything."""
+    walk = Checked(make_state(**MOVES["blue green"]), gpus=GPUS["blue green"])
+    walk.run(until={Phase.SHIFTING})
+    walk.cluster.load_ticks = 12
+    happen(walk, "old_deleted")
+    walk.run(until={Phase.ANALYZING})
+    assert (walk.state.phase, walk.state.weight_new) == (Phase.ANALYZING, 100)
+    walk.run(until={Phase.SHIFTING})
+    assert "r1 answers again: 10 % of the traffic" in walk.state.why
+    walk.run()
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
 
 
 def heal(walk):

@@ -214,3 +214,21 @@ def test_hours_change_the_bounds():
     assert (wanted, given) == (5, 5)
     assert "5 to 8 (Mon-Fri 08:00-20:00 min 5, Europe/Berlin)" in why
     assert "the bounds are 5 to 8" in move(seen(1, declared=5, serving=5), hours)[2]
+
+
+def test_replicas_have_started_when_the_hours_that_want_them_begin():
+    noon = replace(POLICY, hours=read_hours("Thu 12:01-20:00 min 5"))
+    wanted, given, why = move(seen(1), noon)  # a start takes 60 s, a look comes every 15
+    assert (wanted, given) == (5, 5)
+    assert "5 to 8 (75 s ahead of Thu 12:01-20:00 min 5, UTC)" in why
+    later = replace(POLICY, hours=read_hours("Thu 12:02-20:00 min 5"))
+    assert move(seen(30), later)[:2] == (4, 4)
+
+
+def test_it_wakes_before_hours_with_a_minimum_and_exceeds_no_maximum_before_its_hour():
+    always = Bounds(0, 2)
+    hours = read_hours("Thu 12:01-20:00 min 5 max 8")
+    sleeps = seen(0, declared=0, serving=0, load=load(0, asked=0))
+    wanted, given, why = move(sleeps, Policy(always, target=10, hours=hours))
+    assert (wanted, given) == (2, 2)
+    assert "It slept, and the bounds have a minimum now" in why
