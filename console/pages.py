@@ -2,10 +2,11 @@
 
 from django.urls import URLPattern, URLResolver
 
-from console.routes import degradation, fleet, money, tenants
+from console.routes import degradation, fleet, money, sequences, tenants
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *fleet.urlpatterns,
+    *sequences.urlpatterns,
     *degradation.urlpatterns,
     *tenants.urlpatterns,
     *money.urlpatterns,

@@ -2,9 +2,10 @@
 
 from django.urls import URLPattern, URLResolver
 
-from fleet.api import observation_urls, rollout_urls
+from fleet.api import observation_urls, rollout_urls, sequence_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *observation_urls.urlpatterns,
     *rollout_urls.urlpatterns,
+    *sequence_urls.urlpatterns,
 ]

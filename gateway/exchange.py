@@ -79,11 +79,18 @@ class Exchange:
         if self.first_seated_at is None:
             self.first_seated_at = now
 
-    def fall_back(self, asked: Service, stand_in: Service) -> None:
+    def fall_back(self, asked: Service, stand_in: Service, kind: str = "fallback") -> None:
         """Another service answers. It is billed as what was asked for, its cost is where it ran."""
         self.service = stand_in
         self.rerouted_from = asked.name
-        self.modifiers.append(f"fallback:{stand_in.name}")
+        self.modifiers.append(f"{kind}:{stand_in.name}")
+
+    def place(self, preferred: Service, placement: Service) -> None:
+        """A placement answers for the name that was asked for; rerouted: another was preferred."""
+        self.service = placement
+        self.modifiers.append(f"placement:{placement.name}")
+        if placement is not preferred:
+            self.rerouted_from = preferred.name
 
     def report(self) -> None:
         """Write the event now: an answer's last byte must not come before its record."""

@@ -8,8 +8,8 @@
 6. Wait until a service that sleeps has woken.     shed: room full; timed out: waking
    Take a seat in a pool, or wait for one.         shed: pool full; timed out
    During a shadow step a copy leaves now.
-7. Proxy; before the first byte reroute once,
-   then let a service stand in that may.           failed, timed out, cancelled
+7. Proxy; before the first byte reroute once, then let
+   another placement or a fallback stand in.       failed, timed out, cancelled
 8. Report and settle, exactly once.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import uuid_utils
@@ -34,6 +35,7 @@ from gateway.exchange import Exchange
 from gateway.limits.limiter import Limiter, Need, cost_micros, holds_for
 from gateway.metering import Meter
 from gateway.normalise import Asked, retarget
+from gateway.placements import choose, permitted, refuse_outside, refuse_policy
 from gateway.pools import Pools, Seat, Wish
 from gateway.proxy import Proxy
 from gateway.settings import Settings
@@ -168,10 +170,8 @@ class Pipeline:
         asked = normalise.normalise(path, body, len(raw), service)
         exchange.asked = asked
         exchange.modifiers += asked.modifiers
-        data_policy = exchange.context.tenant.data_policy
-        if service.pools and not routing.candidates(service, data_policy):
-            message = f"No pool of {service.name!r} satisfies your data policy."
-            raise errors.forbidden(message, Reason.POLICY)
+        if refusal := refuse_policy(routing, service, exchange.context.tenant.data_policy):
+            raise refusal
         return asked, service
 
     async def _reserve(self, exchange: Exchange, asked: Asked, service: Service) -> None:
@@ -209,26 +209,53 @@ class Pipeline:
     async def _send(
         self, exchange: Exchange, client: Client, asked: Asked, service: Service
     ) -> None:
-        """Ask the service; where nothing of it answers, a service that stands in for it."""
+        """Ask the placement that comes first; where nothing of it answers, who stands in for it."""
+        wish = self._wish(exchange, asked, service)
+        placements = self._placements(exchange, asked, wish)
+        first = service
+        if service.placements:
+            now = asyncio.get_running_loop().time()
+            first = choose(self.pools, placements, wish, now)
+        if first is not service:
+            exchange.place(placements[0], first)
+            asked, wish = retarget(asked, first), self._wish(exchange, asked, first)
+        saved = self._retries.get(first.name, RETRIES_SAVED)
+        self._retries[first.name] = min(RETRIES_SAVED, saved + RETRY_SHARE)
+        try:
+            await self._ask(exchange, client, asked, wish)
+        except AttemptError as error:
+            others = [("placement", s) for s in placements if s is not first]
+            others += [("fallback", s) for s in self._fallbacks(exchange, asked, service)]
+            if await self._stand_in(exchange, client, asked, wish, others):
+                return
+            raise self._refused(wish, service, error.refusal) from error
+
+    def _refused(self, wish: Wish, service: Service, refusal: Refusal) -> Refusal:
+        routing = self.snapshots.routing
+        if routing is None:
+            return refusal
+        return refuse_outside(routing, service, wish.data_policy, refusal)
+
+    def _wish(self, exchange: Exchange, asked: Asked, service: Service) -> Wish:
         estimate = exchange.estimate
-        work = estimate.prompt + OUTPUT_WORK * estimate.output if estimate else 0.0
-        wish = Wish(
+        return Wish(
             service=service,
             data_policy=exchange.context.tenant.data_policy,
             tenant_id=exchange.tenant_id,
             traffic_class=exchange.traffic_class,
             seats=asked.choices,
-            work=work,
+            work=estimate.prompt + OUTPUT_WORK * estimate.output if estimate else 0.0,
             application_id=exchange.context.key.application_id,
             conversation=conversation(asked) if service.canary else b"",
         )
-        saved = self._retries.get(service.name, RETRIES_SAVED)
-        self._retries[service.name] = min(RETRIES_SAVED, saved + RETRY_SHARE)
-        try:
-            await self._ask(exchange, client, asked, wish)
-        except AttemptError as error:
-            if not await self._stand_in(exchange, client, asked, wish):
-                raise error.refusal from error
+
+    def _placements(self, exchange: Exchange, asked: Asked, wish: Wish) -> list[Service]:
+        """Of the newest snapshot, within the data policy and long enough, the preferred first."""
+        routing = self.snapshots.routing
+        if routing is None or not wish.service.placements:
+            return [wish.service]
+        found = permitted(routing, wish.service, wish.data_policy, self.settings.region)
+        return [s for s in found if self._is_long_enough(exchange, asked, s)] or [wish.service]
 
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
         """At most two attempts at one service."""
@@ -257,15 +284,22 @@ class Pipeline:
         finally:
             exchange.waking = loop.time() - began
 
-    async def _stand_in(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> bool:
-        """Let the first fallback with a free seat answer. False: none did."""
+    async def _stand_in(
+        self,
+        exchange: Exchange,
+        client: Client,
+        asked: Asked,
+        wish: Wish,
+        others: Sequence[tuple[str, Service]],
+    ) -> bool:
+        """Let the first of the others with a free seat answer. False: none did."""
         now = asyncio.get_running_loop().time()
-        for service in self._fallbacks(exchange, asked, wish.service):
+        for kind, service in others:
             there = replace(wish, service=service)
             seat = None if self.pools.must_wait(there) else self.pools.take(there, now)
             if seat is None:
                 continue
-            exchange.fall_back(wish.service, service)
+            exchange.fall_back(wish.service, service, kind)
             try:
                 await self._attempt(exchange, client, retarget(asked, service), there, seat)
             except AttemptError:
@@ -277,14 +311,17 @@ class Pipeline:
         """Services of the newest snapshot that the tenant may use and that can give as much."""
         routing = self.snapshots.routing
         known = routing.document.services if routing else {}
-        prompt = exchange.estimate.prompt if exchange.estimate else 0
         return [
             known[name]
             for name in service.fallbacks
             if name in known
             and exchange.context.may_use(name)
-            and prompt + asked.max_tokens <= known[name].max_model_len
+            and self._is_long_enough(exchange, asked, known[name])
         ]
+
+    def _is_long_enough(self, exchange: Exchange, asked: Asked, service: Service) -> bool:
+        prompt = exchange.estimate.prompt if exchange.estimate else 0
+        return prompt + asked.max_tokens <= service.max_model_len
 
     async def _first_seat(self, wish: Wish) -> Seat:
         now = asyncio.get_running_loop().time()

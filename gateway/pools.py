@@ -342,13 +342,25 @@ class Pools:
     def _patience(self, wish: Wish) -> float:
         objective = wish.service.objectives.get(wish.traffic_class, DEFAULT_OBJECTIVE)
         seconds = objective.queue_ms / 1000
-        return seconds if self._has_endpoint(wish) else min(seconds, NO_ENDPOINT_SECONDS)
+        return seconds if self.has_endpoint(wish) else min(seconds, NO_ENDPOINT_SECONDS)
 
-    def _has_endpoint(self, wish: Wish) -> bool:
+    def has_endpoint(self, wish: Wish) -> bool:
         return any(map(_answers, self._candidates(wish)))
 
+    def is_ready(self, wish: Wish, now: float) -> bool:
+        """Whether a seat is free at once, in an endpoint that can be reached."""
+        return not self.must_wait(wish) and any(
+            self._has_room(pool, wish.traffic_class, wish.seats) and self._awake(pool, now)
+            for pool in self._candidates(wish)
+            if pool.weight > 0
+        )
+
+    def _awake(self, pool: Pool, now: float) -> bool:
+        state = self._state(pool)
+        return any(state.endpoint(e.address).rests_until <= now for e in pool.endpoints)
+
     def _too_late(self, wish: Wish, seconds: float) -> errors.Refusal:
-        if self._has_endpoint(wish):
+        if self.has_endpoint(wish):
             return errors.queue_timeout(int(seconds * 1000))
         message = f"No engine answers for {wish.service.name!r} at the moment."
         return errors.shed(message, Reason.NO_ENDPOINT)

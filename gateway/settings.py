@@ -28,6 +28,7 @@ class Settings:
     workers: int = 1
     replicas: int = 1  # gateways behind one balancer: the divisor of emergency limits
     name: str = ""
+    region: str = ""  # where it stands: engines there are asked first; empty: as stated
     max_body_bytes: int = 8 * 1024 * 1024
     max_in_flight: int = 2048  # requests of one worker
     max_copies: int = 16  # of requests for a shadow that one worker has in flight; 0: none
@@ -58,6 +59,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         workers=_number(env, "QM_GATEWAY_WORKERS", 1),
         replicas=_number(env, "QM_GATEWAY_REPLICAS", 1),
         name=_text(env, "QM_GATEWAY_NAME", ""),
+        region=_text(env, "QM_GATEWAY_REGION", ""),
         max_body_bytes=_number(env, "QM_GATEWAY_MAX_BODY", 8 * 1024 * 1024),
         max_in_flight=_number(env, "QM_GATEWAY_MAX_IN_FLIGHT", 2048),
         max_copies=_number(env, "QM_GATEWAY_MAX_COPIES", 16),

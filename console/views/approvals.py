@@ -17,6 +17,7 @@ from fleet.actions import rollouts
 from fleet.queries import rollouts as rollout_queries
 from fleet.queries.freezes import EXCEPTION
 from fleet.queries.releases import compare_releases
+from fleet.queries.sequences import KIND as SEQUENCE
 from tenants.actions import changes as actions
 from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
@@ -25,6 +26,8 @@ PRICES = publication.KIND
 # What an approval does where the page shows no plan, and the page on which one sees it.
 EFFECTS = {
     EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
+    SEQUENCE: "The release goes through these clusters in this order, with exactly these manifests:"
+    " each cluster begins by itself when the one before has baked.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
     grants.KIND: "The account's next invoice draws on it, in the order of priorities.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
@@ -122,6 +125,8 @@ def place_of(change: Any) -> str:
     """The page of what is changed. Empty: it has none of its own."""
     if change.kind in (rollouts.KIND, EXCEPTION):
         return reverse("rollout", args=[change.target_id])
+    if change.kind == SEQUENCE:
+        return reverse("sequence", args=[change.target_id])
     if change.kind == periods.KIND:
         return reverse("period", args=[change.target_id])
     if change.kind == grants.KIND:

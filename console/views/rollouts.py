@@ -22,6 +22,7 @@ from fleet.queries.freezes import held
 from fleet.queries.rollout_outcome import outcome_of
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
+from fleet.queries.sequences import list_sequences
 from tenants.errors import Conflict, Invalid
 from tenants.rules.access import Permission, Viewer
 
@@ -42,6 +43,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "all": everything.count() if narrowed else page.paginator.count,
         "show": show,
         "service": service,
+        "sequences": list_sequences(request.viewer, only_open=True),
         "services": queries.moved_services(request.viewer),
         "views": VIEWS.items(),
         "may_propose": request.viewer.may(Permission.PROPOSE),

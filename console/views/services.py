@@ -16,7 +16,9 @@ from fleet.actions import services as actions
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import services as queries
 from fleet.queries.drift import DriftRow, list_drift
+from fleet.queries.placements import list_placements
 from fleet.queries.scaling import find_policy
+from fleet.queries.sequences import list_sequences
 from fleet.queries.service_states import Health
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
@@ -63,6 +65,10 @@ def show(request: ViewerRequest, name: str) -> HttpResponse:
         "service": found.service,
         "policy": find_policy(request.viewer, found.service.id, now) if rests else None,
         "drifts": drifts,
+        "placements": list_placements(request.viewer, found.service.id, now),
+        "open_sequences": list_sequences(
+            request.viewer, service_id=found.service.id, only_open=True
+        ),
         "choices": choices(drifts) if may_propose else [],
         "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
         "may_propose": may_propose,

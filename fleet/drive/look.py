@@ -18,6 +18,7 @@ from fleet.queries.contracts import contract_of
 from fleet.queries.freezes import held
 from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
+from fleet.queries.sequences import approved_as_stage
 from fleet.queries.situations import queued
 from fleet.queries.traffic import window as traffic
 from fleet.rules.comparison import Window
@@ -167,7 +168,8 @@ def moved(r: Rollout) -> str:
     if r.change_id is None:
         return ""
     stored = {"manifests": r.manifests, "plan": r.plan, "steps": r.steps}
-    approved = get_change(viewer(), r.change_id).payload.get("manifest_digest")
+    payload = get_change(viewer(), r.change_id).payload
+    approved = payload.get("manifest_digest") or approved_as_stage(payload, r)
     if digest_json(stored) == r.manifest_digest == approved:
         return ""
     return "What was approved is not what would be applied: propose it again"

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0061_roles_of_pods")]
+    dependencies = [("fleet", "0067_sequence_events_are_append_only")]
 
     operations = [
         migrations.AddField("resolution", "parts", models.JSONField(default=list)),

@@ -14,6 +14,7 @@ from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
 from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
+from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
     EngineProbe,
@@ -44,12 +45,16 @@ __all__ = [
     "ObservedEvent",
     "ObservedPod",
     "OutputContract",
+    "Placement",
     "Release",
     "Resolution",
     "Rollout",
     "RolloutEvent",
+    "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",
+    "SequenceEvent",
+    "SequenceStage",
     "Service",
     "ShadowLatencySlot",
     "ShadowSlot",

@@ -1,9 +1,11 @@
 """The routing snapshot's content, read from the rows. For the publisher, not for people."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from fleet.models import Deployment, ObservedPod, Release, ScalingPolicy, Service
 from fleet.queries.audience import canaries
+from fleet.queries.placements import placements_by_service
 from fleet.queries.situations import starts_of
 from fleet.rules.groups import answers_clients, shape_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
@@ -21,9 +23,12 @@ def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
     for row in rows:
         found = _placed(row, tuple(replicas.get(row.pk, ())))
         placed.setdefault(row.service_id, []).append(found)
-    moving, rooms = canaries(), _rooms()
+    moving, rooms, others = canaries(), _rooms(), placements_by_service()
     return snapshot(
-        _offered(s, tuple(placed.get(s.pk, ())), moving.get(s.pk), rooms.get(s.pk))
+        replace(
+            _offered(s, tuple(placed.get(s.pk, ())), moving.get(s.pk), rooms.get(s.pk)),
+            placements=others.get(s.pk, ()),
+        )
         for s in Service.objects.all()
     )
 

@@ -66,6 +66,7 @@ class Offered:
     request_seconds: int = 300
     chunk_seconds: int = 30
     fallbacks: tuple[str, ...] = ()
+    placements: tuple[str, ...] = ()  # names of services in other clusters
     placed: tuple[Placed, ...] = ()
     canary: Canary | None = None
     waiting_room: WaitingRoom | None = None  # it sleeps, or wakes
@@ -92,6 +93,7 @@ def _service(offered: Offered) -> Service:
         request_seconds=float(offered.request_seconds),
         chunk_seconds=float(offered.chunk_seconds),
         fallbacks=offered.fallbacks,
+        placements=offered.placements,
         canary=offered.canary,
         waiting_room=offered.waiting_room,
     )

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     GATEWAY_FULL = "gateway_full"
     POOL_FULL = "pool_full"
     NO_ENDPOINT = "no_endpoint"
+    OUTSIDE_POLICY = "outside_policy"  # engines answer, none where the tenant's data may go
     ROOM_FULL = "room_full"  # the service sleeps, and as many as may wait for it do
     WAKING = "waking"  # it slept, and did not answer as long as one may wait
     METERING = "metering"

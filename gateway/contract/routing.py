@@ -86,6 +86,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     request_seconds: float = 300.0  # longest whole request
     chunk_seconds: float = 30.0  # longest silence between two chunks
     fallbacks: tuple[str, ...] = ()  # other services, in order
+    # Services that answer for this name in other clusters, in order: for all who may use this one.
+    # A gateway that does not know them yet asks this one alone.
+    placements: tuple[str, ...] = ()
     canary: Canary | None = None
     # None: it is awake. A gateway that does not know this yet refuses after 2 s, as it always did.
     waiting_room: WaitingRoom | None = None

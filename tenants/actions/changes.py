@@ -19,6 +19,7 @@ BELLS = {  # of kinds with another owner
     "billing_period": "billing.tasks.change_decided",
     "credit_grant": "billing.tasks.keep_credits",
     "price_version": "billing.tasks.publish_prices",
+    "rollout_sequence": "fleet.tasks.sequence_decided",
 }
 WAIT = timedelta(days=3)
 State = ChangeRequest.State

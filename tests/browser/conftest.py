@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.console.calendar_scene import furnish_calendar
 from tests.console.scene import PASSWORD, make_scene
+from tests.console.sequence_scene import furnish_sequence
 from tests.plugins.database import Seeds, superuser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ def scene(django_db_setup, django_db_blocker) -> Iterator[SimpleNamespace]:
     with django_db_blocker.unblock():
         seeds = Seeds()
         now = timezone.now()
-        made = furnish_calendar(make_scene(now), now)
+        made = furnish_sequence(furnish_calendar(make_scene(now), now), now)
         connection.close()
         yield made
         seeds.restore()

@@ -8,10 +8,10 @@ from django.db import connection
 from sandbox.cluster.kube import Json
 from tests.cluster.rollout_stage import RealStage
 from tests.cluster.shared_stage import SharedStage
-from tests.fixtures.cluster import RunningCluster, cluster
+from tests.fixtures.cluster import RunningCluster, cluster, second_cluster
 from tests.fixtures.kubernetes import apply, deployment
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "second_cluster"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import redis
 from django.conf import settings
 
 from fleet.actions.routing import publish_routing
-from fleet.models import Deployment, ObservedPod
+from fleet.models import Deployment, ObservedPod, Placement, Service
 from fleet.rules.routing import Offered, Placed, Replica, healthy, snapshot
 from gateway.contract import keys
 from gateway.contract.outcomes import TrafficClass
@@ -142,6 +142,15 @@ def test_it_tells_weights_and_endpoints_as_they_change(store, chat):
     ObservedPod.objects.update(terminating=True)
     assert publish_routing() == 3
     assert told(store).services["chat"].pools == ()
+
+
+def test_it_tells_who_answers_for_a_name_elsewhere(store, chat):
+    west = make_service("chat-west")
+    Placement.objects.create(service=Service.objects.get(name="chat"), member=west, position=1)
+    publish_routing()
+    services = told(store).services
+    assert services["chat"].placements == ("chat-west",)
+    assert services["chat-west"].placements == ()
 
 
 def test_it_tells_again_what_redis_has_lost(store, chat):

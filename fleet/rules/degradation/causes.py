@@ -232,7 +232,7 @@ def replicas(facts: Facts, miss: Miss) -> Suspect | None:
     """Fewer engines than wanted: a lost node, a crash loop, no endpoint at all."""
     r = facts.replicas
     missing = r.wanted - r.serving
-    nowhere = share_of(facts.now, miss, {"no_endpoint": 1})
+    nowhere = share_of(facts.now, miss, {"no_endpoint": 1, "outside_policy": 1})
     if miss.symptom is Symptom.REJECTED or (missing <= 0 and not nowhere):
         return None
     moving = any(m.is_open for m in facts.moves)

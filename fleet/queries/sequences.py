@@ -1,0 +1,255 @@
+"""Rollout sequences: what one looks like to the rules, to pages and to the API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+
+from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
+from fleet.queries.access import see_fleet
+from fleet.rules.phases import FINAL as ROLLOUT_ENDED
+from fleet.rules.phases import Phase as RolloutPhase
+from fleet.rules.release import digest_json
+from fleet.rules.sequence import FINAL, Move, Phase, Stage, StageState, State, Wish, lost_because
+from fleet.rules.state import Approval
+from tenants.errors import NotFound
+from tenants.queries.changes import Decision, decision_of, get_change
+from tenants.rules.access import Permission, Viewer, system_viewer
+
+KIND = "rollout_sequence"  # of the change request
+PAIRS = ("service", "cluster", "rollout", "back", "release")
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    at: datetime
+    cluster: str
+    state: str
+    actor: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """`shown`: its state in one word, frozen where its cluster is lost."""
+
+    number: int
+    service: str
+    cluster: str
+    region: str
+    release: str
+    state: str
+    shown: str
+    since: datetime
+    bakes_until: datetime | None
+    why: str
+    rollout_id: int | None
+    rollout_phase: str
+    back_id: int | None
+    can_leave_out: bool
+
+    @property
+    def dialog(self) -> str:
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRow:
+    id: int
+    label: str  # SQ-3
+    service: str
+    release_id: int
+    release: str
+    phase: str
+    wish: str
+    why: str
+    requested_by: str
+    created_at: datetime
+    phase_since: datetime
+    ended_at: datetime | None
+    stages: tuple[StageRow, ...]
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase not in FINAL
+
+    @property
+    def done(self) -> int:
+        return sum(stage.state == StageState.DONE for stage in self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceDetail:
+    sequence: SequenceRow
+    reason: str
+    bake_seconds: int
+    wish_by: str
+    wish_why: str
+    approval: Decision | None
+    timeline: tuple[EventRow, ...]
+    failures: int
+    failure: str
+
+
+def sequences(viewer: Viewer) -> QuerySet[RolloutSequence]:
+    see_fleet(viewer)
+    rows = RolloutSequence.objects.select_related("service", "release", "requested_by")
+    return rows.order_by("-id")
+
+
+def list_sequences(
+    viewer: Viewer, *, service_id: int | None = None, only_open: bool = False
+) -> tuple[SequenceRow, ...]:
+    """Newest first. `service_id`: those in which it has a stage."""
+    rows = sequences(viewer)
+    if service_id is not None:
+        rows = rows.filter(stages__service=service_id)
+    if only_open:
+        rows = rows.exclude(phase__in=[p.value for p in FINAL])
+    return tuple(row_of(row) for row in rows[:50])
+
+
+def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
+    row = sequences(viewer).filter(pk=sequence_id).first()
+    if row is None:
+        raise NotFound("There is no such sequence of rollouts")
+    return SequenceDetail(
+        sequence=row_of(row),
+        reason=row.reason,
+        bake_seconds=row.bake_seconds,
+        wish_by=row.wish_by,
+        wish_why=row.wish_why,
+        approval=decision_of(row.change_id) if row.change_id else None,
+        timeline=tuple(
+            EventRow(e.at, e.cluster, e.state, e.actor, e.why) for e in row.timeline.order_by("-id")
+        ),
+        failures=row.failures,
+        failure=row.failure,
+    )
+
+
+def row_of(row: RolloutSequence) -> SequenceRow:
+    stages = row.stages.select_related(*PAIRS).defer("rollout__manifests", "back__manifests")
+    return SequenceRow(
+        id=row.pk,
+        label=str(row),
+        service=row.service.name,
+        release_id=row.release_id,
+        release=str(row.release),
+        phase=row.phase,
+        wish=row.wish,
+        why=row.why,
+        requested_by=row.requested_by.email if row.requested_by else "",
+        created_at=row.created_at,
+        phase_since=row.phase_since,
+        ended_at=row.ended_at,
+        stages=tuple(stage_row(row, stage) for stage in stages.order_by("number")),
+    )
+
+
+def stage_row(sequence: RolloutSequence, stage: SequenceStage) -> StageRow:
+    baking = stage.state == StageState.BAKING and not stage.frozen
+    return StageRow(
+        number=stage.number,
+        service=stage.service.name,
+        cluster=stage.cluster.slug,
+        region=stage.cluster.region,
+        release=str(stage.release),
+        state=stage.state,
+        shown="frozen" if stage.frozen else stage.state,
+        since=stage.since,
+        bakes_until=stage.since + timedelta(seconds=sequence.bake_seconds) if baking else None,
+        why=stage.why,
+        rollout_id=stage.rollout_id,
+        rollout_phase=stage.rollout.phase if stage.rollout else "",
+        back_id=stage.back_id if stage.back_id != stage.rollout_id else None,
+        can_leave_out=sequence.phase not in FINAL and may_be_left_out(stage),
+    )
+
+
+def may_be_left_out(stage: SequenceStage) -> bool:
+    """What is under way in a cluster that can be seen ends by itself, or is aborted."""
+    waits = stage.state in (StageState.PENDING, StageState.FAILED, StageState.GOING_BACK)
+    open_ = stage.state in (StageState.MOVING, StageState.BAKING)
+    return not stage.left_out_by and (waits or (open_ and stage.frozen))
+
+
+# -- for the drive --------------------------------------------------------------------------
+
+
+def load_state(row: RolloutSequence, now: datetime) -> State:
+    """The stored sequence as the rules know it, with what was seen of each cluster."""
+    stages = row.stages.select_related(*PAIRS).order_by("number")
+    return State(
+        phase=Phase(row.phase),
+        phase_since=row.phase_since,
+        release=str(row.release),
+        bake=timedelta(seconds=row.bake_seconds),
+        stages=tuple(stage_of(stage, now) for stage in stages),
+        wish=Wish(row.wish),
+        wish_by=row.wish_by,
+        wish_why=row.wish_why,
+        wish_at=row.wish_at,
+        approval=approval_of(row),
+        why=row.why,
+    )
+
+
+def stage_of(stage: SequenceStage, now: datetime) -> Stage:
+    cluster = stage.cluster
+    return Stage(
+        number=stage.number,
+        cluster=cluster.slug,
+        state=StageState(stage.state),
+        since=stage.since,
+        why=stage.why,
+        lost=lost_because(cluster.observed_at, cluster.trouble, now),
+        serves=serves(stage),
+        finding=finding_of(stage),
+        move=move_of(stage.rollout),
+        back=move_of(stage.back),
+        left_out=left_out_words(stage),
+    )
+
+
+def serves(stage: SequenceStage) -> bool:
+    """The release is the current one there, and no open rollout moves away from it."""
+    if stage.service.current_release_id != stage.release_id:
+        return False
+    leaving = Rollout.objects.filter(service=stage.service_id, from_release=stage.release_id)
+    return not leaving.exclude(phase__in=[p.value for p in ROLLOUT_ENDED]).exists()
+
+
+def left_out_words(stage: SequenceStage) -> str:
+    said = f": {stage.left_out_why}" if stage.left_out_why else ""
+    return f"{stage.left_out_by}{said}" if stage.left_out_by else ""
+
+
+def finding_of(stage: SequenceStage) -> str:
+    if stage.state != StageState.BAKING:
+        return ""
+    rows = Finding.objects.filter(service=stage.service_id, started_at__gte=stage.since)
+    found = rows.filter(ended_at=None).order_by("started_at").first()
+    return found.sentence if found else ""
+
+
+def move_of(rollout: Rollout | None) -> Move | None:
+    if rollout is None:
+        return None
+    return Move(str(rollout), RolloutPhase(rollout.phase), rollout.why, rollout.is_rollback)
+
+
+def approval_of(row: RolloutSequence) -> Approval:
+    if row.change_id is None:
+        return Approval()
+    change = get_change(system_viewer("sequences", (Permission.VIEW_FLEET,)), row.change_id)
+    by = change.decider.email if change.decider else ""
+    return Approval(change.state, by, change.decision_reason)
+
+
+def approved_as_stage(payload: Mapping[str, Any], rollout: Rollout) -> str:
+    """The rollout's own digest where its manifests are those that the sequence's approval names."""
+    named = payload.get("manifests", {}).get(rollout.service.name)
+    return rollout.manifest_digest if named == digest_json(rollout.manifests) else ""

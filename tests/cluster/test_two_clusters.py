@@ -1,0 +1,113 @@
+"""Two API servers, one model name: a release goes through both, and around the one that is lost."""
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from fleet.actions import clusters
+from fleet.actions.placements import set_placements
+from fleet.actions.sequences import propose_sequence
+from fleet.drive.rollout import REAL
+from fleet.drive.rollout import drive as drive_rollout
+from fleet.drive.sequence import drive
+from fleet.models import Cluster, Rollout, Service
+from fleet.rules.phases import FINAL as ROLLOUT_ENDED
+from fleet.rules.sequence import FINAL, Phase, StageState
+from tenants.actions import changes
+from tenants.base.scope import fleet_scope, scope_of
+from tenants.models import ChangeRequest
+from tests.cluster.rollout_stage import PACE, RealStage, make_stage_serving
+
+pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
+
+
+@dataclass
+class Both:
+    east: RealStage  # `chat`, home
+    west: RealStage  # `chat-west`, behind the second API server
+
+    def propose(self):
+        release = self.east.release()
+        fields = {"bake_seconds": 2, "steps": (), "soak_seconds": 2}
+        sequence = self.east.act(propose_sequence, release.pk, **fields)
+        change = ChangeRequest.objects.get(pk=sequence.change_id)
+        with scope_of(self.east.vic):
+            changes.decide(self.east.vic, change.pk, digest=change.digest, approve=True)
+        return sequence
+
+    def until(self, sequence, holds, seconds=300):
+        """Pass after pass over the sequence and every open rollout, as workers and beat do."""
+        ends = time.monotonic() + seconds
+        while not holds(sequence):
+            began = time.monotonic()
+            assert began < ends, f"still {sequence.phase}: {sequence.why}"
+            drive(sequence.pk)
+            opened = Rollout.objects.exclude(phase__in=[p.value for p in ROLLOUT_ENDED])
+            for pk in opened.values_list("pk", flat=True):
+                drive_rollout(pk, REAL)
+            for stage in (self.east, self.west):
+                stage.observe()
+            sequence.refresh_from_db()
+            time.sleep(max(0.0, began + PACE - time.monotonic()))
+
+    def state(self, sequence, stage):
+        return sequence.stages.get(service=stage.service)
+
+    def serves(self, stage):
+        stage.service.refresh_from_db()
+        return set(stage.fingerprints()) == {stage.service.current_release.fingerprint}
+
+
+def place_west(east, cluster):
+    with fleet_scope():
+        examined = clusters.examine(east.olga, kubeconfig=cluster.kubeconfig.read_text())
+        row = clusters.register(east.olga, examined, slug="west", region="us-1")
+    service = Service.objects.create(name="chat-west", cluster=row, replicas=1)
+    west = RealStage(cluster, east.olga, east.vic, row, service)
+    west.number = 500  # commits of its own
+    first = west.roll_out(west.release(), steps=())
+    assert first.phase == "succeeded", first.why
+    service.refresh_from_db()
+    return west
+
+
+@pytest.fixture
+def both(bare, second_cluster):
+    east = make_stage_serving(bare, "chat", replicas=1)
+    found = Both(east, place_west(east, second_cluster))
+    east.act(set_placements, east.service.pk, ["chat-west"])
+    yield found
+    east.clear()
+    found.west.clear()
+
+
+def test_a_release_goes_through_both_and_around_a_lost_one(both, second_cluster):
+    first = both.propose()
+    both.until(first, lambda s: s.phase in FINAL)
+    assert first.phase == Phase.SUCCEEDED, first.why
+    assert both.serves(both.east)
+    assert both.serves(both.west)
+    west, east = both.state(first, both.west), both.state(first, both.east)
+    assert east.rollout.created_at > west.rollout.ended_at + timedelta(seconds=2)
+
+    second = both.propose()
+    both.until(second, lambda s: both.state(s, both.west).rollout is not None)
+    before = both.west.service.current_release_id
+    with second_cluster.api_server_away():
+        # As if it was away for two minutes already.
+        long_ago = timezone.now() - timedelta(minutes=2)
+        Cluster.objects.filter(slug="west").update(observed_at=long_ago)
+        both.until(second, lambda s: both.state(s, both.east).state == StageState.DONE)
+        west = both.state(second, both.west)
+        assert (west.state, west.frozen) == (StageState.MOVING, True)
+        assert "Frozen: west is lost. Last observed" in west.why
+        assert second.phase == Phase.RUNNING
+        assert both.serves(both.east)
+        both.west.service.refresh_from_db()
+        assert both.west.service.current_release_id == before
+    both.until(second, lambda s: s.phase in FINAL)
+    assert second.phase == Phase.SUCCEEDED, second.why
+    assert both.serves(both.west)
