@@ -5,7 +5,7 @@ All replicas have one priority: a canary cannot evict production, and need not r
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ def placed(manifest: Manifest, *, replicas: int, fence: int, uid: str = "") -> M
     }
 
 
-def each_of(manifest: Manifest) -> int:
+def each_of(manifest: Mapping[str, Any]) -> int:
     """Pods of this Deployment in one replica of its release."""
     return int((manifest["metadata"].get("annotations") or {}).get(EACH, 1))
 

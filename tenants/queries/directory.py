@@ -61,8 +61,11 @@ def budget_refs(ids: Iterable[int] | None = None) -> list[BudgetRef]:
     fields = ("series", "tenant_id", "application_id", "model")
     limits = (FIELD_OF_BUDGET[kind] for kind in BudgetKind)
     return [
-        BudgetRef(*row[:4], kind, micros(limit) if kind is BudgetKind.MONEY else limit)
-        for row in rows.values_list(*fields, *limits)
-        for kind, limit in zip(BudgetKind, row[4:], strict=True)
+        BudgetRef(
+            *(series, tenant, application, model),
+            *(kind, micros(limit) if kind is BudgetKind.MONEY else limit),
+        )
+        for series, tenant, application, model, *found in rows.values_list(*fields, *limits)
+        for kind, limit in zip(BudgetKind, found, strict=True)
         if limit is not None
     ]
