@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from fleet.models import (
     Cluster,
     Placement,
-    Release,
     RolloutSequence,
     SequenceEvent,
     SequenceStage,
@@ -22,7 +21,7 @@ def furnish_sequence(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
     with fleet_scope():
         rollout = scene.rollouts["rolled_back"]
         home = rollout.service
-        release = Release.objects.filter(service=home).earliest("number")
+        release = rollout.to_release
         change = ChangeRequest.objects.create(
             kind="rollout_sequence", target_id=1,
             title=f"{home.name}: {release} through 3 clusters",

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from fleet.models import Placement, Release, RolloutSequence, SequenceStage
+from fleet.models import Placement, RolloutSequence, SequenceStage
 from tests.console.sequence_scene import furnish_sequence
 from tests.console.test_fleet_pages import signed_in
 
@@ -65,7 +65,7 @@ def test_a_refused_proposal_is_explained(olga: Client, furnished: SimpleNamespac
     name = furnished.placed.name
     address = f"/new/sequence/?service={name}"
     assert f"{name}-us-1, {name}-asia-1, {name}" in olga.get(address).content.decode()
-    release = Release.objects.filter(service=furnished.placed).latest("number")
+    release = furnished.sequence.release
     given = {"release": release.pk, "order": name, "bake_minutes": "5", "reason": "x"}
     answer = olga.post(address, given)
     assert answer.status_code == 422
