@@ -16,6 +16,7 @@ from fleet.rules.phases import PlanKind
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
+from tenants.errors import Invalid
 
 
 class PlacementOut(serializers.Serializer[Any]):
@@ -50,7 +51,7 @@ class SequenceIn(Strict):
         max_length=21,
         help_text="Services, each once. Left out: the placements in their order, home at last",
     )
-    kind = serializers.ChoiceField(required=False, choices=[(k.value, k.value) for k in PlanKind])
+    kind = TextField(required=False, max_length=16, help_text=", ".join(PlanKind))
     steps = StepIn(many=True, required=False)
     soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
     reason = TextField(required=False, allow_blank=True, max_length=2000)
@@ -155,9 +156,16 @@ class SequencesView(ConsoleView):
         given = with_steps(self.given(SequenceIn))
         kind = given.pop("kind", None)
         sequence = sequences.propose_sequence(
-            self.viewer, given.pop("release_id"), kind=PlanKind(kind) if kind else None, **given
+            self.viewer, given.pop("release_id"), kind=kind_named(kind), **given
         )
         return answered(self, sequence.pk, 201)
+
+
+def kind_named(kind: str | None) -> PlanKind | None:
+    try:
+        return PlanKind(kind) if kind else None
+    except ValueError as error:
+        raise Invalid(kind=f"There is no plan {kind!r}; plans are {', '.join(PlanKind)}") from error
 
 
 class SequenceView(ConsoleView):

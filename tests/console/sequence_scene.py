@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from fleet.models import (
     Cluster,
     Placement,
-    Release,
     RolloutSequence,
     SequenceEvent,
     SequenceStage,
@@ -20,8 +19,9 @@ LOST = "Last observed 4 min ago: connection refused"
 
 def furnish_sequence(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
     with fleet_scope():
-        home, rollout = scene.services[0], scene.rollouts["rolled_back"]
-        release = Release.objects.filter(service=home).earliest("number")
+        rollout = scene.rollouts["rolled_back"]
+        home = rollout.service
+        release = rollout.to_release
         change = ChangeRequest.objects.create(
             kind="rollout_sequence", target_id=1,
             title=f"{home.name}: {release} through 3 clusters",
@@ -49,7 +49,7 @@ def furnish_sequence(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
         told = [("", "running", "Approved by vic"), ("us-1", "baking", "Bakes for another 60 min")]
         for cluster, state, why in told:
             SequenceEvent.objects.create(sequence=sequence, cluster=cluster, state=state, why=why)
-    scene.sequence = sequence
+    scene.sequence, scene.placed = sequence, home
     return scene
 
 

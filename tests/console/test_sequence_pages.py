@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from fleet.models import Placement, Release, RolloutSequence, SequenceStage
+from fleet.models import Placement, RolloutSequence, SequenceStage
 from tests.console.sequence_scene import furnish_sequence
 from tests.console.test_fleet_pages import signed_in
 
@@ -39,7 +39,7 @@ def test_a_sequence_is_shown_and_steered(olga: Client, furnished: SimpleNamespac
 
 
 def test_the_service_and_the_rollouts_lead_to_it(olga: Client, furnished: SimpleNamespace):
-    name = furnished.services[0].name
+    name = furnished.placed.name
     for address in (f"/services/{name}/", f"/services/{name}-us-1/", "/rollouts/"):
         assert f'href="/sequences/{furnished.sequence.pk}/"' in olga.get(address).content.decode()
     page = olga.get(f"/services/{name}/").content.decode()
@@ -51,7 +51,7 @@ def test_clusters_are_named_on_a_form_that_keeps_what_was_typed(
     olga: Client, furnished: SimpleNamespace
 ):
     RolloutSequence.objects.update(phase="succeeded")
-    name = furnished.services[0].name
+    name = furnished.placed.name
     address = f"/services/{name}/placements/"
     answer = olga.post(address, {"members": f"{name}-us-1, nobody"})
     assert answer.status_code == 422
@@ -62,10 +62,10 @@ def test_clusters_are_named_on_a_form_that_keeps_what_was_typed(
 
 
 def test_a_refused_proposal_is_explained(olga: Client, furnished: SimpleNamespace):
-    name = furnished.services[0].name
+    name = furnished.placed.name
     address = f"/new/sequence/?service={name}"
     assert f"{name}-us-1, {name}-asia-1, {name}" in olga.get(address).content.decode()
-    release = Release.objects.filter(service=furnished.services[0]).latest("number")
+    release = furnished.sequence.release
     given = {"release": release.pk, "order": name, "bake_minutes": "5", "reason": "x"}
     answer = olga.post(address, given)
     assert answer.status_code == 422
