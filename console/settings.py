@@ -275,7 +275,6 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "PREPROCESSING_HOOKS": ["tenants.api.base.schema.only_v1"],
-    "ENUM_NAME_OVERRIDES": {"PlanKindEnum": "fleet.rules.phases.PlanKind"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "tenants.api.base.schema.add_problems",
