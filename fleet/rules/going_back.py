@@ -97,7 +97,7 @@ def blocked_because(state: State, seen: Seen, now: datetime) -> str:
 
 def removed(state: State, seen: Seen) -> Decision:
     """Old answers in full: the new release goes, and only its absence ends the rollout."""
-    if not seen.new.gone:
+    if not seen.new.gone or state.declared_new:  # what is declared would be made again
         old = Place(seen.old.wanted, state.weight_old) if state.has_old else Place(None, 0)
         want = Want(old=old, new=Place(None, 0))
         text = f"{state.new} is removed: {len(seen.new.pods)} pods left"

@@ -24,7 +24,7 @@ def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
         keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
         memory = replace(state.memory, lost_since="")
         return stay(state, f"Watched for {seconds(left)} more{keep}", memory=memory)
-    if state.has_old and not seen.old.gone:
+    if state.has_old and (not seen.old.gone or state.declared_old):
         want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
         why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"
         return replace(stay(state, why), want=want, look_again=SOON)

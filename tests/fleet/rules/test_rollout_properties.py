@@ -135,6 +135,23 @@ def test_it_compares_again_when_the_old_release_is_back():
     assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
 
 
+def test_what_is_over_and_was_deleted_by_hand_is_not_made_again():
+    """Its row still declared replicas when the rollout ended, and `keep` brought it back."""
+    walk = Checked(make_state(**MOVES["surge"]))
+    walk.run(until={Phase.CANARY_VERIFYING})
+    walk.delete("new")
+    walk.cluster.down = True
+    happen(walk, "abort")
+    walk.step()
+    walk.step()
+    lose_pod(walk)
+    walk.cluster.down = False
+    walk.run()
+    walk.keep()
+    assert walk.state.phase is Phase.ROLLED_BACK
+    assert_declared(walk)
+
+
 def heal(walk):
     """The outside becomes well, and whoever paused it goes on."""
     happen(walk, "cluster_up")
