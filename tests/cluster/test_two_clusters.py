@@ -23,6 +23,9 @@ from tests.cluster.rollout_stage import PACE, RealStage, make_stage_serving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
+# Controllers ask an API server that was away again after up to half a minute.
+PATIENT = {"startup_seconds": 90, "drain_seconds": 4, "pre_stop_seconds": 2, "teardown_seconds": 2}
+
 
 @dataclass
 class Both:
@@ -30,7 +33,7 @@ class Both:
     west: RealStage  # `chat-west`, behind the second API server
 
     def propose(self):
-        release = self.east.release()
+        release = self.east.release(probes=PATIENT)
         fields = {"bake_seconds": 2, "steps": (), "soak_seconds": 2}
         sequence = self.east.act(propose_sequence, release.pk, **fields)
         change = ChangeRequest.objects.get(pk=sequence.change_id)
