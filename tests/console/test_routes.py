@@ -16,6 +16,7 @@ from console.pages import urlpatterns
 from tests.browser.registry import NO_PAGES, PAGES
 from tests.console.growth import grow
 from tests.console.scene import PASSWORD
+from tests.console.sequence_scene import furnish_sequence
 
 MOST_QUERIES = 30
 # Statements of the transaction and of the scope, which every page has and which touch no table.
@@ -24,6 +25,11 @@ FRAME = re.compile(
 )
 ROUTES = [p for p in urlpatterns if isinstance(p, URLPattern)]
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scene(scene: SimpleNamespace) -> SimpleNamespace:
+    return furnish_sequence(scene, timezone.now())
 
 
 @pytest.fixture

@@ -14,44 +14,44 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def furnished(scene: SimpleNamespace) -> SimpleNamespace:
+def sequenced(scene: SimpleNamespace) -> SimpleNamespace:
     return furnish_sequence(scene, timezone.now())
 
 
 @pytest.fixture
-def olga(furnished: SimpleNamespace) -> Client:
-    return signed_in(furnished.olga)
+def olga(sequenced: SimpleNamespace) -> Client:
+    return signed_in(sequenced.olga)
 
 
-def test_a_sequence_is_shown_and_steered(olga: Client, furnished: SimpleNamespace):
-    address = f"/sequences/{furnished.sequence.pk}/"
+def test_a_sequence_is_shown_and_steered(olga: Client, sequenced: SimpleNamespace):
+    address = f"/sequences/{sequenced.sequence.pk}/"
     page = olga.get(address).content.decode()
     assert "Frozen until seen again: asia-1" in page
     assert "Bakes for another 42 min" in page
     assert 'id="dlg-out-2"' in page and 'id="dlg-out-1"' not in page
     assert olga.post(f"{address}stages/2/leave-out/", {"why": "racks move"})["Location"] == address
-    stage = SequenceStage.objects.get(sequence=furnished.sequence, number=2)
+    stage = SequenceStage.objects.get(sequence=sequenced.sequence, number=2)
     assert (stage.left_out_by, stage.left_out_why) == ("olga@example.test", "racks move")
     for verb, wish in (("pause", "pause"), ("resume", "run"), ("roll-back", "roll_back")):
         assert olga.post(f"{address}{verb}/", {"why": "as agreed"})["Location"] == address
-        assert RolloutSequence.objects.get(pk=furnished.sequence.pk).wish == wish
+        assert RolloutSequence.objects.get(pk=sequenced.sequence.pk).wish == wish
     assert "Roll back" in olga.get(address).content.decode()
 
 
-def test_the_service_and_the_rollouts_lead_to_it(olga: Client, furnished: SimpleNamespace):
-    name = furnished.placed.name
+def test_the_service_and_the_rollouts_lead_to_it(olga: Client, sequenced: SimpleNamespace):
+    name = sequenced.placed.name
     for address in (f"/services/{name}/", f"/services/{name}-us-1/", "/rollouts/"):
-        assert f'href="/sequences/{furnished.sequence.pk}/"' in olga.get(address).content.decode()
+        assert f'href="/sequences/{sequenced.sequence.pk}/"' in olga.get(address).content.decode()
     page = olga.get(f"/services/{name}/").content.decode()
     assert f'href="/new/sequence/?service={name}"' in page
     assert "home, asked first" in page
 
 
 def test_clusters_are_named_on_a_form_that_keeps_what_was_typed(
-    olga: Client, furnished: SimpleNamespace
+    olga: Client, sequenced: SimpleNamespace
 ):
     RolloutSequence.objects.update(phase="succeeded")
-    name = furnished.placed.name
+    name = sequenced.placed.name
     address = f"/services/{name}/placements/"
     answer = olga.post(address, {"members": f"{name}-us-1, nobody"})
     assert answer.status_code == 422
@@ -61,17 +61,17 @@ def test_clusters_are_named_on_a_form_that_keeps_what_was_typed(
     assert [p.member.name for p in Placement.objects.all()] == [f"{name}-us-1"]
 
 
-def test_a_refused_proposal_is_explained(olga: Client, furnished: SimpleNamespace):
-    name = furnished.placed.name
+def test_a_refused_proposal_is_explained(olga: Client, sequenced: SimpleNamespace):
+    name = sequenced.placed.name
     address = f"/new/sequence/?service={name}"
     assert f"{name}-us-1, {name}-asia-1, {name}" in olga.get(address).content.decode()
-    release = furnished.sequence.release
+    release = sequenced.sequence.release
     given = {"release": release.pk, "order": name, "bake_minutes": "5", "reason": "x"}
     answer = olga.post(address, given)
     assert answer.status_code == 422
     assert "Name each of" in answer.content.decode()
 
 
-def test_the_approval_says_what_it_does(olga: Client, furnished: SimpleNamespace):
-    page = olga.get(f"/approvals/{furnished.sequence.change_id}/").content.decode()
+def test_the_approval_says_what_it_does(olga: Client, sequenced: SimpleNamespace):
+    page = olga.get(f"/approvals/{sequenced.sequence.change_id}/").content.decode()
     assert "each cluster begins by itself when the one before has baked" in page
