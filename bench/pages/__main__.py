@@ -57,6 +57,7 @@ def prepared(sockets, options) -> dict[str, str]:
     import console.asgi  # noqa: F401  # what the web process does at its start
     from tests.browser.registry import PAGES
     from tests.console.scene import make_scene
+    from tests.console.sequence_scene import furnish_sequence
 
     kept = options.keep and options.keep / "addresses.json"
     if kept and kept.exists():
@@ -64,7 +65,8 @@ def prepared(sockets, options) -> dict[str, str]:
         if newer := sorted(PAGES.keys() - known.keys()):
             print(f"not measured, newer than this database: {', '.join(newer)}", flush=True)
         return known
-    scene = make_scene(timezone.now())  # one of everything
+    now = timezone.now()
+    scene = furnish_sequence(make_scene(now), now)  # one of everything
     addresses = {name: address(scene) for name, address in PAGES.items()}
     seconds = fill(sockets, options.events)
     size = f"{options.events:,} requests of 300 tenants on 60 services"
