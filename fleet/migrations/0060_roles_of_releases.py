@@ -7,6 +7,6 @@ class Migration(migrations.Migration):
     dependencies = [("fleet", "0059_samples_by_time")]
     operations = [
         migrations.AddField(
-            model_name="release", name="roles", field=models.JSONField(default=list)
+            model_name="release", name="roles", field=models.JSONField(default=list, db_default=[])
         ),
     ]

@@ -9,6 +9,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="observedpod",
             name="role",
-            field=models.CharField(default="serve", max_length=16),
+            field=models.CharField(default="serve", db_default="serve", max_length=16),
         ),
     ]

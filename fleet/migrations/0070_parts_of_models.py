@@ -7,5 +7,5 @@ class Migration(migrations.Migration):
     dependencies = [("fleet", "0067_sequence_events_are_append_only")]
 
     operations = [
-        migrations.AddField("resolution", "parts", models.JSONField(default=list)),
+        migrations.AddField("resolution", "parts", models.JSONField(default=list, db_default=[])),
     ]

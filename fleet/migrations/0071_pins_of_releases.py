@@ -7,5 +7,5 @@ class Migration(migrations.Migration):
     dependencies = [("fleet", "0070_parts_of_models")]
 
     operations = [
-        migrations.AddField("release", "pins", models.JSONField(default=dict)),
+        migrations.AddField("release", "pins", models.JSONField(default=dict, db_default={})),
     ]

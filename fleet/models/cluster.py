@@ -111,7 +111,8 @@ class ObservedPod(models.Model):
     uid = models.CharField(max_length=36, unique=True)
     name = models.CharField(max_length=253)
     release = models.CharField(max_length=20, blank=True)  # fingerprint from its label
-    role = models.CharField(max_length=16, default="serve")  # prefill, decode: from its label
+    # prefill, decode: from its label
+    role = models.CharField(max_length=16, default="serve", db_default="serve")
     node = models.CharField(max_length=253, blank=True)
     address = models.CharField(max_length=64, blank=True)
     phase = models.CharField(max_length=16, blank=True)

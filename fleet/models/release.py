@@ -46,10 +46,12 @@ class Release(models.Model):
     image_tag = models.CharField(max_length=128, blank=True)  # for people; never pulled
     arguments = models.JSONField(default=list)  # ["--max-model-len=2048", ...]
     environment = models.JSONField(default=dict)
-    pins = models.JSONField(default=dict)  # files, secrets, adapters, data policy: fleet.rules.pins
+    # files, secrets, adapters, data policy: fleet.rules.pins
+    pins = models.JSONField(default=dict, db_default={})
     resources = models.JSONField(default=dict)  # {gpu_product, gpus, cpu, memory}
     probes = models.JSONField(default=dict)  # {startup_seconds, drain_seconds, ...}
-    roles = models.JSONField(default=list)  # [{name, replicas, arguments, resources}]; see groups
+    # [{name, replicas, arguments, resources}]; see groups
+    roles = models.JSONField(default=list, db_default=[])
     digest = models.CharField(max_length=64)  # SHA-256 of all of the above, canonical
     # Where a tag or branch was resolved here; null: the digest was given by hand.
     image_resolution = models.ForeignKey(

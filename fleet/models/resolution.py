@@ -17,7 +17,9 @@ class Resolution(models.Model):
     answer = models.JSONField(default=dict)  # of the registry: address, media type, sizes
     signature = models.JSONField(default=dict)  # of an image: {state, why, key}
     shape = models.JSONField(null=True)  # of a model: layers, heads, positions, bytes
-    parts = models.JSONField(default=list)  # of a model: tokenizer, code, chat template
+    parts = models.JSONField(
+        default=list, db_default=[]
+    )  # of a model: tokenizer, code, chat template
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
     at = models.DateTimeField(auto_now_add=True)
 
