@@ -34,6 +34,7 @@ LINES = (
     ("observer", ("manage.py", "observe")),
     ("gateway", ("-m gateway",)),
     ("clients", ("sandbox.traffic",)),
+    ("registry of images and models", ("sandbox.registry",)),
     ("vLLM", ("vllm",)),
     ("vLLM", ("VLLM",)),
     ("supervisor of all", ("sandbox.up",)),
