@@ -14,5 +14,5 @@ get_resolver().url_patterns  # noqa: B018  # reading it loads them
 gc.collect()
 gc.freeze()
 # What requests leave behind in cycles is young. A full collection walks templates and caches too,
-# 0.1 s of whichever page it falls into: one in 3,000 requests instead of one in 250.
+# 0.1 s of whichever page it falls into: one in some 3,000 requests instead of one in 250.
 gc.set_threshold(5_000, 10, 20)

@@ -1,6 +1,6 @@
-"""Statements over many rows at once: memory for them, and plans that hash."""
+"""Statements over many rows at once: tables to work in, memory for them, and plans that hash."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,3 +18,12 @@ def in_bulk(cursor: Any) -> Iterator[None]:
     cursor.execute(WRITE, ["64MB", "off"])
     yield
     cursor.execute(WRITE, before)
+
+
+def make_working_tables(cursor: Any, tables: Mapping[str, str]) -> None:
+    """Empty ones of this transaction. `tables`: their columns by name."""
+    for name, fields in tables.items():
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"
+        )
+        cursor.execute(f"DELETE FROM {name}")  # a pass in the same transaction left some

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.actions.bulk import make_working_tables
 from billing.queries.hours import columns
 from billing.queries.months import Due
 from billing.rules.meters import BILLED, BY_USE, Meter
@@ -100,11 +101,7 @@ FROM rate_due
 
 
 def begin(cursor: Any) -> None:
-    for name, fields in WORKING.items():
-        cursor.execute(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"
-        )
-        cursor.execute(f"DELETE FROM {name}")  # a pass in the same transaction left some
+    make_working_tables(cursor, WORKING)
 
 
 def take_due(cursor: Any, closed: datetime, seen: datetime, most: int) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 
-from billing.actions.bulk import in_bulk
+from billing.actions.bulk import in_bulk, make_working_tables
 from tenants.base.scope import fleet_scope
 
 MOST_MARKS = 20_000
@@ -117,11 +117,7 @@ def roll_up(now: datetime) -> int:
 
 def _take(cursor: Any) -> int:
     """How many hours of tenants were marked."""
-    for name, fields in WORKING.items():
-        cursor.execute(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({fields}) ON COMMIT DELETE ROWS"
-        )
-        cursor.execute(f"DELETE FROM {name}")  # a pass in the same transaction left some
+    make_working_tables(cursor, WORKING)
     cursor.execute(TAKE, [MOST_MARKS, CROWDED])
     hours: int = cursor.rowcount
     cursor.execute("ANALYZE roll_pair")

@@ -18,6 +18,7 @@ import structlog
 from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 
+from fleet.actions.waking import MOVING, OPEN
 from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
 from fleet.drive.act import admission
@@ -29,15 +30,13 @@ from fleet.drive.place import put, remove
 from fleet.models import Cluster, Deployment, Drift, Rollout
 from fleet.rules.groups import pods_from
 from fleet.rules.manifests import selector_of
-from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from fleet.rules.phases import Phase
 from fleet.rules.seen import Side
 from fleet.rules.verify import judge, to_probe
 from tenants.actions import audit
 from tenants.base.scope import fleet_scope
 
 log = structlog.get_logger(__name__)
-OPEN = [phase.value for phase in Phase if phase not in FINAL]
-BEGUN = [phase.value for phase in Phase if phase not in FINAL | BEFORE_WRITES]
 
 
 def due_deployments() -> list[int]:
@@ -74,7 +73,7 @@ def busy() -> Any:
 
 
 def moved() -> Any:
-    return Rollout.objects.filter(phase__in=BEGUN).values("service_id")
+    return Rollout.objects.filter(phase__in=MOVING).values("service_id")
 
 
 def keep(deployment_id: int, outside: Outside = REAL) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Count
+
 from fleet.models import TAKES_TRAFFIC, ObservedPod, Placement, Service
 from fleet.queries.access import see_fleet
 from fleet.rules.sequence import lost_because
@@ -46,12 +48,14 @@ def list_placements(viewer: Viewer, service_id: int, now: datetime) -> tuple[Pla
     if service is None:
         raise NotFound("There is no such service")
     head = rows.get(pk=head_of(service).pk)
-    return tuple(row_of(member, head, now) for member in members_of(head))
+    members = members_of(head)
+    pods = ObservedPod.objects.filter(TAKES_TRAFFIC, deployment__service__in=members)
+    serving = dict(pods.values_list("deployment__service").annotate(Count("pk")).order_by())
+    return tuple(row_of(m, m.pk == head.pk, serving.get(m.pk, 0), now) for m in members)
 
 
-def row_of(member: Service, head: Service, now: datetime) -> PlacementRow:
+def row_of(member: Service, is_home: bool, serving: int, now: datetime) -> PlacementRow:
     cluster = member.cluster
-    pods = ObservedPod.objects.filter(TAKES_TRAFFIC, deployment__service=member)
     return PlacementRow(
         service_id=member.pk,
         service=member.name,
@@ -59,9 +63,9 @@ def row_of(member: Service, head: Service, now: datetime) -> PlacementRow:
         region=cluster.region if cluster else "",
         release=str(member.current_release) if member.current_release else "",
         replicas=member.replicas,
-        serving=pods.count(),
+        serving=serving,
         lost=lost_because(cluster.observed_at, cluster.trouble, now) if cluster else "",
-        is_home=member.pk == head.pk,
+        is_home=is_home,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
@@ -95,8 +95,10 @@ class SequenceDetail:
 
 def sequences(viewer: Viewer) -> QuerySet[RolloutSequence]:
     see_fleet(viewer)
+    stages = SequenceStage.objects.select_related(*PAIRS).order_by("number")
+    stages = stages.defer("rollout__manifests", "back__manifests")
     rows = RolloutSequence.objects.select_related("service", "release", "requested_by")
-    return rows.order_by("-id")
+    return rows.prefetch_related(Prefetch("stages", stages)).order_by("-id")
 
 
 def list_sequences(
@@ -131,7 +133,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
 
 
 def row_of(row: RolloutSequence) -> SequenceRow:
-    stages = row.stages.select_related(*PAIRS).defer("rollout__manifests", "back__manifests")
+    """Of `sequences`, which brings the stages of all rows at once."""
     return SequenceRow(
         id=row.pk,
         label=str(row),
@@ -145,7 +147,7 @@ def row_of(row: RolloutSequence) -> SequenceRow:
         created_at=row.created_at,
         phase_since=row.phase_since,
         ended_at=row.ended_at,
-        stages=tuple(stage_row(row, stage) for stage in stages.order_by("number")),
+        stages=tuple(stage_row(row, stage) for stage in row.stages.all()),
     )
 
 
