@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
+from billing.queries.commitments import MinimumUse, list_ending
 from billing.queries.completeness import Completeness, completeness
 from billing.queries.money import budgets, month_amounts
 from console import figures
@@ -17,6 +18,7 @@ from tenants.rules.access import Permission, Viewer
 from tenants.rules.quotas import month_of
 
 BUDGET_NEAR = Decimal("0.75")
+MINIMUM_DAYS = 7  # before its end a minimum hurts soon; earlier, it waits for a person
 SPOOL_SECONDS = 60.0  # a usage event that waits longer than this is late
 ACTS = {
     "finding": "See the causes",
@@ -96,6 +98,31 @@ def budget_line(tenant: TenantRef, spent: Decimal, limit: Decimal, share: Decima
         address("tenant_billing", tenant.slug),
         "Review the budget",
         tenants=(tenant.slug,),
+    )
+
+
+def commitment_lines(viewer: Viewer, now: datetime) -> list[Line]:
+    """Minima of contracts that end soon. A tenant's people see their own."""
+    if not viewer.may_somewhere(Permission.VIEW_MONEY):
+        return []
+    return [commitment_line(use) for use in list_ending(viewer, now=now)]
+
+
+def commitment_line(use: MinimumUse) -> Line:
+    minimum, days = use.minimum, use.days_left or 0
+    slug = minimum.tenant.slug
+    used, unused, asked = (
+        figures.money(a, minimum.currency) for a in (use.used, use.unused, minimum.amount)
+    )
+    return Line(
+        Urgency.SOON if days <= MINIMUM_DAYS else Urgency.PERSON,
+        f"{slug}'s minimum ends in {days} day{'s' * (days != 1)}",
+        f"{used} of {asked} used this month, {unused} unused: what is unused at the end is charged."
+        " Then the list holds, unless a next version is published",
+        address("commitments") + "?" + urlencode({"tenant": slug}),
+        "See the commitment",
+        until=minimum.contract_ends_at,
+        tenants=(slug,),
     )
 
 

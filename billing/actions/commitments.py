@@ -4,7 +4,7 @@ from datetime import datetime
 
 from billing.actions.alerts import alone, keep_alert
 from billing.models import BudgetAlert
-from billing.queries.commitments import MinimumUse, used_minima
+from billing.queries.commitments import MinimumUse, ending_minima
 from billing.rules.alerts import COMMITMENT
 from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
@@ -13,7 +13,7 @@ from tenants.base.scope import fleet_scope
 def warn_of_ends(now: datetime) -> int:
     """Tell each warning that is due once. Returns how many are new."""
     with fleet_scope():
-        due = [use for use in used_minima(None, now=now, since=now) if use.warning]
+        due = ending_minima(None, now=now)
         if not due or not alone():
             return 0
         rows = BudgetAlert.objects.filter(

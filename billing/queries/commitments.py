@@ -14,8 +14,9 @@ from billing.queries.books import read_tariffs
 from billing.queries.months import period_of
 from billing.queries.visibility import visible_tenants
 from billing.queries.waiting import waiting_rows
-from billing.rules.commitments import amount_of, days_left, due_warning, end_of
+from billing.rules.commitments import WARNED, amount_of, days_left, due_warning, end_of
 from billing.rules.meters import BY_USE, Meter
+from billing.rules.prices.terms import Kind
 from billing.rules.tariffs import Tariff
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Viewer
@@ -87,6 +88,27 @@ def list_commitments(
     """Each month of a year with a minimum, or since then, the newest first."""
     visible = visible_tenants(viewer, tenant_id)
     return used_minima(visible, now=now, since=since or now - BEFORE)
+
+
+def list_ending(viewer: Viewer, *, now: datetime) -> list[MinimumUse]:
+    """Those of the running month that end within the first warning, the soonest first."""
+    return ending_minima(visible_tenants(viewer, None), now=now)
+
+
+def ending_minima(tenant_ids: Sequence[int] | None, *, now: datetime) -> list[MinimumUse]:
+    """In the scope that is open; of these tenants, or of all."""
+    rows = PriceBookVersion.objects.filter(
+        published_at__isnull=False,
+        effective__contains=now,
+        effective__endswith__lte=now + timedelta(days=max(WARNED)),
+        prices__kind=Kind.COMMITMENT.value,
+    ).exclude(book__tenant_id=None)
+    if tenant_ids is not None:
+        rows = rows.filter(book__tenant_id__in=list(tenant_ids))
+    # Use is summed for these alone: the overview asks every few seconds, and mostly there are none.
+    some = sorted({v.book.tenant_id for v in rows.select_related("book") if v.book.tenant_id})
+    found = [u for u in used_minima(some, now=now, since=now) if u.warning] if some else []
+    return sorted(found, key=lambda u: (u.days_left or 0, u.minimum.tenant.slug))
 
 
 def used_minima(

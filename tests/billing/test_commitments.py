@@ -13,7 +13,7 @@ from billing.actions.ingest import ingest
 from billing.actions.rollup import roll_up
 from billing.drive.events import deliver_due
 from billing.models import BudgetAlert
-from billing.queries.commitments import list_commitments
+from billing.queries.commitments import list_commitments, list_ending
 from billing.rules.commitments import WARNED, due_warning
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Forbidden, NotFound
@@ -150,6 +150,28 @@ def test_nobody_is_warned_of_a_minimum_that_goes_on(acme, gateway):
     assert warn_of_ends(NOW) == 0
 
 
+def test_the_ones_that_end_soonest_come_first_and_only_those(acme, globex, gateway):
+    make_prices()
+    sign(acme, MINIMUM, starts_at=NOVEMBER, ends_at=DECEMBER)
+    sign(globex, FEE, starts_at=NOVEMBER, ends_at=DECEMBER)
+    third = factories.make_tenant("initech")
+    sign(third, MINIMUM, starts_at=NOVEMBER, ends_at=DECEMBER - timedelta(days=1))
+    load(gateway, usage(acme, **MILLION))
+    with fleet_scope():
+        found = list_ending(SYSTEM, now=NOW)
+        assert not list_ending(SYSTEM, now=DECEMBER)
+    assert [(u.minimum.tenant.slug, u.used) for u in found] == [("initech", 0), ("acme", 1.5)]
+
+
+def test_nothing_ends_where_a_minimum_goes_on_or_has_no_end(acme, globex):
+    make_prices()
+    sign(acme, MINIMUM, starts_at=NOVEMBER)
+    sign(globex, MINIMUM, starts_at=NOVEMBER, ends_at=DECEMBER)
+    sign(globex, MINIMUM, starts_at=DECEMBER)
+    with fleet_scope():
+        assert list_ending(SYSTEM, now=NOW) == []
+
+
 def test_the_tenants_people_see_their_own_and_a_stranger_none(acme, globex, mallory):
     make_prices()
     sign(acme, MINIMUM, starts_at=NOVEMBER)
@@ -158,5 +180,6 @@ def test_the_tenants_people_see_their_own_and_a_stranger_none(acme, globex, mall
     with scope_of(own):
         found = list_commitments(own, now=NOW)
         assert {u.minimum.tenant.slug for u in found} == {"acme"}
+        assert list_ending(own, now=NOW) == []
     with scope_of(mallory), pytest.raises((Forbidden, NotFound)):
         assert list_commitments(mallory, now=NOW, tenant_id=acme.pk)
