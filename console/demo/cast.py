@@ -27,6 +27,7 @@ class DemoApplication:
     traffic_class: str
     models: tuple[str, ...]  # the favourite first
     per_day: int  # requests of a usual working day in the history
+    monthly_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,15 @@ TENANTS = (
         "America/New_York",
         (
             DemoApplication("support", "Support desk", "GX-20", "interactive", (LARGE, SMALL), 620),
-            DemoApplication("reports", "Nightly reports", "GX-31", "batch", (LARGE,), 260),
+            DemoApplication(
+                "reports",
+                "Nightly reports",
+                "GX-31",
+                "batch",
+                (LARGE,),
+                260,
+                monthly_tokens=250_000_000,  # days of live traffic on top of a month of history
+            ),
         ),
         requests_per_minute=900,
         tokens_per_minute=450_000,

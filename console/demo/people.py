@@ -94,7 +94,9 @@ def _application(demo: DemoTenant, app: DemoApplication) -> None:
     )
     if app.traffic_class == "batch":
         limits = Limits(
-            requests_per_minute=demo.requests_per_minute // 4, concurrency=demo.concurrency // 4
+            requests_per_minute=demo.requests_per_minute // 4,
+            concurrency=demo.concurrency // 4,
+            monthly_tokens=app.monthly_tokens,
         )
         set_quota(MACHINE, Target(demo.slug, application=app.slug), limits=limits, why=WHY)
 

@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate
 from django.core.management import call_command
 
 from billing.queries.books import read_books
+from billing.queries.budgets import tenant_budgets
 from billing.queries.grants import left_of, list_grants
 from console.demo import credentials
 from console.demo.cast import MODELS, TENANTS
@@ -17,6 +18,7 @@ from console.demo.people import MACHINE, prepare, viewer_named
 from console.demo.services import rows_by_name
 from tenants.base.scope import fleet_scope
 from tenants.queries.access import viewer_of_secret
+from tenants.queries.directory import tenant_refs
 from tenants.queries.keys import in_state, list_keys
 from tenants.queries.people import list_people
 from tenants.queries.tenants import get_tenant, visible_tenants
@@ -111,6 +113,16 @@ def test_it_keeps_prices_that_somebody_else_published(made):
     usual = prices["chat-small", "prompt", ""]
     assert prices["chat-small", "prompt", "batch"].unit_price * 2 == usual.unit_price
     assert usual.unit_price == Decimal("0.0000005")
+
+
+def test_it_sets_budgets_of_money_and_of_tokens(made):
+    with fleet_scope():
+        globex = tenant_refs([get_tenant(MACHINE, "globex").pk]).popitem()[1]
+        found = tenant_budgets(viewer_named("finance"), globex, now=NOW)
+    assert [(b.application, b.words, b.use.limit) for b in found] == [
+        ("", "", 700),
+        ("reports", "tokens", 250_000_000),
+    ]
 
 
 def test_it_grants_credits_once_by_two_people(made):
