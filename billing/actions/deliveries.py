@@ -7,11 +7,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from billing.clients.delivery import make_secret, refuse_url
+from billing.clients.delivery import make_secret
 from billing.clients.vault import seal
 from billing.models import ExportDelivery, ExportDestination, ExportJob
 from billing.queries.deliveries import get_destination
 from billing.queries.exports import get_export
+from billing.rules.addresses import fault_of_url
 from billing.rules.destinations import Target, fault_of_secret, faults_of_target
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid
@@ -118,8 +119,8 @@ def _fields(target: Target) -> dict[str, str]:
 
 
 def _faults(target: Target) -> dict[str, str]:
-    refused = refuse_url(target.url.strip(), allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
-    return ({"url": refused} if refused else {}) | faults_of_target(target)
+    fault = fault_of_url(target.url.strip(), allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY)
+    return faults_of_target(target) | ({"url": fault} if fault else {})
 
 
 def _check(target: Target, secret_key: str) -> None:

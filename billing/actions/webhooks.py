@@ -8,11 +8,12 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.actions.events import TASK, delivery_of
-from billing.clients.delivery import make_secret, refuse_url
+from billing.clients.delivery import make_secret
 from billing.clients.vault import seal
 from billing.models import EventDelivery, Webhook
 from billing.queries.events import get_delivery, get_webhook
-from billing.rules.webhooks import LONGEST_URL, fault_of_kinds
+from billing.rules.addresses import fault_of_url
+from billing.rules.webhooks import fault_of_kinds
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid
 from tenants.nudge import nudge
@@ -107,10 +108,8 @@ def _find(viewer: Viewer, webhook_id: int) -> Webhook:
 
 def _check(url: str, kinds: Sequence[str]) -> None:
     faults = {}
-    if refused := refuse_url(url, allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY):
-        faults["url"] = refused
-    elif len(url) > LONGEST_URL:
-        faults["url"] = f"The address has at most {LONGEST_URL:,} characters"
+    if fault := fault_of_url(url, allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY):
+        faults["url"] = fault
     if fault := fault_of_kinds(kinds):
         faults["kinds"] = fault
     if faults:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from billing.actions import deliveries as actions
 from billing.api.filters import tenant_id_of
 from billing.queries import deliveries as queries
+from billing.rules.addresses import LONGEST
 from billing.rules.destinations import LONGEST_SECRET, METHODS, POST, Target
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
@@ -19,7 +20,7 @@ from tenants.api.base.views import ConsoleView
 class DestinationFields(Strict):
     name = TextField(max_length=120)
     url = TextField(
-        max_length=500, help_text="With PUT and S3, the name of each file is added to it"
+        max_length=LONGEST, help_text="With PUT and S3, the name of each file is added to it"
     )
     method = serializers.ChoiceField(
         METHODS, required=False, default=POST, help_text="S3: a bucket, signed with its store's key"

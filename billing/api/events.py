@@ -12,7 +12,8 @@ from billing.actions import webhooks as actions
 from billing.api.filters import tenant_id_of
 from billing.api.invoices import TenantFilter
 from billing.queries import events as queries
-from billing.rules.webhooks import KINDS, LONGEST_URL
+from billing.rules.addresses import LONGEST
+from billing.rules.webhooks import KINDS
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -21,7 +22,7 @@ STATES = ("waiting", "done", "failed")
 
 
 class WebhookFields(Strict):
-    url = TextField(max_length=LONGEST_URL)
+    url = TextField(max_length=LONGEST)
     kinds = serializers.ListField(
         child=serializers.ChoiceField(KINDS), help_text="Of which events it is told"
     )

@@ -1,8 +1,8 @@
 """Signed delivery over HTTP: one message, one answer, by the rules of Standard Webhooks or of S3.
 
-Addresses come from people, so they are not trusted. The name is resolved here and only public
-addresses are taken; the connection goes to exactly the address that was looked at, so a name that
-changes its mind in between leads nowhere. Redirects and proxies of the environment are not used.
+Where to is judged by `billing.rules.addresses`. The name is resolved here, and the connection goes
+to exactly the address that was looked at, so a name that changes its mind in between leads
+nowhere. Redirects and proxies of the environment are not used.
 """
 
 import base64
@@ -12,13 +12,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 import httpx
 
 from billing.clients.sigv4 import Credential, canonical_path, sign_request
+from billing.rules.addresses import Address, Refused, choose, place_of, read_url
 
 PREFIX = "whsec_"
 CHUNK = 1 << 20
@@ -27,8 +28,6 @@ TIMEOUT = httpx.Timeout(30, connect=10)
 LATER = frozenset({408, 425, 429})  # besides 5xx: what another try may heal
 AGENT = "Quartermaster"
 SIGNED = frozenset({"Host", "Content-Type"})  # of an upload, besides those of the store
-Address = IPv4Address | IPv6Address
-NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,6 @@ class Answer:
     @property
     def taken(self) -> bool:
         return not self.why
-
-
-class Refused(Exception):
-    """The message must not be sent there; the text says why and what to do."""
 
 
 class Unresolved(Exception):
@@ -124,69 +119,15 @@ def judge(answer: httpx.Response) -> Answer:
     return Answer(status, why[:READ], is_final=status < 500 and status not in LATER)
 
 
-def read_url(url: str, *, allow_private: bool) -> SplitResult:
-    """The parts of an address that can be delivered to. Plain HTTP where private is allowed."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise Refused(f"This is no address: {error}") from error
-    schemes = ("https", "http") if allow_private else ("https",)
-    if parts.scheme not in schemes or not parts.hostname or port == 0:
-        raise Refused(f"Give an address that begins with {schemes[0]}:// and names a host")
-    if parts.username or parts.password:
-        raise Refused("Leave user and password out of the address: messages are signed instead")
-    return parts
-
-
-def refuse_url(url: str, *, allow_private: bool) -> str:
-    """Why nothing can be delivered there, as far as the address itself tells; empty when it can.
-
-    Names are looked up when something is sent.
-    """
-    try:
-        host = read_url(url, allow_private=allow_private).hostname or ""
-    except Refused as refusal:
-        return str(refusal)
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return ""
-    return "" if allow_private or is_public(address) else f"{address} is not a public address"
-
-
 def find_address(parts: SplitResult, *, allow_private: bool) -> Address:
-    """The address to connect to. One private address among public ones refuses the name."""
+    """Look the name up and take one of its addresses."""
     host = parts.hostname or ""
     try:
         found = socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Unresolved(f"{host} has no address: {error}") from error
     addresses = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
-    inside = [a for a in addresses if not is_public(a)]
-    if inside and not allow_private:
-        raise Refused(
-            f"{host} is at {inside[0]}, which is not a public address. An administrator allows "
-            "private ones with QM_ALLOW_PRIVATE_DELIVERY"
-        )
-    return addresses[0]
-
-
-def is_public(address: Address) -> bool:
-    """An IPv4 address inside an IPv6 one counts as what it is."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is not None:
-            return is_public(inner)
-        if address in NAT64:
-            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
-    return address.is_global and not address.is_multicast
-
-
-def place_of(parts: SplitResult, address: Address) -> str:
-    host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-    port = f":{parts.port}" if parts.port else ""
-    return parts._replace(netloc=f"{host}{port}", fragment="").geturl()
+    return choose(host, addresses, allow_private=allow_private)
 
 
 def sign(message: Message, now: datetime) -> dict[str, str]:

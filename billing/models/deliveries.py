@@ -15,7 +15,7 @@ class ExportDestination(Versioned):
 
     tenant_id = models.BigIntegerField(null=True)
     name = models.CharField(max_length=120)
-    url = models.CharField(max_length=500)
+    url = models.CharField(max_length=2_000)
     method = models.CharField(max_length=4, choices=METHODS, default="POST")
     region = models.CharField(max_length=32, blank=True, default="")  # of a bucket
     access_key = models.CharField(max_length=128, blank=True, default="")  # of a bucket

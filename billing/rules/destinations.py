@@ -1,5 +1,5 @@
-"""What a receiver of exports needs, and which receivers make no sense. Addresses are looked at by
-the client that delivers."""
+"""What a receiver of exports needs, and which receivers make no sense. Their addresses are
+judged by `billing.rules.addresses`."""
 
 import re
 from dataclasses import dataclass
@@ -27,14 +27,12 @@ class Target:
 
 
 def faults_of_target(target: Target) -> dict[str, str]:
-    """Sentences by field; the address itself is not looked at."""
+    """Sentences by field; whether its address may be sent to is asked elsewhere."""
     if target.method not in METHODS:
         return {"method": f"There is no method {target.method!r}; there are {', '.join(METHODS)}"}
     faults = {}
     if not 0 < len(target.name.strip()) <= 120:
         faults["name"] = "Give the receiver a name of at most 120 characters"
-    if len(target.url.strip()) > 500:
-        faults["url"] = "The address has at most 500 characters"
     return faults | (_faults_of_bucket(target) if target.is_bucket else _faults_of_other(target))
 
 

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-LONGEST_URL = 2_000
-
 
 class Kind(StrEnum):
     BUDGET = "budget.threshold_reached"

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
+from billing.rules.addresses import LONGEST
 from billing.rules.datasets import DATASETS
 from billing.rules.destinations import LONGEST_SECRET, Target
 from console.forms.selects import LongSelect
@@ -95,7 +96,7 @@ class DestinationFields(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     url = forms.CharField(
         label="Address",
-        max_length=500,
+        max_length=LONGEST,
         widget=forms.URLInput(attrs={"placeholder": "https://", "spellcheck": "false"}),
         help_text="Public and https. With PUT and S3, the name of each file is added to it.",
     )

@@ -4,7 +4,8 @@ from typing import Any
 
 from django import forms
 
-from billing.rules.webhooks import LONGEST_URL, SAID
+from billing.rules.addresses import LONGEST
+from billing.rules.webhooks import SAID
 from console.forms.selects import LongSelect
 
 KINDS = tuple((kind.value, f"{kind.value}: {said}") for kind, said in SAID.items())
@@ -13,7 +14,7 @@ KINDS = tuple((kind.value, f"{kind.value}: {said}") for kind, said in SAID.items
 class WebhookFields(forms.Form):
     url = forms.CharField(
         label="Address",
-        max_length=LONGEST_URL,
+        max_length=LONGEST,
         widget=forms.URLInput(attrs={"placeholder": "https://", "spellcheck": "false"}),
         help_text="It gets a POST, signed as Standard Webhooks has it",
     )
