@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models.functions import Now
 
-from billing.models import PricePreview
-from billing.queries.preview import digest_of_prices, price_twice, tenants_of
+from billing.models import PricePreview, PricePreviewLine
+from billing.queries.preview import PreviewLine, digest_of_prices, price_twice, tenants_of
 from tenants.base.scope import fleet_scope
 
 TENANTS = 5  # a pass: some seconds of a large fleet's month
@@ -27,26 +28,48 @@ def _move(preview_id: int, now: datetime) -> int:
     try:
         with fleet_scope():
             preview = PricePreview.objects.select_related("version__book").get(pk=preview_id)
-            return int(PricePreview.record(preview_id, claim, **_next_part(preview, now)))
+            digest = digest_of_prices(preview.version)
+            if digest != preview.digest:
+                return _begin_again(preview, claim, digest)
+            return _next_part(preview, claim, now)
     except Exception:  # a poisoned row must not stop the others
         with fleet_scope():
             PricePreview.park(preview_id, claim)
         raise
 
 
-def _next_part(preview: PricePreview, now: datetime) -> dict[str, Any]:
-    digest = digest_of_prices(preview.version)
-    if digest != preview.digest:  # edited meanwhile: the parts must be of the same prices
-        return {"digest": digest, "reached": 0, "tenants_done": 0, "lines": [], "look_again": Now()}
+def _begin_again(preview: PricePreview, claim: UUID, digest: str) -> int:
+    """The prices were edited meanwhile: all lines must be of the same ones."""
+    changes = {"digest": digest, "reached": 0, "tenants_done": 0, "look_again": Now()}
+    if not PricePreview.record(preview.pk, claim, **changes):
+        return 0
+    preview.lines.all().delete()
+    return 1
+
+
+def _next_part(preview: PricePreview, claim: UUID, now: datetime) -> int:
     left = [t for t in tenants_of(preview.version.book) if t.id > preview.reached]
     part = left[:TENANTS]
     found = price_twice(preview.version, part, now=preview.requested_at)
-    changes: dict[str, Any] = {
-        "lines": preview.lines + [line.as_json() for line in found if not line.is_empty],
-        "tenants_done": preview.tenants_done + len(part),
-        "failures": 0,
-    }
+    changes: dict[str, Any] = {"tenants_done": preview.tenants_done + len(part), "failures": 0}
     if len(left) > len(part):
-        return {**changes, "reached": part[-1].id, "look_again": Now()}
-    done = {"state": PricePreview.State.DONE.value, "tenants": changes["tenants_done"]}
-    return {**changes, **done, "finished_at": now, "look_again": None}
+        changes |= {"reached": part[-1].id, "look_again": Now()}
+    else:
+        done = PricePreview.State.DONE.value
+        changes |= {"state": done, "tenants": changes["tenants_done"]}
+        changes |= {"finished_at": now, "look_again": None}
+    if not PricePreview.record(preview.pk, claim, **changes):
+        return 0
+    PricePreviewLine.objects.bulk_create(_row(preview, line) for line in found if not line.is_empty)
+    return 1
+
+
+def _row(preview: PricePreview, line: PreviewLine) -> PricePreviewLine:
+    return PricePreviewLine(
+        preview=preview,
+        tenant_id=line.tenant_id,
+        old=line.old,
+        new=line.new,
+        unpriced_before=line.unpriced_before,
+        unpriced=line.unpriced,
+    )

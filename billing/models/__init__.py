@@ -24,7 +24,7 @@ from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
-from billing.models.previews import PricePreview
+from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.rates import ExchangeRate
 from billing.models.usage import (
@@ -81,6 +81,7 @@ __all__ = [
     "PriceBook",
     "PriceBookVersion",
     "PricePreview",
+    "PricePreviewLine",
     "RatingRun",
     "SpendAnomaly",
     "UnpricedUsage",

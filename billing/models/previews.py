@@ -10,7 +10,7 @@ from tenants.base.rows import Claimable
 class PricePreview(Claimable):
     """A fleet's month priced twice, some tenants a pass. Only the newest of a version is shown.
 
-    `reached` is the last tenant in `lines`, so that a worker that dies loses one part.
+    `reached` is the last tenant that has its line, so that a worker that dies loses one part.
     """
 
     class State(models.TextChoices):
@@ -23,7 +23,6 @@ class PricePreview(Claimable):
     tenants = models.PositiveIntegerField()
     tenants_done = models.PositiveIntegerField(default=0)
     reached = models.BigIntegerField(default=0)
-    lines = models.JSONField(default=list)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING.value)
     requested_by = models.CharField(max_length=254)
     requested_at = models.DateTimeField(db_default=Now())
@@ -34,3 +33,23 @@ class PricePreview(Claimable):
 
     def __str__(self) -> str:
         return f"{self.version_id} on {self.month}"
+
+
+class PricePreviewLine(models.Model):
+    """A tenant's month twice. Written once, with the part that it belongs to."""
+
+    preview = models.ForeignKey(PricePreview, models.CASCADE, related_name="lines")
+    tenant_id = models.BigIntegerField()
+    old = models.DecimalField(max_digits=38, decimal_places=12)
+    new = models.DecimalField(max_digits=38, decimal_places=12)
+    unpriced_before = models.PositiveIntegerField()  # rows of usage without a price
+    unpriced = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "price_preview_line"
+        constraints = [
+            models.UniqueConstraint(fields=["preview", "tenant_id"], name="price_preview_line_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.preview_id} {self.tenant_id}: {self.old} to {self.new}"

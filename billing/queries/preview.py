@@ -4,17 +4,16 @@ A month of a fleet takes many seconds to price twice, so a preview is worked out
 `billing.drive.previews`; pages and the API show how far it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Self
 
 from django.db import connection
 
-from billing.models import PriceBook, PriceBookVersion
+from billing.models import PriceBook, PriceBookVersion, PricePreview
 from billing.queries.books import lines_of, read_tariffs, terms_of
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
@@ -42,6 +41,7 @@ GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY tenant_id, 1, 3, 4, 5, 6
 class PreviewLine:
     """A tenant's last month, at the prices that held and as if the version had held all of it."""
 
+    tenant_id: int
     tenant: str
     old: Decimal
     new: Decimal
@@ -55,16 +55,6 @@ class PreviewLine:
     @property
     def is_empty(self) -> bool:
         return not (self.old or self.new or self.unpriced or self.unpriced_before)
-
-    def as_json(self) -> dict[str, Any]:
-        """Amounts as text: a JSON number would be read as a float."""
-        amounts = {"old": str(self.old), "new": str(self.new)}
-        rows = {"unpriced_before": self.unpriced_before, "unpriced": self.unpriced}
-        return {"tenant": self.tenant, **amounts, **rows}
-
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        return cls(**{**kept, "old": Decimal(kept["old"]), "new": Decimal(kept["new"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +94,6 @@ def find_preview(viewer: Viewer, slug: str, number: int, *, now: datetime) -> Pr
     kept = version.previews.order_by("-id").first()
     if kept is None:
         return None
-    lines = (PreviewLine.from_json(line) for line in kept.lines)
     return Preview(
         month=kept.month,
         currency=version.book.currency,
@@ -115,8 +104,21 @@ def find_preview(viewer: Viewer, slug: str, number: int, *, now: datetime) -> Pr
         requested_by=kept.requested_by,
         requested_at=kept.requested_at,
         finished_at=kept.finished_at,
-        lines=tuple(sorted(lines, key=lambda line: (-abs(line.difference), line.tenant))),
+        lines=_read_lines(kept),
     )
+
+
+def _read_lines(kept: PricePreview) -> tuple[PreviewLine, ...]:
+    rows = list(kept.lines.all())
+    names = tenant_refs(row.tenant_id for row in rows)
+    lines = (
+        PreviewLine(
+            row.tenant_id, names[row.tenant_id].slug, row.old, row.new, row.unpriced_before,
+            row.unpriced,
+        )
+        for row in rows
+    )  # fmt: skip
+    return tuple(sorted(lines, key=lambda line: (-abs(line.difference), line.tenant)))
 
 
 def find_version(slug: str, number: int) -> PriceBookVersion:
@@ -200,7 +202,9 @@ def _line(
         else replace(tariff, contract=[draft])
     )
     old, new = (_rated(usage, tenant, t, period) for t in (tariff, changed))
-    return PreviewLine(tenant.slug, old.amount, new.amount, len(old.unpriced), len(new.unpriced))
+    return PreviewLine(
+        tenant.id, tenant.slug, old.amount, new.amount, len(old.unpriced), len(new.unpriced)
+    )
 
 
 def _rated(usage: Sequence[Usage], tenant: TenantRef, tariff: Tariff, period: Period) -> Rated:

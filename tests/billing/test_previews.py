@@ -5,12 +5,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 
 from billing.actions.previews import request_preview
 from billing.actions.prices import draft_version, edit_draft
+from billing.drive import previews
 from billing.drive.previews import work_due
-from billing.models import Charge, PricePreview
+from billing.models import Charge, PricePreview, PricePreviewLine
 from billing.queries.preview import find_preview
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope
@@ -94,8 +96,31 @@ def test_a_worker_that_comes_back_late_writes_nothing(draft, fin):
     row = ask(fin, draft)
     with fleet_scope():
         PricePreview.take_claim(row.pk)
-        assert not PricePreview.record(row.pk, uuid.uuid4(), tenants_done=99)
+        preview = PricePreview.objects.select_related("version__book").get()
+        assert previews._next_part(preview, uuid.uuid4(), NOW) == 0
+        assert previews._begin_again(preview, uuid.uuid4(), "of other prices") == 0
+        assert not PricePreviewLine.objects.exists()
     assert found(fin, draft).tenants_done == 0
+
+
+def test_a_line_is_written_once_and_never_again(draft, fin, gateway):
+    for n in range(6):
+        make_tenant(f"empty-{n}")
+    late = make_tenant("zeta")
+    load(gateway, usage(late, at=LAST_MONTH))
+    ask(fin, draft)
+    work_due(NOW)
+    first = written()
+    finish()
+    assert len(first) == 2 and first <= written()
+    assert len(written()) == 3
+
+
+def written():
+    """Where each line lies: an update would move it."""
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id, ctid::text, xmin::text FROM price_preview_line")
+        return set(cursor.fetchall())
 
 
 def test_it_begins_again_when_the_prices_are_edited_meanwhile(draft, fin):
@@ -105,6 +130,19 @@ def test_it_begins_again_when_the_prices_are_edited_meanwhile(draft, fin):
     preview = found(fin, draft)
     assert preview.is_current
     assert {line.tenant: line.new for line in preview.lines}["acme"] == Decimal("0.00026")
+
+
+def test_lines_of_the_prices_before_an_edit_are_gone(draft, fin):
+    for n in range(6):
+        make_tenant(f"empty-{n}")
+    ask(fin, draft)
+    work_due(NOW)
+    edit(draft, chat("2"))
+    finish()
+    lines = found(fin, draft).lines
+    assert [(line.tenant, line.new) for line in lines if line.tenant == "acme"] == [
+        ("acme", Decimal("0.00026"))
+    ]
 
 
 def test_it_says_when_it_is_of_other_prices_or_another_month(draft, fin):
