@@ -4,6 +4,7 @@ import json
 import re
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +38,7 @@ def lines(client: Client, user) -> str:
     client.force_login(user)
     answer = client.get("/")
     assert answer.status_code == 200
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode()))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", answer.content.decode())))
 
 
 def test_it_names_what_hurts_what_will_and_what_waits(client: Client, scene: SimpleNamespace):
