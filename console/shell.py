@@ -30,6 +30,7 @@ class Entry:
     name: str
     permission: Permission
     counter: str = ""  # a key of COUNTERS
+    also: tuple[str, ...] = ()  # how addresses of its pages begin that do not begin like its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,29 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Money",
         (
-            Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY),
-            Entry("Invoices", "file-invoice", "invoices", Permission.VIEW_MONEY),
+            Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY, also=("/quarantine/",)),
+            Entry(
+                "Invoices",
+                "file-invoice",
+                "invoices",
+                Permission.VIEW_MONEY,
+                also=("/credit-notes/",),
+            ),
             Entry("Periods", "calendar", "periods", Permission.VIEW_MONEY),
-            Entry("Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY),
-            Entry("Prices", "tags", "prices", Permission.VIEW_MONEY),
-            Entry("Exports", "file-export", "exports", Permission.VIEW_MONEY),
-            Entry("Webhooks", "webhook", "webhooks", Permission.VIEW_MONEY),
+            Entry(
+                "Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY, also=("/credits/",)
+            ),
+            Entry("Prices", "tags", "prices", Permission.VIEW_MONEY, also=("/new/contract/",)),
+            Entry(
+                "Exports",
+                "file-export",
+                "exports",
+                Permission.VIEW_MONEY,
+                also=("/ledger-accounts/", "/new/export-"),
+            ),
+            Entry(
+                "Webhooks", "webhook", "webhooks", Permission.VIEW_MONEY, also=("/new/webhook/",)
+            ),
             Entry("Economics", "chart-bar", "economics", Permission.VIEW_MONEY),
         ),
     ),
@@ -164,7 +181,8 @@ def item(
 ) -> dict[str, Any]:
     counter = COUNTERS.get(entry.counter)
     count = counter(counts) if counter and counts else None
-    here = request.path == url or (url != "/" and request.path.startswith(url))
+    begins = entry.also if url == "/" else (url, *entry.also)
+    here = request.path == url or request.path.startswith(begins)
     return {
         "title": entry.title,
         "icon": entry.icon,
