@@ -10,12 +10,10 @@ from rest_framework.response import Response
 from billing.actions import exchange as actions
 from billing.api.accounts import AmountField
 from billing.queries import exchange as queries
-from billing.rules.exchange import COLUMNS, MOST_ROWS, Recorded
+from billing.rules.exchange import COLUMNS, LARGEST_FILE, MOST_ROWS, Recorded
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
-
-LARGEST_TEXT = 1 << 20
 
 
 class RateFilters(serializers.Serializer[Any]):
@@ -49,7 +47,7 @@ class RateOut(serializers.Serializer[Any]):
 
 class ImportIn(Strict):
     csv = TextField(
-        max_length=LARGEST_TEXT,
+        max_length=LARGEST_FILE,
         help_text=f"Columns {','.join(COLUMNS)}; at most {MOST_ROWS} rates, all or none",
     )
 

@@ -22,6 +22,7 @@ EXACT = Context(prec=100, rounding=ROUND_HALF_UP)  # as the database rounds
 LARGEST = Decimal(10) ** 12
 MOST_AGE = timedelta(days=7)  # banks have weekends and holidays
 MOST_ROWS = 5_000
+LARGEST_FILE = 1 << 20  # bytes, or characters
 MOST_FAULTS = 5
 COLUMNS = ("base", "quote", "date", "source", "rate")
 

@@ -1,12 +1,9 @@
 """Forms of exchange rates. They parse; actions decide what is allowed."""
 
-from typing import Any
-
 from django import forms
 
-from billing.rules.exchange import COLUMNS, MOST_ROWS, Recorded
-
-LARGEST_FILE = 1 << 20
+from billing.rules.exchange import COLUMNS, LARGEST_FILE, MOST_ROWS, Recorded
+from console.forms.files import TextFileField
 
 
 class RateForm(forms.Form):
@@ -32,17 +29,8 @@ class RateForm(forms.Form):
 
 
 class RatesFileForm(forms.Form):
-    csv = forms.FileField(
+    csv = TextFileField(
+        LARGEST_FILE,
         label="CSV file",
         help_text=f"Columns {', '.join(COLUMNS)}; at most {MOST_ROWS:,} rates",
     )
-
-    def clean_csv(self) -> str:
-        given: Any = self.cleaned_data["csv"]  # an uploaded file
-        if given.size > LARGEST_FILE:
-            raise forms.ValidationError("The file is larger than 1 MiB: import it in parts")
-        try:
-            text: str = given.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise forms.ValidationError("The file is no text in UTF-8") from error
-        return text

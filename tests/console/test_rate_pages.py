@@ -66,7 +66,7 @@ def test_it_imports_a_file(fin):
     [
         (b"base,quote\n", "Line 1 must be base,quote,date,source,rate"),
         (b"\xff\xfe\x00", "no text in UTF-8"),
-        (b"x" * (1 << 20 | 1), "larger than 1 MiB"),
+        (b"x" * (1 << 20 | 1), "1,048,576 are the most"),
     ],
 )
 def test_it_refuses_a_file_that_cannot_be_taken(fin, content, said):
