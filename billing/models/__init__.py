@@ -16,6 +16,7 @@ from billing.models.costs import (
     CostPool,
     GpuPrice,
     GpuPriceSheet,
+    OtherCost,
 )
 from billing.models.deliveries import ExportAttempt, ExportDelivery, ExportDestination
 from billing.models.events import EventDelivery, FinanceEvent, Webhook
@@ -75,6 +76,7 @@ __all__ = [
     "ExportSchedule",
     "GpuPrice",
     "GpuPriceSheet",
+    "OtherCost",
     "HourHead",
     "HourMark",
     "Price",

@@ -142,3 +142,31 @@ class CostDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.kind} {self.amount}"
+
+
+class OtherCost(models.Model):
+    """A line of what the fleet costs besides GPUs. Never changed: a mistake is given back by
+    another line, of an amount below zero."""
+
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    kind = models.CharField(max_length=8)  # platform, hosted
+    name = models.CharField(max_length=200)
+    model = models.CharField(max_length=128, blank=True)  # the service whose tokens decide
+    currency = models.CharField(max_length=3)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    key = models.CharField(max_length=64, unique=True)
+    recorded_at = models.DateTimeField()
+    recorded_by = models.CharField(max_length=254)
+
+    class Meta:
+        db_table = "other_cost"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=models.F("starts_at")), name="other_cost_takes_time"
+            )
+        ]
+        indexes = [models.Index(fields=["starts_at", "ends_at"], name="other_cost_time")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.amount:f} {self.currency}"

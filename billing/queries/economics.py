@@ -5,27 +5,34 @@ for exactly these hours. What tenants were charged in other hours is shown besid
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet
 from billing.queries.charged import ChargeFilter, sum_amounts
+from billing.queries.other_costs import OtherCosts, other_costs
 from billing.queries.visibility import visible_tenants
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
+NO_OTHER: Mapping[int, Decimal] = MappingProxyType({})
 HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
 COSTS = """
 SELECT kind, tenant_id, model, sum(amount)
 FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
+"""
+USED = """
+SELECT product, coalesce(sum(amount) FILTER (WHERE kind = 'tenant'), 0), sum(amount)
+FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1 ORDER BY 1
 """
 # Of a day with one attributed hour or more: all of it, less its other hours. Those are few, where
 # the day's own hours have charges by the ten thousand.
@@ -49,6 +56,7 @@ class Margin:
     idle_share: Decimal  # by direct cost; shown, never added to the tenant's cost
     overhead_share: Decimal
     wanted: ChargeFilter
+    other: Decimal = ZERO  # its part of what the fleet costs besides GPUs
 
     @property
     def gross(self) -> Decimal:
@@ -56,7 +64,7 @@ class Margin:
 
     @property
     def net(self) -> Decimal:
-        return self.gross - self.idle_share - self.overhead_share
+        return self.gross - self.idle_share - self.overhead_share - self.other
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +83,21 @@ class ProductTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Utilisation:
+    """What tenants had of the GPUs of one product, by cost: a GPU that is dearer counts more."""
+
+    product: str
+    used: Decimal
+    whole: Decimal
+
+    @property
+    def share(self) -> Decimal:
+        return self.used / self.whole if self.whole else ZERO
+
+
+@dataclass(frozen=True, slots=True)
 class Economics:
-    """bill = attributed + idle + overhead, exactly."""
+    """bill of GPUs = attributed + idle + overhead, exactly; the whole has the other costs too."""
 
     start: datetime
     end: datetime
@@ -93,13 +114,19 @@ class Economics:
     tenants: tuple[Margin, ...]
     models: tuple[Margin, ...]
     products: tuple[ProductTime, ...]
+    utilisation: tuple[Utilisation, ...]
     unpriced_products: tuple[str, ...]
+    other: OtherCosts
     method: str
     run_id: int | None
 
     @property
+    def whole(self) -> Decimal:
+        return self.bill + self.other.whole
+
+    @property
     def margin(self) -> Decimal:
-        return self.charged - self.bill
+        return self.charged - self.whole
 
     @property
     def left_over(self) -> Decimal:
@@ -124,6 +151,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     for (kind, _, _), amount in costs.items():
         kinds[kind] += amount
     charged = sum(revenue.values(), ZERO)
+    other = other_costs(hours, currency, direct_costs(costs))
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
         start=begin,
@@ -138,10 +166,12 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         charged_otherwise=tuple(sorted(every.items())),
         hours_attributed=len(hours),
         hours=max(0, int((min(stop, now) - begin) / timedelta(hours=1))),
-        tenants=margins(costs, revenue, wanted, tenant_refs()),
+        tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None),
         products=product_times(begin, stop),
+        utilisation=utilisation(first, last, currency),
         unpriced_products=unpriced_products(begin, stop),
+        other=other,
         method=newest.method if newest else "",
         run_id=newest.pk if newest else None,
     )
@@ -167,11 +197,20 @@ def read_revenue(hours: Sequence[datetime], currency: str) -> dict[tuple[int, st
         return {(tenant, model): amount for tenant, model, amount in cursor.fetchall()}
 
 
+def direct_costs(costs: Costs) -> dict[int, Decimal]:
+    found: dict[int, Decimal] = defaultdict(Decimal)
+    for (kind, tenant_id, _), amount in costs.items():
+        if kind == "tenant" and tenant_id is not None:
+            found[tenant_id] += amount
+    return found
+
+
 def margins(
     costs: Costs,
     revenue: dict[tuple[int, str], Decimal],
     wanted: ChargeFilter,
     tenants: dict[int, TenantRef] | None,
+    other: Mapping[int, Decimal] = NO_OTHER,
 ) -> tuple[Margin, ...]:
     """By tenant, or by model when no tenants are given; the largest charge first."""
     by_tenant = tenants is not None
@@ -187,7 +226,7 @@ def margins(
             shared[kind] += amount
     whole = sum(direct.values(), ZERO)
     found = []
-    for key in charged.keys() | direct.keys():
+    for key in charged.keys() | direct.keys() | other.keys():
         part = direct[key] / whole if whole else ZERO
         name = tenants[key].slug if tenants and isinstance(key, int) and key in tenants else key
         narrowed = (
@@ -202,6 +241,7 @@ def margins(
                 idle_share=shared["idle"] * part,
                 overhead_share=shared["overhead"] * part,
                 wanted=narrowed,
+                other=other.get(key, ZERO) if isinstance(key, int) else ZERO,
             )
         )
     return tuple(sorted(found, key=lambda m: (-m.charged, m.name)))
@@ -215,6 +255,12 @@ def product_times(start: datetime, end: datetime) -> tuple[ProductTime, ...]:
         .order_by("product", "state", "hourly")
     )
     return tuple(ProductTime(p, s, ms, of, hourly) for p, s, hourly, ms, of in rows)
+
+
+def utilisation(first: date, last: date, currency: str) -> tuple[Utilisation, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(USED, [first, last, currency])
+        return tuple(Utilisation(*row) for row in cursor.fetchall())
 
 
 def unpriced_products(start: datetime, end: datetime) -> tuple[str, ...]:

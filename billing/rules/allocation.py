@@ -12,6 +12,16 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
 METHOD = "engine-time-1"
+# As pages print it. A method never changes: another rule gets another name.
+METHODS = {
+    METHOD: (
+        "The time of GPUs of one product that did one thing in one hour is a pool; it costs time"
+        " x the hourly price of the product. Serving GPUs of a service are shared by the engine"
+        " time of each tenant's requests, by largest remainder; time that nobody used is idle."
+        " Free GPUs are idle; loading, draining and out-of-service ones are overhead. Idle and"
+        " overhead are shown, and spread by what each caused directly."
+    )
+}
 PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"

@@ -13,6 +13,7 @@ from console.views import (
     grants,
     invoices,
     ledger,
+    other_costs,
     periods,
     prices,
     rates,
@@ -86,6 +87,9 @@ urlpatterns: list[URLPattern] = [
     page("ledger-accounts/", ledger.index, "ledger_accounts"),
     page("ledger-accounts/<slug:account>/", ledger.number, "ledger_account"),
     page("economics/", economics.index, "economics"),
+    page("economics/other/", other_costs.index, "other_costs"),
+    page("economics/other/import/", other_costs.import_file, "other_costs_import"),
+    page("economics/units/", economics.units, "economics_units"),
     page("economics/shares/", economics.shares, "economics_shares"),
     page("economics/confidence/", confidence.index, "billing_confidence"),
 ]

@@ -14,6 +14,9 @@ from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
 from billing.queries import requests as usage_queries
 from billing.queries.economics import Economics, Margin
+from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
+from billing.rules.allocation import METHODS
+from billing.rules.other_costs import OTHER_METHOD
 from console.access import ViewerRequest
 from console.charts import Chart, Series, rank_chart
 from console.downloads import download, wants_file
@@ -24,7 +27,12 @@ from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
 COLUMNS = (
-    "tenant", "charged", "cost", "idle_share", "overhead_share", "gross", "net", "currency",
+    "tenant", "charged", "cost", "idle_share", "overhead_share", "other", "gross", "net",
+    "currency",
+)  # fmt: skip
+UNIT_COLUMNS = (
+    "name", "requests", "tokens", "cost", "full", "charged", "per_request", "full_per_request",
+    "per_million", "full_per_million", "charged_per_million", "currency",
 )  # fmt: skip
 DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
 KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead"}
@@ -38,14 +46,16 @@ def index(request: ViewerRequest) -> HttpResponse:
     found = queries.economics(request.viewer, span.start, span.end, now=now)
     if wants_file(request):
         rows = (
-            (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.gross, m.net,
-             found.currency)
+            (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.other, m.gross,
+             m.net, found.currency)
             for m in found.tenants
         )  # fmt: skip
         return download(request, "economics", COLUMNS, rows)
     page = Paginator(found.tenants, 50).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "found": found,
+        "method": METHODS.get(found.method, ""),
+        "other_method": OTHER_METHOD,
         "range": span,
         "currency": found.currency or "USD",
         "page": page,
@@ -72,6 +82,30 @@ def bill_chart(tenants: Sequence[Margin], currency: str) -> Chart:
         Series("caused", [-m.cost for m in tenants], colour="c2"),
     ]
     return rank_chart("margin", "Charged and caused", names, series, unit=currency)
+
+
+@require_GET
+def units(request: ViewerRequest) -> HttpResponse:
+    """What a request and a million tokens cost, by tenant or by service."""
+    span = read_range(request.GET, timezone.now(), "now-7d")
+    by = SERVICE if request.GET.get("by") == SERVICE else TENANT
+    found = unit_costs(request.viewer, span.start, span.end, by=by)
+    if wants_file(request):
+        rows = (
+            (*(getattr(row, name) for name in UNIT_COLUMNS[:-1]), found.currency)
+            for row in found.rows
+        )
+        return download(request, "unit-costs", UNIT_COLUMNS, rows)
+    context = {
+        "found": found,
+        "method": METHODS.get(found.method, ""),
+        "range": span,
+        "by": by,
+        "kinds": {TENANT: "Tenants", SERVICE: "Services"}.items(),
+        "currency": found.currency or "USD",
+        "page": Paginator(found.rows, 50).get_page(request.GET.get("page")),
+    }
+    return render(request, "economics/units.html", context)
 
 
 @require_GET

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from billing.actions.allocation import allocate_due
 from billing.actions.prices import set_gpu_prices
 from billing.models import Allocation, AllocationRun, CostDay, CostPool
+from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from billing.rules.allocation import (
     Consumer,
     GpuPool,
@@ -22,7 +23,8 @@ from fleet.models import Cluster, GpuTime, Service
 from fleet.rules.gpu_time import Held, holdings
 from fleet.rules.observation import SeenNode
 from tenants.base.scope import fleet_scope, tenant_scope
-from tests.billing.factories import HOUR, NOW, SYSTEM, load, usage
+from tenants.errors import Forbidden, NotFound
+from tests.billing.factories import HOUR, NOW, SYSTEM, load, make_prices, usage, viewer
 
 LATER = HOUR + timedelta(hours=1, minutes=5)
 H100 = Decimal("2.60")
@@ -210,3 +212,51 @@ def test_it_gives_the_same_run_when_a_worker_dies(fleet, acme, gateway, monkeypa
             allocate_due(LATER)
     assert allocate_due(LATER) == 1
     assert sum(sums().values()) == H100 * 2
+
+
+def units(by):
+    with fleet_scope():
+        return unit_costs(SYSTEM, HOUR, LATER, by=by)
+
+
+def test_it_says_what_a_million_tokens_and_a_request_cost(fleet, acme, globex, gateway):
+    make_prices()
+    used = {"service_id": fleet.pk, "gpu_ms": 600_000}
+    load(
+        gateway,
+        usage(acme, **used),
+        usage(acme, **used, outcome="failed", completion_tokens=0, usage_quality="none"),
+        usage(globex, **used),
+        usage(globex, at=NOW - timedelta(days=2), **used),  # an hour without a known cost
+    )
+    allocate_due(LATER)
+    found = units(TENANT)
+    acmes, theirs = found.rows
+    assert (acmes.name, acmes.requests, acmes.tokens) == ("acme", 1, 130)
+    assert (theirs.name, theirs.requests, theirs.tokens) == ("globex", 1, 130)
+    assert round(acmes.cost, 10) == round(2 * theirs.cost, 10), "what failed costs too"
+    assert round(acmes.cost, 10) == round(pool_cost(1_200_000, H100), 10)
+    assert acmes.per_request == acmes.cost
+    assert acmes.per_million == acmes.cost * 1_000_000 / 130
+    whole = sum(sums().values())
+    assert found.whole.full == whole == H100 * 2
+    assert round(acmes.full + theirs.full, 10) == round(whole, 10)
+    assert round(acmes.full / theirs.full, 10) == 2, "idle and overhead follow what was caused"
+    (chat,) = units(SERVICE).rows
+    assert (chat.name, chat.requests, chat.tokens) == ("chat", 2, 260)
+    assert (chat.cost, chat.charged) == (found.whole.cost, Decimal("0.000154"))
+
+
+def test_nothing_that_was_answered_has_no_price_of_one(fleet, acme, gateway):
+    load(gateway, usage(acme, service_id=fleet.pk, outcome="failed", usage_quality="none"))
+    allocate_due(LATER)
+    (row,) = units(TENANT).rows
+    assert row.cost > 0
+    assert row.per_million is row.full_per_million is row.charged_per_million is None
+    assert row.per_request is row.full_per_thousand is None
+
+
+def test_unit_costs_are_of_the_fleet_and_for_those_who_see_its_money(fleet, acme):
+    for who, refusal in (viewer("finance", acme), NotFound), (viewer("viewer"), Forbidden):
+        with fleet_scope(), pytest.raises(refusal):
+            unit_costs(who, HOUR, LATER, by=TENANT)

@@ -49,6 +49,8 @@ FLEET_URLS = [
     "usage/quarantine",
     "usage/confidence",
     "costs/economics",
+    "costs/units",
+    "costs/other",
     "costs/gpu-prices",
 ]
 
@@ -359,6 +361,18 @@ def test_it_sets_gpu_prices_and_attributes_nothing_without_hours(finance):
     assert finance("post", "costs/gpu-prices", body | {"hourly": {}}).status_code == 422
     assert allocate_due(timezone.now()) == 0
     assert finance.get("costs/economics")["bill"] == "0.000000000000"
+
+
+def test_it_takes_costs_besides_gpus_once(finance):
+    row = "2026-11-01,2026-12-01,platform,Databases,,USD,720"
+    body = {"csv": f"starts_at,ends_at,kind,name,model,currency,amount\n{row}\n"}
+    made = finance("post", "costs/other/import", body)
+    assert (made.status_code, made.json()) == (201, {"new": 1, "known": 0})
+    assert finance("post", "costs/other/import", body).json() == {"new": 0, "known": 1}
+    (line,) = finance.get("costs/other")["results"]
+    assert (line["name"], line["amount"]) == ("Databases", "720.000000000000")
+    wrong = finance("post", "costs/other/import", {"csv": "a,b\n"})
+    assert wrong.status_code == 422
 
 
 def test_it_describes_itself_without_a_warning(capsys, tmp_path):

@@ -187,6 +187,9 @@ def test_it_balances_the_fleets_economics(fiona, acme, globex, gateway):
     assert [m.name for m in found.tenants] == ["acme"]
     assert sum(m.cost for m in found.models) == found.attributed
     assert {p.state for p in found.products} == {"serving", "loading", "free"}
+    (h100,) = found.utilisation
+    assert (h100.product, h100.used, h100.whole) == ("H100", found.attributed, found.bill)
+    assert 0 < h100.share == found.attributed / found.bill < 1
 
 
 def test_it_counts_what_is_not_complete(fiona, acme, gateway):

@@ -51,6 +51,9 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "export_destination_new": lambda _: "/new/export-receiver/",
     "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
+    "other_costs": lambda _: "/economics/other/",
+    "other_costs_import": lambda _: "/economics/other/import/",
+    "economics_units": lambda _: "/economics/units/?by=service",
     "economics_shares": lambda _: "/economics/shares/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }

@@ -9,12 +9,14 @@ from billing.actions.allocation import allocate_due
 from billing.actions.deliveries import create_destination, deliver_export
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
+from billing.actions.other_costs import import_other_costs
 from billing.actions.previews import request_preview
 from billing.actions.prices import draft_version, set_gpu_prices
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
 from billing.rules.destinations import Target
+from billing.rules.other_costs import COLUMNS
 from billing.rules.prices import PriceLine
 from fleet.models import GpuTime
 from tenants.base.scope import fleet_scope
@@ -140,3 +142,10 @@ def costs(scene: SimpleNamespace, now: datetime) -> None:
     )  # fmt: skip
     while allocate_due(now):
         pass
+    first, last = hour - timedelta(days=30), hour + timedelta(days=30)
+    spans = f"{first.isoformat()},{last.isoformat()}"
+    lines = (
+        f"{spans},platform,Gateways and databases,,USD,2160.00",
+        f"{spans},hosted,Example AI: Chat,{MODELS[0]},USD,720.50",
+    )
+    import_other_costs(SYSTEM, "\n".join((",".join(COLUMNS), *lines)), now=now)

@@ -9,10 +9,12 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 
 from billing.actions.publication import publish_approved
 from billing.drive.previews import work_due
 from billing.models import Charge, PriceBookVersion
+from billing.rules.allocation import METHODS
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
 
@@ -87,6 +89,25 @@ def test_it_shows_a_bill_that_adds_up(scene):
     found = browser(scene.olga).get("/economics/?from=now-24h").context["found"]
     assert found.bill > 0
     assert found.left_over == 0
+
+
+def test_it_prints_the_method_where_the_bill_is_shared(scene):
+    olga = browser(scene.olga)
+    for address in ("/economics/?from=now-7d", "/economics/units/?from=now-7d"):
+        page = olga.get(address).content.decode()
+        assert "engine-time-1" in page
+        assert escape(METHODS["engine-time-1"]) in page
+
+
+def test_it_gives_unit_costs_as_they_are_shown(scene):
+    olga = browser(scene.olga)
+    for by in "tenant", "service":
+        address = f"/economics/units/?from=now-7d&by={by}"
+        shown = olga.get(address).context["found"].rows
+        found = rows(olga.get(address + "&format=csv"))
+        assert [r["name"] for r in found] == [row.name for row in shown] != []
+        assert [Decimal(r["cost"]) for r in found] == [row.cost for row in shown]
+    assert browser(scene.mallory).get("/economics/units/").status_code in (403, 404)
 
 
 def test_it_hides_money_from_those_without_the_role(scene):
