@@ -1,12 +1,13 @@
-"""Ingest, roll up, rate, price again, export, close, in one run on a throw-away database.
+"""Ingest, roll up, rate, price again, export, close, drill, in one run on a throw-away database.
 
 python -m bench.billing [--events 200000] [--tenants 300]
 python -m bench.billing --export 1200000
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
-and what part of the aim that is. Aims are those of a month with 10 million requests, 1.2 million
-charges and 300 tenants; the run is smaller unless `--events` says otherwise, and as dense. With
-`--export` only files are made, of so many charges.
+what part of the aim that is, and how long it took; at the end the time of pages over what was
+billed, and of each step from an invoice to one request. Aims are those of a month with 10 million
+requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
+and as dense. With `--export` only files are made, of so many charges.
 """
 
 import argparse
@@ -122,7 +123,7 @@ def said(label, unit, count, watch, aim="", more=""):
     part = f"{by_cpu / AIMS[aim]:>6.2f} of the aim" if aim else " " * 17
     print(
         f"{label:<34} {by_cpu:>10,.1f} {unit}/CPU s {part}   {count:,} in {watch.wall:.2f} s,"
-        f" CPU {watch.python:.2f} + {watch.postgres:.2f} s{more}",
+        f" {count / watch.wall:,.0f}/s, CPU {watch.python:.2f} + {watch.postgres:.2f} s{more}",
         flush=True,
     )
 
@@ -133,6 +134,7 @@ def span_of(options):
 
 def run(options, cpu):
     # Django's apps can be imported only after django.setup().
+    from bench.billing.drill import measure_pages
     from bench.billing.parts import close_month, make_fleet, publish, rate_all, roll_all
 
     tenants, source, secret = make_fleet(options.tenants)
@@ -149,6 +151,7 @@ def run(options, cpu):
     export_all(cpu, ["parquet"])
     invoices = close_month(NOW, watch := Watch(cpu))
     said("close, bill, print PDFs", "invoices", invoices, watch, "close and bill")
+    measure_pages(NOW, cpu)
 
 
 def export_all(cpu, file_types):
@@ -177,7 +180,7 @@ def take_in(options, cpu, tenants, source, secret):
         events = max(size, options.events // 10)
         send(source, bodies(tenants, events, size, LIVE), watch := Watch(cpu))
         said(f"ingest live, batches of {size:,}", "events", events, watch, "ingest in process")
-    over_http(tenants, secret, max(10_000, options.events // 4), cpu)
+    over_http(tenants, secret, max(20_000, options.events // 4), cpu)
     sent = list(bodies(tenants, options.events, 5_000, span_of(options)))
     send(source, sent, watch := Watch(cpu))
     said("ingest history, batches of 5,000", "events", options.events, watch)

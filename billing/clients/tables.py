@@ -7,6 +7,7 @@ Cells come as `billing.rules.batches` has them. Types are `text`, `time`, `money
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -94,7 +95,18 @@ def write_parquet(path: Path, columns: Header, batches: Batches) -> int:
         use_dictionary=[n for batch in first for n, cells in batch.items() if is_coded(cells)],
         write_statistics=[name for name, kind in columns if kind == "time"],
     ) as writer:
-        return sum(_write(writer, batch) for batch in chain(first, left))
+        return _write_beside(writer, chain(first, left))
+
+
+def _write_beside(writer: pq.ParquetWriter, batches: Batches) -> int:
+    """A batch is encoded and compressed while the next one is made; one waits at most."""
+    count = 0
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="parquet") as thread:
+        waiting: Future[int] | None = None
+        for batch in batches:
+            count += waiting.result() if waiting else 0
+            waiting = thread.submit(_write, writer, batch)
+        return count + (waiting.result() if waiting else 0)
 
 
 def _write(writer: pq.ParquetWriter, batch: Columns) -> int:

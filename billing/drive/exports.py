@@ -20,7 +20,7 @@ from billing.clients.store import Folder, Stored, TooManyRows
 from billing.drive.rows import BadRow, Evidence, batches_of
 from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
-from billing.queries.lines import complete_until
+from billing.queries.lines import Damaged, complete_until
 from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
 from billing.rules.manifests import Manifest, as_text
@@ -74,7 +74,7 @@ def _run(job_id: int, now: datetime) -> int:
     try:
         with fleet_scope():
             return _make(job, claim, now)
-    except (OSError, DatabaseError, BadRow, TooManyRows) as error:
+    except (OSError, DatabaseError, BadRow, Damaged, TooManyRows) as error:
         _fail(job, claim, error, now)
         return 0
 
@@ -156,7 +156,7 @@ def _write(job: ExportJob, wanted: ChargeFilter, evidence: Evidence) -> Stored:
 
 def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:
     failures = job.failures + 1
-    final = failures >= MOST_FAILURES or isinstance(error, BadRow | TooManyRows)
+    final = failures >= MOST_FAILURES or isinstance(error, BadRow | Damaged | TooManyRows)
     with fleet_scope():
         kept = ExportJob.record(
             job.pk,

@@ -4,14 +4,19 @@
 billed in it: a correction of an earlier month stands in the month that it is billed in.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import accumulate
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.db import connection
 
+from billing.queries.ahead import ahead
 from billing.queries.charged import ChargeFilter
 from billing.queries.extras import Documents
 from billing.queries.hours import unrated_hours
@@ -30,18 +35,29 @@ from billing.rules.exchange import convert_all
 from billing.rules.focus import Line, Measure, stamp
 
 # One row of the answer is an hour: its charges are text, which costs a tenth of as many rows.
-CELLS = """c.hour, count(*), string_agg(concat_ws(',', '"' || replace(c.model, '"', '""') || '"',
+CELLS = """c.hour, count(*), sum(c.amount), string_agg(concat_ws(',',
+    '"' || replace(c.model, '"', '""') || '"',
     concat_ws('/', c.tenant_id, c.application_id, c.traffic_class, c.meter, c.unit_price,
         c.currency, c.book_version_id, {documents}),
-    c.quantity, c.amount, c.run_id, c.id), E'\n' ORDER BY c.id)"""
+    c.quantity, c.run_id, c.id), E'\n')"""
 TYPES = {
-    "model": CODED, "key": CODED, "quantity": COUNT, "amount": MONEY,
-    "run": pa.int64(), "newest": pa.int64(),
+    "model": CODED, "key": CODED, "quantity": COUNT, "run": pa.int64(), "newest": pa.int64(),
 }  # fmt: skip
+# To multiply without loss, and what a price is in the database.
+WIDE_COUNT, WIDE_PRICE = pa.decimal256(38, 6), pa.decimal256(24, 12)
+# A range is read slice by slice: the first hours are on their way while the later ones are read,
+# and nothing is ever sorted but the hours of a slice.
+SLICE = "interval '6 hours'"
+SLICES = f"""
+SELECT at, least(at + {SLICE}, %(end)s) AS until
+FROM generate_series(%(start)s, %(end)s - interval '1 us', {SLICE}) AS at
+"""
 LINES = f"""
-SELECT {CELLS.format(documents="0, 0, false")}
-FROM charge c WHERE hour >= %(start)s AND hour < %(end)s {{where}}
-GROUP BY c.hour ORDER BY c.hour
+SELECT of_slice.* FROM ({SLICES} ORDER BY at) AS slice CROSS JOIN LATERAL (
+    SELECT {CELLS.format(documents="0, 0, false")}
+    FROM charge c WHERE c.hour >= slice.at AND c.hour < slice.until {{where}}
+    GROUP BY c.hour ORDER BY c.hour
+) AS of_slice
 """
 # What came after the first invoice of a period that was opened again corrects it as well.
 CORRECTS = "c.correction_period_id IS NOT NULL OR coalesce(c.id > p.billed_upto, false)"
@@ -51,22 +67,46 @@ WITH periods AS MATERIALIZED (
         (SELECT min(i.upto_charge) FROM invoice i
             WHERE i.period_id = p.id AND i.id <= %(invoices)s) AS billed_upto
     FROM billing_period p WHERE ends_at > %(start)s AND starts_at < %(end)s
-), billed AS (
-    SELECT * FROM charge WHERE (correction_period_id IS NULL
-            AND hour >= %(start)s AND hour < %(end)s
-        OR correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s)) {{where}}
+), slices AS MATERIALIZED (
+    {SLICES}
+    UNION ALL
+    -- What is corrected here lies before the range.
+    SELECT at, least(at + {SLICE}, %(start)s) FROM (
+        SELECT DISTINCT date_bin({SLICE}, hour, %(start)s) AS at FROM charge
+        WHERE correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s)
+            AND hour < %(start)s
+    ) AS corrected
 )
-SELECT {CELLS.format(documents=f"coalesce(p.id, 0), coalesce(i.id, 0), {CORRECTS}")}
-FROM billed c
-LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
-    OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
-LEFT JOIN invoice i ON i.period_id = p.id AND i.priced_in = c.currency
-    AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
-GROUP BY c.hour ORDER BY c.hour
+SELECT of_slice.* FROM (SELECT * FROM slices ORDER BY at) AS slice CROSS JOIN LATERAL (
+    SELECT {CELLS.format(documents=f"coalesce(p.id, 0), coalesce(i.id, 0), {CORRECTS}")}
+    FROM (
+        SELECT * FROM charge WHERE hour >= slice.at AND hour < slice.until
+            AND (correction_period_id IS NULL AND hour >= %(start)s
+                OR correction_period_id IN (SELECT id FROM periods WHERE starts_at >= %(start)s))
+            {{where}}
+    ) AS c
+    LEFT JOIN periods p ON p.tenant_id = c.tenant_id AND (p.id = c.correction_period_id
+        OR c.correction_period_id IS NULL AND c.hour >= p.starts_at AND c.hour < p.ends_at)
+    LEFT JOIN invoice i ON i.period_id = p.id AND i.priced_in = c.currency
+        AND c.id > i.after_charge AND c.id <= i.upto_charge AND i.id <= %(invoices)s
+    GROUP BY c.hour ORDER BY c.hour
+) AS of_slice
 """
 MOST_LINES = 20_000  # that are remembered
 MANY = 2**20  # more than there are of them
 HOUR = timedelta(hours=1)
+
+
+class Damaged(ValueError):
+    """Amounts are not what quantities and prices make, although the database sees to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    at: list[datetime]
+    hour: pa.Array  # for each charge the place of its hour
+    charges: pa.Table
+    amount: Decimal  # of them all, as the database has it
 
 
 def read_lines(wanted: ChargeFilter) -> Generator[Batch]:
@@ -80,19 +120,43 @@ def read_billed(wanted: ChargeFilter, *, known: Documents) -> Generator[Batch]:
 
 
 def _read(sql: str, wanted: ChargeFilter, **more: int) -> Generator[Batch]:
+    """PostgreSQL reads and writes the next hours while these are worked on."""
     where, given = wanted.conditions()
     given |= {"start": wanted.start, "end": wanted.end, **more}
     with connection.chunked_cursor() as cursor:
-        cursor.execute(sql.format(where=where), given)
+        _open(cursor, sql.format(where=where), given)
         # After the charges were chosen: all that they can name is there.
         reader = Reader(Names(wanted, **more))
-        hours: list[tuple[datetime, int, str]] = []
-        while found := cursor.fetchmany(1):
-            hours += found
-            if sum(rows for _, rows, _ in hours) >= ROWS:
+        with closing(ahead(_hours(cursor))) as read:
+            for hours in read:
                 yield from reader.batches(hours)
-                hours = []
-        yield from reader.batches(hours)
+
+
+def _open(cursor: Any, sql: str, given: Mapping[str, object]) -> None:
+    """To the planner rows behind a policy look few: it would walk all periods for each charge."""
+    with connection.cursor() as settings:
+        settings.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute(sql, given)
+        settings.execute("SET LOCAL enable_nestloop TO DEFAULT")
+
+
+def _hours(cursor: Any) -> Generator[Hours]:
+    found: list[tuple[datetime, int, Decimal, str]] = []
+    while more := cursor.fetchmany(1):
+        found += more
+        if sum(rows for _, rows, _, _ in found) >= ROWS:
+            yield _read_hours(found)
+            found = []
+    if found:
+        yield _read_hours(found)
+
+
+def _read_hours(found: Sequence[tuple[datetime, int, Decimal, str]]) -> Hours:
+    at, rows, amounts, texts = zip(*found, strict=True)
+    charges = read_columns("\n".join(texts).encode(), TYPES)
+    # Arrow's sum: Python's would round what has more than 28 digits.
+    amount = pc.sum(pa.array(amounts, MONEY)).as_py()
+    return Hours(list(at), _repeated(rows), charges, amount)
 
 
 class Reader:
@@ -109,20 +173,28 @@ class Reader:
         self._order: list[Key] = []
         self._lines: list[Line] = []
 
-    def batches(self, hours: Sequence[tuple[datetime, int, str]]) -> Generator[Batch]:
+    def batches(self, hours: Hours) -> Generator[Batch]:
         """One, or none where everything was taken back."""
         if len(self._lines) > MOST_LINES:
             self._begin()
-        text = "\n".join(text for _, _, text in hours).encode()
-        if not text:
-            return
-        table = read_columns(text, TYPES)
-        at = [hour for hour, _, _ in hours]
-        hour = _repeated([rows for _, rows, _ in hours])
-        numbers = self._number(table, at, hour)
-        table = self._add_up(table, hour, numbers)
+        numbers = self._number(hours.charges, hours.at, hours.hour)
+        table = self._add_up(hours.charges, hours.hour, numbers)
+        amount = self._amount(table)
+        made = pc.sum(amount).as_py() or Decimal(0)
+        if made != hours.amount:
+            raise Damaged(
+                f"Charges from {hours.at[0]} to {hours.at[-1]} have amounts of {hours.amount}, but "
+                f"their quantities and prices make {made}: `manage.py billing_check` says more"
+            )
         if len(table):
-            yield self._batch(table, at)
+            yield self._batch(table, amount, hours.at)
+
+    def _amount(self, table: pa.Table) -> pa.Array:
+        """Quantity x unit price, exact: the database refuses another amount."""
+        prices = pa.array([key.unit_price for key in self._order], WIDE_PRICE)
+        price = prices.take(table["place"].chunk(0))
+        exact = pc.multiply(table["quantity"].chunk(0).cast(WIDE_COUNT), price)
+        return exact.cast(MONEY, safe=False)
 
     def _number(self, table: pa.Table, at: Sequence[datetime], hour: pa.Array) -> pa.Array:
         """For each row the number of its line."""
@@ -156,7 +228,7 @@ class Reader:
         table = table.append_column("place", pa.array(order, pa.int32()).take(rank))
         return table.filter(pc.not_equal(table["quantity"], 0)).combine_chunks()
 
-    def _batch(self, table: pa.Table, at: Sequence[datetime]) -> Batch:
+    def _batch(self, table: pa.Table, amount: pa.Array, at: Sequence[datetime]) -> Batch:
         columns = {name: table[name].chunk(0) for name in table.column_names}
         hour, run = columns["hour"].cast(pa.int32()), columns["run"].dictionary_encode()
         return Batch(
@@ -166,8 +238,8 @@ class Reader:
                 Measure.START: _coded(hour, [stamp(h) for h in at]),
                 Measure.END: _coded(hour, [stamp(h + HOUR) for h in at]),
                 Measure.QUANTITY: columns["quantity"],
-                Measure.AMOUNT: columns["amount"],
-                Measure.BILLED: self._billed(columns["amount"], columns["place"]),
+                Measure.AMOUNT: amount,
+                Measure.BILLED: self._billed(amount, columns["place"]),
                 Measure.RUN: _coded(run.indices, [f"run-{n}" for n in run.dictionary.to_pylist()]),
             },
             newest=pc.max(columns["newest"]).as_py(),

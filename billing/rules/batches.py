@@ -151,11 +151,16 @@ class Part:
     """One column of a sheet."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        texts = [None if isinstance(cell, Measure) else cell or None for cell in cells]
+        distinct = set(cells)
+        self._measures = {cell for cell in distinct if isinstance(cell, Measure)}
+        self._is_alone = len(distinct) == 1
+        texts: Sequence[Cell | None] = cells
+        if self._measures:
+            texts = [None if cell in self._measures else cell for cell in cells]
+            self._is_measure = pa.array([cell in self._measures for cell in cells])
+        if "" in distinct:
+            texts = [cell or None for cell in texts]
         self._texts = pa.array(texts, pa.string()).dictionary_encode()
-        self._measures = {cell for cell in cells if isinstance(cell, Measure)}
-        self._is_measure = pa.array([isinstance(cell, Measure) for cell in cells])
-        self._is_alone = len(set(cells)) == 1
 
     def column(self, batch: Batch) -> pa.Array:
         indices = self._texts.indices.take(batch.place)

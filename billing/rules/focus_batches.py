@@ -61,7 +61,7 @@ def _fault_of_times(columns: Columns) -> str:
         return "ChargePeriodEnd is not after ChargePeriodStart"
     first, last = _times(columns, "BillingPeriodStart"), _times(columns, "BillingPeriodEnd")
     outside = pc.or_(pc.less(start, first), pc.greater_equal(start, last))
-    negative = pc.starts_with(plain_texts(columns["PricingQuantity"]), "-")
+    negative = pc.less(typed_as(COUNT, columns["PricingQuantity"]), pa.scalar(Decimal(0), COUNT))
     wrong = pc.and_(pc.is_null(columns["ChargeClass"]), pc.or_(outside, negative))
     return "ChargeClass is empty on what corrects another charge" if pc.any(wrong).as_py() else ""
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
+
 from fleet.rules.histogram import Histogram, bucket_of, merge
 
 GATE_SECONDS = 10
@@ -15,8 +17,7 @@ REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are it
 METRICS = ("ttft", "itl", "queue", "waking", "output")
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSample:
+class TrafficSample(msgspec.Struct, frozen=True):
     """One request, as gates and degradation need it. Latencies in milliseconds, None: unknown."""
 
     at: datetime  # when it ended

@@ -17,6 +17,7 @@ from billing.actions.exports import (
 )
 from billing.drive.exports import run_due
 from billing.models import ExportArtifact, ExportJob
+from billing.queries import lines
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, list_exports, open_export
 from billing.rules.focus import COLUMNS
@@ -140,6 +141,19 @@ def test_it_gives_no_name_to_a_file_with_a_bad_row(fiona, settings):
     with scope_of(fiona):
         retry_export(fiona, job.pk, now=NOW)
     assert run_due(NOW) == 1
+
+
+@pytest.mark.usefixtures("charged")
+def test_it_gives_no_name_to_a_file_whose_amounts_are_not_those_of_the_charges(fiona, monkeypatch):
+    damaged = lines.BILLED_LINES.replace("sum(c.amount)", "sum(c.amount) + 1")
+    monkeypatch.setattr(lines, "BILLED_LINES", damaged)
+    with scope_of(fiona):
+        job = request_export(fiona, format="focus-1.4", starts_at=START, ends_at=END, now=NOW)
+    assert run_due(NOW) == 0
+    with scope_of(fiona):
+        failed = get_export(fiona, job.pk)
+    assert failed.state == "failed"
+    assert "their quantities and prices make" in failed.why
 
 
 @pytest.mark.django_db(transaction=True)

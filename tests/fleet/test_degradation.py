@@ -1,9 +1,9 @@
 """Findings on the database: opened, told anew, closed; and what the causes are ranked by."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from fleet.actions.degradation import OVER_AFTER, find
 from fleet.actions.traffic import record, record_copies

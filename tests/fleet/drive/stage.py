@@ -1,8 +1,9 @@
 """A service with a release that serves, people, and a cluster in memory, on the real database."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from django.utils import timezone
+from msgspec.structs import replace
 
 from fleet.actions.observation import store_pods
 from fleet.actions.releases import create_release
