@@ -13,7 +13,7 @@ from fleet.queries.routing import build_routing
 from fleet.rules.traffic import TrafficSample
 from tenants.base.scope import fleet_scope
 from tests.fleet.makers import make_deployment, make_pod_row, make_release, make_service
-from tests.fleet.test_pins import A, V1, make, post, service
+from tests.fleet.test_pins import V1, A, make, post, service
 
 __all__ = ["service"]
 

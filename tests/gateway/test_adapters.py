@@ -83,9 +83,7 @@ async def test_only_releases_that_have_it_answer_whatever_their_weight():
 
 
 async def test_one_who_waits_is_seated_where_its_adapter_is():
-    service = make_service(
-        make_pool("a", "h:1"), make_pool("b", "h:2", max_num_seqs=1, **WITH)
-    )
+    service = make_service(make_pool("a", "h:1"), make_pool("b", "h:2", max_num_seqs=1, **WITH))
     pools = Pools(workers=1)
     pools.update(Routing(make_routing(service)))
     asked = wish(service, adapter="polite")
