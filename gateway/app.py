@@ -81,15 +81,17 @@ class Gateway:
         except Refusal as refusal:
             await _refuse(client, refusal)
             return
+        known = {**routing.adapters, **routing.document.services}
         models = [
             {
                 "id": name,
                 "object": "model",
                 "created": int(routing.document.issued_at),
                 "owned_by": "quartermaster",
+                "parent": None if name == service.name else service.name,
                 "max_model_len": service.max_model_len,
             }
-            for name, service in sorted(routing.document.services.items())
+            for name, service in sorted(known.items())
             if context.may_use(name)
         ]
         body = orjson.dumps({"object": "list", "data": models})

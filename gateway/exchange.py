@@ -27,6 +27,7 @@ class Exchange:
     started: float
     routing_version: int
     model: str = ""
+    adapter: str = ""  # the model, where it is an adapter of the service
     service: Service | None = None  # where it runs
     asked: Asked | None = None
     estimate: Estimate | None = None

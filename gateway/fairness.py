@@ -30,6 +30,7 @@ class Waiter:
     future: asyncio.Future[object]
     application_id: int = 0
     conversation: bytes = b""
+    adapter: str = ""
 
 
 @dataclass(slots=True)

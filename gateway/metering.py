@@ -192,6 +192,7 @@ def build_event(
         application_id=context.key.application_id,
         credential_id=context.key.id,
         model=exchange.model,
+        adapter=exchange.adapter,
         **_place(exchange),
         traffic_class=exchange.traffic_class,
         outcome=outcome,

@@ -61,6 +61,7 @@ class Asked:
     outputs_per_prompt: int
     prompt_token_ids: int  # exact count when the prompt is a list of token ids, else 0
     modifiers: tuple[str, ...]
+    is_adapter: bool = False  # the model is one of an engine that serves others too
 
 
 def read_model(raw: bytes) -> tuple[dict[str, Any], str]:
@@ -101,7 +102,9 @@ def has_duplicate_keys(raw: bytes, body: dict[str, Any]) -> bool:
     return len(outermost) != len(dict(outermost))
 
 
-def normalise(path: str, body: dict[str, Any], raw_bytes: int, service: Service) -> Asked:
+def normalise(
+    path: str, body: dict[str, Any], raw_bytes: int, service: Service, adapter: str = ""
+) -> Asked:
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
     stream = _flag(body, "stream")
@@ -118,7 +121,7 @@ def normalise(path: str, body: dict[str, Any], raw_bytes: int, service: Service)
     max_tokens, modifiers = _bound_output(body, service)
     return Asked(
         path=path,
-        model=service.name,
+        model=adapter or service.name,
         body=body,
         body_bytes=raw_bytes,
         stream=stream,
@@ -129,11 +132,17 @@ def normalise(path: str, body: dict[str, Any], raw_bytes: int, service: Service)
         outputs_per_prompt=per_prompt,
         prompt_token_ids=token_ids,
         modifiers=modifiers,
+        is_adapter=bool(adapter),
     )
 
 
 def retarget(asked: Asked, service: Service) -> Asked:
-    """The same request for a service that stands in: its name, so also its salt."""
+    """The same request for a service that stands in: its name, so also its salt.
+
+    An adapter has one name wherever it is.
+    """
+    if asked.is_adapter:
+        return asked
     return replace(asked, model=service.name, body=asked.body | {"model": service.name})
 
 

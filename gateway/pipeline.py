@@ -163,14 +163,16 @@ class Pipeline:
         self, exchange: Exchange, path: str, raw: bytes, routing: Routing
     ) -> tuple[Asked, Service]:
         body, exchange.model = normalise.read_model(raw)
-        service = routing.document.services.get(exchange.model)
-        if service is None or not exchange.context.may_use(exchange.model):
+        found = routing.find(exchange.model)
+        if found is None or not exchange.context.may_use(exchange.model):
             raise errors.unknown_model(exchange.model)
+        service, exchange.adapter = found
         exchange.service = service
-        asked = normalise.normalise(path, body, len(raw), service)
+        asked = normalise.normalise(path, body, len(raw), service, exchange.adapter)
         exchange.asked = asked
         exchange.modifiers += asked.modifiers
-        if refusal := refuse_policy(routing, service, exchange.context.tenant.data_policy):
+        data_policy = exchange.context.tenant.data_policy
+        if refusal := refuse_policy(routing, service, data_policy, exchange.adapter):
             raise refusal
         return asked, service
 
@@ -178,9 +180,10 @@ class Pipeline:
         context = exchange.context
         estimate = self.estimator.estimate(asked, context.tenant.id, service.max_model_len)
         exchange.estimate = estimate
-        exchange.price = context.policy.document.prices.get(service.name)
+        # An adapter has a price and quotas of its own, as it has a grant of its own.
+        exchange.price = context.policy.document.prices.get(exchange.model)
         exchange.limits = context.policy.limits(
-            context.tenant.id, context.key.application_id, service.name
+            context.tenant.id, context.key.application_id, exchange.model
         )
         need = Need(
             tokens=estimate.tokens,
@@ -234,7 +237,7 @@ class Pipeline:
         routing = self.snapshots.routing
         if routing is None:
             return refusal
-        return refuse_outside(routing, service, wish.data_policy, refusal)
+        return refuse_outside(routing, service, wish.data_policy, refusal, wish.adapter)
 
     def _wish(self, exchange: Exchange, asked: Asked, service: Service) -> Wish:
         estimate = exchange.estimate
@@ -247,6 +250,7 @@ class Pipeline:
             work=estimate.prompt + OUTPUT_WORK * estimate.output if estimate else 0.0,
             application_id=exchange.context.key.application_id,
             conversation=conversation(asked) if service.canary else b"",
+            adapter=exchange.adapter,
         )
 
     def _placements(self, exchange: Exchange, asked: Asked, wish: Wish) -> list[Service]:
@@ -254,7 +258,9 @@ class Pipeline:
         routing = self.snapshots.routing
         if routing is None or not wish.service.placements:
             return [wish.service]
-        found = permitted(routing, wish.service, wish.data_policy, self.settings.region)
+        found = permitted(
+            routing, wish.service, wish.data_policy, self.settings.region, wish.adapter
+        )
         return [s for s in found if self._is_long_enough(exchange, asked, s)] or [wish.service]
 
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
@@ -275,7 +281,7 @@ class Pipeline:
 
     async def _awake(self, exchange: Exchange, wish: Wish) -> None:
         """Wait where the service sleeps; time in which nobody could have answered."""
-        if self.pools.room_of(wish.service.name, wish.data_policy) is None:
+        if self.pools.room_of(wish.service.name, wish.data_policy, wish.adapter) is None:
             return
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -308,9 +314,12 @@ class Pipeline:
         return False
 
     def _fallbacks(self, exchange: Exchange, asked: Asked, service: Service) -> list[Service]:
-        """Services of the newest snapshot that the tenant may use and that can give as much."""
+        """Services of the newest snapshot that the tenant may use and that can give as much.
+
+        None stands in for an adapter: its answers are what it was trained for.
+        """
         routing = self.snapshots.routing
-        known = routing.document.services if routing else {}
+        known = routing.document.services if routing and not asked.is_adapter else {}
         return [
             known[name]
             for name in service.fallbacks

@@ -27,21 +27,30 @@ def placed(routing: Routing, service: Service) -> list[Service]:
 
 
 def permitted(
-    routing: Routing, service: Service, data_policy: DataPolicy, region: str = ""
+    routing: Routing,
+    service: Service,
+    data_policy: DataPolicy,
+    region: str = "",
+    adapter: str = "",
 ) -> list[Service]:
     """Those with pools that may see this tenant's data, in order of preference."""
-    found = [s for s in placed(routing, service) if routing.candidates(s, data_policy)]
+    allowed = routing.candidates
+    found = [s for s in placed(routing, service) if allowed(s, data_policy, adapter)]
     if not region:
         return found
     return sorted(found, key=lambda s: all(pool.region != region for pool in s.pools))
 
 
-def refuse_policy(routing: Routing, service: Service, data_policy: DataPolicy) -> Refusal | None:
+def refuse_policy(
+    routing: Routing, service: Service, data_policy: DataPolicy, adapter: str = ""
+) -> Refusal | None:
     """None: at least one placement may see the data, or nothing runs at all."""
     services = placed(routing, service)
-    if not any(s.pools for s in services) or permitted(routing, service, data_policy):
+    if not any(s.pools for s in services):
         return None
-    message = f"No pool of {service.name!r} satisfies your data policy."
+    if permitted(routing, service, data_policy, adapter=adapter):
+        return None
+    message = f"No pool of {adapter or service.name!r} satisfies your data policy."
     return errors.forbidden(message, Reason.POLICY)
 
 
@@ -57,19 +66,24 @@ def choose(pools: Pools, services: Sequence[Service], wish: Wish, now: float) ->
 
 
 def refuse_outside(
-    routing: Routing, service: Service, data_policy: DataPolicy, refusal: Refusal
+    routing: Routing,
+    service: Service,
+    data_policy: DataPolicy,
+    refusal: Refusal,
+    adapter: str = "",
 ) -> Refusal:
     """Say it, when engines answer that the data may not go to: more of them would not help."""
     if refusal.reason is not Reason.NO_ENDPOINT:
         return refusal
     allowed = routing.candidates
     for other in placed(routing, service):
-        outside = [pool for pool in other.pools if pool not in allowed(other, data_policy)]
+        having = [pool for pool in other.pools if not adapter or adapter in pool.adapters]
+        outside = [pool for pool in having if pool not in allowed(other, data_policy, adapter)]
         if any(pool.weight > 0 and pool.endpoints for pool in outside):
             where = ", ".join(data_policy.residency) or "the places that your data policy allows"
             message = (
-                f"No engine answers for {service.name!r} in {where} at the moment. Engines"
-                " elsewhere do, and your data policy keeps your requests from them."
+                f"No engine answers for {adapter or service.name!r} in {where} at the moment."
+                " Engines elsewhere do, and your data policy keeps your requests from them."
             )
             return errors.shed(message, Reason.OUTSIDE_POLICY)
     return refusal

@@ -82,6 +82,12 @@ class Wish:
     work: float
     application_id: int = 0
     conversation: bytes = b""  # empty: none that one could know again
+    adapter: str = ""  # only pools that have it answer; empty: the service's own model
+
+    @property
+    def model(self) -> str:
+        """As the client calls it."""
+        return self.adapter or self.service.name
 
 
 class Pools:
@@ -150,7 +156,7 @@ class Pools:
         """Wait for a seat in the bounded line of the service, at most as its objective allows."""
         line = self._line(wish.service)
         if not line.has_room(wish.tenant_id, wish.traffic_class):
-            message = f"{line.size} requests already wait for {wish.service.name!r}."
+            message = f"{line.size} requests already wait for {wish.model!r}."
             raise errors.shed(message, Reason.POOL_FULL)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
@@ -163,6 +169,7 @@ class Pools:
             future,
             wish.application_id,
             wish.conversation,
+            wish.adapter,
         )
         line.add(waiter, now)
         self._pump(wish.service.name)
@@ -184,12 +191,12 @@ class Pools:
         """Whether others came first; a newcomer does not overtake its own class."""
         return self._line(wish.service).is_ahead(wish.traffic_class)
 
-    def room_of(self, name: str, data_policy: DataPolicy) -> WaitingRoom | None:
+    def room_of(self, name: str, data_policy: DataPolicy, adapter: str = "") -> WaitingRoom | None:
         """Where to wait first. None: the service is awake, or an engine may be asked already."""
         service = self._services.get(name)
         if service is None or service.waiting_room is None or self._routing is None:
             return None
-        pools = self._routing.candidates(service, data_policy)
+        pools = self._routing.candidates(service, data_policy, adapter)
         return None if any(map(_answers, pools)) else service.waiting_room
 
     def give_back(self, seat: Seat) -> None:
@@ -234,7 +241,7 @@ class Pools:
         service = self._services.get(wish.service.name)
         if service is None or self._routing is None:
             return ()
-        return self._routing.candidates(service, wish.data_policy)
+        return self._routing.candidates(service, wish.data_policy, wish.adapter)
 
     def _line(self, service: Service) -> Line:
         line = self._lines.get(service.name)
@@ -322,6 +329,7 @@ class Pools:
                     waiter.work,
                     waiter.application_id,
                     waiter.conversation,
+                    waiter.adapter,
                 )
                 seat = self.take(wish, now)
                 if seat is not None:
@@ -362,7 +370,7 @@ class Pools:
     def _too_late(self, wish: Wish, seconds: float) -> errors.Refusal:
         if self.has_endpoint(wish):
             return errors.queue_timeout(int(seconds * 1000))
-        message = f"No engine answers for {wish.service.name!r} at the moment."
+        message = f"No engine answers for {wish.model!r} at the moment."
         return errors.shed(message, Reason.NO_ENDPOINT)
 
 

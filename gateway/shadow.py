@@ -71,7 +71,7 @@ class Shadows:
         who = wish if wish.conversation else replace(wish, conversation=exchange.id.encode())
         if not takes_part(canary, who) or place(canary, who) >= canary.shadow_percent / 100:
             return None
-        for pool in routing.candidates(service, wish.data_policy):
+        for pool in routing.candidates(service, wish.data_policy, wish.adapter):
             if pool.release_id == canary.release_id and pool.endpoints:
                 return service, pool
         return None
@@ -146,6 +146,7 @@ def _copy_of(exchange: Exchange, asked: Asked, service: Service) -> Exchange:
         started=exchange.started,
         routing_version=exchange.routing_version,
         model=exchange.model,
+        adapter=exchange.adapter,
         service=service,
         asked=asked,
         estimate=exchange.estimate,

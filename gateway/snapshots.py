@@ -60,19 +60,50 @@ class Policy:
 
 @dataclass
 class Routing:
-    """A routing snapshot, and which pools each data policy leaves."""
+    """A routing snapshot, what clients may ask it for, and which pools each data policy leaves."""
 
     document: RoutingSnapshot
-    _allowed: dict[tuple[str, DataPolicy], tuple[Pool, ...]] = field(default_factory=dict)
+    adapters: dict[str, Service] = field(init=False)  # what has it, by the name of an adapter
+    _allowed: dict[tuple[str, DataPolicy, str], tuple[Pool, ...]] = field(default_factory=dict)
 
-    def candidates(self, service: Service, data_policy: DataPolicy) -> tuple[Pool, ...]:
-        """Pools that may see this tenant's data. Failover happens inside this set only."""
-        key = (service.name, data_policy)
+    def __post_init__(self) -> None:
+        self.adapters = _adapters(self.document)
+
+    def find(self, model: str) -> tuple[Service, str] | None:
+        """The service that answers to a name, and the adapter where the name is that of one."""
+        if service := self.document.services.get(model):
+            return service, ""
+        owner = self.adapters.get(model)
+        return (owner, model) if owner else None
+
+    def candidates(
+        self, service: Service, data_policy: DataPolicy, adapter: str = ""
+    ) -> tuple[Pool, ...]:
+        """Pools that have the adapter, if one is asked for, and may see this tenant's data.
+        Failover happens inside this set only.
+        """
+        key = (service.name, data_policy, adapter)
         found = self._allowed.get(key)
         if found is None:
-            found = tuple(pool for pool in service.pools if _is_allowed(pool, data_policy))
+            having = (p for p in service.pools if not adapter or adapter in p.adapters)
+            found = tuple(pool for pool in having if _is_allowed(pool, data_policy))
             self._allowed[key] = found
         return found
+
+
+def _adapters(document: RoutingSnapshot) -> dict[str, Service]:
+    """Of releases that take traffic; in placements, under the service whose name clients call."""
+    services = document.services
+    away = {name for service in services.values() for name in service.placements}
+    found: dict[str, Service] = {}
+    for service in services.values():
+        if service.name in away:
+            continue
+        others = (services[name] for name in service.placements if name in services)
+        pools = (pool for one in (service, *others) for pool in one.pools if pool.weight > 0)
+        for name in (name for pool in pools for name in pool.adapters):
+            found.setdefault(name, service)
+    return found
 
 
 def _is_allowed(pool: Pool, data_policy: DataPolicy) -> bool:

@@ -31,7 +31,7 @@ class WaitingRooms:
 
     async def wait(self, wish: Wish) -> None:
         """Return once an engine may be asked: at once, unless the service sleeps or wakes."""
-        room = self.pools.room_of(wish.service.name, wish.data_policy)
+        room = self.pools.room_of(wish.service.name, wish.data_policy, wish.adapter)
         if room is None:
             return
         line = self._line(wish, room)
@@ -43,6 +43,7 @@ class WaitingRooms:
             wish.work,
             wish.data_policy,
             loop.create_future(),
+            adapter=wish.adapter,
         )
         line.add(waiter, loop.time())
         if line.size == 1:
@@ -72,7 +73,7 @@ class WaitingRooms:
 
     def _too_late(self, wish: Wish, room: WaitingRoom) -> errors.Refusal:
         """With what the newest snapshot says: the start began while this one waited."""
-        room = self.pools.room_of(wish.service.name, wish.data_policy) or room
+        room = self.pools.room_of(wish.service.name, wish.data_policy, wish.adapter) or room
         message = (
             f"{wish.service.name!r} slept and did not answer within {room.wait_seconds:.0f} s."
             f" A start takes about {room.start_seconds:.0f} s."
@@ -89,7 +90,7 @@ class WaitingRooms:
         for name, line in self._lines.items():
             for traffic_class in ORDER:
                 for waiter in line.everybody(traffic_class):
-                    if self.pools.room_of(name, waiter.data_policy) is None:
+                    if self.pools.room_of(name, waiter.data_policy, waiter.adapter) is None:
                         line.remove(waiter)
                         waiter.future.set_result(None)
 

@@ -282,6 +282,7 @@ def _sample(accepted: Accepted) -> TrafficSample:
         prompt_tokens=event.prompt_tokens,
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,
+        adapter=event.adapter,
     )
 
 

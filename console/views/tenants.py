@@ -18,6 +18,7 @@ from console.forms import explain
 from console.forms.tenants import TenantForm
 from console.tenant_figures import Figures, figures_by_tenant
 from fleet.queries import services
+from fleet.queries.adapters import adapter_names
 from tenants.actions import tenants as actions
 from tenants.errors import ConsoleError
 from tenants.queries import audit, keys, people, quotas
@@ -188,7 +189,8 @@ def models(request: ViewerRequest, slug: str) -> HttpResponse:
     viewer, tenant = request.viewer, context["tenant"]
     grants = list(queries.list_grants(viewer, tenant))
     granted = {g.model for g in grants}
-    known = {*services.service_names(viewer).values(), *queries.known_models(viewer)}
+    served = {*services.service_names(viewer).values(), *adapter_names(viewer)}
+    known = served | {*queries.known_models(viewer)}
     context |= {"grants": grants, "others": sorted(known - granted)}
     return render(request, "tenants/models.html", context)
 

@@ -9,8 +9,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Sum
 
 from fleet.models import ModelVersion, Node, Release, Resolution, Service
+from fleet.queries.adapters import refuse_adapters
 from fleet.queries.places import refuse_pins_on
 from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.rules.adapters import names_of
 from fleet.rules.artifacts import refuse_template
 from fleet.rules.groups import read_role
 from fleet.rules.kv_transfer import USUAL, Allowed
@@ -184,6 +186,8 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
     cluster = service.cluster.slug if service.cluster else ""
     if wrong := refuse_pins_on(spec.pins, service.cluster):
         yield "regions", wrong
+    for wrong in refuse_adapters(names_of(spec.pins), service):
+        yield "adapters", wrong
     image, model = _records(spec)
     said = image.signature if image else {}
     sentence = refuse_unsigned(

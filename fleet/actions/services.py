@@ -6,6 +6,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from fleet.models import Cluster, Deployment, Rollout, ScalingPolicy, Service
+from fleet.queries.adapters import owner_of_adapter
 from fleet.rules.objectives import (
     LIMITS,
     check_fallbacks,
@@ -45,6 +46,8 @@ def create(
         **limits,
     }
     _refuse_unknown(fields)
+    if owner := owner_of_adapter(name):
+        raise Conflict(f"{name} is an adapter of {owner}: requests for it would come here instead")
     service = Service(name=check_name(name), demo=demo, **_checked(name, fields))
     try:
         with transaction.atomic():

@@ -1,7 +1,8 @@
 """Traffic statistics: added to in the transaction that stores the usage rows."""
 
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
@@ -37,11 +38,30 @@ FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint
 ON CONFLICT ({PLACE}, metric, bucket) DO UPDATE SET
     samples = {{table}}.samples + EXCLUDED.samples
 """
+UPSERT_ADAPTERS = """
+INSERT INTO adapter_use (day, service_id, adapter, tenant_id, requests)
+SELECT * FROM unnest(%s::date[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[])
+ON CONFLICT (service_id, day, adapter, tenant_id) DO UPDATE SET
+    requests = adapter_use.requests + EXCLUDED.requests
+"""
 
 
 def record(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
     """Add requests to the slots, inside the caller's transaction and scope."""
     _add(samples, TRAFFIC, now)
+    _count_adapters(samples)
+
+
+def _count_adapters(samples: Sequence[TrafficSample]) -> None:
+    uses = Counter(
+        (s.at.astimezone(UTC).date(), s.service_id, s.adapter, s.tenant_id)
+        for s in samples
+        if s.adapter
+    )
+    if uses:
+        rows = [(*key, uses[key]) for key in sorted(uses)]
+        with connection.cursor() as cursor:
+            cursor.execute(UPSERT_ADAPTERS, [list(column) for column in zip(*rows, strict=True)])
 
 
 def record_copies(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:

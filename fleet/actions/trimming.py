@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from fleet.models import (
+    AdapterUse,
     EngineProbe,
     EngineSample,
     LatencySlot,
@@ -39,6 +40,7 @@ def trim(now: datetime) -> dict[str, int]:
                 seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS
             ),
             **shadows(now),
+            "adapters": AdapterUse.objects.filter(day__lt=(now - DASHBOARDS).date()),
             "samples": EngineSample.objects.filter(at__lt=now - SAMPLES),
             "probes": EngineProbe.objects.filter(at__lt=now - SAMPLES),
             "events": ObservedEvent.objects.filter(at__lt=now - EVENTS),

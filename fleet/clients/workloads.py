@@ -44,6 +44,7 @@ class KubeWorkloads:
         self.patch = {
             "Deployment": apps.patch_namespaced_deployment,
             "PodDisruptionBudget": policy.patch_namespaced_pod_disruption_budget,
+            "ConfigMap": core.patch_namespaced_config_map,
             "NetworkPolicy": kube.networking.patch_namespaced_network_policy,
         }
         self.remove = {

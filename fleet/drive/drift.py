@@ -64,7 +64,8 @@ def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -
     with fleet_scope(), transaction.atomic():
         Deployment.objects.filter(pk=row.pk).update(replicas=replicas)
     row.replicas = replicas
-    applied = workloads.apply(placed(row.manifest, replicas=replicas, fence=row.fence), force=True)
+    (item,) = deployments_of(row.manifest)
+    applied = workloads.apply(placed(item, replicas=replicas, fence=row.fence), force=True)
     meta = applied["metadata"]
     managed = released(meta.get("managedFields") or [], PATH)
     workloads.own_alone(row.name, meta.get("resourceVersion", ""), managed)

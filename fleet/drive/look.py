@@ -21,6 +21,7 @@ from fleet.queries.releases import spec_of
 from fleet.queries.sequences import approved_as_stage
 from fleet.queries.situations import queued
 from fleet.queries.traffic import window as traffic
+from fleet.rules.adapters import names_of
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.answers import judge as judge_answer
@@ -31,6 +32,7 @@ from fleet.rules.groups import shape_from
 from fleet.rules.manifests import PORT, Manifest, render, selector_of, surroundings, workload
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
+from fleet.rules.pins import pins_from
 from fleet.rules.plan import StepPlan
 from fleet.rules.release import digest_json
 from fleet.rules.seen import Pod, Side, read_side
@@ -269,6 +271,7 @@ def expected(release: Release) -> Expected:
         service=release.service.name,
         max_model_len=0,
         image=f"{release.image}@{release.image_digest}",
+        adapters=names_of(pins_from(release.pins)),
     )
 
 

@@ -4,9 +4,11 @@ Each write is a full apply, so one that was cut in the middle is done again by t
 roles do not match then, which `Side.uneven` tells.
 """
 
+from collections.abc import Mapping
+
 from fleet.clients.kube import Json
 from fleet.clients.workloads import Workloads
-from fleet.rules.manifests import Manifest, deployments_of, items_of, placed
+from fleet.rules.manifests import Manifest, deployments_of, files_of, items_of, placed
 from fleet.rules.seen import Side
 
 
@@ -23,6 +25,8 @@ def put(
     """Apply with so many replicas of the release. Of what `side` saw, these very objects."""
     uids = {part.name: part.uid for part in side.parts} if side else {}
     owner: Json = {}
+    for item in files_of(manifest):  # before the pods, which would wait for them
+        workloads.apply(owned(item, _known(manifest, uids)))
     for item in deployments_of(manifest):
         uid = uids.get(item["metadata"]["name"], "")
         applied = workloads.apply(placed(item, replicas=replicas, fence=fence, uid=uid))
@@ -30,6 +34,13 @@ def put(
     for item in items_of(manifest):
         if item["kind"] != "Deployment":
             workloads.apply(owned(item, owner))
+
+
+def _known(manifest: Manifest, uids: Mapping[str, str]) -> Json:
+    """The first Deployment, if it was seen: nothing is without an owner for a moment."""
+    first = deployments_of(manifest)[0]
+    uid = uids.get(first["metadata"]["name"], "")
+    return first | {"metadata": first["metadata"] | {"uid": uid}}
 
 
 def owned(manifest: Manifest, owner: Json) -> Manifest:

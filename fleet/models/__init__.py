@@ -17,6 +17,7 @@ from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
+    AdapterUse,
     EngineProbe,
     EngineSample,
     Finding,
@@ -27,6 +28,7 @@ from fleet.models.traffic import (
 )
 
 __all__ = [
+    "AdapterUse",
     "TAKES_TRAFFIC",
     "Cluster",
     "ContractResult",

@@ -109,6 +109,27 @@ class ShadowLatencySlot(SlotOfLatency):
         ]
 
 
+class AdapterUse(models.Model):
+    """Requests for an adapter by tenant and day (UTC): who would miss it."""
+
+    day = models.DateField()
+    service_id = models.BigIntegerField()
+    adapter = models.CharField(max_length=128)
+    tenant_id = models.BigIntegerField()
+    requests = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "adapter_use"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service_id", "day", "adapter", "tenant_id"], name="adapter_use_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.adapter} {self.requests}"
+
+
 class EngineSample(models.Model):
     """What an engine's /metrics said. Absent is null, never 0."""
 

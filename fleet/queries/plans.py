@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
+from fleet.queries.adapters import uses_of
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
+from fleet.rules.adapters import Use, lost
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import sentence_of
 from fleet.rules.manifests import Manifest, items_of, render
@@ -105,7 +107,8 @@ def plan_rollout(
         # As it will be once awake; a way back from sleep begins with one replica as well.
         situation = replace(situation, old_replicas=1, replicas=replicas or 1)
     contract = get_contract(viewer, service)
-    return _proposal(service, cluster, old, release, situation, touched, contract)
+    uses = uses_of(viewer, service.pk)
+    return _proposal(service, cluster, old, release, situation, (touched, uses), contract)
 
 
 def sleeps(service: Service) -> bool:
@@ -139,13 +142,15 @@ def _proposal(
     old: Release | None,
     new: Release,
     s: Situation,
-    touched: tuple[Touched, ...],
+    used: tuple[tuple[Touched, ...], tuple[Use, ...]],
     contract: ContractRow,
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
+    touched, uses = used
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
-    warnings = warnings_of(spec, request_seconds=service.request_seconds)
+    gone = lost(before.pins, spec.pins, uses) if before else []
+    warnings = [*gone, *warnings_of(spec, request_seconds=service.request_seconds)]
     warnings += image_warnings(new)
     warnings += filter(None, [refuse_cluster(new)])
     return Proposal(
@@ -166,7 +171,7 @@ def _proposal(
         steps=tuple(s.steps),
         soak_seconds=s.soak_seconds,
         changes=tuple(changes),
-        visible=tuple(visible_to_clients(changes)),
+        visible=(*gone, *visible_to_clients(changes)),
         cost=tuple(cost_of(before, spec) if before else ()),
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),

@@ -8,7 +8,9 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
+from fleet.queries.adapters import uses_of
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
+from fleet.rules.adapters import lost
 from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import pods_from
@@ -199,12 +201,13 @@ def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     before, after = spec_of(old), spec_of(new)
     changes = compare(before, after)
     rows = release_rows([old, new])
+    gone = lost(before.pins, after.pins, uses_of(viewer, old.service_id))
     known = [r.model_resolution.parts if r.model_resolution else [] for r in (old, new)]
     return Comparison(
         old=rows[0],
         new=rows[1],
         changes=tuple(changes),
-        visible=(*visible_to_clients(changes), *compare_parts(*known)),
+        visible=(*gone, *visible_to_clients(changes), *compare_parts(*known)),
         cost=tuple(cost_of(before, after)),
         kv=tuple(kv_reasons(changes)),
         kv_domain_changes=bool(kv_reasons(changes)),

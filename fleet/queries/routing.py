@@ -7,7 +7,9 @@ from fleet.models import Deployment, ObservedPod, Release, ScalingPolicy, Servic
 from fleet.queries.audience import canaries
 from fleet.queries.placements import placements_by_service
 from fleet.queries.situations import starts_of
+from fleet.rules.adapters import names_of
 from fleet.rules.groups import answers_clients, shape_from
+from fleet.rules.pins import pins_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.scaling import ASSUMED_START
 from gateway.contract.routing import Canary, RoutingSnapshot, WaitingRoom
@@ -84,6 +86,7 @@ def _placed(row: Deployment, replicas: tuple[Replica, ...]) -> Placed:
         replicas=replicas,
         hosted=row.cluster.hosted,
         confidential=row.cluster.confidential,
+        adapters=names_of(pins_from(row.release.pins)),
     )
 
 

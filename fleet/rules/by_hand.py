@@ -17,6 +17,7 @@ from fleet.rules.manifests import (
     Manifest,
     deployments_of,
     each_of,
+    files_of,
     placed,
 )
 
@@ -89,6 +90,7 @@ def _exchange(hand: Hand, old: Manifest) -> Iterator[str]:
 def _up(hand: Hand, old: Manifest, replicas: int) -> Iterator[str]:
     """Scale, wait until the replicas have loaded, admit them, wait until they serve."""
     yield f"# {hand.old_label} to {replicas} replicas, and wait until they have loaded."
+    yield from (_apply(item) for item in files_of(old))
     yield from _scale(old, replicas, hand.fence)
     for item in deployments_of(old):
         pods = replicas * each_of(item)

@@ -27,7 +27,8 @@ MANAGER = "quartermaster-rollout"  # of fields, as the API server keeps them apa
 PRIORITY = "serving-stable"
 PORT = 8000
 CONTAINER = "vllm"
-OF_A_RELEASE = frozenset({"Deployment", "NetworkPolicy"})
+FILES = "ConfigMap"
+OF_A_RELEASE = frozenset({"Deployment", "NetworkPolicy", FILES})
 
 
 def name_of(service: str, digest: str, role: str = "") -> str:
@@ -65,12 +66,12 @@ def render(spec: ReleaseSpec, namespace: str, max_model_len: int) -> list[Manife
     """All objects of a release, without replicas; the whole of what an approval binds to."""
     made = [deployment(part, namespace, max_model_len) for part in parts_of(spec)]
     fence = [fence_of(spec, namespace)] if spec.roles else []
-    return [budget(spec.service, namespace), *fence, *made]
+    return [budget(spec.service, namespace), *fence, *files(spec, namespace), *made]
 
 
 def workload(manifests: Iterable[Manifest]) -> Manifest:
-    """What is scaled, of all objects of a release: its Deployment; with roles, the group of them
-    as one list, with what belongs to it alone.
+    """What is scaled, of all objects of a release: its Deployment; with roles or files, the group
+    of them as one list, with what belongs to it alone.
     """
     found = [m for m in manifests if m["kind"] in OF_A_RELEASE]
     if len(found) == 1:
@@ -99,6 +100,10 @@ def items_of(manifest: Manifest) -> list[Manifest]:
 
 def deployments_of(manifest: Manifest) -> list[Manifest]:
     return [m for m in items_of(manifest) if m["kind"] == "Deployment"]
+
+
+def files_of(manifest: Manifest) -> list[Manifest]:
+    return [m for m in items_of(manifest) if m["kind"] == FILES]
 
 
 def placed(manifest: Manifest, *, replicas: int, fence: int, uid: str = "") -> Manifest:
@@ -160,6 +165,31 @@ def fence_of(spec: ReleaseSpec, namespace: str) -> Manifest:
     }
 
 
+def files(spec: ReleaseSpec, namespace: str) -> list[Manifest]:
+    """ConfigMaps of the release alone. Nobody may change one under it, and they go with it."""
+    digest = digest_of(spec)
+    own = name_of(spec.service, digest)
+    labels = {
+        SERVICE: spec.service,
+        RELEASE: fingerprint_of(digest),
+        "app.kubernetes.io/managed-by": "quartermaster",
+    }
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": FILES,
+            "metadata": {
+                "name": volumes.config_name(own, spec, name),
+                "namespace": namespace,
+                "labels": labels,
+            },
+            "immutable": True,
+            "data": dict(sorted(content.items())),
+        }
+        for name, content in sorted(spec.pins.files.items())
+    ]
+
+
 def labels_of(service: str) -> dict[str, str]:
     """What the pods of every release of a service have in common, its role aside."""
     return {
@@ -217,7 +247,7 @@ def pod(part: Part, max_model_len: int) -> Manifest:
                 "name": "shm",
                 "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory},
             },
-            *volumes.volumes(spec),
+            *volumes.volumes(spec, name_of(spec.service, part.digest)),
         ],
     }
 

@@ -1,9 +1,12 @@
 """What a release pins beside model, image and arguments: files, secrets, adapters, data policy.
 
 Files and secrets are objects of the cluster whose names end with a digest of their content, so
-that another content is another object and a rollback finds the old one. Never their content.
+that another content is another object and a rollback finds the old one. A file whose content is
+given is made by the console; of the others, and of every secret, only the digest is known.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +17,8 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 SERVED = re.compile(r"[A-Za-z0-9][\w.-]{0,95}")
 REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MANY = 16
+FILE = re.compile(r"(?!\.{1,2}$)[-._A-Za-z0-9]{1,100}")
+LARGEST = 128 * 1024  # bytes of all files of a release: they stand in its rollouts as well
 OF_NAME = 10  # hexadecimal digits of the content at the end of an object's name
 
 
@@ -33,6 +38,8 @@ class Pins:
     adapters: tuple[Adapter, ...] = ()
     regions: tuple[str, ...] = ()  # where prompts may be processed; none: anywhere
     confidential: bool = False  # only on clusters of confidential GPUs
+    # Contents that the console brings: ConfigMap to file to text. Their digests are in `configs`.
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def stored(pins: Pins) -> dict[str, Any]:
@@ -43,6 +50,7 @@ def stored(pins: Pins) -> dict[str, Any]:
         "adapters": [asdict(adapter) for adapter in pins.adapters],
         "regions": sorted(pins.regions),
         "confidential": pins.confidential,
+        "files": {name: dict(sorted(files.items())) for name, files in sorted(pins.files.items())},
     }
     return {name: value for name, value in content.items() if value}
 
@@ -51,13 +59,31 @@ def pins_from(content: Mapping[str, Any]) -> Pins:
     """Of a stored release, or as somebody gave it. Raise ValueError with a sentence."""
     if strange := sorted(content.keys() - Pins.__dataclass_fields__.keys()):
         raise ValueError(f"There is no {strange[0]} to pin")
+    files = {name: dict(found) for name, found in (content.get("files") or {}).items()}
     return Pins(
-        configs=dict(content.get("configs") or {}),
+        configs=_with_digests(dict(content.get("configs") or {}), files),
         secrets=dict(content.get("secrets") or {}),
         adapters=tuple(Adapter(**one) for one in content.get("adapters") or ()),
         regions=tuple(sorted(set(content.get("regions") or ()))),
         confidential=bool(content.get("confidential")),
+        files=files,
     )
+
+
+def _with_digests(
+    configs: dict[str, str], files: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    for name, content in files.items():
+        digest = digest_of_files(content)
+        if configs.get(name, digest) != digest:
+            raise ValueError(f"{name} is given twice: as a content and as the digest of another")
+        configs[name] = digest
+    return configs
+
+
+def digest_of_files(content: Mapping[str, str]) -> str:
+    text = json.dumps(dict(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def object_name(name: str, digest: str) -> str:
@@ -74,6 +100,7 @@ def refuse_pins(pins: Pins, service: str, arguments: Iterable[str]) -> Iterator[
     """Yield (field, sentence)."""
     for what, given in (("configs", pins.configs), ("secrets", pins.secrets)):
         yield from ((what, sentence) for sentence in _refuse_objects(given))
+    yield from (("files", sentence) for sentence in _refuse_files(pins.files))
     yield from (("adapters", s) for s in _refuse_adapters(pins.adapters, service, set(arguments)))
     for region in pins.regions:
         if not REGION.fullmatch(region):
@@ -91,6 +118,23 @@ def _refuse_objects(given: Mapping[str, str]) -> Iterator[str]:
                 f"{name} is not pinned: give sha256: and 64 hexadecimal digits of its content, and"
                 f" call the object {name}-<the first {OF_NAME}>"
             )
+
+
+def _refuse_files(files: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    for name, content in files.items():
+        if not content:
+            yield f"{name} has no file"
+        for file, text in content.items():
+            if not FILE.fullmatch(file):
+                yield f"{name}: {file!r} is not the name of a file: letters, digits and . _ -"
+            elif "\0" in text:
+                yield f"{name}/{file} is not a text"
+    size = sum(len(text.encode()) for content in files.values() for text in content.values())
+    if size > LARGEST:
+        yield (
+            f"The files have {size:,} bytes, a release brings at most {LARGEST:,}: put larger ones"
+            " into the image"
+        )
 
 
 def _refuse_adapters(

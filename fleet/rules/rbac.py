@@ -32,7 +32,7 @@ GRANTS = (
     Grant("apps", "replicasets", READ, "see why pods are not made"),
     Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
-    Grant("", "configmaps", CHANGE, "give engines their files"),
+    Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
     Grant(
         "policy",
         "poddisruptionbudgets",

@@ -51,6 +51,7 @@ class Placed:
     replicas: tuple[Replica, ...] = ()
     hosted: bool = False
     confidential: bool = False
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def _pool(placed: Placed) -> Pool:
         hosted=placed.hosted,
         confidential=placed.confidential,
         priority_scheduling=given.get("--scheduling-policy") == "priority",
+        adapters=placed.adapters,
     )
 
 

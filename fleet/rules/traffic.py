@@ -34,6 +34,7 @@ class TrafficSample(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    adapter: str = ""  # that it asked for; empty: the service's own model
 
     @property
     def measured(self) -> tuple[float | None, ...]:

@@ -41,6 +41,7 @@ class Expected:
     service: str
     max_model_len: int
     image: str  # repository@digest
+    adapters: tuple[str, ...] = ()  # that it answers to beside the service's name
 
 
 def to_probe(side: Side, *, again: bool = False) -> list[Pod]:
@@ -75,6 +76,9 @@ def wrong_identity(pod: Pod, answers: Answers, expected: Expected) -> str:
         return f"runs the image {pod.image_id}, approved is {expected.image}"
     if answers.models and expected.service not in answers.models:
         return f"serves {', '.join(answers.models)}, not {expected.service}"
+    missing = [name for name in expected.adapters if name not in answers.models]
+    if answers.models and missing:
+        return f"serves {', '.join(answers.models)}, and not its adapter {missing[0]}"
     if answers.max_model_len is not None and answers.max_model_len < expected.max_model_len:
         return (
             f"takes {answers.max_model_len:,} tokens at most,"

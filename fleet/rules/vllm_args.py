@@ -129,7 +129,7 @@ def _combinations(values: Mapping[str, str]) -> Iterator[str]:
     for one, other in pairs:
         if one in values and other in values:
             yield f"{one} and {other} exclude each other"
-    for flag in ("--max-loras", "--max-lora-rank"):
+    for flag in ("--max-loras", "--max-lora-rank", "--max-cpu-loras", "--lora-dtype"):
         if flag in values and "--enable-lora" not in values:
             yield f"{flag} does nothing without --enable-lora"
     if "--enable-auto-tool-choice" in values and "--tool-call-parser" not in values:
@@ -160,6 +160,12 @@ def _together(values: Mapping[str, str]) -> Iterator[str]:
         yield (
             f"{blocks:,} blocks of {size} tokens hold {blocks * size:,} tokens, a single request"
             f" of --max-model-len {length:,} does not fit"
+        )
+    in_memory, loras = (number_of(values, f, 1) for f in ("--max-cpu-loras", "--max-loras"))
+    if "--max-cpu-loras" in values and in_memory < loras:
+        yield (
+            f"--max-cpu-loras {in_memory} is less than --max-loras {loras}: those on the card are"
+            " kept in memory as well"
         )
     tensor, context = (
         number_of(values, f, 1)

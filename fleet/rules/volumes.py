@@ -14,14 +14,21 @@ def place_of(pin: ModelPin) -> str:
     return MODEL if pin.is_artifact else pin.name
 
 
-def volumes(spec: ReleaseSpec) -> list[dict[str, Any]]:
+def config_name(own: str, spec: ReleaseSpec, name: str) -> str:
+    """One that the console makes is named after its release, too: it goes with it."""
+    of_content = object_name(name, spec.pins.configs[name])
+    return f"{own}-{of_content}" if name in spec.pins.files else of_content
+
+
+def volumes(spec: ReleaseSpec, own: str) -> list[dict[str, Any]]:
+    """`own`: the name of the release in the cluster."""
     found: list[dict[str, Any]] = []
     if spec.model.is_artifact:  # pulled by its digest, as images are
         reference = f"{spec.model.name}@{spec.model.commit}"
         image = {"reference": reference, "pullPolicy": "IfNotPresent"}
         found.append({"name": "model", "image": image})
-    for name, digest in sorted(spec.pins.configs.items()):
-        config = {"name": object_name(name, digest)}
+    for name in sorted(spec.pins.configs):
+        config = {"name": config_name(own, spec, name)}
         found.append({"name": f"config-{name}", "configMap": config})
     for name, digest in sorted(spec.pins.secrets.items()):
         secret = {"secretName": object_name(name, digest)}

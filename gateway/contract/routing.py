@@ -46,6 +46,9 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     priority_scheduling: bool = False
     # A gateway that does not know this yet lets `endpoints` read their prompts themselves.
     prefill: tuple[Endpoint, ...] = ()
+    # Names of LoRA adapters that these endpoints answer to, beside the service's. A gateway that
+    # does not know this yet says that there are no such models.
+    adapters: tuple[str, ...] = ()
 
 
 class Canary(msgspec.Struct, frozen=True, kw_only=True):

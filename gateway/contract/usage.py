@@ -37,6 +37,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     application_id: int
     credential_id: int
     model: str  # as asked for
+    adapter: str = ""  # the same name, where it is that of an adapter of the service's release
     service_id: int | None = None
     deployment_id: int | None = None
     release_id: int | None = None

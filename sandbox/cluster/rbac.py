@@ -27,7 +27,7 @@ CONSOLE_NAMESPACE_RULES = [
     rule(["apps"], ["replicasets"], READ),
     rule([""], ["pods"], [*READ, "delete"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates
-    rule([""], ["configmaps"], CHANGE),
+    rule([""], ["configmaps"], ["create", "patch"]),
     rule(["policy"], ["poddisruptionbudgets"], CHANGE),
     rule(["networking.k8s.io"], ["networkpolicies"], CHANGE),
     rule(["", "events.k8s.io"], ["events"], READ),

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing.actions.ingest import BatchRefused, BatchTooLarge, ingest
 from billing.models import HourMark, UsageEvent, UsageQuarantine
+from fleet.models import AdapterUse
 from tenants.base.scope import fleet_scope, tenant_scope
 from tenants.errors import Forbidden
 from tests.billing.factories import HOUR, NOW, batch, cloud, usage
@@ -33,6 +34,17 @@ def test_it_stores_what_was_reported(acme, gateway):
     assert str(row.request_id) == data["request_id"]
     assert row.event_time == NOW
     assert row.event_time - row.started_at == timedelta(milliseconds=800)
+
+
+def test_usage_of_an_adapter_is_under_its_name_and_its_tenant_is_counted_once(acme, gateway):
+    body = batch(usage(acme), usage(acme, model="polite", adapter="polite"))
+    for _ in range(2):
+        ingest(gateway, body, now=NOW)
+    with fleet_scope():
+        assert sorted(UsageEvent.objects.values_list("model", flat=True)) == ["chat", "polite"]
+        (use,) = AdapterUse.objects.all()
+    assert (use.adapter, use.tenant_id, use.service_id, use.requests) == ("polite", acme.pk, 1, 1)
+    assert use.day == NOW.date()
 
 
 def test_it_changes_nothing_when_a_batch_comes_again(acme, gateway):

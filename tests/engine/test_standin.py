@@ -201,3 +201,39 @@ def test_it_ignores_flags_that_only_a_real_vllm_knows(capsys):
     args = parse_args(["/models/tiny", "--revision=abc", "--enforce-eager", "--port", "8001"])
     assert (args.model, args.port) == ("/models/tiny", 8001)
     assert "--enforce-eager" in capsys.readouterr().out
+
+
+ADAPTERS = ("--enable-lora", "--lora-modules", "polite=/adapters/polite",
+            '{"name":"formal","path":"/adapters/formal"}')  # fmt: skip
+
+
+async def test_it_answers_for_its_adapters_under_their_names_and_refuses_others():
+    async with engine(*ADAPTERS) as (_, http):
+        models = (await http.get("/v1/models")).json()["data"]
+        assert [(m["id"], m["root"], m["parent"], m["max_model_len"]) for m in models] == [
+            ("tiny", "tiny", None, 32768),
+            ("polite", "/adapters/polite", "tiny", None),
+            ("formal", "/adapters/formal", "tiny", None),
+        ]
+        for name in ("tiny", "polite", "formal"):
+            answer = await http.post(PATH, json=BODY | {"model": name})
+            assert (answer.status_code, answer.json()["model"]) == (200, name)
+        unknown = await http.post(PATH, json=BODY | {"model": "rude"})
+        assert unknown.status_code == 404
+        assert unknown.json()["error"]["message"].endswith("Valid aliases: tiny.")
+
+
+async def test_it_finds_no_blocks_of_another_adapter():
+    prompt = {"prompt": "word " * 200, "cache_salt": "s"}
+    async with engine(*ADAPTERS, "--enable-prompt-tokens-details") as (_, http):
+        cached = []
+        for name in ("tiny", "polite", "polite"):
+            usage = (await http.post(PATH, json=BODY | prompt | {"model": name})).json()["usage"]
+            cached.append((usage["prompt_tokens_details"] or {}).get("cached_tokens", 0) > 0)
+        assert cached == [False, False, True]
+
+
+async def test_it_does_not_start_with_adapters_and_without_lora(capsys):
+    args = parse_args(["tiny", "--admin-port", "0", *ADAPTERS[1:]])
+    assert await StandIn(args).serve() == 1
+    assert "LoRA is not enabled" in capsys.readouterr().err

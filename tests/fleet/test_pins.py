@@ -14,6 +14,7 @@ A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PINS = {
     "configs": {"prompts": A},
     "secrets": {"hub": B},
+    "files": {},
     "adapters": [{"name": "polite", "path": "/adapters/polite", "digest": A}],
     "regions": ["eu-1"],
     "confidential": False,
@@ -56,6 +57,18 @@ def test_the_api_takes_and_gives_all_pins(olga, service):
     assert again["pins"] == PINS
 
 
+def test_the_api_takes_contents_and_gives_their_digests(olga, service):
+    files = {"prompts": {"chat.jinja": " {{ messages }}\n", "empty": ""}}
+    made = make(olga, service, pins={"files": files})
+    assert made.status_code == 201, made.content
+    found = made.json()["pins"]
+    assert found["files"] == files
+    assert found["configs"]["prompts"].startswith("sha256:")
+    wrong = make(olga, service, pins={"files": {"prompts": {"a/b": "x"}}})
+    (fault,) = wrong.json()["errors"]
+    assert (fault["pointer"], "not the name of a file" in fault["detail"]) == ("/files", True)
+
+
 def test_the_api_compares_pins(olga, service):
     ids = [make(olga, service, **c).json()["release"]["id"] for c in ({}, {"pins": PINS})]
     found = olga.client.get(f"{V1}releases/{ids[0]}/compare?to={ids[1]}").json()
@@ -64,7 +77,7 @@ def test_the_api_compares_pins(olga, service):
 
 
 REFUSED = {
-    "an unknown pin": ({"files": {}}, "/pins/files", "not known here"),
+    "an unknown pin": ({"keys": {}}, "/pins/keys", "not known here"),
     "no digest": ({"configs": {"prompts": "v1"}}, "/configs", "prompts is not pinned"),
     "another region": ({"regions": ["us-1"]}, "/regions", "East is in eu-1"),
 }

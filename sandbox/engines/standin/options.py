@@ -1,6 +1,7 @@
 """The command line: that of `vllm serve`, and what only the stand-in has."""
 
 import argparse
+import json
 
 from sandbox.engines.standin.core import WORDS
 
@@ -30,6 +31,19 @@ def _add_vllm(p: argparse.ArgumentParser) -> None:
     p.add_argument("--fingerprint-value", default="")
     p.add_argument("--enable-prompt-tokens-details", action="store_true")
     p.add_argument("--kv-transfer-config", default="")
+    p.add_argument("--enable-lora", action="store_true")
+    p.add_argument("--lora-modules", nargs="+", default=[], type=_adapter)
+
+
+def _adapter(word: str) -> tuple[str, str]:
+    """Name and path, written as NAME=PATH or as JSON."""
+    if word.startswith("{"):
+        module = json.loads(word)
+        return str(module["name"]), str(module["path"])
+    name, equals, path = word.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=PATH")
+    return name, path
 
 
 def _add_own(group: "argparse._ArgumentGroup") -> None:

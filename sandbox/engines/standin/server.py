@@ -74,6 +74,7 @@ class StandIn:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.names: list[str] = args.served_model_name or [args.model]
+        self.adapters = dict(args.lora_modules)  # paths by name
         self.metrics = Metrics(self.names[0], CACHE_CONFIG)
         self.knobs = Knobs(
             ttft_ms=args.ttft_ms,
@@ -124,9 +125,9 @@ class StandIn:
             )
             conn.respond(200, page, "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/v1/models":
-            conn.respond(
-                200, dumps({"object": "list", "data": [self._model(n) for n in self.names]})
-            )
+            models = [self._model(name) for name in self.names]
+            models += [self._adapter(*one) for one in self.adapters.items()]
+            conn.respond(200, dumps({"object": "list", "data": models}))
         elif path == "/version":
             conn.respond(200, dumps({"version": self.args.engine_version}))
         elif path == "/load":
@@ -148,6 +149,10 @@ class StandIn:
             "permission": [_permission()],
         }
 
+    def _adapter(self, name: str, path: str) -> dict[str, Any]:
+        own = {"id": name, "root": path, "parent": self.names[0], "max_model_len": None}
+        return self._model(name) | own
+
     # -- generation -----------------------------------------------------------
     async def _generate(self, request: Request, conn: Connection, *, chat: bool) -> None:
         try:
@@ -158,6 +163,7 @@ class StandIn:
                 self.args.max_model_len,
                 self.args.enable_prompt_tokens_details,
                 self.knobs.loose,
+                self.adapters,
             )
             reply.fingerprint = self.fingerprint
             self.engine.check_admission(len(jobs))
@@ -329,6 +335,9 @@ class StandIn:
         loop.add_signal_handler(signal.SIGTERM, self.on_sigterm)
         loop.add_signal_handler(signal.SIGINT, self.on_sigterm)
         args = self.args
+        if args.lora_modules and not args.enable_lora:
+            print("ValueError: LoRA is not enabled", file=sys.stderr, flush=True)
+            return 1
         if args.crash_after is not None:
             await asyncio.sleep(args.crash_after)
             print("RuntimeError: CUDA error: injected crash at start", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -300,12 +301,18 @@ def _blocks_asked(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_request(
-    request: Request, chat: bool, names: list[str], max_len: int, details: bool, loose: bool = False
+    request: Request,
+    chat: bool,
+    names: list[str],
+    max_len: int,
+    details: bool,
+    loose: bool = False,
+    adapters: Collection[str] = (),
 ) -> tuple[list[Job], Reply]:
     """Validate as vLLM does (the checks that a client can meet) and make the jobs."""
     body = _load(request)
     model = body.get("model")
-    if model is not None and model not in names:
+    if model is not None and model not in names and model not in adapters:
         text = f"The model `{model}` does not exist. Valid aliases: {', '.join(names)}."
         raise ApiError(404, text, "NotFoundError", "model")
     prompts = _prompts(body, chat)
@@ -323,11 +330,13 @@ def parse_request(
         )
         raise _bad(text, "max_tokens", limit)
     jobs = _jobs(prompts, body, chat, limit, max_len, loose)
+    for job in jobs if model in adapters else ():
+        job.salt = f"{model}/{job.salt}"  # blocks of other weights are never found
     options = options or {}
     usage = bool(options.get("include_usage"))
     reply = Reply(
         chat=chat,
-        model=names[0],
+        model=model if model in adapters else names[0],
         stream=bool(body.get("stream")),
         include_usage=usage,
         continuous=usage and bool(options.get("continuous_usage_stats")),
