@@ -342,7 +342,7 @@ def test_a_role_whose_pods_all_fail_probes_keeps_them():
 
 def test_the_lines_of_the_way_back_name_each_role():
     old, new = (workload(render(make_group(image=i), "models", 4096)) for i in ("old", "new"))
-    hand = Hand("RO-1", "chat", new, old, "r1", "r2", 2, 0, 1, 3, 3, 6, 7)
+    hand = Hand("RO-1", "chat", new, old, "r1", "r2", 2, 0, 1, {"": 3}, {"": 3}, {"": 6}, 7)
     text = "\n".join(lines_back(hand))
     for role in ("prefill", "decode"):
         assert text.count(f"delete deployment {new['metadata']['name']}-{role} ") == 1
