@@ -65,10 +65,6 @@ class Exchange:
         """GPUs of both where nothing is taken beyond the larger of before and after."""
         return dict(self.before | times(self.replicas, self.new))
 
-    def beside(self, extra: int) -> dict[str, int]:
-        """GPUs of both where `extra` new replicas find room while all old ones are there."""
-        return dict(self.before + times(extra, self.new))
-
     def on_top(self, budget: Gpus) -> dict[str, int]:
         before = self.before
         return {p: n - before[p] for p, n in budget.items() if n > before[p]}
@@ -92,6 +88,11 @@ class Exchange:
     def _within(self, least: int, budget: Gpus) -> bool:
         return all(n <= budget.get(p, 0) for p, n in self.peak(least).items())
 
-    def extra(self, least: int) -> int:
-        """New replicas that must find room beside all old ones, so that `least` always answer."""
-        return to_give(self.before, self.peak(least), self.new) or 0
+    def budget(self, surge: int, least: int) -> dict[str, int]:
+        """GPUs of both so that `least` always answer: of each product what `surge` or more whole
+        new replicas take beside all old ones.
+        """
+        before, peak = self.before, self.peak(least)
+        whole = {p: ceil((peak[p] - before[p]) / each) for p, each in self.new.items()}
+        more = {p: max(surge, whole[p]) * each for p, each in self.new.items()}
+        return dict(before + Counter(more))

@@ -126,11 +126,11 @@ def surge_canary(s: Situation) -> Plan:
     canary = ceil(s.replicas * (s.steps[0].percent if s.steps else 100) / 100)
     surge = max(1, min(max(canary, 1), s.replicas, places_now(s)))
     x = s.exchange
-    extra = max(surge, x.extra(x.most))
+    budget = x.budget(surge, x.most)
     words = f"{surge} of {s.replicas} replicas at a time, never below {kept_words(x)}"
-    if extra > surge:
+    if any(need.replicas > surge for need in s.on_top(budget)):
         words += f". A new replica takes {listed(x.new)}, an old one frees {listed(x.old)}"
-    return beside(s, PlanKind.SURGE_CANARY, surge, extra, words)
+    return beside(s, PlanKind.SURGE_CANARY, surge, budget, words)
 
 
 def places_now(s: Situation) -> int:
@@ -155,17 +155,17 @@ def blue_green(s: Situation) -> Plan:
         f"{s.replicas} of {s.replicas} replicas beside the old ones, which stay warm for"
         f" {s.soak_seconds} s"
     )
-    return beside(s, PlanKind.BLUE_GREEN, s.replicas, s.replicas, words)
+    x = s.exchange
+    return beside(s, PlanKind.BLUE_GREEN, s.replicas, x.budget(s.replicas, x.most), words)
 
 
-def beside(s: Situation, kind: PlanKind, surge: int, extra: int, words: str) -> Plan:
-    x, needs = s.exchange, s.needs(extra)
-    budget = x.beside(extra)
+def beside(s: Situation, kind: PlanKind, surge: int, budget: Gpus, words: str) -> Plan:
+    x, needs = s.exchange, s.on_top(budget)
     rooms = s.rooms(needs)
     answer, why = judge(needs, rooms, s.quotas or (), x.before)
     if answer is Answer.NOT_NOW:
         answer, why = turn(s.nodes, needs, s.quotas or (), s.ahead)
-    if answer is Answer.POSSIBLE and extra < s.replicas:
+    if answer is Answer.POSSIBLE and any(need.replicas < s.replicas for need in needs):
         answer, why = judge_inside(s)
     if answer is Answer.POSSIBLE:
         free = sum(room.free - room.claimed for room in rooms)

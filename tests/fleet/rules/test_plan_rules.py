@@ -168,6 +168,45 @@ def test_it_promises_the_minimum_that_its_gpus_can_keep(case):
     assert (plan.gpus_on_top, plan.min_replicas) == want_numbers
 
 
+L = "NVIDIA-L40S"
+# A replica is 2 pods on H and 1 on L; the old one is 2 on H.
+MIXED = {
+    "product": "", "gpus_new": 3, "gpus_old": 2, "replicas": 2, "old_replicas": 2,
+    "mixed_new": {H: (1, 1), L: (1,)}, "mix_old": {H: 2}, "pods_old": (1, 1),
+}  # fmt: skip
+PRODUCTS = {
+    "both are free": (
+        [*held(4), *nodes(2), NodeRoom("l", L, 4, 2)], PlanKind.SURGE_CANARY, Answer.POSSIBLE,
+        "2 H100-80GB-HBM3 and 2 L40S on top", {H: 2, L: 2}),
+    "one is missing": (
+        [*held(4), *nodes(4), NodeRoom("l", L, 4, 3)], PlanKind.SURGE_CANARY, Answer.NOT_NOW,
+        "1 L40S missing: 2 needed", {H: 2, L: 2}),
+    "nobody has it": (
+        [*held(4), *nodes(4)], PlanKind.BLUE_GREEN, Answer.NEVER, "No node has L40S",
+        {H: 4, L: 2}),
+    "in place the new product is on top": (
+        [*held(4), NodeRoom("l", L, 4, 2)], PlanKind.REPLACE, Answer.POSSIBLE,
+        "2 L40S on top: 1 of 2 replicas answer meanwhile", {L: 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_it_counts_each_gpu_product_for_itself(case):
+    found, kind, want_answer, want_words, want_gpus = PRODUCTS[case]
+    plan = plan_of(make_situation(**MIXED, nodes=found), kind)
+    assert plan.answer is want_answer, plan.why
+    assert want_words in plan.why
+    assert plan.on_top == want_gpus
+
+
+def test_a_quota_of_one_product_counts_its_gpus_alone():
+    rooms = [*held(4), *nodes(4), NodeRoom("l", L, 4, 0)]
+    quotas = (Quota("gpus", 100, 4), Quota("queue", 3, 2, L))
+    plan = plan_of(make_situation(**MIXED, nodes=rooms, quotas=quotas), PlanKind.BLUE_GREEN)
+    assert "The quota queue leaves 1 of 3 GPUs, 2 needed: 1 missing" in plan.why
+    assert (plan.quota, plan.quota_free, plan.quota_needed) == ("queue", 1, 2)
+
+
 def test_it_says_that_gpus_which_come_free_one_by_one_may_be_on_several_nodes():
     larger = make_situation(**LARGER)
     words = "when 3 GPUs come free on one node: old replicas free 1 each, on whichever nodes"

@@ -1,5 +1,6 @@
 """Whatever happens in whichever order: what a rollout promises holds at every pass."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -129,12 +130,15 @@ H = "NVIDIA-H100-80GB-HBM3"
 COUNTS = st.integers(1, 5)
 
 
-def planned_walk(kind, gpus, replicas, old_replicas):
-    """As planned on a cluster that has what the plan asks for, and no GPU more."""
+def planned_walk(kind, gpus, replicas, old_replicas, product=H):
+    """As planned on a cluster that has what the plan asks for, and no GPU more. The old release
+    is on H100.
+    """
     new, old = gpus
     held = old_replicas * old
+    nodes = [NodeRoom("n", H, 1000, held, leaving=held), NodeRoom("l", "NVIDIA-L40S", 1000, 0)]
     situation = Situation(
-        H, new, old, replicas, old_replicas, [NodeRoom("n", H, 1000, held, leaving=held)],
+        product, new, old, replicas, old_replicas, nodes, mix_old={H: old},
         steps=(StepPlan(10, 10, 20), StepPlan(50, 10, 20)),
     )  # fmt: skip
     plan = plan_of(situation, kind)
@@ -145,23 +149,29 @@ def planned_walk(kind, gpus, replicas, old_replicas):
         mixes=(situation.exchange.new, situation.exchange.old),
         steps=situation.steps if plan.gated else (),
     )  # fmt: skip
-    specs = [make_spec(c * 40, resources=Resources(H, n)) for c, n in (("a", old), ("b", new))]
-    return Checked(state, held + plan.gpus_on_top, *specs)
+    both = (("a", Resources(H, old)), ("b", Resources(product, new)))
+    specs = [make_spec(commit * 40, resources=resources) for commit, resources in both]
+    there = Counter({H: held}) + Counter(plan.on_top)
+    return Checked(state, dict(there), *specs)
 
 
 @pytest.mark.parametrize("kind", [PlanKind.SURGE_CANARY, PlanKind.BLUE_GREEN, PlanKind.REPLACE])
 @settings(max_examples=150, deadline=None)
 @given(
-    gpus=st.tuples(COUNTS, COUNTS), replicas=COUNTS, old_replicas=COUNTS, stop=st.integers(0, 60)
+    gpus=st.tuples(COUNTS, COUNTS),
+    replicas=COUNTS,
+    old_replicas=COUNTS,
+    product=st.sampled_from([H, "NVIDIA-L40S"]),
+    stop=st.integers(0, 60),
 )
 def test_a_plan_is_kept_with_exactly_the_gpus_that_it_asks_for(
-    kind, gpus, replicas, old_replicas, stop
+    kind, gpus, replicas, old_replicas, product, stop
 ):
-    """Releases of any GPUs a replica: it moves to its end, and back from wherever it is."""
-    walk = planned_walk(kind, gpus, replicas, old_replicas)
+    """Of any GPUs a replica: it moves to its end, and back from wherever it is."""
+    walk = planned_walk(kind, gpus, replicas, old_replicas, product)
     walk.run()
     assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
-    walk = planned_walk(kind, gpus, replicas, old_replicas)
+    walk = planned_walk(kind, gpus, replicas, old_replicas, product)
     for _ in range(stop):
         if walk.state.phase not in FINAL:
             walk.step()
@@ -175,7 +185,7 @@ def test_a_plan_is_kept_with_exactly_the_gpus_that_it_asks_for(
 def test_it_goes_on_to_replicas_of_more_gpus_than_old_ones_free():
     """It waited in the promotion until its deadline: no old replica could go, no new one come."""
     walk = planned_walk(PlanKind.SURGE_CANARY, (3, 1), 4, 4)
-    assert (walk.state.min_replicas, walk.cluster.gpus) == (4, 13)
+    assert (walk.state.min_replicas, walk.cluster.gpus) == (4, {H: 13})
     walk.run()
     assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
 

@@ -60,7 +60,7 @@ def make_state(**changes):
 @dataclass
 class Walk:
     state: State
-    gpus: int = 8
+    gpus: int | dict[str, int] = 8
     old: ReleaseSpec = field(default_factory=make_spec)
     new: ReleaseSpec = field(default_factory=lambda: make_spec("b" * 40))
     per_second: int = 20  # requests of the service
