@@ -49,7 +49,6 @@ class Proposal:
     old_replicas: int
     gpus: int  # a replica
     roles: str  # of a replica, "1 prefill and 2 decode"; empty: it is one pod
-    gpu_product: str  # empty: any, or several
     gpu_mix: dict[str, int]  # of a replica, by product
     plans: tuple[Plan, ...]  # best first
     steps: tuple[StepPlan, ...]
@@ -163,7 +162,6 @@ def _proposal(
         old_replicas=s.old_replicas,
         gpus=s.gpus_new,
         roles=described(spec),
-        gpu_product=s.product,
         gpu_mix={product: sum(pods) for product, pods in spec.pods_by_product.items()},
         plans=tuple(plans),
         steps=tuple(s.steps),
