@@ -17,6 +17,12 @@ from fleet.rules.queue import turn
 from fleet.rules.situation import Situation, Starts, StepPlan
 
 SECONDS_BACK = 5.0  # gateways take new weights within it
+OPEN = (Answer.POSSIBLE, Answer.NEEDS_CONSENT)
+GOES = {
+    PlanKind.SURGE_CANARY: "A surge canary fits",
+    PlanKind.REPLACE: "Replace in place fits",
+    PlanKind.RECREATE: "Recreate fits",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +105,6 @@ def plans_of(s: Situation) -> list[Plan]:
     if best.answer not in OPEN or best.kind not in GOES:
         return found
     return [replace(p, why=f"{p.why}. {GOES[best.kind]}") if refused(p) else p for p in found]
-
-
-OPEN = (Answer.POSSIBLE, Answer.NEEDS_CONSENT)
-GOES = {
-    PlanKind.SURGE_CANARY: "A surge canary fits",
-    PlanKind.REPLACE: "Replace in place fits",
-    PlanKind.RECREATE: "Recreate fits",
-}
 
 
 def refused(plan: Plan) -> bool:
@@ -250,7 +248,7 @@ def planned(s: Situation, kind: PlanKind, verdict: Verdict, size: Size, expected
     tight = tightest(s.quotas or (), more)
     share = 100.0 * size.least / s.old_replicas if s.old_replicas else 100.0
     gap, finished = expected.gap, expected.finish
-    products = products_of(s, size.needs, more)
+    products = products_of(s, size.needs, more, fits=verdict[0] in OPEN)
     return Plan(
         kind=kind,
         answer=verdict[0],
@@ -282,11 +280,14 @@ def planned(s: Situation, kind: PlanKind, verdict: Verdict, size: Size, expected
     )
 
 
-def products_of(s: Situation, needs: Sequence[Need], more: Gpus) -> tuple[OnTop, ...]:
+def products_of(
+    s: Situation, needs: Sequence[Need], more: Gpus, *, fits: bool
+) -> tuple[OnTop, ...]:
+    """Where it fits nothing is missing: in place, old replicas free what is not there now."""
     found = []
     for need, room in zip(needs, s.rooms(needs), strict=True):
         wanted = more.get(need.product, need.total)
-        missing = max(need.total - room.places * need.gpus, 0)
+        missing = 0 if fits else max(need.total - room.places * need.gpus, 0)
         found.append(OnTop(need.product, wanted, room.free, room.claimed, min(missing, wanted)))
     return tuple(found)
 

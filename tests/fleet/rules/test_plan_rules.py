@@ -166,6 +166,7 @@ def test_it_promises_the_minimum_that_its_gpus_can_keep(case):
     assert plan.answer is want_answer, plan.why
     assert want_words in plan.why
     assert (plan.gpus_on_top, plan.min_replicas) == want_numbers
+    assert not plan.gpus_missing or want_answer in (Answer.NOT_NOW, Answer.NEVER)
 
 
 L = "NVIDIA-L40S"
