@@ -3,6 +3,7 @@
 A thin space never separates a number from its unit; a missing figure is a dash, never zero.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -79,6 +80,11 @@ def milliseconds(value: float | None) -> str:
 def gpu(product: str) -> str:
     """A GPU's name without its maker's: the table has little room and one maker."""
     return product.removeprefix("NVIDIA-") or "GPU"
+
+
+def gpu_mix(mix: Mapping[str, int]) -> str:
+    """ "2 H100 and 1 L40S"."""
+    return " and ".join(f"{number} {gpu(product)}" for product, number in mix.items())
 
 
 def size(octets: float | None) -> str:

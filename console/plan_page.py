@@ -1,6 +1,6 @@
 """What the page of a plan shows: the ways side by side, with money. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -28,27 +28,35 @@ class Way:
     short: str
     picked: bool
     open: bool  # can be proposed now, perhaps with consent
-    cost: Decimal | None  # None: no price, no right to see money, or the time is not known
+    hourly: Decimal | None  # of its GPUs on top. None: no price, or no right to see money
+    cost: Decimal | None  # None as well where the time is not known
 
 
-def ways_of(proposal: Proposal, price: HourlyPrice | None) -> list[Way]:
+def ways_of(proposal: Proposal, prices: Mapping[str, HourlyPrice]) -> list[Way]:
     return [
         Way(
             plan=plan,
             short=SHORT[plan.kind],
             picked=index == 0 and plan.answer in (Answer.POSSIBLE, Answer.QUEUED),
             open=plan.answer not in (Answer.NOT_NOW, Answer.NEVER),
-            cost=cost_of(plan, price),
+            hourly=(hourly := hourly_of(plan.on_top, prices)),
+            cost=cost_of(plan, hourly),
         )
         for index, plan in enumerate(proposal.plans)
     ]
 
 
-def cost_of(plan: Plan, price: HourlyPrice | None) -> Decimal | None:
-    """GPU-hours on top times the price of an hour."""
-    if price is None or plan.gpu_seconds_on_top is None:
+def hourly_of(gpus: Mapping[str, int], prices: Mapping[str, HourlyPrice]) -> Decimal | None:
+    """What these GPUs cost in an hour; None where one of them has no price."""
+    if not prices or gpus.keys() - prices.keys():
         return None
-    return Decimal(str(plan.gpu_seconds_on_top)) / HOUR * price.hourly
+    return sum((n * prices[product].hourly for product, n in gpus.items()), Decimal(0))
+
+
+def cost_of(plan: Plan, hourly: Decimal | None) -> Decimal | None:
+    if hourly is None or plan.finish_seconds is None:
+        return None
+    return Decimal(str(plan.finish_seconds)) / HOUR * hourly
 
 
 def tenants_in(touched: Iterable[Touched]) -> str:

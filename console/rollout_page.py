@@ -9,6 +9,7 @@ from typing import Any
 from billing.queries.gpu_prices import HourlyPrice
 from console import figures
 from console.charts import Chart, Series, line_chart
+from console.plan_page import hourly_of
 from console.words import word
 from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_traffic import Point
@@ -338,21 +339,28 @@ class Cost:
 
     so_far: Decimal
     currency: str
-    gpus: int
-    product: str
+    gpus: dict[str, int]  # by product
     length: timedelta
-    hourly: Decimal
+    hourly: Decimal  # of all of them
 
 
-def cost_of(detail: RolloutDetail, price: HourlyPrice | None, now: datetime) -> Cost | None:
+def on_top(detail: RolloutDetail) -> dict[str, int]:
+    """GPUs on top by product; plans from before products were told apart know one."""
+    whole = [{"product": detail.numbers.get("product", ""), "gpus": detail.plan.get("gpus_on_top")}]
+    rows = detail.plan.get("products") or whole
+    return {row["product"]: int(row["gpus"] or 0) for row in rows if row["gpus"]}
+
+
+def cost_of(detail: RolloutDetail, prices: Mapping[str, HourlyPrice], now: datetime) -> Cost | None:
     """None where nothing came on top, nothing was written, or nobody set a price."""
-    gpus, since = int(detail.plan.get("gpus_on_top") or 0), detail.rollout.started_at
-    if price is None or since is None or not gpus or detail.old is None:
+    gpus, since = on_top(detail), detail.rollout.started_at
+    hourly = hourly_of(gpus, prices)
+    if hourly is None or since is None or not gpus or detail.old is None:
         return None
     length = (detail.rollout.ended_at or now) - since
     hours = Decimal(length / timedelta(hours=1))
-    so_far = gpus * hours * price.hourly
-    return Cost(so_far, price.currency, gpus, price.product, length, price.hourly)
+    currency = next(iter(prices.values())).currency
+    return Cost(hours * hourly, currency, gpus, length, hourly)
 
 
 def way_back(detail: RolloutDetail) -> tuple[str, str]:

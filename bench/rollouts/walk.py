@@ -14,7 +14,7 @@ from fleet.actions.releases import create_release
 from fleet.actions.rollouts import abort_rollout, propose_rollout
 from fleet.models import Cluster, ObservedPod, Rollout, RolloutEvent, Service
 from fleet.rules.phases import Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from gateway.contract import keys
 from gateway.contract.routing import Pool, RoutingSnapshot
 from sandbox.cluster.kube import ApiStatusError

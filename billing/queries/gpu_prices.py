@@ -1,5 +1,6 @@
 """What an hour of a GPU costs us at one moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,3 +25,10 @@ def gpu_price(viewer: Viewer, product: str, at: datetime) -> HourlyPrice | None:
     if found is None:
         return None
     return HourlyPrice(product, found.hourly, found.sheet.currency, found.sheet.number)
+
+
+def gpu_prices(viewer: Viewer, products: Iterable[str], at: datetime) -> dict[str, HourlyPrice]:
+    """Of all of them, or of none: half a price is no price."""
+    found = {product: gpu_price(viewer, product, at) for product in products}
+    prices = {product: price for product, price in found.items() if price}
+    return prices if len(prices) == len(found) else {}

@@ -66,7 +66,8 @@ class ReleaseForm(PinsForm):
     roles = forms.CharField(
         label="Pods of a replica", required=False, widget=forms.Textarea(attrs=LINES | {"rows": 2}),
         help_text="Empty: one, which does the whole work. Or a line each for prefill and decode,"
-        " with pods, GPUs of a pod and arguments on top: decode 2, 1 GPU, --max-num-seqs=16",
+        " with pods, GPUs of a pod, their product where it is another one, and arguments on top:"
+        " decode 2, 1 GPU of NVIDIA-L40S, --max-num-seqs=16",
     )  # fmt: skip
     startup_seconds = forms.IntegerField(
         label="Longest start, seconds", min_value=1, initial=Probes().startup_seconds

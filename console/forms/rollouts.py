@@ -7,8 +7,8 @@ from django import forms
 
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import DEFAULT_SOAK, line_of, read_lines
+from fleet.rules.situation import StepPlan
 from gateway.contract.outcomes import TrafficClass
 
 

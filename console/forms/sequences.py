@@ -7,8 +7,8 @@ from django import forms
 
 from console.forms.rollouts import names_in
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import read_lines
+from fleet.rules.situation import StepPlan
 
 
 class PlacementsForm(forms.Form):

@@ -35,6 +35,7 @@ register.filter("size", figures.size)
 register.filter("number", figures.number)
 register.filter("points", figures.points)
 register.filter("gpu", figures.gpu)
+register.filter("gpu_mix", figures.gpu_mix)
 register.filter("hour", figures.hour)
 
 

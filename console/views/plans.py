@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from billing.queries.gpu_prices import HourlyPrice, gpu_price
+from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from console import plan_page as page_parts
 from console.access import ViewerRequest
 from console.forms import explain
@@ -105,14 +105,14 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
 
 
 def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str, Any]:
-    price = price_of(viewer, proposal)
-    ways = page_parts.ways_of(proposal, price)
+    prices = prices_of(viewer, proposal)
+    ways = page_parts.ways_of(proposal, prices)
     return {
         "proposal": proposal,
         "release": release,
         "ways": ways,
         "columns": len(ways) + 1,
-        "price": price,
+        "price": next(iter(prices.values()), None),
         "starts": proposal.situation.starts_new,
         "touched": proposal.touched,
         "tenants": page_parts.tenants_in(proposal.touched),
@@ -126,8 +126,8 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
     }
 
 
-def price_of(viewer: Viewer, proposal: Proposal) -> HourlyPrice | None:
+def prices_of(viewer: Viewer, proposal: Proposal) -> dict[str, HourlyPrice]:
     """Nothing for those who may not see money."""
     if not viewer.may(Permission.VIEW_MONEY):
-        return None
-    return gpu_price(viewer, proposal.gpu_product, timezone.now())
+        return {}
+    return gpu_prices(viewer, proposal.gpu_mix, timezone.now())

@@ -65,6 +65,7 @@ def part_of(found: queries.ReleaseDetail, role: Role) -> dict[str, Any]:
         "name": role.name,
         "pods": role.replicas,
         "gpus": role.resources.get("gpus", found.resources.gpus),
+        "product": role.resources.get("gpu_product", found.resources.gpu_product),
         "means": MEANS[role.name],
         "arguments": role.arguments,
     }

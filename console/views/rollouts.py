@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from billing.queries.gpu_prices import HourlyPrice, gpu_price
+from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.manifests import shown
@@ -66,7 +66,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "dots": page_parts.dots(detail),
         "moments": page_parts.moments(detail),
         "back": page_parts.way_back(detail),
-        "cost": page_parts.cost_of(detail, price_of(viewer, detail), now),
+        "cost": page_parts.cost_of(detail, prices_of(viewer, detail), now),
         "manifests": shown(detail.manifests),
         "outcome": outcome_of(viewer, row),
         "by_hand": by_hand(viewer, row),
@@ -88,12 +88,12 @@ def by_hand(viewer: Viewer, row: Any) -> str:
         return ""  # there is nothing to go back from
 
 
-def price_of(viewer: Viewer, detail: RolloutDetail) -> HourlyPrice | None:
+def prices_of(viewer: Viewer, detail: RolloutDetail) -> dict[str, HourlyPrice]:
     """Nothing for those who may not see money, or before anything ran."""
     started = detail.rollout.started_at
     if started is None or not viewer.may(Permission.VIEW_MONEY):
-        return None
-    return gpu_price(viewer, detail.numbers.get("product", ""), started)
+        return {}
+    return gpu_prices(viewer, page_parts.on_top(detail), started)
 
 
 def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:

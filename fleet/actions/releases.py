@@ -146,15 +146,22 @@ def _role(given: Mapping[str, Any]) -> Role:
     return replace(role, arguments=arguments)
 
 
-def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
-    product = spec.resources.gpu_product
+def _largest(service: Service, product: str) -> tuple[int | None, int]:
+    """GPUs of the largest node and of the largest fabric clique. None: no node was observed."""
     nodes = Node.objects.filter(cluster_id=service.cluster_id or 0, gpus_allocatable__gt=0)
     nodes = nodes.filter(gpu_product=product) if product else nodes
     cliques = nodes.exclude(clique="").values("clique").annotate(gpus=Sum("gpus_allocatable"))
+    most = nodes.aggregate(most=Max("gpus_allocatable"))["most"]
+    return most, max((c["gpus"] for c in cliques), default=0)
+
+
+def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[str, str]) -> None:
+    largest, clique = _largest(service, spec.resources.gpu_product)
     limits = Limits(
         max_model_len=service.max_model_len,
-        largest_node=nodes.aggregate(most=Max("gpus_allocatable"))["most"],
-        largest_clique=max((c["gpus"] for c in cliques), default=0),
+        largest_node=largest,
+        largest_clique=clique,
+        others={product: _largest(service, product) for product in spec.pods_by_product},
         transfer=Allowed(settings.QM_KV_CONNECTORS or USUAL, settings.QM_KV_CONNECTOR_MODULES),
     )
     found: dict[str, list[str]] = {}

@@ -19,7 +19,7 @@ from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
-from fleet.rules.plan import Plan, StepPlan
+from fleet.rules.plan import Plan
 from fleet.rules.proposal import (
     PATIENCE,
     numbers_of,
@@ -28,6 +28,7 @@ from fleet.rules.proposal import (
     shadows_of,
 )
 from fleet.rules.release import digest_json
+from fleet.rules.situation import StepPlan
 from fleet.rules.sleep import refuse_rollout
 from tenants.actions import changes
 from tenants.actions.audit import record

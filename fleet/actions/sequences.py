@@ -16,9 +16,9 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.sequences import KIND, may_be_left_out
 from fleet.rules.answers import Answer
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.release import digest_json, digest_of
 from fleet.rules.sequence import FINAL, Phase, StageState, Wish
+from fleet.rules.situation import StepPlan
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound

@@ -29,7 +29,10 @@ class ReleaseOut(serializers.Serializer[Any]):
     image_tag = serializers.CharField()
     image_digest = serializers.CharField()
     gpus = serializers.IntegerField()
-    gpu_product = serializers.CharField()
+    gpu_product = serializers.CharField(help_text="Empty: any, or several")
+    gpu_mix = serializers.DictField(
+        child=serializers.IntegerField(), help_text="GPUs of a replica by product"
+    )
     note = serializers.CharField()
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()

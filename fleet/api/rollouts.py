@@ -14,8 +14,8 @@ from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import read_steps
+from fleet.rules.situation import StepPlan
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
@@ -78,6 +78,14 @@ class SkipIn(Strict):
     why = TextField(max_length=2000)
 
 
+class OnTopOut(serializers.Serializer[Any]):
+    product = serializers.CharField(help_text="Empty: any")
+    gpus = serializers.IntegerField()
+    free = serializers.IntegerField()
+    claimed = serializers.IntegerField(help_text="Free ones that other open rollouts take")
+    missing = serializers.IntegerField()
+
+
 class OnePlanOut(serializers.Serializer[Any]):
     kind = serializers.CharField()
     answer = serializers.CharField(help_text="possible, needs_consent, not_now, never")
@@ -88,8 +96,10 @@ class OnePlanOut(serializers.Serializer[Any]):
     gpus_free = serializers.IntegerField()
     gpus_claimed = serializers.IntegerField(help_text="Free ones that other open rollouts take")
     gpus_missing = serializers.IntegerField()
+    products = OnTopOut(many=True, help_text="The same for each GPU product")
     quota = serializers.CharField(help_text="The tightest one; empty: none limits GPUs")
     quota_free = serializers.IntegerField(allow_null=True, help_text="GPUs that it leaves")
+    quota_needed = serializers.IntegerField(help_text="GPUs on top that it counts")
     floor = serializers.IntegerField(
         allow_null=True, help_text="Replicas that disruption budgets want to answer"
     )

@@ -33,9 +33,9 @@ from fleet.rules.manifests import PORT, Manifest, render, selector_of, surroundi
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
-from fleet.rules.plan import StepPlan
 from fleet.rules.release import digest_json
 from fleet.rules.seen import Pod, Side, read_side
+from fleet.rules.situation import StepPlan
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
 from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
@@ -110,6 +110,8 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         surge=n["surge"],
         gpus_new=n["gpus_new"],
         gpus_old=n["gpus_old"],
+        mixes=n.get("mixes"),
+        budget=n.get("budget"),
         wish=Wish(r.wish),
         wish_at=r.wish_at,
         wish_by=r.wish_by,

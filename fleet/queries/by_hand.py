@@ -1,9 +1,12 @@
 """The way back of a rollout as lines for a shell, from what is kept and wanted now."""
 
+from typing import Any
+
 from fleet.models import Deployment, Release, Rollout
 from fleet.queries.releases import spec_of
 from fleet.queries.rollouts import find_rollout, rollouts
 from fleet.rules.by_hand import Hand, lines_back
+from fleet.rules.capacity import Gpus
 from fleet.rules.manifests import Manifest, render, workload
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
 from tenants.errors import Conflict, NotFound
@@ -46,9 +49,8 @@ def hand_of(r: Rollout) -> Hand:
     bad, good = (r.from_release, r.to_release) if forward else (r.to_release, r.from_release)
     assert bad is not None  # a way back starts from a release
     numbers = r.plan["numbers"]
-    gpus_old, gpus_new = numbers["gpus_old"], numbers["gpus_new"]
     before = numbers["old_replicas"] or r.service.replicas
-    budget = max(before * gpus_old + numbers["surge"] * gpus_new, r.replicas * gpus_new)
+    mix_new, mix_old, budget = gpus_of(numbers, before, r.replicas)
     rows = {d.release_id: d for d in Deployment.objects.filter(service=r.service_id)}
     now = {pk: d.replicas for pk, d in rows.items()}
     return Hand(
@@ -61,11 +63,23 @@ def hand_of(r: Rollout) -> Hand:
         old_wanted=r.replicas if forward else before,
         old_now=now.get(good.pk, 0) if good else 0,
         new_now=now.get(bad.pk, 0),
-        gpus_old=gpus_new if forward else gpus_old,
-        gpus_new=gpus_old if forward else gpus_new,
+        mix_old=mix_new if forward else mix_old,
+        mix_new=mix_old if forward else mix_new,
         gpu_budget=budget,
         fence=r.fence,
     )
+
+
+def gpus_of(numbers: dict[str, Any], before: int, after: int) -> tuple[Gpus, Gpus, Gpus]:
+    """Of a replica, new and old, and of both releases together; rollouts from before plans told
+    products apart know their number.
+    """
+    if numbers.get("mixes"):
+        new, old = numbers["mixes"]
+        return new, old, numbers["budget"]
+    each, was = numbers["gpus_new"], numbers["gpus_old"]
+    budget = max(before * was + numbers["surge"] * each, after * each)
+    return {"": each}, {"": was}, {"": budget}
 
 
 def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Manifest:

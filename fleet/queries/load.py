@@ -21,16 +21,17 @@ from fleet.models import (
 from fleet.queries.freezes import freeze_of_service
 from fleet.queries.gateways import Gateways
 from fleet.queries.situations import floor_of, others_of, quotas_of, rooms_of, starts_of
-from fleet.rules.answers import gpus, tightest
+from fleet.rules.answers import gpus
 from fleet.rules.declared import REPLICAS
-from fleet.rules.fit import Need, fit
+from fleet.rules.fit import Need, fit, gpus_of
 from fleet.rules.freshness import stale_because
 from fleet.rules.gates import arrears
-from fleet.rules.groups import pods_from, shape_from, whole
+from fleet.rules.groups import pods_by_product, pods_from, shape_from, whole
 from fleet.rules.phases import FINAL
-from fleet.rules.plan import Starts
+from fleet.rules.queue import claims_of
 from fleet.rules.scaling import FRESH, GAP, LONGEST_GROWTH, Load, Policy, Room, Sample, Seen
 from fleet.rules.schedule import Bounds, hours_from
+from fleet.rules.situation import Starts
 from fleet.rules.sleep import Quiet, Sleep
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
 from tenants.base.scope import fleet_scope
@@ -166,23 +167,27 @@ def history_of(policy: ScalingPolicy, starts: Starts, now: datetime) -> tuple[Sa
 
 def room_of(row: Deployment, cluster: Cluster) -> Room:
     """Beside open rollouts and replicas of all services that are ordered and not placed yet."""
-    need = need_for(row.release, 1)
-    product, each = need.product, need.gpus
-    claims = [other.need for _, other in others_of(cluster, row.service) if not other.began]
-    found = fit(rooms_of(cluster, None), need, [*claims, *unplaced(cluster)])
+    needs = needs_for(row.release, 1)
+    claims = claims_of(other for _, other in others_of(cluster, row.service))
+    nodes, claims = rooms_of(cluster, None), [*claims, *unplaced(cluster)]
+    rooms = [(need.product, fit(nodes, need, claims)) for need in needs]
+    scarce, found = min(rooms, key=lambda room: room[1].places)
     claimed = f", {found.claimed} of them claimed already" if found.claimed else ""
-    words = f"{found.free} {gpus(product)} are free{claimed}"
-    places, quota = found.places, tightest(quotas_of(cluster, row.service.name, product) or ())
-    if quota is not None and quota.free // each < places:
-        places = quota.free // each
+    words = f"{found.free} {gpus(scarce)} are free{claimed}"
+    one, places = gpus_of(needs), found.places
+    quotas = quotas_of(cluster, row.service.name, list(one)) or ()
+    quota = min(quotas, key=lambda q: (q.free // q.of(one), q.name), default=None)
+    if quota is not None and quota.free // quota.of(one) < places:
+        places = quota.free // quota.of(one)
         words = f"The quota {quota.name} leaves {quota.free} of {quota.hard} GPUs"
-    return Room(places, words, each, product)
+    return Room(places, words, one.total(), scarce if len(needs) == 1 else "")
 
 
-def need_for(release: Release, replicas: int) -> Need:
-    pods = pods_from(release.resources, release.roles)
-    product = release.resources.get("gpu_product", "")
-    return Need(product, sum(pods), replicas, pods if release.roles else ())
+def needs_for(release: Release, replicas: int) -> list[Need]:
+    """One for each GPU product of a replica's pods."""
+    found = pods_by_product(release.resources, release.roles)
+    roles = bool(release.roles)
+    return [Need(p, sum(pods), replicas, pods if roles else ()) for p, pods in found.items()]
 
 
 def unplaced(cluster: Cluster) -> list[Need]:
@@ -192,7 +197,7 @@ def unplaced(cluster: Cluster) -> list[Need]:
     for row in rows.annotate(bound=bound):
         pods = pods_from(row.release.resources, row.release.roles)
         if (missing := row.replicas - row.bound // len(pods)) > 0:
-            found.append(need_for(row.release, missing))
+            found += needs_for(row.release, missing)
     return found
 
 

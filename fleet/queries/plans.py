@@ -13,13 +13,14 @@ from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.adapters import Use, lost
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
-from fleet.rules.groups import sentence_of
+from fleet.rules.groups import described
 from fleet.rules.manifests import Manifest, items_of, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
-from fleet.rules.plan import Plan, Situation, StepPlan, plans_of
+from fleet.rules.plan import Plan, plans_of
 from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
 from fleet.rules.release import ReleaseSpec
+from fleet.rules.situation import Situation, StepPlan
 from fleet.rules.sleep import State, refuse_rollout, state_of
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
@@ -49,8 +50,8 @@ class Proposal:
     replicas: int
     old_replicas: int
     gpus: int  # a replica
-    roles: str  # "1 prefill and 2 decode" of a replica; empty: it is one pod
-    gpu_product: str
+    roles: str  # of a replica, "1 prefill and 2 decode"; empty: it is one pod
+    gpu_mix: dict[str, int]  # of a replica, by product
     plans: tuple[Plan, ...]  # best first
     steps: tuple[StepPlan, ...]
     soak_seconds: int
@@ -165,8 +166,8 @@ def _proposal(
         replicas=s.replicas,
         old_replicas=s.old_replicas,
         gpus=s.gpus_new,
-        roles=sentence_of(spec.shape),
-        gpu_product=s.product,
+        roles=described(spec),
+        gpu_mix={product: sum(pods) for product, pods in spec.pods_by_product.items()},
         plans=tuple(plans),
         steps=tuple(s.steps),
         soak_seconds=s.soak_seconds,
@@ -239,7 +240,7 @@ def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
     if not spec.roles:
         return ()
     text = (
-        f"each replica is {sentence_of(spec.shape)}, which move and return as one; blocks stay"
+        f"each replica is {described(spec)}, which move and return as one; blocks stay"
         f" in the KV domain {fingerprint}"
     )
     return (CheckRow("Prefill and decode", "pass", text),)
@@ -248,8 +249,8 @@ def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
 def quota_check(best: Plan) -> CheckRow:
     if best.quota_free is None:
         return CheckRow("Quota of the namespace", "pass", "none limits GPUs")
-    fits = best.quota_free >= best.gpus_on_top
-    text = f"{best.quota} leaves {best.quota_free} GPUs, {best.gpus_on_top} needed on top"
+    fits = best.quota_free >= best.quota_needed
+    text = f"{best.quota} leaves {best.quota_free} GPUs, {best.quota_needed} needed on top"
     return CheckRow("Quota of the namespace", "pass" if fits else "fail", text)
 
 

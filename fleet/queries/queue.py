@@ -8,10 +8,9 @@ from enum import StrEnum
 
 from fleet.models import Cluster, Rollout
 from fleet.queries.access import see_fleet
-from fleet.queries.situations import NOT_STARTED, need_of, quotas_of, rooms_of
-from fleet.rules.fit import Need
+from fleet.queries.situations import NOT_STARTED, needs_of, quotas_of, rooms_of, takes_on_top
 from fleet.rules.phases import FINAL, Phase
-from fleet.rules.queue import Ahead, waits
+from fleet.rules.queue import Ahead, alike, waits
 from tenants.queries.changes import undecided
 from tenants.rules.access import Viewer
 
@@ -61,7 +60,7 @@ def list_queues(viewer: Viewer) -> tuple[ClusterQueue, ...]:
     related = rows.select_related("cluster", "service", "to_release")
     by_cluster: dict[int, list[Rollout]] = defaultdict(list)
     for row in related.only(*READ):
-        if row.plan.get("numbers", {}).get("surge"):
+        if takes_on_top(row.plan.get("numbers", {})):
             by_cluster[row.cluster_id].append(row)
     crowded = [found for found in by_cluster.values() if len(found) > 1 and any_begins(found)]
     waiting: AbstractSet[int] = undecided() if crowded else frozenset()
@@ -81,44 +80,32 @@ def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int
     found = [waiter(row, Turn.HOLDS) for row in began]
     for index, row in enumerate(approved):
         first = [*began, *approved[:index]]
-        n = row.plan["numbers"]
-        quotas = quotas_of(cluster, row.service.name, n["product"]) or ()
-        why = (
-            waits(nodes, need_of(row.plan["numbers"]), quotas, [ahead_of(r) for r in first])
-            if first
-            else ""
-        )
-        same = (
-            [r for r in first if alike(need_of(r.plan["numbers"]), need_of(row.plan["numbers"]))]
-            if why
-            else []
-        )
+        needs = needs_of(row.plan["numbers"])
+        quotas = quotas_of(cluster, row.service.name, [n.product for n in needs]) or ()
+        why = waits(nodes, needs, quotas, [ahead_of(r) for r in first]) if first else ""
+        same = [r for r in first if alike(needs_of(r.plan["numbers"]), needs)] if why else []
         found.append(waiter(row, Turn.WAITS if why else Turn.NEXT, same, why))
     found += [waiter(row, Turn.UNDECIDED) for row in undecided_ones]
     return ClusterQueue(cluster.slug, tuple(found))
 
 
-def alike(one: Need, other: Need) -> bool:
-    return not one.product or not other.product or one.product == other.product
-
-
 def ahead_of(row: Rollout) -> Ahead:
     return Ahead(
         f"{row} of {row.service.name}",
-        need_of(row.plan["numbers"]),
+        needs_of(row.plan["numbers"]),
         Phase(row.phase) not in NOT_STARTED,
     )
 
 
 def waiter(row: Rollout, turn: Turn, first: Sequence[Rollout] = (), why: str = "") -> Waiter:
-    need = need_of(row.plan["numbers"])
+    needs = needs_of(row.plan["numbers"])
     return Waiter(
         rollout_id=row.pk,
         label=str(row),
         service=row.service.name,
         release=str(row.to_release),
-        gpus=need.total,
-        product=need.product,
+        gpus=sum(need.total for need in needs),
+        product=row.plan["numbers"]["product"],
         turn=turn,
         waits_for=tuple((r.pk, str(r)) for r in first),
         why=why,

@@ -13,7 +13,7 @@ from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signa
 from fleet.rules.adapters import lost
 from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
-from fleet.rules.groups import pods_from
+from fleet.rules.groups import pods_by_product
 from fleet.rules.kv_layout import layout_of
 from fleet.rules.kv_layout import policy_of as kv_policy_of
 from fleet.rules.phases import FINAL, Phase
@@ -49,7 +49,8 @@ class ReleaseRow:
     image_tag: str
     image_digest: str
     gpus: int
-    gpu_product: str
+    gpu_product: str  # empty: any, or several
+    gpu_mix: dict[str, int]  # by product
     note: str
     created_by: str
     created_at: datetime
@@ -227,6 +228,8 @@ def release_rows(found: Sequence[Release]) -> tuple[ReleaseRow, ...]:
 
 
 def _row(release: Release, last: tuple[int, str] | None, current: bool) -> ReleaseRow:
+    pods = pods_by_product(release.resources, release.roles)
+    mix = {product: sum(each) for product, each in pods.items()}
     return ReleaseRow(
         id=release.pk,
         label=str(release),
@@ -240,8 +243,9 @@ def _row(release: Release, last: tuple[int, str] | None, current: bool) -> Relea
         image=release.image,
         image_tag=release.image_tag,
         image_digest=release.image_digest,
-        gpus=sum(pods_from(release.resources, release.roles)),
-        gpu_product=release.resources.get("gpu_product", ""),
+        gpus=sum(mix.values()),
+        gpu_product=next(iter(mix)) if len(mix) == 1 else "",
+        gpu_mix=mix,
         note=release.note,
         created_by=release.created_by.email if release.created_by else "",
         created_at=release.created_at,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil
 from typing import Any
@@ -24,13 +24,14 @@ from fleet.models import (
 from fleet.queries.releases import MANY_STARTS, spec_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
+from fleet.rules.capacity import mix_of
 from fleet.rules.fit import Need, NodeRoom
-from fleet.rules.groups import SERVE
+from fleet.rules.groups import SERVE, pods_by_product
 from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
-from fleet.rules.plan import Situation, Starts, StepPlan
 from fleet.rules.queue import Ahead, waits
 from fleet.rules.release import GPU, ReleaseSpec
+from fleet.rules.situation import Situation, Starts, StepPlan
 from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
@@ -66,14 +67,14 @@ def situation_of(
     spec, before = spec_of(new), spec_of(old) if old else None
     placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
     return Situation(
-        product=spec.resources.gpu_product,
+        product=spec.product,
         gpus_new=spec.gpus,
-        gpus_old=before.gpus if before else spec.gpus,
+        gpus_old=(before or spec).gpus,
         replicas=replicas,
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms_of(cluster, old),
         ahead=[other for _, other in others_of(cluster, service)],
-        quotas=quotas_of(cluster, service.name, spec.resources.gpu_product),
+        quotas=quotas_of(cluster, service.name, list(spec.pods_by_product)),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
@@ -83,13 +84,24 @@ def situation_of(
         steps=steps,
         soak_seconds=soak_seconds,
         pods_new=spec.gpus_of_pods if spec.roles else (),
+        pods_old=(before or spec).gpus_of_pods,
+        mixed_new=spec.pods_by_product if spec.is_mixed else {},
+        mix_old=mix_of((before or spec).pods_by_product),
     )
 
 
-def need_of(numbers: Mapping[str, Any]) -> Need:
-    """What a rollout takes on top, from its frozen numbers."""
+def needs_of(numbers: Mapping[str, Any]) -> tuple[Need, ...]:
+    """What a rollout takes on top, from its frozen numbers; those of before knew one product."""
+    if not numbers:
+        return ()
+    if kept := numbers.get("needs"):
+        return tuple(Need(**{**one, "pods": tuple(one["pods"])}) for one in kept)
     pods = tuple(numbers.get("pods_new", ()))
-    return Need(numbers["product"], numbers["gpus_new"], numbers["surge"], pods)
+    return (Need(numbers["product"], numbers["gpus_new"], numbers["surge"], pods),)
+
+
+def takes_on_top(numbers: Mapping[str, Any]) -> bool:
+    return any(need.replicas for need in needs_of(numbers))
 
 
 def in_replicas(floor: int | None, spec: ReleaseSpec) -> int | None:
@@ -129,10 +141,9 @@ def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]
     found = []
     for row in rows.only("phase", "plan", "change_id", "service__name"):
         n = row.plan.get("numbers", {})
-        if n.get("surge"):
-            need = need_of(n)
+        if takes_on_top(n):
             began = Phase(row.phase) not in NOT_STARTED
-            found.append((row, Ahead(f"{row} of {row.service.name}", need, began)))
+            found.append((row, Ahead(f"{row} of {row.service.name}", needs_of(n), began)))
     return found
 
 
@@ -148,22 +159,25 @@ def queued(rollout: Rollout) -> str:
         for row, other in others_of(rollout.cluster, rollout.service)
         if other.began or (row.pk < rollout.pk and row.change_id not in waiting)
     ]
-    n, nodes = rollout.plan["numbers"], rooms_of(rollout.cluster, None)
-    need = need_of(n)
-    quotas = quotas_of(rollout.cluster, rollout.service.name, n["product"]) or ()
-    return waits(nodes, need, quotas, ahead) if ahead else ""
+    needs, nodes = needs_of(rollout.plan["numbers"]), rooms_of(rollout.cluster, None)
+    products = [need.product for need in needs]
+    quotas = quotas_of(rollout.cluster, rollout.service.name, products) or ()
+    return waits(nodes, needs, quotas, ahead) if ahead else ""
 
 
-def quotas_of(cluster: Cluster, service: str, product: str) -> list[Quota] | None:
-    """Of the namespace, and of the service's queue where the cluster has Kueue.
+def quotas_of(cluster: Cluster, service: str, products: Sequence[str]) -> list[Quota] | None:
+    """Of the namespace, and of the service's queue where the cluster has Kueue, which tells GPU
+    products apart.
 
     None: the observer may not read them, or has not looked yet.
     """
     if cluster.quotas is None:
         return None
-    return [Quota(**row) for row in cluster.quotas] + kueue.quotas_of(
-        cluster.kueue, service, product
-    )
+    found = [Quota(**row) for row in cluster.quotas]
+    for product in products:
+        own = kueue.quotas_of(cluster.kueue, service, product)
+        found += [replace(q, product=product) for q in own] if len(products) > 1 else own
+    return found
 
 
 def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> int | None:
@@ -183,7 +197,8 @@ def starts_of(service: Service, release: Release) -> Starts:
     Nodes of another GPU product load differently: their starts do not count where a release
     names its product.
     """
-    product = release.resources.get("gpu_product", "")
+    wanted = pods_by_product(release.resources, release.roles)
+    product = next(iter(wanted)) if len(wanted) == 1 else ""
     rows = StartSample.objects.order_by("-id")
     if product:
         rows = rows.filter(gpu_product__in=(product, ""))

@@ -169,6 +169,8 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Replicas first, then the weight, then the proof from answers."""
     if decision := grow(state, seen, now, new_goal(state)):
         return decision
+    if state.has_old and not state.declared_old:
+        return nothing_to_compare(state)
     percent = 100 if seen.old.serving == 0 and not state.shadow else state.percent
     since = moment(state.memory.shifted_at)
     if state.weight_new != percent or since is None:
@@ -178,6 +180,13 @@ def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.shadow:
         return mirroring(state, seen, now - since)
     return proving(state, seen, now, percent, now - since)
+
+
+def nothing_to_compare(state: State) -> Decision:
+    """The last old replica gave its GPUs before the last step: gates would wait for ever."""
+    why = f"Nothing of {state.old} is left to compare with: its GPUs went to {state.new}"
+    memory = replace(state.memory, shifted_at="", share=None)
+    return enter(state, Phase.PROMOTING, why, step=len(state.steps), memory=memory)
 
 
 def shift_text(state: State, percent: int) -> str:

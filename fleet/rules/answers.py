@@ -7,8 +7,10 @@ second only time.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
-from fleet.rules.fit import Fit, Need
+from fleet.rules.capacity import Gpus
+from fleet.rules.fit import Fit, Need, gpus_of
 
 
 class Answer(StrEnum):
@@ -26,24 +28,39 @@ class Quota:
     name: str
     hard: int
     used: int
+    product: str = ""  # that it limits; empty: GPUs of all products together
 
     @property
     def free(self) -> int:
         return max(self.hard - self.used, 0)
 
+    def of(self, gpus: Gpus) -> int:
+        """Those that it counts."""
+        return sum(n for product, n in gpus.items() if self.product in ("", product))
+
 
 Verdict = tuple[Answer, str]
 FITS: Verdict = (Answer.POSSIBLE, "")
+NOTHING: Gpus = MappingProxyType({})
 
 
-def judge(need: Need, room: Fit, quotas: Sequence[Quota] = (), held: int = 0) -> Verdict:
+def judge(
+    needs: Sequence[Need], rooms: Sequence[Fit], quotas: Sequence[Quota] = (), held: Gpus = NOTHING
+) -> Verdict:
     """Is there room for whole replicas beside the `held` GPUs: ever, now?
 
-    What lasts longest is said first.
+    A replica has a need, and a room, for each GPU product of its pods. What lasts longest is said
+    first.
     """
-    found = (no_such_node(need, room), quota_too_small(need, quotas, held))
-    now = (too_few_free(need, room), quota_used_up(need, quotas))
-    return next((verdict for verdict in (*found, *now) if verdict), FITS)
+    both = list(zip(needs, rooms, strict=True))
+    total = gpus_of(needs)
+    found = [
+        *(no_such_node(need, room) for need, room in both),
+        quota_too_small(total, quotas, held),
+        *(too_few_free(need, room) for need, room in both),
+        quota_used_up(total, quotas),
+    ]
+    return next((verdict for verdict in found if verdict), FITS)
 
 
 def no_such_node(need: Need, room: Fit) -> Verdict | None:
@@ -84,32 +101,35 @@ def too_few_free(need: Need, room: Fit) -> Verdict | None:
     )
 
 
-def quota_too_small(need: Need, quotas: Sequence[Quota], held: int) -> Verdict | None:
-    small = min(quotas, key=lambda q: (q.hard, q.name), default=None)
-    total = need.total + held
-    if small is None or small.hard >= total or not need.total:
+def quota_too_small(total: Gpus, quotas: Sequence[Quota], held: Gpus) -> Verdict | None:
+    small = min(quotas, key=lambda q: (q.hard - q.of(total) - q.of(held), q.name), default=None)
+    if small is None or not small.of(total):
         return None
-    beside = f", {held} of them by the old release" if held else ""
+    beside, all_of_them = small.of(held), small.of(total) + small.of(held)
+    if small.hard >= all_of_them:
+        return None
+    by_old = f", {beside} of them by the old release" if beside else ""
     return (
         Answer.NEVER,
-        f"The quota {small.name} allows {small.hard} GPUs in all, {total} needed at once{beside}:"
-        f" {total - small.hard} more must be granted",
+        f"The quota {small.name} allows {small.hard} GPUs in all, {all_of_them} needed at once"
+        f"{by_old}: {all_of_them - small.hard} more must be granted",
     )
 
 
-def quota_used_up(need: Need, quotas: Sequence[Quota]) -> Verdict | None:
-    tight = tightest(quotas)
-    if tight is None or tight.free >= need.total:
+def quota_used_up(total: Gpus, quotas: Sequence[Quota]) -> Verdict | None:
+    tight = tightest(quotas, total)
+    if tight is None or tight.free >= tight.of(total):
         return None
     return (
         Answer.NOT_NOW,
-        f"The quota {tight.name} leaves {tight.free} of {tight.hard} GPUs, {need.total} needed:"
-        f" {need.total - tight.free} missing",
+        f"The quota {tight.name} leaves {tight.free} of {tight.hard} GPUs, {tight.of(total)}"
+        f" needed: {tight.of(total) - tight.free} missing",
     )
 
 
-def tightest(quotas: Sequence[Quota]) -> Quota | None:
-    return min(quotas, key=lambda q: (q.free, q.name), default=None)
+def tightest(quotas: Sequence[Quota], total: Gpus = NOTHING) -> Quota | None:
+    """The one that leaves the least beside what is needed of its GPUs."""
+    return min(quotas, key=lambda q: (q.free - q.of(total), q.name), default=None)
 
 
 def below_floor(least: int, floor: int | None) -> str:

@@ -3,9 +3,11 @@
 The arithmetic only ever names whole wanted numbers, so applying them twice changes nothing.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
+from fleet.rules.capacity import room_in, times, to_give
 from fleet.rules.seen import Side
 from fleet.rules.state import Seen, State
 
@@ -30,18 +32,17 @@ def kept_old(state: State) -> int:
     """Old replicas that stay warm during the soak: what the budget leaves."""
     if not state.has_old or state.surge == 0:
         return 0
-    room = state.gpu_budget - state.replicas * state.gpus_new
-    return max(min(room // state.gpus_old, state.old_replicas), 0)
+    left = Counter(state.gpu_budget)
+    left.subtract(times(state.replicas, state.mix_new))
+    return max(room_in(left, state.mix_old, state.old_replicas), 0)
 
 
-def held(state: State, seen: Seen) -> int:
-    """GPUs wanted now or still held by pods that drain."""
-    return (
-        max(seen.old.wanted, seen.old.alive) * state.gpus_old
-        + max(seen.new.wanted, seen.new.alive) * state.gpus_new
-        + seen.old.terminating * state.gpus_old
-        + seen.new.terminating * state.gpus_new
-    )
+def left_of(state: State, seen: Seen) -> Counter[str]:
+    """GPUs that are neither wanted now nor still held by pods that drain; of each product."""
+    left = Counter(state.gpu_budget)
+    for side, mix in ((seen.old, state.mix_old), (seen.new, state.mix_new)):
+        left.subtract(times(max(side.wanted, side.alive) + side.terminating, mix))
+    return left
 
 
 def forward(state: State, seen: Seen, goal: int) -> Counts:
@@ -51,14 +52,15 @@ def forward(state: State, seen: Seen, goal: int) -> Counts:
         return now
     if state.apart and (now.old or seen.old.pods):
         return Counts(0, now.new)
-    room = (state.gpu_budget - held(state, seen)) // state.gpus_new
+    left = left_of(state, seen)
+    room = room_in(left, state.mix_new, goal - now.new)
     if room > 0:
-        return Counts(now.old, min(goal, now.new + room))
+        return Counts(now.old, now.new + room)
     if seen.old.terminating or seen.new.terminating or seen.new.serving < now.new:
         return now  # GPUs come free, or the last move is not done
     for moves in (min(state.surge, goal - now.new), 1):
-        give = min(ceil(moves * state.gpus_new / state.gpus_old), now.old)
-        after = Counts(now.old - give, now.new)
+        give = to_give(left, times(moves, state.mix_new), state.mix_old)
+        after = Counts(now.old - min(give or 0, now.old), now.new)
         if give and keeps_capacity(state, seen, after):
             return after
     return now
@@ -74,9 +76,9 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
     if state.apart and seen.new.pods:
         return Counts(now.old, 0)
     carrying = 0 if at_any_price else min(seen.new.serving, now.new)
-    room = state.gpu_budget - held(state, seen)
+    left = left_of(state, seen)
     wanted = state.old_replicas if state.has_old else 0
-    old = max(now.old, min(wanted, now.old + max(room // state.gpus_old, 0)))
+    old = now.old + max(room_in(left, state.mix_old, wanted - now.old), 0)
     if not state.has_old or seen.old.serving >= wanted:
         # Stopped only after the traffic has left: its weight is 0 since an earlier pass.
         return Counts(old, 0 if state.weight_new == 0 or not carrying else now.new)
@@ -85,7 +87,8 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
     waiting = seen.old.serving < now.old or seen.old.terminating or seen.new.terminating
     if old > now.old or waiting:
         return Counts(old, now.new)
-    after = Counts(old, max(now.new - ceil(state.gpus_old / state.gpus_new), 0))
+    give = to_give(left, state.mix_old, state.mix_new)
+    after = Counts(old, max(now.new - (give or 0), 0))
     return after if keeps_capacity(state, seen, after) else Counts(old, now.new)
 
 

@@ -7,9 +7,11 @@ we own under our own field manager, so that the console finds what it would have
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fleet.rules.capacity import Gpus, room_in, times
 from fleet.rules.manifests import (
     ADMITTED,
     MANAGER,
@@ -37,9 +39,9 @@ class Hand:
     old_wanted: int  # at the end
     old_now: int
     new_now: int
-    gpus_old: int
-    gpus_new: int
-    gpu_budget: int  # both releases together
+    mix_old: Gpus  # of a replica, by product
+    mix_new: Gpus
+    gpu_budget: Gpus  # both releases together
     fence: int
 
 
@@ -75,7 +77,9 @@ def _exchange(hand: Hand, old: Manifest) -> Iterator[str]:
     """Old replicas as far as GPUs allow; where they do not, new ones make room one by one."""
     have, left = hand.old_now, hand.new_now
     while have < hand.old_wanted:
-        room = (hand.gpu_budget - left * hand.gpus_new) // hand.gpus_old - have
+        free = Counter(hand.gpu_budget)
+        free.subtract(times(left, hand.mix_new) + times(have, hand.mix_old))
+        room = room_in(free, hand.mix_old, hand.old_wanted - have)
         if room < 1 and left:
             left -= 1
             gone = " Nothing answers until the next lines are through." if not left + have else ""

@@ -68,8 +68,10 @@ def cost_of(old: ReleaseSpec, new: ReleaseSpec) -> list[str]:
     if before != after and before:
         more = (after - before) / before
         found.append(f"A replica holds {after} GPUs, {before} before: {more:+.0%}")
-    if old.resources.gpu_product != new.resources.gpu_product:
-        was, will = (r.resources.gpu_product or "any card" for r in (old, new))
+    if list(old.pods_by_product) != list(new.pods_by_product):
+        was, will = (
+            " and ".join(p or "any card" for p in spec.pods_by_product) for spec in (old, new)
+        )
         found.append(f"A replica runs on {will}, before on {was}: another price an hour")
     values = [values_of(spec.arguments) for spec in (old, new)]
     sequences = [number_of(v, "--max-num-seqs", 0) for v in values]

@@ -26,6 +26,10 @@ class NodeRoom:
 
 @dataclass(frozen=True, slots=True)
 class Need:
+    """Pods of replicas on nodes of one GPU product. A replica whose pods want several has a need
+    for each of them.
+    """
+
     product: str  # empty: any
     gpus: int  # a replica
     replicas: int
@@ -39,6 +43,13 @@ class Need:
     @property
     def total(self) -> int:
         return self.gpus * self.replicas
+
+
+def gpus_of(needs: Iterable[Need]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for need in needs:
+        found[need.product] += need.total
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ replicas, which keeps their ratio at every step of a rollout and of the way back
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ MEANS = {
     PREFILL: "reads prompts and hands their KV blocks over",
     DECODE: "takes the blocks and writes the answers",
 }
+GPUS = re.compile(r"(?:([1-9]\d*) )?GPUs?(?: of (\S+))?")
 MOST_PODS = 16  # of one role in one replica
 WRITES = ("kv_producer", "kv_both")
 READS = ("kv_consumer", "kv_both")
@@ -58,6 +60,19 @@ def pods_from(resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]) 
     return tuple(gpus for gpus, replicas in counts for _ in range(replicas)) or (own,)
 
 
+def pods_by_product(
+    resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]
+) -> dict[str, tuple[int, ...]]:
+    """The same by the GPU product that each wants, of the stored parts of a release."""
+    found: dict[str, tuple[int, ...]] = {}
+    for role in roles:
+        own = {**resources, **role.get("resources", {})}
+        product, pod = str(own.get("gpu_product", "")), int(own.get("gpus", 1))
+        found[product] = (*found.get(product, ()), *[pod] * int(role["replicas"]))
+    plain = {str(resources.get("gpu_product", "")): (int(resources.get("gpus", 1)),)}
+    return dict(sorted(found.items())) or plain
+
+
 def answers_clients(role: str) -> bool:
     return role != PREFILL
 
@@ -65,6 +80,17 @@ def answers_clients(role: str) -> bool:
 def sentence_of(shape: Mapping[str, int]) -> str:
     """ "1 prefill and 2 decode"; empty: a replica is one pod."""
     return " and ".join(f"{each} {role}" for role, each in shape.items())
+
+
+def described(spec: ReleaseSpec) -> str:
+    """ "1 prefill and 2 decode", with the GPUs of each where they are of several products."""
+    if not spec.is_mixed:
+        return sentence_of(spec.shape)
+    parts = [(role, spec.part(role).resources) for role in spec.roles]
+    return " and ".join(
+        f"{role.replicas} {role.name} of {own.gpus} {own.gpu_product.removeprefix('NVIDIA-')}"
+        for role, own in parts
+    )
 
 
 def read_role(given: Mapping[str, Any]) -> Role:
@@ -86,7 +112,7 @@ def read_role(given: Mapping[str, Any]) -> Role:
 
 
 def read_lines(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Roles as people write them, one a line: prefill 1, 2 GPUs, --max-num-seqs=16."""
+    """Roles as people write them, one a line: prefill 1, 2 GPUs of NVIDIA-L40S, --flag=16."""
     return [_line(line.strip()) for line in lines if line.strip()]
 
 
@@ -97,9 +123,9 @@ def _line(line: str) -> dict[str, Any]:
         raise ValueError(f"'{line[:60]}' is not like: prefill 1, 2 GPUs, --max-num-seqs=16")
     found: dict[str, Any] = {"name": name, "replicas": int(number), "arguments": []}
     for part in rest:
-        gpus, _, unit = part.partition(" ")
-        if unit in ("GPU", "GPUs") and gpus.isdigit():
-            found["resources"] = {"gpus": int(gpus)}
+        if (match := GPUS.fullmatch(part)) and any(match.groups()):
+            given = {"gpus": match[1] and int(match[1]), "gpu_product": match[2]}
+            found["resources"] = {name: value for name, value in given.items() if value}
         elif part.startswith("-"):
             found["arguments"].append(part)
         else:
@@ -109,8 +135,9 @@ def _line(line: str) -> dict[str, Any]:
 
 def line_of(role: Role) -> str:
     """As `read_lines` takes it."""
-    gpus = role.resources.get("gpus")
-    of_it = [f"{gpus} GPU{'s' if gpus != 1 else ''}"] if gpus else []
+    product, gpus = role.resources.get("gpu_product"), role.resources.get("gpus")
+    words = [str(gpus or ""), "GPU" if gpus == 1 else "GPUs", f"of {product}" if product else ""]
+    of_it = [" ".join(filter(None, words))] if gpus or product else []
     return ", ".join([f"{role.name} {role.replicas}", *of_it, *role.arguments])
 
 
@@ -137,12 +164,12 @@ def _refuse_numbers(spec: ReleaseSpec) -> Iterator[str]:
     for role in spec.roles:
         if not 1 <= role.replicas <= MOST_PODS:
             yield f"{role.name}: {role.replicas} pods a replica, between 1 and {MOST_PODS}"
-        product = role.resources.get("gpu_product", spec.resources.gpu_product)
-        if product != spec.resources.gpu_product:
-            yield (
-                f"{role.name} asks for {product or 'any GPU'}, the release for"
-                f" {spec.resources.gpu_product or 'any GPU'}: a plan counts GPUs of one product"
-            )
+    wants = {role.name: spec.part(role).resources.gpu_product for role in spec.roles}
+    if spec.is_mixed and not all(wants.values()):
+        said = " and ".join(f"{name} asks for {wants[name] or 'any GPU'}" for name in wants)
+        yield (
+            f"{said}: a plan counts GPUs of each product, so name one for every role or for none"
+        )
 
 
 def _refuse_connectors(spec: ReleaseSpec) -> Iterator[str]:

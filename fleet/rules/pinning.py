@@ -1,8 +1,8 @@
 """What a release must pin before it may exist. Each refusal is a sentence with the numbers."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from fleet.rules.groups import refuse_roles
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
@@ -50,12 +50,19 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the surroundings allow. `largest_node`: GPUs of the largest node, None: not observed."""
+    """What the surroundings allow. `largest_node`: GPUs of the largest node, None: not observed.
+    `others`: both numbers for GPU products that roles ask for instead.
+    """
 
     max_model_len: int  # promised to the service's clients
     largest_node: int | None = None
     largest_clique: int = 0  # GPUs of the largest fabric clique
     transfer: Allowed = AS_USUAL
+    others: Mapping[str, tuple[int | None, int]] | None = None
+
+    def of(self, product: str) -> "Limits":
+        node, clique = (self.others or {}).get(product, (self.largest_node, self.largest_clique))
+        return replace(self, largest_node=node, largest_clique=clique)
 
 
 def read_image(reference: str) -> Image:
@@ -126,7 +133,8 @@ def refuse_release(spec: ReleaseSpec, limits: Limits) -> Iterator[tuple[str, str
     if not spec.roles:
         yield from refuse_pod(spec, limits)
     for role in spec.roles:
-        found = refuse_pod(spec.part(role), limits)
+        part = spec.part(role)
+        found = refuse_pod(part, limits.of(part.resources.gpu_product))
         yield from (("roles", f"{role.name}: {sentence}") for _, sentence in found)
 
 

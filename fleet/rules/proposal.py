@@ -8,10 +8,13 @@ from typing import Any
 
 from fleet.rules.answers import Answer
 from fleet.rules.audience import SHRINKING
+from fleet.rules.capacity import Gpus
+from fleet.rules.fit import Need
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import Plan, Situation, StepPlan
+from fleet.rules.plan import Plan
 from fleet.rules.release import ReleaseSpec
+from fleet.rules.situation import Situation, StepPlan
 from fleet.rules.starts import deadline_of
 
 DEFAULT_STEPS = (StepPlan(10, 300, 50), StepPlan(25, 300, 100), StepPlan(50, 300, 200))
@@ -38,7 +41,9 @@ class Numbers:
     drain_seconds: float
     soak_seconds: float
     limits: Mapping[str, float]
-    pods_new: tuple[int, ...] = ()  # GPUs of each pod of a replica; empty: it is one pod
+    needs: tuple[Need, ...] = ()  # on top: whole replicas, of each GPU product
+    mixes: tuple[Gpus, Gpus] | None = None  # GPUs of a replica by product, new and old
+    budget: Gpus | None = None  # that both releases together may hold
 
 
 def read_steps(given: Iterable[Mapping[str, Any]]) -> tuple[StepPlan, ...]:
@@ -135,7 +140,9 @@ def numbers_of(
         drain_seconds=max(drains),
         soak_seconds=s.soak_seconds,
         limits=asdict(GateLimits()),
-        pods_new=s.pods_new,
+        needs=plan.needs,
+        mixes=(s.exchange.new, s.exchange.old),
+        budget=plan.budget,
     )
 
 

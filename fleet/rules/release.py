@@ -97,6 +97,24 @@ class ReleaseSpec:
         parts = [(self.part(role).resources.gpus, role.replicas) for role in self.roles]
         return tuple(g for gpus, n in parts for g in [gpus] * n) or (self.resources.gpus,)
 
+    @property
+    def pods_by_product(self) -> dict[str, tuple[int, ...]]:
+        """GPUs of each pod of one replica, by the GPU product that it wants."""
+        found: dict[str, tuple[int, ...]] = {}
+        for role in self.roles:
+            own = self.part(role).resources
+            found[own.gpu_product] = (*found.get(own.gpu_product, ()), *[own.gpus] * role.replicas)
+        return dict(sorted(found.items())) or {self.resources.gpu_product: (self.resources.gpus,)}
+
+    @property
+    def is_mixed(self) -> bool:
+        return len(self.pods_by_product) > 1
+
+    @property
+    def product(self) -> str:
+        """Of all its GPUs; those of several products have no one name."""
+        return "" if self.is_mixed else next(iter(self.pods_by_product))
+
     def part(self, role: Role) -> "ReleaseSpec":
         """As if each pod of the role were a replica of a release of its own."""
         return replace(

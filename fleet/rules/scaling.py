@@ -11,8 +11,8 @@ from math import ceil
 
 from fleet.rules.answers import gpus
 from fleet.rules.moves import seconds
-from fleet.rules.plan import Starts
 from fleet.rules.schedule import Bounds, Hours, bounds_ahead, refuse_bounds
+from fleet.rules.situation import Starts
 from fleet.rules.sleep import Quiet, Sleep, idle_of, why_awake
 
 PERIOD = timedelta(seconds=15)  # between two looks

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
 
-from fleet.rules.plan import Starts
+from fleet.rules.situation import Starts
 
 SHORTEST = timedelta(minutes=10)
 

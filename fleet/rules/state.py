@@ -5,14 +5,15 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from fleet.rules.capacity import Gpus
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.prompts import Prompt
 from fleet.rules.gates import Reading
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
-from fleet.rules.plan import StepPlan
 from fleet.rules.seen import Side
+from fleet.rules.situation import StepPlan
 from fleet.rules.verify import Probe
 
 NOW = timedelta(0)
@@ -78,6 +79,8 @@ class State:
     surge: int
     gpus_new: int = 1
     gpus_old: int = 1
+    mixes: tuple[Gpus, Gpus] | None = None  # of a replica, new and old; None: of one product
+    budget: Gpus | None = None  # GPUs that both releases together may hold; None: see below
     step: int = 0
     wish: Wish = Wish.RUN
     wish_at: datetime | None = None
@@ -132,10 +135,20 @@ class State:
         return self.replicas if self.apart else max(self.surge, 1)
 
     @property
-    def gpu_budget(self) -> int:
-        """GPUs that both releases together may hold."""
+    def mix_new(self) -> Gpus:
+        return self.mixes[0] if self.mixes else {"": self.gpus_new}
+
+    @property
+    def mix_old(self) -> Gpus:
+        return self.mixes[1] if self.mixes else {"": self.gpus_old}
+
+    @property
+    def gpu_budget(self) -> Gpus:
+        """As planned; of a rollout from before plans said it, what its surge asks for."""
+        if self.budget is not None:
+            return self.budget
         now = self.old_replicas * self.gpus_old + self.surge * self.gpus_new
-        return max(now, self.replicas * self.gpus_new)
+        return {"": max(now, self.replicas * self.gpus_new)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fleet.drive.rollout import drive
 from fleet.models import Deployment, Node, Service
 from fleet.rules.manifests import PORT, RELEASE, SERVICE
 from fleet.rules.phases import FINAL, Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from fleet.rules.state import NOW
 from fleet.rules.traffic import TrafficSample
 from sandbox.cluster.kube import ApiStatusError

@@ -12,7 +12,7 @@ from django.utils import timezone
 from fleet.actions import rollouts as actions
 from fleet.models import Node, RolloutEvent, Service
 from fleet.rules.phases import FINAL, Phase, PlanKind
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tests.cluster.rollout_stage import PRODUCT
 from tests.fakes.workloads import FakeWorkloads
 from tests.fleet.drive.stage import Stage, serve

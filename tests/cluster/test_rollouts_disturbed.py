@@ -23,7 +23,7 @@ from fleet.drive.signals import ask
 from fleet.models import Cluster, Node, ObservedPod, Rollout, RolloutEvent
 from fleet.rules import advance
 from fleet.rules.phases import FINAL, Cause, Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tests.cluster.rollout_stage import make_real_stage
 from tests.cluster.test_drift_real import kubectl
 from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until

@@ -201,7 +201,9 @@ def test_a_rollout_waits_for_the_queue_of_kueue_and_goes_on(stage, kueue):
     stage.observer.asked.clear()  # as ten minutes later
     stage.observe()
     stage.row.refresh_from_db()
-    assert quotas_of(stage.row, "chat", PRODUCT) == [Quota("of the queue default (serving)", 4, 2)]
+    assert quotas_of(stage.row, "chat", [PRODUCT]) == [
+        Quota("of the queue default (serving)", 4, 2)
+    ]
     rollout = stage.propose(stage.release("standin-0.32.1"), steps=())
     assert rollout.plan["plan"]["quota"] == "of the queue default (serving)"
     stage.approve(rollout)

@@ -5,7 +5,7 @@ import pytest
 from billing.models import UsageEvent
 from fleet.models import GateResult, ShadowSlot, TrafficSlot
 from fleet.rules.phases import Cause, Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tenants.base.scope import fleet_scope
 from tests.cluster.gateway_stage import clients
 from tests.cluster.rollout_stage import ONE_STEP, make_stage_serving

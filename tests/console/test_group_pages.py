@@ -69,3 +69,15 @@ def test_its_plan_says_what_moves_together(olga: Client, scene: SimpleNamespace)
     page = olga.get(f"/new/rollout/?release={made().pk}").content.decode()
     assert "each 1 prefill and 2 decode" in page
     assert "move and return as one" in page
+
+
+def test_roles_on_two_gpu_products_are_told_apart(olga: Client, scene: SimpleNamespace):
+    olga.post("/new/release/", group_form(scene, roles="prefill 1\ndecode 2, 1 GPU of l40s"))
+    page = olga.get(f"/releases/{made().pk}/").content.decode()
+    assert "2 × 1 l40s: takes the blocks" in page
+    assert "1 h200-sxm<br>2 l40s" in page
+    page = olga.get(f"/new/release/?copy={made().pk}").content.decode()
+    assert "decode 2, 1 GPU of l40s" in page
+    page = olga.get(f"/new/rollout/?release={made().pk}").content.decode()
+    assert "2 × 1 h200-sxm and 2 l40s, each 1 prefill of 1 h200-sxm and 2 decode of 1 l40s" in page
+    assert "<b>4</b> l40s<small>" in page

@@ -37,9 +37,15 @@ def copied(objects):
 
 
 class FakeWorkloads:
-    def __init__(self, now: datetime, gpus: int = 8, load_ticks: int = 2, drain_ticks: int = 2):
+    def __init__(
+        self,
+        now: datetime,
+        gpus: int | dict[str, int] = 8,
+        load_ticks: int = 2,
+        drain_ticks: int = 2,
+    ):
         self.now = now
-        self.gpus = gpus
+        self.gpus = gpus  # in all, or by product
         self.load_ticks, self.drain_ticks = load_ticks, drain_ticks
         self.deployments: dict[str, dict] = {}
         self.pods: dict[str, dict] = {}
@@ -162,8 +168,14 @@ class FakeWorkloads:
         for uid, pod in list(self.pods.items()):
             self._live(uid, pod)
 
-    def used(self) -> int:
-        return sum(p["gpus"] for p in self.pods.values() if p["spec"].get("nodeName"))
+    def used(self, product: str = "") -> int:
+        placed = [p for p in self.pods.values() if p["spec"].get("nodeName")]
+        return sum(p["gpus"] for p in placed if product in ("", p["product"]))
+
+    def fits(self, pod) -> bool:
+        if isinstance(self.gpus, int):
+            return self.used() + pod["gpus"] <= self.gpus
+        return self.used(pod["product"]) + pod["gpus"] <= self.gpus.get(pod["product"], 0)
 
     def serving(self, release: str) -> int:
         return sum(
@@ -190,6 +202,7 @@ class FakeWorkloads:
         uid = f"p{number}"
         self.pods[uid] = {
             "gpus": int(limits["nvidia.com/gpu"]),
+            "product": template["spec"].get("nodeSelector", {}).get("nvidia.com/gpu.product", ""),
             "age": 0,
             "metadata": {
                 "uid": uid,
@@ -221,7 +234,7 @@ class FakeWorkloads:
                 pod["metadata"]["labels"][QUEUE] = self.gate
                 return
             del pod["spec"]["schedulingGates"]
-        if self.used() + pod["gpus"] <= self.gpus:
+        if self.fits(pod):
             pod["spec"]["nodeName"] = "gpu-1"
             self._set(pod, "PodScheduled", "True")
         else:

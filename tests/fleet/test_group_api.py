@@ -3,7 +3,7 @@
 import pytest
 
 from fleet.models import Release
-from tests.fleet.test_rollout_api import body, post, service
+from tests.fleet.test_rollout_api import PRODUCT, body, post, service
 
 __all__ = ["service"]
 
@@ -52,9 +52,32 @@ def test_a_plan_counts_whole_groups_and_says_what_moves_together(olga, service):
     assert kinds == ["PodDisruptionBudget", "NetworkPolicy", "Deployment", "Deployment"]
 
 
+L40S = "NVIDIA-L40S"
+
+
+def test_a_plan_counts_each_gpu_product(olga, service):
+    decode = ROLES[1] | {"resources": {"gpu_product": L40S}}
+    made = post(olga, "releases", body(service, arguments=[NIXL], roles=[ROLES[0], decode])).json()
+    release = made["release"]
+    assert (release["gpus"], release["gpu_product"]) == (4, "")
+    assert release["gpu_mix"] == {PRODUCT: 2, L40S: 2}
+    answer = post(olga, "plans", {"service_id": service.pk, "release_id": release["id"]})
+    (plan,) = answer.json()["plans"]
+    assert (plan["answer"], plan["gpus_on_top"]) == ("never", 8)
+    assert f"No node has {L40S.removeprefix('NVIDIA-')}: 4 needed" in plan["why"]
+    assert plan["products"] == [
+        {"product": PRODUCT, "gpus": 4, "free": 8, "claimed": 0, "missing": 0},
+        {"product": L40S, "gpus": 4, "free": 0, "claimed": 0, "missing": 4},
+    ]
+
+
 REFUSED = {
     "one role": (ROLES[1:], "decode without prefill answers nothing"),
     "a stranger": ([{"name": "router", "replicas": 1}], "There is no role 'router'"),
+    "a card for one role alone": (
+        [ROLES[0] | {"resources": {"gpus": 2, "gpu_product": ""}}, ROLES[1]],
+        "prefill asks for any GPU and decode asks for NVIDIA-H100-80GB-HBM3",
+    ),
     "a loose word": (
         [{"name": "prefill", "replicas": 1, "arguments": ["loose"]}, ROLES[1]],
         "loose stands alone",

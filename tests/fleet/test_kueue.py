@@ -116,15 +116,15 @@ def test_a_plan_counts_the_queue_that_its_service_is_in(cluster):
     behind = cluster_queue("ours", 8, 5), cluster_queue("theirs", 2, 2)
     fake.kueue = kueue(*behind, queues=queues)
     row = observed(cluster, fake)
-    assert quotas_of(row, "chat", L40S) == [Quota("of the queue default (ours)", 8, 5)]
-    assert quotas_of(row, "code", L40S) == [Quota("of the queue team (theirs)", 2, 2)]
-    assert quotas_of(row, "chat", H100) == []  # the flavor is of other nodes
+    assert quotas_of(row, "chat", [L40S]) == [Quota("of the queue default (ours)", 8, 5)]
+    assert quotas_of(row, "code", [L40S]) == [Quota("of the queue team (theirs)", 2, 2)]
+    assert quotas_of(row, "chat", [H100]) == []  # the flavor is of other nodes
 
 
 def test_without_kueue_nothing_is_asked_and_nothing_counted(cluster):
     row = observed(cluster, FakeCluster([make_node()]))
     assert row.kueue is None
-    assert quotas_of(row, "chat", L40S) == []
+    assert quotas_of(row, "chat", [L40S]) == []
     assert "kueue.x-k8s.io" not in {p["group"] for p in row.permissions}
     assert "kueue.x-k8s.io" not in {q.group for q in questions("models")}
     assert "clusterqueues" in manifest("models")  # printed: it costs nothing where there is none
@@ -137,7 +137,7 @@ def test_a_queue_that_may_not_be_read_is_said(cluster):
     row = observed(cluster, fake)
     assert row.kueue["readable"] is False
     assert sum(p["needed"] and not p["allowed"] for p in row.permissions) == 0
-    assert quotas_of(row, "chat", L40S) == []
+    assert quotas_of(row, "chat", [L40S]) == []
 
 
 # --- rollouts --------------------------------------------------------------------

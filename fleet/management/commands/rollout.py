@@ -26,8 +26,8 @@ from fleet.queries.by_hand import of_service, way_back_by_hand
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
 from fleet.queries.services import get_service
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import read_lines
+from fleet.rules.situation import StepPlan
 from tenants.actions import changes
 from tenants.base.scope import scope_of
 from tenants.errors import Conflict, ConsoleError, NotFound

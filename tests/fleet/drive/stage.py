@@ -18,7 +18,7 @@ from fleet.queries.releases import spec_of
 from fleet.rules.manifests import render, workload
 from fleet.rules.observation import read_pods
 from fleet.rules.phases import FINAL, Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from fleet.rules.traffic import TrafficSample
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope, scope_of

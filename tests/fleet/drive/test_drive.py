@@ -13,7 +13,7 @@ from fleet.drive import rollout as driving
 from fleet.drive.rollout import drive, due_rollouts
 from fleet.models import Deployment, GateResult, Rollout, RolloutEvent, StartSample
 from fleet.rules.phases import Cause, Phase
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import AuditEvent, ChangeRequest

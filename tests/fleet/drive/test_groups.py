@@ -6,16 +6,17 @@ import pytest
 
 from fleet.drive import place
 from fleet.drive.keep import due_deployments, keep
-from fleet.models import Deployment, Drift, ObservedPod
+from fleet.models import Deployment, Drift, Node, ObservedPod
 from fleet.queries.routing import build_routing
 from fleet.rules.manifests import RELEASE, ROLE
 from fleet.rules.phases import Cause, Phase, PlanKind
 from tenants.errors import Invalid
-from tests.fleet.drive.stage import make_stage
+from tests.fleet.drive.stage import PRODUCT, make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NIXL = '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
+L40S = "NVIDIA-L40S"
 GROUP = {
     "arguments": [NIXL],
     "roles": [{"name": "prefill", "replicas": 1}, {"name": "decode", "replicas": 2}],
@@ -70,7 +71,7 @@ def answering(stage, release):
 def test_a_group_moves_as_one_and_never_below_its_minimum(stage):
     old = stage.service.current_release
     rollout = stage.propose(stage.release("b", **GROUP))
-    assert rollout.plan["numbers"]["pods_new"] == [1, 1, 1]
+    assert rollout.plan["numbers"]["needs"][0]["pods"] == [1, 1, 1]
     stage.approve(rollout)
     least = []
     while not stage_is_over(rollout):
@@ -83,6 +84,29 @@ def test_a_group_moves_as_one_and_never_below_its_minimum(stage):
     assert answering(stage, rollout.to_release) == {"prefill": 2, "decode": 4}
     assert not answering(stage, old)
     assert {p.role for p in ObservedPod.objects.all()} == {"prefill", "decode"}
+
+
+def test_a_group_on_two_gpu_products_moves_within_what_each_has(stage):
+    """Decodes move to GPUs of their own; those of the old ones are not theirs."""
+    Node.objects.update(gpus_allocatable=7, gpus_used=6)
+    Node.objects.create(
+        cluster=stage.cluster, name="small", gpu_product=L40S, gpus_allocatable=4, gpus_used=0,
+        ready=True,
+    )  # fmt: skip
+    stage.fake.gpus = {PRODUCT: 7, L40S: 4}
+    decode = {"name": "decode", "replicas": 2, "resources": {"gpu_product": L40S}}
+    apart = stage.release("b", arguments=[NIXL], roles=[GROUP["roles"][0], decode])
+    rollout = stage.propose(apart)
+    assert rollout.plan["plan"]["products"] == [
+        {"product": PRODUCT, "gpus": 1, "free": 1, "claimed": 0, "missing": 0},
+        {"product": L40S, "gpus": 4, "free": 4, "claimed": 0, "missing": 0},
+    ]
+    stage.approve(rollout)
+    run(stage, rollout)
+    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    assert rollout.memory["least_serving"] == 2
+    assert stage.fake.used(PRODUCT) == 2
+    assert stage.fake.used(L40S) == 4
 
 
 def test_it_goes_back_as_a_whole_when_one_role_fails(stage):

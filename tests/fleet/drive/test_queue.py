@@ -7,7 +7,9 @@ from django.test import Client
 
 from fleet.actions import rollouts
 from fleet.models import Node, Service
+from fleet.queries.by_hand import gpus_of
 from fleet.queries.queue import list_queues
+from fleet.queries.situations import needs_of, takes_on_top
 from fleet.rules.phases import Phase
 from tenants.base.scope import scope_of
 from tenants.models import User
@@ -91,3 +93,12 @@ def test_the_younger_one_does_not_hold_up_the_older_one(chat, embed):
     chat.step(first)
     embed.step(second)
     assert (first.phase, second.phase) == (Phase.PREPARING, Phase.AWAITING_APPROVAL)
+
+
+def test_what_was_planned_before_products_were_told_apart_still_claims():
+    numbers = {"product": "NVIDIA-H100-80GB-HBM3", "gpus_new": 3, "gpus_old": 1, "surge": 2}
+    (need,) = needs_of(numbers | {"pods_new": [2, 1]})
+    assert (need.product, need.total, need.pods) == (numbers["product"], 6, (2, 1))
+    assert takes_on_top(numbers) and not takes_on_top(numbers | {"surge": 0})
+    assert not takes_on_top({})
+    assert gpus_of(numbers, 4, 4) == ({"": 3}, {"": 1}, {"": 12})

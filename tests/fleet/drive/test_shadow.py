@@ -10,7 +10,7 @@ from fleet.queries.rollouts import get_rollout
 from fleet.queries.routing import build_routing
 from fleet.rules.audience import Asked
 from fleet.rules.phases import Cause, Phase, PlanKind
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict
 from tenants.models import ChangeRequest, Tenant

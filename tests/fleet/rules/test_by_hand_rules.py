@@ -19,7 +19,7 @@ def hand(**changes):
     fields = {
         "title": "RO-1", "service": "chat", "new": manifest("new"), "old": manifest("old"),
         "old_label": "r1", "new_label": "r2", "old_wanted": 4, "old_now": 4, "new_now": 1,
-        "gpus_old": 1, "gpus_new": 1, "gpu_budget": 5, "fence": 7,
+        "mix_old": {"": 1}, "mix_new": {"": 1}, "gpu_budget": {"": 5}, "fence": 7,
     }  # fmt: skip
     return Hand(**fields | changes)
 
@@ -44,7 +44,7 @@ def test_traffic_leaves_first_where_the_old_release_can_carry_it():
 
 
 def test_new_replicas_make_room_one_by_one_on_a_full_node():
-    lines = lines_back(hand(old_wanted=2, old_now=0, new_now=2, gpu_budget=2))
+    lines = lines_back(hand(old_wanted=2, old_now=0, new_now=2, gpu_budget={"": 2}))
     assert applied(lines) == [
         ("chat-new", 1), ("chat-old", 1), ("chat-new", 0), ("chat-old", 2),
     ]  # fmt: skip
@@ -53,7 +53,7 @@ def test_new_replicas_make_room_one_by_one_on_a_full_node():
 
 
 def test_it_says_when_nothing_will_answer():
-    lines = lines_back(hand(old_wanted=1, old_now=0, new_now=1, gpu_budget=1))
+    lines = lines_back(hand(old_wanted=1, old_now=0, new_now=1, gpu_budget={"": 1}))
     assert "Nothing answers until" in "\n".join(lines)
 
 
@@ -69,7 +69,9 @@ def test_it_ends_at_the_wanted_number_within_the_gpus(old_now, new_now, gpus_old
     budget = max(4 * gpus_old, old_now * gpus_old + new_now)
     replicas = {"chat-old": old_now, "chat-new": new_now}
     for name, number in applied(
-        lines_back(hand(old_now=old_now, new_now=new_now, gpus_old=gpus_old, gpu_budget=budget))
+        lines_back(
+            hand(old_now=old_now, new_now=new_now, mix_old={"": gpus_old}, gpu_budget={"": budget})
+        )
     ):
         replicas[name] = number
         assert replicas["chat-old"] * gpus_old + replicas["chat-new"] <= budget

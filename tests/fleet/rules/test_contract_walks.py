@@ -6,7 +6,7 @@ import pytest
 
 from fleet.rules.contract.prompts import read_contract
 from fleet.rules.phases import Cause, Phase, Wish
-from fleet.rules.plan import StepPlan
+from fleet.rules.situation import StepPlan
 from tests.fleet.rules.walk import Walk, make_state
 
 GREETS = {"name": "greets", "kind": "text", "prompt": "Say hello", "contains": ["hello"]}

@@ -9,7 +9,14 @@ from fleet.rules.by_hand import Hand, lines_back
 from fleet.rules.declared import REPLICAS, differences
 from fleet.rules.differences import compare, cost_of, kv_reasons
 from fleet.rules.fit import Need, NodeRoom, fit
-from fleet.rules.groups import line_of, pods_from, read_lines, read_role, sentence_of, whole
+from fleet.rules.groups import (
+    line_of,
+    pods_from,
+    read_lines,
+    read_role,
+    sentence_of,
+    whole,
+)
 from fleet.rules.manifests import (
     KV_DOMAIN,
     deployments_of,
@@ -20,7 +27,7 @@ from fleet.rules.manifests import (
     workload,
 )
 from fleet.rules.pinning import Limits, refuse_release, warnings_of
-from fleet.rules.release import Role, canonical, digest_of, fingerprint_of, spec_from
+from fleet.rules.release import Resources, Role, canonical, digest_of, fingerprint_of, spec_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.verify import to_probe
@@ -29,6 +36,7 @@ from tests.fleet.rules.walk import START, make_spec
 
 NIXL = '--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'
 LIMITS = Limits(max_model_len=4096, largest_node=8)
+H100 = "NVIDIA-H100-80GB-HBM3"
 SHAPE = {"prefill": 1, "decode": 2}
 
 
@@ -53,6 +61,9 @@ def test_it_comes_back_from_what_is_stored():
     assert digest_of(spec_from(**content)) == digest_of(spec)
     assert pods_from(content["resources"], content["roles"]) == (2, 1, 1) == spec.gpus_of_pods
     assert spec.gpus == 4
+
+
+L40S = "NVIDIA-L40S"
 
 
 def test_it_takes_a_prefill_and_a_decode_with_one_connector():
@@ -89,9 +100,10 @@ REFUSED = {
         make_group(arguments=(transfer(engine_id="e1"),)), "which all its pods would share"),
     "no pods": (make_group(replace(P, replicas=0), D), "prefill: 0 pods a replica"),
     "too many pods": (make_group(P, replace(D, replicas=17)), "decode: 17 pods a replica"),
-    "another card": (
-        make_group(replace(P, resources={"gpu_product": "NVIDIA-L40S"}), D),
-        "a plan counts GPUs of one product"),
+    "a card for one role alone": (
+        make_group(replace(P, resources={"gpu_product": "NVIDIA-L40S"}), D,
+                   resources=Resources("", 1)),
+        "prefill asks for NVIDIA-L40S and decode asks for any GPU: a plan counts GPUs of each"),
     "idle GPUs of a role": (
         make_group(replace(P, resources={"gpus": 2}), D), "prefill: The arguments use"),
     "a pod that fits no node": (
@@ -115,6 +127,7 @@ def test_it_refuses_roles_that_cannot_work_together(case):
 LINES = {
     "prefill": "is not like: prefill 1, 2 GPUs",
     "prefill many": "is not like",
+    "prefill 1, GPUs": "neither a number of GPUs nor an argument",
     "prefill 1, two GPUs": "neither a number of GPUs nor an argument",
 }
 
@@ -130,12 +143,24 @@ def test_it_refuses_a_role_that_nobody_knows():
         read_role({"name": "router", "replicas": 1})
 
 
-def test_lines_say_what_roles_are():
-    line = f"prefill 1, 2 GPUs, --max-num-seqs=8, {NIXL}"
+ROLE_LINES = {
+    f"prefill 1, 2 GPUs, --max-num-seqs=8, {NIXL}": Role(
+        "prefill", 1, ("--max-num-seqs=8", NIXL), {"gpus": 2}
+    ),
+    "decode 2, 1 GPU of NVIDIA-L40S": Role("decode", 2, (), {"gpus": 1, "gpu_product": L40S}),
+    "decode 2, GPUs of NVIDIA-L40S": Role("decode", 2, (), {"gpu_product": L40S}),
+    "decode 2": Role("decode", 2),
+}
+
+
+@pytest.mark.parametrize("line", ROLE_LINES)
+def test_lines_say_what_roles_are(line):
     (given,) = read_lines([line, ""])
-    role = read_role(given)
-    assert role == Role("prefill", 1, ("--max-num-seqs=8", NIXL), {"gpus": 2})
-    assert line_of(role) == line
+    assert read_role(given) == ROLE_LINES[line]
+    assert line_of(ROLE_LINES[line]) == line
+
+
+def test_it_says_what_a_replica_is():
     assert sentence_of(SHAPE) == "1 prefill and 2 decode"
 
 
@@ -342,7 +367,7 @@ def test_a_role_whose_pods_all_fail_probes_keeps_them():
 
 def test_the_lines_of_the_way_back_name_each_role():
     old, new = (workload(render(make_group(image=i), "models", 4096)) for i in ("old", "new"))
-    hand = Hand("RO-1", "chat", new, old, "r1", "r2", 2, 0, 1, 3, 3, 6, 7)
+    hand = Hand("RO-1", "chat", new, old, "r1", "r2", 2, 0, 1, {"": 3}, {"": 3}, {"": 6}, 7)
     text = "\n".join(lines_back(hand))
     for role in ("prefill", "decode"):
         assert text.count(f"delete deployment {new['metadata']['name']}-{role} ") == 1

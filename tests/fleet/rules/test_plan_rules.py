@@ -9,9 +9,10 @@ from fleet.rules.answers import Answer, Quota
 from fleet.rules.fit import Need, NodeRoom, fit
 from fleet.rules.outcome import Happened, compare
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import Situation, Starts, StepPlan, plan_of, plans_of
+from fleet.rules.plan import plan_of, plans_of
 from fleet.rules.proposal import read_steps, refuse_plan
 from fleet.rules.queue import Ahead
+from fleet.rules.situation import Situation, Starts, StepPlan
 from fleet.rules.starts import deadline_of, measured
 
 H = "NVIDIA-H100-80GB-HBM3"
@@ -72,10 +73,10 @@ ANSWERS = {
     "full now": (
         {"nodes": nodes(0, 0)}, PlanKind.SURGE_CANARY, Answer.NOT_NOW, "1 H100-80GB-HBM3 missing"),
     "claimed": (
-        {"ahead": (Ahead("RO-5 of chat", Need(H, 1, 4), began=False),)}, PlanKind.SURGE_CANARY,
+        {"ahead": (Ahead("RO-5 of chat", (Need(H, 1, 4),), began=False),)}, PlanKind.SURGE_CANARY,
         Answer.QUEUED, "claimed by other rollouts. It waits for RO-5 of chat"),
     "held by one that began": (
-        {"nodes": nodes(0), "ahead": (Ahead("RO-5 of chat", Need(H, 1, 4), began=True),)},
+        {"nodes": nodes(0), "ahead": (Ahead("RO-5 of chat", (Need(H, 1, 4),), began=True),)},
         PlanKind.SURGE_CANARY, Answer.QUEUED, "It waits for RO-5 of chat"),
     "no such product": ({"nodes": []}, PlanKind.SURGE_CANARY, Answer.NEVER, "No node has"),
     "too large": (
@@ -115,12 +116,104 @@ ANSWERS = {
     "less than a budget asks for": (
         {"floor": 4}, PlanKind.REPLACE, Answer.NEEDS_CONSENT, "asks for 4 answering replicas, 3"),
     "others want what comes free": (
-        {"nodes": held(4), "ahead": (Ahead("RO-5 of chat", Need(H, 2, 1), began=False),)},
+        {"nodes": held(4), "ahead": (Ahead("RO-5 of chat", (Need(H, 2, 1),), began=False),)},
         PlanKind.REPLACE, Answer.POSSIBLE, "3 of 4"),
     "a clique across nodes": (
         {"gpus_new": 8, "nodes": [replace(n, clique="a.1") for n in nodes(4, 4)]},
         PlanKind.BLUE_GREEN, Answer.NEVER, "clique has 8, but a replica does not span nodes"),
 }  # fmt: skip
+
+
+TIGHT = [*held(4, of=6), *nodes(6, of=6)]
+LARGER = {"gpus_new": 3, "nodes": [*held(4), *nodes(*[6, 3], of=6)]}
+EXCHANGES = {
+    "larger replicas beside smaller ones": (
+        LARGER, PlanKind.SURGE_CANARY, Answer.POSSIBLE,
+        "9 H100-80GB-HBM3 on top, 9 free: 1 of 4 replicas at a time, never below 100 %. A new"
+        " replica takes 3 H100-80GB-HBM3, an old one frees 1", (9, 4)),
+    "one GPU less": (
+        LARGER | {"nodes": TIGHT}, PlanKind.SURGE_CANARY, Answer.NEVER,
+        "have room for 2 beside the 4 that the old release holds. Replace in place fits", (9, 4)),
+    "others hold them": (
+        LARGER | {"nodes": [*TIGHT, NodeRoom("b", H, 3, 3)]}, PlanKind.SURGE_CANARY, Answer.NOT_NOW,
+        "3 H100-80GB-HBM3 missing: 9 needed as whole replicas of 3, 8 free. Replace in place fits",
+        (9, 4)),
+    "in place it keeps one less": (
+        LARGER | {"nodes": TIGHT}, PlanKind.REPLACE, Answer.POSSIBLE,
+        "8 H100-80GB-HBM3 on top: 3 of 4 replicas answer meanwhile (75 %)", (8, 3)),
+    "smaller replicas": (
+        {"gpus_old": 3, "nodes": [*held(12, of=12), *nodes(1)]}, PlanKind.SURGE_CANARY,
+        Answer.POSSIBLE, "1 H100-80GB-HBM3 on top", (1, 4)),
+    "half as many of twice the size": (
+        {"gpus_new": 2, "replicas": 2, "nodes": held(4)}, PlanKind.REPLACE, Answer.POSSIBLE,
+        "1 of 4 replicas answer meanwhile (25 %)", (0, 1)),
+    "fewer in the end": (
+        {"replicas": 2}, PlanKind.SURGE_CANARY, Answer.POSSIBLE,
+        "never below the 2 that are wanted in the end", (1, 2)),
+    "more in the end": (
+        {"replicas": 6, "nodes": nodes(1, of=4)}, PlanKind.SURGE_CANARY, Answer.NOT_NOW,
+        "1 H100-80GB-HBM3 missing: 2 needed", (2, 4)),
+    "where the old ones stand nobody may start": (
+        {"nodes": [replace(*held(4), usable=False), *nodes(2)]}, PlanKind.SURGE_CANARY,
+        Answer.NOT_NOW, "Even after the old release has left: 2 H100", (1, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXCHANGES)
+def test_it_promises_the_minimum_that_its_gpus_can_keep(case):
+    changes, kind, want_answer, want_words, want_numbers = EXCHANGES[case]
+    plan = plan_of(make_situation(**changes), kind)
+    assert plan.answer is want_answer, plan.why
+    assert want_words in plan.why
+    assert (plan.gpus_on_top, plan.min_replicas) == want_numbers
+    assert not plan.gpus_missing or want_answer in (Answer.NOT_NOW, Answer.NEVER)
+
+
+L = "NVIDIA-L40S"
+# A replica is 2 pods on H and 1 on L; the old one is 2 on H.
+MIXED = {
+    "product": "", "gpus_new": 3, "gpus_old": 2, "replicas": 2, "old_replicas": 2,
+    "mixed_new": {H: (1, 1), L: (1,)}, "mix_old": {H: 2}, "pods_old": (1, 1),
+}  # fmt: skip
+PRODUCTS = {
+    "both are free": (
+        [*held(4), *nodes(2), NodeRoom("l", L, 4, 2)], PlanKind.SURGE_CANARY, Answer.POSSIBLE,
+        "2 H100-80GB-HBM3 and 2 L40S on top", {H: 2, L: 2}),
+    "one is missing": (
+        [*held(4), *nodes(4), NodeRoom("l", L, 4, 3)], PlanKind.SURGE_CANARY, Answer.NOT_NOW,
+        "1 L40S missing: 2 needed", {H: 2, L: 2}),
+    "nobody has it": (
+        [*held(4), *nodes(4)], PlanKind.BLUE_GREEN, Answer.NEVER, "No node has L40S",
+        {H: 4, L: 2}),
+    "in place the new product is on top": (
+        [*held(4), NodeRoom("l", L, 4, 2)], PlanKind.REPLACE, Answer.POSSIBLE,
+        "2 L40S on top: 1 of 2 replicas answer meanwhile", {L: 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_it_counts_each_gpu_product_for_itself(case):
+    found, kind, want_answer, want_words, want_gpus = PRODUCTS[case]
+    plan = plan_of(make_situation(**MIXED, nodes=found), kind)
+    assert plan.answer is want_answer, plan.why
+    assert want_words in plan.why
+    assert plan.on_top == want_gpus
+
+
+def test_a_quota_of_one_product_counts_its_gpus_alone():
+    rooms = [*held(4), *nodes(4), NodeRoom("l", L, 4, 0)]
+    quotas = (Quota("gpus", 100, 4), Quota("queue", 3, 2, L))
+    plan = plan_of(make_situation(**MIXED, nodes=rooms, quotas=quotas), PlanKind.BLUE_GREEN)
+    assert "The quota queue leaves 1 of 3 GPUs, 2 needed: 1 missing" in plan.why
+    assert (plan.quota, plan.quota_free, plan.quota_needed) == ("queue", 1, 2)
+
+
+def test_it_says_that_gpus_which_come_free_one_by_one_may_be_on_several_nodes():
+    larger = make_situation(**LARGER)
+    words = "when 3 GPUs come free on one node: old replicas free 1 each, on whichever nodes"
+    assert words in plan_of(larger, PlanKind.SURGE_CANARY).unmeasured
+    assert words not in plan_of(larger, PlanKind.BLUE_GREEN).unmeasured
+    assert words not in plan_of(make_situation(), PlanKind.SURGE_CANARY).unmeasured
 
 
 @pytest.mark.parametrize("case", ANSWERS)

@@ -16,7 +16,7 @@ def node(free: int, product: str = H) -> NodeRoom:
 
 
 def ahead(gpus: int, *, began: bool = False, product: str = H) -> Ahead:
-    return Ahead("RO-5 of chat", Need(product, 1, gpus), began)
+    return Ahead("RO-5 of chat", (Need(product, 1, gpus),), began)
 
 
 TURNS = {
@@ -33,19 +33,19 @@ TURNS = {
 @pytest.mark.parametrize("case", TURNS)
 def test_it_says_whose_turn_it_is(case):
     free, wanted, before, want = TURNS[case]
-    answer, why = turn([node(free)], Need(H, 1, wanted), (), before)
+    answer, why = turn([node(free)], [Need(H, 1, wanted)], (), before)
     assert answer is want, why
     assert ("It waits for RO-5 of chat" in why) is (want is Answer.QUEUED)
 
 
 def test_a_quota_that_nobody_gives_back_is_no_queue():
     spent = (Quota("gpus", 10, 10),)
-    assert turn([node(0)], Need(H, 1, 2), spent, (ahead(1, began=True),))[0] is Answer.NOT_NOW
-    assert turn([node(0)], Need(H, 1, 2), spent, (ahead(2, began=True),))[0] is Answer.QUEUED
+    assert turn([node(0)], [Need(H, 1, 2)], spent, (ahead(1, began=True),))[0] is Answer.NOT_NOW
+    assert turn([node(0)], [Need(H, 1, 2)], spent, (ahead(2, began=True),))[0] is Answer.QUEUED
 
 
 def test_who_needs_nothing_on_top_waits_for_nobody():
-    assert waits([node(0)], Need(H, 1, 0), (), (ahead(2),)) == ""
+    assert waits([node(0)], [Need(H, 1, 0)], (), (ahead(2),)) == ""
 
 
 @given(
@@ -56,5 +56,5 @@ def test_who_needs_nothing_on_top_waits_for_nobody():
 def test_somebody_always_has_the_turn(free, others, wanted):
     """The oldest of those that did not begin waits only for what began."""
     queue = [ahead(n, began=began) for n, began in others]
-    first = waits([node(free)], Need(H, 1, wanted), (), [a for a in queue if a.began])
+    first = waits([node(free)], [Need(H, 1, wanted)], (), [a for a in queue if a.began])
     assert not first or any(a.began for a in queue)

@@ -1,16 +1,21 @@
 """Whatever happens in whichever order: what a rollout promises holds at every pass."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.rules.answers import Answer
 from fleet.rules.contract.prompts import read_contract
+from fleet.rules.fit import NodeRoom
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
-from fleet.rules.plan import StepPlan
+from fleet.rules.plan import plan_of
+from fleet.rules.release import Resources
+from fleet.rules.situation import Situation, StepPlan
 from tests.fleet.rules.test_rollout_walks import PLANS
-from tests.fleet.rules.walk import Walk, make_state
+from tests.fleet.rules.walk import Walk, make_spec, make_state
 
 OPEN = sorted(set(Phase) - FINAL)
 
@@ -119,6 +124,70 @@ def test_it_keeps_its_promises_whatever_happens(plan, contract, events):
     see_through(walk)
     walk.keep()
     assert_declared(walk)
+
+
+H = "NVIDIA-H100-80GB-HBM3"
+COUNTS = st.integers(1, 5)
+
+
+def planned_walk(kind, gpus, replicas, old_replicas, product=H):
+    """As planned on a cluster that has what the plan asks for, and no GPU more. The old release
+    is on H100.
+    """
+    new, old = gpus
+    held = old_replicas * old
+    nodes = [NodeRoom("n", H, 1000, held, leaving=held), NodeRoom("l", "NVIDIA-L40S", 1000, 0)]
+    situation = Situation(
+        product, new, old, replicas, old_replicas, nodes, mix_old={H: old},
+        steps=(StepPlan(10, 10, 20), StepPlan(50, 10, 20)),
+    )  # fmt: skip
+    plan = plan_of(situation, kind)
+    assert plan.answer in (Answer.POSSIBLE, Answer.NEEDS_CONSENT)
+    state = make_state(
+        kind=kind, replicas=replicas, old_replicas=old_replicas, surge=plan.surge,
+        min_replicas=plan.min_replicas, gpus_new=new, gpus_old=old, budget=plan.budget,
+        mixes=(situation.exchange.new, situation.exchange.old),
+        steps=situation.steps if plan.gated else (),
+    )  # fmt: skip
+    both = (("a", Resources(H, old)), ("b", Resources(product, new)))
+    specs = [make_spec(commit * 40, resources=resources) for commit, resources in both]
+    there = Counter({H: held}) + Counter(plan.on_top)
+    return Checked(state, dict(there), *specs)
+
+
+@pytest.mark.parametrize("kind", [PlanKind.SURGE_CANARY, PlanKind.BLUE_GREEN, PlanKind.REPLACE])
+@settings(max_examples=150, deadline=None)
+@given(
+    gpus=st.tuples(COUNTS, COUNTS),
+    replicas=COUNTS,
+    old_replicas=COUNTS,
+    product=st.sampled_from([H, "NVIDIA-L40S"]),
+    stop=st.integers(0, 60),
+)
+def test_a_plan_is_kept_with_exactly_the_gpus_that_it_asks_for(
+    kind, gpus, replicas, old_replicas, product, stop
+):
+    """Of any GPUs a replica: it moves to its end, and back from wherever it is."""
+    walk = planned_walk(kind, gpus, replicas, old_replicas, product)
+    walk.run()
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
+    walk = planned_walk(kind, gpus, replicas, old_replicas, product)
+    for _ in range(stop):
+        if walk.state.phase not in FINAL:
+            walk.step()
+    if walk.state.phase not in FINAL:
+        happen(walk, "abort")
+        walk.run()
+        assert walk.state.phase in (Phase.CANCELLED, Phase.ROLLED_BACK)
+    assert_declared(walk)
+
+
+def test_it_goes_on_to_replicas_of_more_gpus_than_old_ones_free():
+    """It waited in the promotion until its deadline: no old replica could go, no new one come."""
+    walk = planned_walk(PlanKind.SURGE_CANARY, (3, 1), 4, 4)
+    assert (walk.state.min_replicas, walk.cluster.gpus) == (4, {H: 13})
+    walk.run()
+    assert walk.state.phase is Phase.SUCCEEDED, walk.state.why
 
 
 def test_it_compares_again_when_the_old_release_is_back():

@@ -7,9 +7,9 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.rules.plan import Starts
 from fleet.rules.scaling import FULL, MOST_GROWTH, PERIOD, Load, Policy, Room, Sample, Seen, decide
 from fleet.rules.schedule import Bounds
+from fleet.rules.situation import Starts
 from tests.fleet.rules.test_scaling_rules import NOW
 
 demands = st.floats(0, 500, allow_nan=False).map(lambda d: round(d, 1))

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleet.rules.plan import Starts
 from fleet.rules.scaling import Load, Policy, Room, Sample, Seen, decide
 from fleet.rules.schedule import Bounds, read_hours
+from fleet.rules.situation import Starts
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)  # a Thursday
 POLICY = Policy(Bounds(1, 8), target=10)

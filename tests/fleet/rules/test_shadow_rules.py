@@ -6,8 +6,8 @@ import pytest
 
 from fleet.rules.audience import Audience, Named, canary_of, refuse_audience
 from fleet.rules.phases import Cause, Phase, PlanKind, Verdict
-from fleet.rules.plan import StepPlan
 from fleet.rules.proposal import line_of, read_lines, read_steps, refuse_shadows, shadows_of
+from fleet.rules.situation import StepPlan
 from tests.fleet.rules.walk import Walk, make_state
 
 SHADOW, CANARY = StepPlan(20, 10, 20, shadow=True), StepPlan(10, 10, 20)

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from fleet.rules.plan import Starts
 from fleet.rules.scaling import Load, Policy, Room, Seen, decide, refuse_policy
 from fleet.rules.schedule import Bounds, read_hours
+from fleet.rules.situation import Starts
 from fleet.rules.sleep import Quiet, Rest, Sleep, State, idle_of, state_of, too_impatient
 from tests.fleet.rules.test_scaling_rules import NOW, calm, load, seen
 

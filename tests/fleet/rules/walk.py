@@ -10,10 +10,10 @@ from fleet.rules.gates import bounds_of
 from fleet.rules.histogram import Histogram
 from fleet.rules.manifests import placed, render
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase, PlanKind
-from fleet.rules.plan import StepPlan
 from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of, fingerprint_of
 from fleet.rules.rollout import decide
 from fleet.rules.seen import read_side
+from fleet.rules.situation import StepPlan
 from fleet.rules.state import KEEP, Approval, Seen, State, moment
 from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import Expected, judge, to_probe
@@ -60,7 +60,7 @@ def make_state(**changes):
 @dataclass
 class Walk:
     state: State
-    gpus: int = 8
+    gpus: int | dict[str, int] = 8
     old: ReleaseSpec = field(default_factory=make_spec)
     new: ReleaseSpec = field(default_factory=lambda: make_spec("b" * 40))
     per_second: int = 20  # requests of the service
