@@ -39,7 +39,7 @@ def rung(monkeypatch):
 def timed(monkeypatch):
     found = []
     monkeypatch.setattr(
-        tasks.drive_rollout, "apply_async", lambda args, countdown: found.append((args, countdown))
+        tasks.follow_rollout, "apply_async", lambda args, countdown: found.append((args, countdown))
     )
     return found
 
@@ -68,25 +68,40 @@ def test_it_rings_for_every_rollout_that_is_due(stage, rung):
     assert rollout.fence > passes
 
 
-def test_a_sweeps_bell_is_for_the_one_that_waits_longest(stage, rung, monkeypatch):
+def test_a_sweeps_bell_is_for_the_one_that_waits_longest(rung, monkeypatch):
     driven = []
     monkeypatch.setattr(tasks, "drive_rollout", driven.append)
-    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3])
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3, 5, 8, 9, 2])
     tasks.sweep_rollouts()
-    assert [call[0] for call in rung].count(tasks.NEXT) == 2
-    tasks.drive_next(rung[0][1])
-    assert driven == [7]
+    assert [call[0] for call in rung] == [tasks.NEXT] * tasks.CHAINS
+    now = rung.pop()[1]
+    rung.clear()
+    tasks.drive_next(now)
+    assert (driven, rung) == ([7], [(tasks.NEXT, now)])
 
 
-def test_bells_of_sweeps_that_were_never_answered_do_not_pile_up(stage, monkeypatch):
+def test_a_timer_lets_one_that_is_late_go_first(stage, monkeypatch):
     driven = []
     monkeypatch.setattr(tasks, "drive_rollout", driven.append)
     rollout = stage.propose(stage.release("b"))
-    now = database_now()
-    tasks.drive_next((now - timedelta(seconds=16)).isoformat())
-    assert driven == []
-    tasks.drive_next((now - timedelta(seconds=5)).isoformat())
-    assert driven == [rollout.pk]
+    row = Rollout.objects.filter(pk=rollout.pk)
+    row.update(look_again=database_now() - timedelta(seconds=5))
+    tasks.follow_rollout(999_999)
+    assert driven == [999_999]
+    row.update(look_again=database_now() - timedelta(seconds=11))
+    tasks.follow_rollout(999_999)
+    assert driven == [999_999, rollout.pk, 999_999]
+
+
+def test_bells_of_sweeps_do_not_pile_up(rung, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3])
+    tasks.drive_next((database_now() - timedelta(seconds=6)).isoformat())
+    assert (driven, rung) == ([7], [])  # answered late: it does one, later sweeps rang for the rest
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [])
+    tasks.drive_next(database_now().isoformat())
+    assert (driven, rung) == ([7], [])
 
 
 def test_it_rings_for_replicas_that_are_not_as_declared(stage, rung):
