@@ -30,8 +30,9 @@ log = structlog.get_logger(__name__)
 SHORTLY = timedelta(milliseconds=1)
 
 
-def due_rollouts() -> list[int]:
-    return Rollout.due(phase__in=OPEN)
+def due_rollouts(since: timedelta = timedelta(0)) -> list[int]:
+    """Those that wait for so long already, the longest first."""
+    return Rollout.due(phase__in=OPEN, look_again__lt=Now() - since)
 
 
 def is_due(rollout_id: int) -> bool:

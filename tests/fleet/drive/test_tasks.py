@@ -12,6 +12,7 @@ from fleet.models import Rollout
 from fleet.rules.observation import read_pods
 from fleet.rules.phases import Phase
 from fleet.tasks import rollouts as tasks
+from tenants.base.rows import database_now
 from tenants.models import ChangeRequest
 from tests.fleet.drive.stage import make_stage
 
@@ -38,7 +39,7 @@ def rung(monkeypatch):
 def timed(monkeypatch):
     found = []
     monkeypatch.setattr(
-        tasks.drive_rollout, "apply_async", lambda args, countdown: found.append((args, countdown))
+        tasks.follow_rollout, "apply_async", lambda args, countdown: found.append((args, countdown))
     )
     return found
 
@@ -59,7 +60,48 @@ def look(stage):
 def test_it_rings_for_every_rollout_that_is_due(stage, rung):
     rollout = stage.propose(stage.release("b"))
     tasks.sweep_rollouts()
-    assert (tasks.DRIVE, rollout.pk) in rung
+    ((task, at),) = [call for call in rung if call[0] != tasks.KEEP]
+    assert task == tasks.NEXT
+    passes = rollout.fence
+    tasks.drive_next(at)
+    rollout.refresh_from_db()
+    assert rollout.fence > passes
+
+
+def test_a_sweeps_bell_is_for_the_one_that_waits_longest(rung, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3, 5, 8, 9, 2])
+    tasks.sweep_rollouts()
+    assert [call[0] for call in rung] == [tasks.NEXT] * tasks.CHAINS
+    now = rung.pop()[1]
+    rung.clear()
+    tasks.drive_next(now)
+    assert (driven, rung) == ([7], [(tasks.NEXT, now)])
+
+
+def test_a_timer_lets_one_that_is_late_go_first(stage, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    rollout = stage.propose(stage.release("b"))
+    row = Rollout.objects.filter(pk=rollout.pk)
+    row.update(look_again=database_now() - timedelta(seconds=5))
+    tasks.follow_rollout(999_999)
+    assert driven == [999_999]
+    row.update(look_again=database_now() - timedelta(seconds=11))
+    tasks.follow_rollout(999_999)
+    assert driven == [999_999, rollout.pk, 999_999]
+
+
+def test_bells_of_sweeps_do_not_pile_up(rung, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3])
+    tasks.drive_next((database_now() - timedelta(seconds=6)).isoformat())
+    assert (driven, rung) == ([7], [])  # answered late: it does one, later sweeps rang for the rest
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [])
+    tasks.drive_next(database_now().isoformat())
+    assert (driven, rung) == ([7], [])
 
 
 def test_it_rings_for_replicas_that_are_not_as_declared(stage, rung):
