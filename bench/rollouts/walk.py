@@ -82,7 +82,7 @@ def once(place: Place) -> tuple[float, float]:
 
 def pod_to_snapshot(place: Place) -> float:
     """Seconds from the deletion of a pod until gateways read that it takes no requests."""
-    before = wait("both replicas", lambda: len(found := endpoints(place)) == 2 and found, 120)
+    before = wait("both replicas", lambda: len(found := endpoints(place)) == 2 and found, 600)
     pod = sorted(before)[0]
     began = time.monotonic()
     place.sandbox.kube().delete(f"{PODS}/{pod}")

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 SMALL, LARGE = "chat-small", "chat-large"
 MODELS = (SMALL, LARGE)
+LARGE_TOO = "chat-large-2"  # answers for the large one in the second cluster
 DOMAIN = "quartermaster.test"  # a name that can never receive mail
 SOURCE, HISTORY_SOURCE = "gateway", "demo-history"
 OPEN_KEY = "try-it"  # the key of each tenant that is shown to the person who runs the demo

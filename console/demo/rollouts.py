@@ -1,7 +1,7 @@
 """Bring the demo's services up as people would: release, proposal, approval, and wait."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from django.utils import timezone
@@ -9,7 +9,7 @@ from django.utils import timezone
 from console.demo.cast import LARGE, SMALL
 from console.demo.people import viewer_named
 from console.demo.placement import find_cluster
-from console.demo.services import LONGEST_CONTEXT, SERVICES, DemoService, rows_by_name
+from console.demo.services import LONGEST_CONTEXT, DemoService, rows_by_name
 from console.demo.supplies import DemoRelease, Supplies
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import propose_rollout
@@ -62,20 +62,22 @@ TO_TRY = {
 }
 
 
-def bring_up(slug: str, table: Path, *, engine: str, progress: Progress) -> None:
+def bring_up(
+    slug: str, demos: Sequence[DemoService], table: Path, *, engine: str, progress: Progress
+) -> None:
     """Roll the first release of each service out, and come back when all of them answer."""
     with fleet_scope():
-        if all(row.release_id for row in rows_by_name().values() if row.demo):
+        if all(row.release_id for row in rows_of(demos)):
             return
     supplies = Supplies(table, viewer_named("operator"))
     wait_for("The cluster's first observation", lambda: observed(slug), OBSERVED_SECONDS)
-    for demo in SERVICES:
+    for demo in demos:
         first = VLLM if engine == "vllm" and demo.name == SMALL else STANDIN
-        supplies.resolve(first, *TO_TRY[demo.name])
+        supplies.resolve(first, *TO_TRY.get(demo.name, ()))
         with fleet_scope():
             start(demo, rows_by_name()[demo.name], first, supplies)
     deadline = time.monotonic() + ROLLOUT_SECONDS
-    for percent, text in follow():
+    for percent, text in follow(demos):
         progress(percent, text)
         if time.monotonic() > deadline:
             raise Unavailable(f"The demo's services are not up after {ROLLOUT_SECONDS:.0f} s")
@@ -96,7 +98,7 @@ def start(demo: DemoService, row: ServiceRow, first: DemoRelease, supplies: Supp
         release_id = release(demo, row, first, supplies)
         rollout = propose_rollout(operator, row.id, release_id, soak_seconds=0, reason=WHY)
         approve(rollout.pk)
-        for other in TO_TRY[demo.name]:
+        for other in TO_TRY.get(demo.name, ()):
             release(demo, row, other, supplies)
     else:
         approve(row.rollout_id)
@@ -127,11 +129,16 @@ def approve(rollout_id: int) -> None:
         decide(approver, change.pk, digest=change.digest, approve=True, why=WHY)
 
 
-def follow() -> Iterator[tuple[float, str]]:
+def rows_of(demos: Sequence[DemoService]) -> list[ServiceRow]:
+    known = rows_by_name()
+    return [known[demo.name] for demo in demos]
+
+
+def follow(demos: Sequence[DemoService]) -> Iterator[tuple[float, str]]:
     """Yield percent and a sentence until every service has a release; raise when one went back."""
     while True:
         with fleet_scope():
-            rows = [row for row in rows_by_name().values() if row.demo]
+            rows = rows_of(demos)
             last = {row.id: newest(row) for row in rows}
         waiting = [row for row in rows if row.release_id is None]
         if not waiting:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from console.demo.cast import LARGE, SMALL
+from console.demo.cast import LARGE, LARGE_TOO, SMALL
 from fleet.actions import services
 from fleet.queries.services import ServiceRow, list_services
 from tenants.rules.access import Viewer, system_viewer
@@ -24,6 +24,7 @@ SERVICES = (
     DemoService(SMALL, "Short answers; a tiny model on the small GPUs", 2, "NVIDIA-L40S"),
     DemoService(LARGE, "Long answers; on the large GPUs", 4, "NVIDIA-H100-80GB-HBM3"),
 )
+PLACEMENT = DemoService(LARGE_TOO, f"{LARGE} in the second cluster", 2, "NVIDIA-H100-80GB-HBM3")
 LONGEST_CONTEXT = 2048
 
 
@@ -31,15 +32,20 @@ def register_services(viewer: Viewer = MACHINE) -> None:
     known = rows_by_name(viewer)
     for demo in SERVICES:
         if demo.name not in known:
-            services.create(
-                viewer,
-                name=demo.name,
-                description=demo.description,
-                demo=True,
-                replicas=demo.replicas,
-                max_model_len=LONGEST_CONTEXT,
-                default_max_tokens=128,
-            )
+            create_service(demo, viewer)
+
+
+def create_service(demo: DemoService, viewer: Viewer = MACHINE) -> int:
+    made = services.create(
+        viewer,
+        name=demo.name,
+        description=demo.description,
+        demo=True,
+        replicas=demo.replicas,
+        max_model_len=LONGEST_CONTEXT,
+        default_max_tokens=128,
+    )
+    return made.pk
 
 
 def rows_by_name(viewer: Viewer = MACHINE) -> dict[str, ServiceRow]:

@@ -1,6 +1,6 @@
 """What is kept of probes and starts, whoever made them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from fleet.models import Cluster, EngineProbe, Node, Release, Service, StartSample
@@ -11,9 +11,11 @@ from fleet.rules.verify import Answers, Probe
 
 
 def store_starts(
-    service: Service, cluster: Cluster, release: Release, pods: Iterable[Pod], now: datetime
+    service: Service, cluster: Cluster, release: Release, pods: Sequence[Pod], now: datetime
 ) -> None:
     """How long each admitted replica took: plans and deadlines learn from it."""
+    if not pods:
+        return
     nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")
     products = dict(nodes.values_list("name", "gpu_product"))
     for pod in pods:

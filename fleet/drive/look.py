@@ -37,7 +37,7 @@ from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
 from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
-from tenants.queries.changes import get_change
+from tenants.queries.changes import get_change, get_verdict
 from tenants.rules.access import Permission, system_viewer
 
 WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING})
@@ -149,9 +149,8 @@ def prompts_of(r: Rollout) -> tuple[Prompt, ...]:
 def approval_of(r: Rollout) -> Approval:
     if r.change_id is None:
         return Approval()
-    change = get_change(viewer(), r.change_id)
-    by = change.decider.email if change.decider else ""
-    return Approval(change.state, by, change.decision_reason)
+    found = get_verdict(viewer(), r.change_id)
+    return Approval(found.state, found.by, found.why)
 
 
 def viewer() -> Any:

@@ -1,19 +1,22 @@
 """Doors of the rollouts' drive. A message is a bell; the sweep finds every row that is due."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from celery import shared_task
 
 from fleet.actions.waking import PODS_CHANGED, wake, wake_by_change
 from fleet.drive import rollout as driving
 from fleet.drive.keep import due_deployments, keep
+from tenants.base.rows import database_now
 from tenants.nudge import nudge
 
 PASSES = 30  # in one task, while each asks to be followed at once
 DRIVE = "fleet.tasks.drive_rollout"
+NEXT = "fleet.tasks.drive_next"
 KEEP = "fleet.tasks.keep_deployment"
 AT_ONCE = timedelta(milliseconds=100)
 SHORTLY = timedelta(seconds=2)
+STALE = timedelta(seconds=15)  # of a sweep's bell: those after it have rung as well
 
 
 @shared_task(name=DRIVE)
@@ -34,10 +37,24 @@ def drive_rollout(rollout_id: int) -> None:
             return
 
 
+@shared_task(name=NEXT)
+def drive_next(rung: str) -> None:
+    """The rollout that waits longest when a worker is free, not the one that was due at the ring.
+
+    Where workers do not keep up, a bell with a name would be answered several sweeps later: some
+    rollouts would have two passes before others have one, and old bells would pile up.
+    """
+    if database_now() - datetime.fromisoformat(rung) > STALE:
+        return
+    for rollout_id in driving.due_rollouts()[:1]:
+        drive_rollout(rollout_id)
+
+
 @shared_task(name="fleet.tasks.sweep_rollouts")
 def sweep_rollouts() -> None:
-    for rollout_id in driving.due_rollouts():
-        nudge(DRIVE, rollout_id, later=True)
+    rung = database_now().isoformat()
+    for _ in driving.due_rollouts():
+        nudge(NEXT, rung, later=True)
     for deployment_id in due_deployments():
         nudge(KEEP, deployment_id, later=True)
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sandbox.cluster.control import AlreadyRunning
-from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
+from sandbox.cluster.inventory import DEFAULT_POOLS, REGION, GpuPool
 from sandbox.cluster.machine import Sandbox, SandboxConfig
 from sandbox.controlplane import build
 
@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     shape.add_argument("--pool", type=GpuPool.parse, action="append", metavar="NODESxGPUSxPRODUCT")
     shape.add_argument("--nodes", type=int, help="H100 nodes only, this many")
     shape.add_argument("--gpus", type=int, default=4, help="per node, with --nodes")
+    shape.add_argument("--region", default=REGION, help="in the labels of the nodes")
     p.add_argument("--backoff", type=float, default=10.0, help="seconds, of crashes and pulls")
     p.add_argument("--backoff-max", type=float, default=300.0)
     return p.parse_args()
@@ -106,6 +107,7 @@ def run(args: argparse.Namespace, report: Reporter, signals: Signals) -> None:
         args.data,
         args.bin or build.ensure(build.JsonLines()),
         pools=chosen_pools(args),
+        region=args.region,
         namespaces=args.namespace or ["models"],
         backoff=args.backoff,
         backoff_max=args.backoff_max,

@@ -24,7 +24,7 @@ from sandbox.cluster.attempt import Attempt
 from sandbox.cluster.container import Settings
 from sandbox.cluster.events import Events
 from sandbox.cluster.images import ImageTable
-from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
+from sandbox.cluster.inventory import DEFAULT_POOLS, REGION, GpuPool
 from sandbox.cluster.kube import Access, AsyncKube, Json
 from sandbox.cluster.logs import LogServer
 from sandbox.cluster.node import NODES, Node
@@ -159,7 +159,8 @@ class Agent:
         address = ipaddress.ip_address(self.args.node_address)
         for pool in self.args.pool or DEFAULT_POOLS:
             for index, name in enumerate(pool.node_names()):
-                self.nodes[name] = Node(self.kube, pool, index, str(address + len(self.nodes)))
+                ip = str(address + len(self.nodes))
+                self.nodes[name] = Node(self.kube, pool, index, ip, self.args.region)
         await asyncio.gather(*(node.register() for node in self.nodes.values()))
         _, known = await self.kube.list_all(NODES)
         for node in known:  # of an earlier start with other pools
@@ -231,6 +232,7 @@ def parse_args() -> argparse.Namespace:
     p.add_argument("--certificate", type=Path, required=True, help="of the nodes' port for logs")
     p.add_argument("--owner-pid", type=int, help="pods die with it (default: with the agent)")
     p.add_argument("--pool", type=GpuPool.parse, action="append", metavar="NODESxGPUSxPRODUCT")
+    p.add_argument("--region", default=REGION, help="in the labels of the nodes")
     p.add_argument("--pod-network", required=True, help="part of 127.0.0.0/8")
     p.add_argument("--node-address", required=True, help="of the first node")
     p.add_argument("--lease-renew", type=float, default=2.0, help="seconds; upstream: 10")

@@ -10,7 +10,6 @@ PRODUCTS = {
     "NVIDIA-L40S": ("l40s", 46068, "ada-lovelace", "8.9"),
 }
 REGION = "local-1"
-ZONES = ("local-1a", "local-1b")
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,17 @@ class GpuPool:
 DEFAULT_POOLS = (GpuPool(2, 4, "NVIDIA-H100-80GB-HBM3"), GpuPool(2, 4, "NVIDIA-L40S"))
 
 
-def node_labels(pool: GpuPool, index: int) -> dict[str, str]:
+def node_labels(pool: GpuPool, index: int, region: str) -> dict[str, str]:
     """What the kubelet and GPU feature discovery write on node number `index` of the pool."""
     _, memory, family, capability = PRODUCTS[pool.product]
     major, _, minor = capability.partition(".")
-    name, zone = pool.node_names()[index], ZONES[index % len(ZONES)]
+    name, zone = pool.node_names()[index], region + "ab"[index % 2]
     return {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": "amd64",
         "node.kubernetes.io/instance-type": f"sandbox.{pool.gpus}x{pool.short}",
-        "topology.kubernetes.io/region": REGION,
+        "topology.kubernetes.io/region": region,
         "topology.kubernetes.io/zone": zone,
         "nvidia.com/gpu.present": "true",
         "nvidia.com/gpu.product": pool.product,

@@ -17,7 +17,7 @@ from typing import Any, Self
 from sandbox.cluster import certs, images
 from sandbox.cluster.attempt import Attempt
 from sandbox.cluster.control import Cluster, Config, Step, silent
-from sandbox.cluster.inventory import DEFAULT_POOLS, GpuPool
+from sandbox.cluster.inventory import DEFAULT_POOLS, REGION, GpuPool
 from sandbox.cluster.kube import Kube
 from sandbox.cluster.network import Network, claim
 from sandbox.engines.images import table_entries
@@ -31,6 +31,7 @@ class SandboxConfig:
     data: Path
     bin: Path
     pools: tuple[GpuPool, ...] = DEFAULT_POOLS
+    region: str = REGION
     namespaces: list[str] = field(default_factory=lambda: ["models"])
     # Seconds; the kubelet's own are 10 and 300. Short ones make a demonstration bearable.
     backoff: float = 10.0
@@ -93,6 +94,7 @@ class Sandbox:
             raise RuntimeError("the sandbox is not started")
         pools = [f"--pool={pool.text()}" for pool in self.config.pools]
         argv = [sys.executable, "-m", "sandbox.cluster.agent", *pools]
+        argv += ["--region", self.config.region]
         argv += ["--kubeconfig", str(self.cluster.kubeconfig("node-agent"))]
         argv += ["--state", str(self.state), "--images", str(self.image_table)]
         argv += ["--pod-network", self.network.pods, "--node-address", self.network.first_node]

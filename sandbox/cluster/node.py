@@ -18,14 +18,14 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 class Node:
     """Registers one node and keeps it alive while `up` is set."""
 
-    def __init__(self, kube: AsyncKube, pool: GpuPool, index: int, ip: str) -> None:
+    def __init__(self, kube: AsyncKube, pool: GpuPool, index: int, ip: str, region: str) -> None:
         self._kube, self.ip = kube, ip
         self.name = pool.node_names()[index]
         self.up = asyncio.Event()
         self.up.set()
         self.disk_full = False
         self.cached: set[str] = set()  # image ids
-        self._labels = node_labels(pool, index)
+        self._labels = node_labels(pool, index, region)
         self._capacity = {
             "cpu": "64",
             "memory": "512Gi",

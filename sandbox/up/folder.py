@@ -20,6 +20,7 @@ CONTENTS = (
         "stores",
         "logs",
         "cluster",
+        "cluster-2",
         "clusters",
         "spool",
         "exports",

@@ -1,7 +1,8 @@
 """What starts in which order. Each lane is a generator: it yields while it waits.
 
 The console's lane comes first and waits for nothing but itself. Then two lanes go on beside each
-other: the cluster with its engines, services and traffic, and the history.
+other: the cluster with its engines, services and traffic, then a second one where it is wanted,
+and the history.
 """
 
 import sys
@@ -15,6 +16,8 @@ from sandbox.up.status import DONE, SKIPPED, Stage, Status
 
 Lane = Generator[None, None, None]
 CONCURRENCY = "2"
+# Another region, which has less than the first.
+SECOND = ("--region", "local-2", "--pool", "1x4xNVIDIA-H100-80GB-HBM3")
 
 
 class StageFailed(Exception):
@@ -138,24 +141,49 @@ def cluster_lane(up: Up) -> Lane:
         return
     built = yield from run(up, "build", [sys.executable, "-m", "sandbox.controlplane.build"])
     engine = yield from engines(up)
-    stage = up.begin("cluster")
-    argv = [sys.executable, "-m", "sandbox.cluster", "--data", str(up.options.data / "cluster")]
-    cluster = up.keep("cluster", [*argv, "--bin", str(built["bin"])])
+    said = yield from control_plane(up, "cluster", "--bin", str(built["bin"]))
+    yield from run(up, "deploy", demo(up, *deploy(said), "--engine", engine))
+    start_traffic(up)
+    if up.options.clusters > 1:
+        said = yield from control_plane(up, "cluster-2", "--bin", str(built["bin"]), *SECOND)
+        yield from run(up, "deploy-2", demo(up, *deploy(said), "--second"))
+
+
+def control_plane(up: Up, name: str, *words: str) -> Generator[None, None, dict[str, Any]]:
+    """Start one in the folder of its name; return what it said when it was ready."""
+    stage = up.begin(name)
+    argv = [sys.executable, "-m", "sandbox.cluster", "--data", str(up.options.data / name)]
+    cluster = up.keep(name, [*argv, *words])
     while cluster.listen().get("state") != "ready":
         follow(stage, cluster.said)
         if cluster.said.get("error") and cluster.restarts > 2:
-            raise StageFailed("cluster", cluster.last_words())
+            raise StageFailed(name, cluster.last_words())
         yield
-    said = cluster.said
-    up.status.facts["kubeconfig"] = said["admin_kubeconfig"]
-    up.end("cluster", DONE, f"{len(said.get('nodes', ()))} GPU nodes")
-    words = ["--kubeconfig", said["kubeconfig"], "--images", said["images"], "--engine", engine]
-    yield from run(up, "deploy", demo(up, "--deploy", *words))
-    start_traffic(up)
+    know(up, cluster.said["admin_kubeconfig"])
+    up.end(name, DONE, f"{len(cluster.said.get('nodes', ()))} GPU nodes")
+    return cluster.said
+
+
+def know(up: Up, kubeconfig: str) -> None:
+    """Tell programs how to get in; `kubeconfig` is the first cluster's."""
+    known = [*up.status.facts.get("kubeconfigs", ()), kubeconfig]
+    up.status.facts |= {"kubeconfig": known[0], "kubeconfigs": known}
+
+
+def deploy(said: Mapping[str, Any]) -> list[str]:
+    return ["--deploy", "--kubeconfig", said["kubeconfig"], "--images", said["images"]]
+
+
+def second_stages() -> tuple[Stage, ...]:
+    """Of QM_CLUSTERS=2."""
+    return (
+        Stage("cluster-2", "Second cluster", 15),
+        Stage("deploy-2", "Placement in the second cluster", 20),
+    )
 
 
 def given_cluster(up: Up, kubeconfig: Path) -> Lane:
-    up.status.facts["kubeconfig"] = str(kubeconfig)
+    know(up, str(kubeconfig))
     for stage in ("build", "engine", "cluster"):
         up.end(stage, SKIPPED, f"KUBECONFIG names {kubeconfig}")
     words = ["--kubeconfig", str(kubeconfig), "--register-only"]

@@ -9,6 +9,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("auto", "vllm", "standin")
 MOST_HISTORY = 60  # days of demo usage; the door takes no older ones
+CLUSTERS = ("1", "2")
 
 
 class UpError(Exception):
@@ -24,6 +25,7 @@ class Options:
     kubeconfig: Path | None  # a cluster that is there already, used instead of the sandbox's own
     traffic: bool
     history: int = MOST_HISTORY  # days
+    clusters: int = 1  # control planes on this machine
 
     @property
     def console_url(self) -> str:
@@ -45,6 +47,12 @@ def read_options(environ: Mapping[str, str]) -> Options:
             f"KUBECONFIG names {kubeconfig}, which is not a file. Unset it to get a cluster "
             "on this machine, or name the file of an existing cluster."
         )
+    clusters = int(_choice(environ, "QM_CLUSTERS", CLUSTERS))
+    if kubeconfig and clusters > 1:
+        raise UpError(
+            f"QM_CLUSTERS={clusters} starts clusters on this machine, and KUBECONFIG names an "
+            "existing one. Unset one of the two."
+        )
     return Options(
         data=data_folder(environ),
         port=_port(environ, "QM_PORT", 8000),
@@ -53,6 +61,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         kubeconfig=Path(kubeconfig).expanduser().absolute() if kubeconfig else None,
         traffic=_choice(environ, "QM_TRAFFIC", ("on", "off")) == "on",
         history=_days(environ),
+        clusters=clusters,
     )
 
 

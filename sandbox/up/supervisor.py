@@ -25,8 +25,11 @@ TICK_SECONDS = 0.2
 WRITE_SECONDS = 1.0
 REVIVE_SECONDS = 5.0  # between two attempts to start a server again
 # Last come, first gone: clients before the doors, doors before what they need.
-STOP_ORDER = ("traffic", "gateway", "web", "beat", "observer", "worker", "cluster", "registry")
-STOP_SECONDS = {"gateway": 25.0, "worker": 20.0, "cluster": 40.0}
+STOP_ORDER = (
+    *("traffic", "gateway", "web", "beat", "observer", "worker"),
+    *("cluster-2", "cluster", "registry"),
+)
+STOP_SECONDS = {"gateway": 25.0, "worker": 20.0, "cluster": 40.0, "cluster-2": 40.0}
 SHARED = ("operator", "approver", "finance", "viewer", "finance_token", "api_keys")
 
 
@@ -42,6 +45,7 @@ def stages(options: Options) -> list[Stage]:
         Stage("cluster", "Cluster and GPU nodes", 15),
         Stage("deploy", "Demo services", 60),
         Stage("traffic", "Traffic", 1),
+        *(lanes.second_stages() if options.clusters > 1 else ()),
         Stage("history", f"{options.history} days of history", options.history),
     ]
 
@@ -55,6 +59,7 @@ class Supervisor:
             "console_url": options.console_url,
             "gateway_url": options.gateway_url,
             "kubeconfig": None,
+            "kubeconfigs": [],
             "pid": os.getpid(),
         }
         self.registry_port = free_port()

@@ -29,6 +29,24 @@ def get_change(viewer: Viewer, change_id: int) -> ChangeRequest:
     return change
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    state: str
+    by: str  # empty: nobody yet
+    why: str
+
+
+def get_verdict(viewer: Viewer, change_id: int) -> Verdict:
+    """For those who ask every few seconds: without what is decided on, which may be long."""
+    viewer.require(Permission.VIEW_FLEET)
+    rows = ChangeRequest.objects.filter(pk=change_id)
+    found = rows.values_list("state", "decider__email", "decision_reason").first()
+    if found is None:
+        raise NotFound("No such change")
+    state, by, why = found
+    return Verdict(state, by or "", why)
+
+
 def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
 

@@ -157,12 +157,36 @@ def test_it_says_why_when_the_build_is_impossible_and_starts_no_cluster():
     assert up.started == ["build"]
 
 
+def test_it_starts_a_second_cluster_when_the_first_one_serves():
+    second = READY | {"admin_kubeconfig": "/admin-2", "nodes": ["h100-1"]}
+    said = {"build": BUILT, "cluster": READY, "cluster-2": second}
+    up = FakeUp(said, engine="standin", clusters=2)
+    finish(cluster_lane(up))
+    assert up.started == ["build", "cluster", "deploy", "traffic", "cluster-2", "deploy-2"]
+    assert up.commands["cluster-2"][-4:-2] == ["--region", "local-2"]
+    assert "/data/cluster-2" in up.commands["cluster-2"]
+    assert up.commands["deploy-2"][-1] == "--second"
+    assert up.status.facts["kubeconfig"] == "/admin"
+    assert up.status.facts["kubeconfigs"] == ["/admin", "/admin-2"]
+    assert up.status.stage("cluster-2").text == "1 GPU nodes"
+
+
+def test_a_second_cluster_that_fails_is_named_and_the_first_one_serves():
+    said = {"build": BUILT, "cluster": READY, "cluster-2": READY, "deploy-2": {"error": "no room"}}
+    up = FakeUp(said, engine="standin", clusters=2)
+    with pytest.raises(StageFailed, match="no room") as failure:
+        finish(cluster_lane(up))
+    assert failure.value.stage == "deploy-2"
+    assert up.state("traffic") == DONE
+
+
 def test_it_only_registers_a_cluster_that_was_given():
     up = FakeUp({}, kubeconfig=Path("/mine"))
     finish(cluster_lane(up))
     assert up.started == ["deploy"]
     assert up.commands["deploy"][-1] == "--register-only"
     assert up.status.facts["kubeconfig"] == "/mine"
+    assert up.status.facts["kubeconfigs"] == ["/mine"]
 
 
 def test_it_shows_the_progress_that_a_child_tells_and_never_runs_backwards():

@@ -27,6 +27,12 @@ from sandbox.up.status import DONE, FAILED, SKIPPED, Stage, Status
         ({"QM_ENGINE": "gpu"}, "QM_ENGINE is 'gpu': say auto, vllm or standin"),
         ({"QM_TRAFFIC": "maybe"}, "QM_TRAFFIC is 'maybe': say on or off"),
         ({"QM_HISTORY": "61"}, "QM_HISTORY is '61': give a number of days from 0 to 60"),
+        ({"QM_CLUSTERS": "3"}, "QM_CLUSTERS is '3': say 1 or 2"),
+        ({"QM_CLUSTERS": "two"}, "QM_CLUSTERS is 'two': say 1 or 2"),
+        (
+            {"QM_CLUSTERS": "2", "KUBECONFIG": __file__},
+            "QM_CLUSTERS=2 starts clusters on this machine, and KUBECONFIG names an existing one",
+        ),
         ({"KUBECONFIG": "/nowhere/config"}, "KUBECONFIG names /nowhere/config"),
     ],
 )
@@ -39,6 +45,7 @@ def test_it_has_the_documented_defaults(tmp_path):
     options = read_options({"QM_DATA": str(tmp_path)})
     assert (options.port, options.gateway_port) == (8000, 8080)
     assert (options.engine, options.traffic, options.kubeconfig) == ("auto", True, None)
+    assert options.clusters == 1
 
 
 def test_it_names_the_port_that_is_taken_and_the_variable_that_changes_it(tmp_path):

@@ -14,12 +14,13 @@ from django.utils import timezone
 from console.demo import credentials
 from console.demo.history import Progress, load
 from console.demo.people import prepare
-from console.demo.placement import place_services, register_cluster
+from console.demo.placement import place_large_too, place_services, register_cluster
 from console.demo.rhythm import DAYS
 from console.demo.rollouts import bring_up
 from tenants.errors import ConsoleError
 
 SANDBOX = {"slug": "sandbox", "name": "This machine", "region": "local-1"}
+SECOND = {"slug": "sandbox-2", "name": "This machine, second cluster", "region": "local-2"}
 GIVEN = {"slug": "given", "name": "From KUBECONFIG", "region": ""}
 
 
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the console's address")
         parser.add_argument("--kubeconfig", type=Path, help="of the cluster to register")
         parser.add_argument("--register-only", action="store_true", help="roll nothing out")
+        parser.add_argument("--second", action="store_true", help="the demo's second cluster")
         parser.add_argument("--images", type=Path, help="image table of the sandbox's cluster")
         parser.add_argument("--engine", choices=("vllm", "standin"), default="standin")
         parser.add_argument("--file", type=Path, required=True, help="where credentials are kept")
@@ -57,15 +59,17 @@ class Command(BaseCommand):
         self._say(percent=100, text="People, tenants and keys are there")
 
     def _deploy(self, path: Path, options: dict[str, Any]) -> None:
-        named = GIVEN if options["register_only"] else SANDBOX
+        named = SECOND if options["second"] else SANDBOX
+        named = GIVEN if options["register_only"] else named
         made = register_cluster(credentials.read(path), options["kubeconfig"], **named)
         credentials.write(path, made)
         if options["register_only"]:
             self._say(percent=100, text="The cluster is registered")
             return
-        place_services(named["slug"])
+        place = place_large_too if options["second"] else place_services
         bring_up(
             named["slug"],
+            place(named["slug"]),
             options["images"],
             engine=options["engine"],
             progress=lambda percent, text: self._say(percent=round(percent, 1), text=text),

@@ -12,6 +12,7 @@ from fleet.models import Rollout
 from fleet.rules.observation import read_pods
 from fleet.rules.phases import Phase
 from fleet.tasks import rollouts as tasks
+from tenants.base.rows import database_now
 from tenants.models import ChangeRequest
 from tests.fleet.drive.stage import make_stage
 
@@ -59,7 +60,33 @@ def look(stage):
 def test_it_rings_for_every_rollout_that_is_due(stage, rung):
     rollout = stage.propose(stage.release("b"))
     tasks.sweep_rollouts()
-    assert (tasks.DRIVE, rollout.pk) in rung
+    ((task, at),) = [call for call in rung if call[0] != tasks.KEEP]
+    assert task == tasks.NEXT
+    passes = rollout.fence
+    tasks.drive_next(at)
+    rollout.refresh_from_db()
+    assert rollout.fence > passes
+
+
+def test_a_sweeps_bell_is_for_the_one_that_waits_longest(stage, rung, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    monkeypatch.setattr(tasks.driving, "due_rollouts", lambda: [7, 3])
+    tasks.sweep_rollouts()
+    assert [call[0] for call in rung].count(tasks.NEXT) == 2
+    tasks.drive_next(rung[0][1])
+    assert driven == [7]
+
+
+def test_bells_of_sweeps_that_were_never_answered_do_not_pile_up(stage, monkeypatch):
+    driven = []
+    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+    rollout = stage.propose(stage.release("b"))
+    now = database_now()
+    tasks.drive_next((now - timedelta(seconds=16)).isoformat())
+    assert driven == []
+    tasks.drive_next((now - timedelta(seconds=5)).isoformat())
+    assert driven == [rollout.pk]
 
 
 def test_it_rings_for_replicas_that_are_not_as_declared(stage, rung):
