@@ -11,7 +11,7 @@ BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
 CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test test-rules e2e bench fmt schema requirements
+.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test test-rules test-browser test-walks e2e bench fmt schema requirements
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -80,22 +80,26 @@ part-engine:
 # machine for itself. A browser's event loop and its committed rows end with its process.
 PAIRED = -n 2 --dist loadfile --no-loadscope-reorder
 
-# What needs none of the parts runs while they are made; the rest waits for both.
+# What needs none of the parts runs while they are made; the rest waits for both. The walks wait
+# more than they compute, so the browser's tests run beside them.
 test: dev  ## every test; installs or builds what they need
 	@$(MAKE) --no-print-directory -j 4 $(PARTS) test-rules
 	$(RUN) pytest tests/cluster tests/engine $(PAIRED) -n 4 -m "cluster or engine" --durations=15
 	$(RUN) pytest tests/sandbox -m alone
-	$(RUN) pytest tests/browser -n 2
-	$(E2E)
+	@$(MAKE) --no-print-directory -j 2 test-browser test-walks
 
 test-rules: dev
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
 
+test-browser: dev
+	$(RUN) pytest tests/browser -n 2
+
 # A walk with real engines beside the others, which share one installation where they can.
-E2E = $(RUN) pytest tests/e2e $(PAIRED) --durations=15
+test-walks: dev
+	$(RUN) pytest tests/e2e $(PAIRED) --durations=15
 
 e2e: parts  ## only the walks through the whole product
-	$(E2E)
+	@$(MAKE) --no-print-directory test-walks
 
 bench: dev  ## the benchmarks; each prints its ratios
 	$(RUN) bench

@@ -26,7 +26,6 @@ LONG = (
     "test_crash",
     "test_routes",
     "test_independent",
-    "test_real_pod",
     "test_rollouts_",
     "test_model_real",
     "test_plans_real",

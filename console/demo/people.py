@@ -37,13 +37,16 @@ WHY = "Part of the demo"
 FINANCE_SCOPES = (Permission.VIEW, Permission.VIEW_MONEY, Permission.MANAGE_MONEY)
 
 
-def prepare(kept: Credentials, now: datetime) -> Credentials:
-    """Make what is missing; return the credentials, those that still work unchanged."""
+def prepare(kept: Credentials, now: datetime, replicas: int = 2) -> Credentials:
+    """Make what is missing; return the credentials, those that still work unchanged.
+
+    `replicas`: of the small service, whose engines may be real ones.
+    """
     made = dict(kept)
     with fleet_scope():
         for tenant in TENANTS:
             _tenant(tenant)
-        register_services()
+        register_services(replicas)
         set_prices(now)
         for person in PEOPLE:
             made[person.who] = _person(person, made.get(person.who))

@@ -1,13 +1,13 @@
 """The demo's services. They exist before the cluster does, so that usage can name them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
 from console.demo.cast import LARGE, LARGE_TOO, SMALL
 from fleet.actions import services
 from fleet.queries.services import ServiceRow, list_services
-from tenants.rules.access import Viewer, system_viewer
+from tenants.rules.access import system_viewer
 
 MACHINE = system_viewer("demo")
 
@@ -28,16 +28,17 @@ PLACEMENT = DemoService(LARGE_TOO, f"{LARGE} in the second cluster", 2, "NVIDIA-
 LONGEST_CONTEXT = 2048
 
 
-def register_services(viewer: Viewer = MACHINE) -> None:
-    known = rows_by_name(viewer)
+def register_services(replicas: int) -> None:
+    """`replicas`: of the small one."""
+    known = rows_by_name()
     for demo in SERVICES:
         if demo.name not in known:
-            create_service(demo, viewer)
+            create_service(replace(demo, replicas=replicas) if demo.name == SMALL else demo)
 
 
-def create_service(demo: DemoService, viewer: Viewer = MACHINE) -> int:
+def create_service(demo: DemoService) -> int:
     made = services.create(
-        viewer,
+        MACHINE,
         name=demo.name,
         description=demo.description,
         demo=True,
@@ -48,8 +49,8 @@ def create_service(demo: DemoService, viewer: Viewer = MACHINE) -> int:
     return made.pk
 
 
-def rows_by_name(viewer: Viewer = MACHINE) -> dict[str, ServiceRow]:
-    return {row.name: row for row in list_services(viewer, timezone.now())}
+def rows_by_name() -> dict[str, ServiceRow]:
+    return {row.name: row for row in list_services(MACHINE, timezone.now())}
 
 
 def service_ids() -> dict[str, int]:

@@ -102,7 +102,7 @@ def console_lane(up: Up) -> Lane:
     up.keep("web", [*web, "--timeout-graceful-shutdown", "3"])
     yield from until(lambda: up.answers("/livez"))
     up.end("console", DONE, up.options.console_url)
-    yield from run(up, "prepare", demo(up, "--prepare"))
+    yield from run(up, "prepare", demo(up, "--prepare", "--replicas", str(up.options.replicas)))
     facts = up.publish_facts()
     celery = [sys.executable, "-m", "celery", "-A", "console"]
     quiet = ["--loglevel", "WARNING"]

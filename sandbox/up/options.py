@@ -10,6 +10,7 @@ TREE = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("auto", "vllm", "standin")
 MOST_HISTORY = 60  # days of demo usage; the door takes no older ones
 CLUSTERS = ("1", "2")
+REPLICAS = ("2", "1")  # of the small service; a real engine takes 2.4 GB
 
 
 class UpError(Exception):
@@ -26,6 +27,7 @@ class Options:
     traffic: bool
     history: int = MOST_HISTORY  # days
     clusters: int = 1  # control planes on this machine
+    replicas: int = 2  # of the demo's small service
 
     @property
     def console_url(self) -> str:
@@ -62,6 +64,7 @@ def read_options(environ: Mapping[str, str]) -> Options:
         traffic=_choice(environ, "QM_TRAFFIC", ("on", "off")) == "on",
         history=_days(environ),
         clusters=clusters,
+        replicas=int(_choice(environ, "QM_REPLICAS", REPLICAS)),
     )
 
 

@@ -150,9 +150,8 @@ def test_it_lays_a_manifest_beside_the_file(fiona):
 
 
 @pytest.mark.usefixtures("charged")
-@pytest.mark.parametrize("file_type", ["csv", "parquet"])
-def test_the_official_validator_passes_the_1_2_projection(fiona, tmp_path, file_type):
-    artifact, data = export(fiona, "focus-1.2", file_type)
+def test_the_official_validator_passes_the_1_2_projection(fiona, tmp_path):
+    artifact, data = export(fiona, "focus-1.2", "csv")
     file = tmp_path / artifact.filename
     file.write_bytes(data)
     try:

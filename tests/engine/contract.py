@@ -28,6 +28,7 @@ CONTINUOUS = {
     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
 }
 Case = tuple[str, str, Json | bytes | None]
+Address = tuple[str, int]
 CASES: list[Case] = [
     *[("GET", f"/{path}", None) for path in ("health", "ping", "version", "load", "nope")],
     *[("GET", f"/v1/{path}", None) for path in ("models", "completions")],
@@ -56,16 +57,16 @@ NOT_IMITATED = re.compile(
 )
 
 
-def ask(port: int, case: Case) -> tuple[int, dict[str, str], str]:
+def ask(at: Address, case: Case) -> tuple[int, dict[str, str], str]:
     """Status, headers and body of the second answer, the one with a warm prefix cache."""
-    _ask_once(port, case)
-    return _ask_once(port, case)
+    _ask_once(at, case)
+    return _ask_once(at, case)
 
 
-def _ask_once(port: int, case: Case) -> tuple[int, dict[str, str], str]:
+def _ask_once(at: Address, case: Case) -> tuple[int, dict[str, str], str]:
     method, path, body = case
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as conn:
+    with closing(http.client.HTTPConnection(*at, timeout=60)) as conn:
         conn.request(method, path, data, {"content-type": "application/json"})
         response = conn.getresponse()
         headers = {k.lower(): v for k, v in response.getheaders()}

@@ -27,6 +27,7 @@ from sandbox.up.status import DONE, FAILED, SKIPPED, Stage, Status
         ({"QM_ENGINE": "gpu"}, "QM_ENGINE is 'gpu': say auto, vllm or standin"),
         ({"QM_TRAFFIC": "maybe"}, "QM_TRAFFIC is 'maybe': say on or off"),
         ({"QM_HISTORY": "61"}, "QM_HISTORY is '61': give a number of days from 0 to 60"),
+        ({"QM_REPLICAS": "0"}, "QM_REPLICAS is '0': say 2 or 1"),
         ({"QM_CLUSTERS": "3"}, "QM_CLUSTERS is '3': say 1 or 2"),
         ({"QM_CLUSTERS": "two"}, "QM_CLUSTERS is 'two': say 1 or 2"),
         (

@@ -32,6 +32,7 @@ class Command(BaseCommand):
         what.add_argument("--prepare", action="store_true", help="people, tenants, keys, prices")
         what.add_argument("--deploy", action="store_true", help="cluster, releases, rollouts")
         what.add_argument("--history", action="store_true", help="usage of the last days")
+        parser.add_argument("--replicas", type=int, default=2, help="of the small service")
         parser.add_argument("--days", type=int, default=DAYS, help="of the history")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the console's address")
         parser.add_argument("--kubeconfig", type=Path, help="of the cluster to register")
@@ -45,7 +46,7 @@ class Command(BaseCommand):
         path: Path = options["file"]
         try:
             if options["prepare"]:
-                self._prepare(path)
+                self._prepare(path, options["replicas"])
             if options["deploy"]:
                 self._deploy(path, options)
             if options["history"]:
@@ -54,8 +55,8 @@ class Command(BaseCommand):
             self._say(error=refusal.message)
             raise CommandError(refusal.message) from None
 
-    def _prepare(self, path: Path) -> None:
-        credentials.write(path, prepare(credentials.read(path), timezone.now()))
+    def _prepare(self, path: Path, replicas: int) -> None:
+        credentials.write(path, prepare(credentials.read(path), timezone.now(), replicas))
         self._say(percent=100, text="People, tenants and keys are there")
 
     def _deploy(self, path: Path, options: dict[str, Any]) -> None:
