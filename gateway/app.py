@@ -81,7 +81,7 @@ class Gateway:
         except Refusal as refusal:
             await _refuse(client, refusal)
             return
-        known = {**routing.adapters, **routing.document.services}
+        served = {**routing.adapters, **routing.document.services}
         models = [
             {
                 "id": name,
@@ -91,7 +91,7 @@ class Gateway:
                 "parent": None if name == service.name else service.name,
                 "max_model_len": service.max_model_len,
             }
-            for name, service in sorted(known.items())
+            for name, service in sorted(served.items())
             if context.may_use(name)
         ]
         body = orjson.dumps({"object": "list", "data": models})

@@ -12,7 +12,7 @@ PINS = ("files", "configs", "secrets", "adapters", "regions", "confidential")
 
 
 class PinsForm(forms.Form):
-    files = forms.CharField(
+    files = forms.CharField(  # type: ignore[assignment]  # uploads of a form: fields are no attributes
         label="Files that the console makes",
         required=False,
         strip=False,

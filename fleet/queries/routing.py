@@ -14,7 +14,7 @@ from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.scaling import ASSUMED_START
 from gateway.contract.routing import Canary, RoutingSnapshot, WaitingRoom
 
-UNREAD = ("environment", "pins", "resources", "probes")
+UNREAD = ("environment", "resources", "probes")
 
 
 def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time

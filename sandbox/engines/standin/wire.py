@@ -336,7 +336,7 @@ def parse_request(
     usage = bool(options.get("include_usage"))
     reply = Reply(
         chat=chat,
-        model=model if model in adapters else names[0],
+        model=model if model is not None and model in adapters else names[0],
         stream=bool(body.get("stream")),
         include_usage=usage,
         continuous=usage and bool(options.get("continuous_usage_stats")),
