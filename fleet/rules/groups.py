@@ -69,7 +69,9 @@ def pods_by_product(
         own = {**resources, **role.get("resources", {})}
         product, pod = str(own.get("gpu_product", "")), int(own.get("gpus", 1))
         found[product] = (*found.get(product, ()), *[pod] * int(role["replicas"]))
-    plain = {str(resources.get("gpu_product", "")): (int(resources.get("gpus", 1)),)}
+    plain: dict[str, tuple[int, ...]] = {
+        str(resources.get("gpu_product", "")): (int(resources.get("gpus", 1)),)
+    }
     return dict(sorted(found.items())) or plain
 
 
