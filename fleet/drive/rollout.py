@@ -30,9 +30,14 @@ log = structlog.get_logger(__name__)
 SHORTLY = timedelta(milliseconds=1)
 
 
-def due_rollouts(since: timedelta = timedelta(0)) -> list[int]:
-    """Those that wait for so long already, the longest first."""
-    return Rollout.due(phase__in=OPEN, look_again__lt=Now() - since)
+def due_rollouts() -> list[int]:
+    """Those that wait longest first."""
+    return Rollout.due(phase__in=OPEN)
+
+
+def late_rollouts(by: timedelta) -> list[int]:
+    """Those that were due so long ago."""
+    return Rollout.due(phase__in=OPEN, look_again__lt=Now() - by)
 
 
 def is_due(rollout_id: int) -> bool:

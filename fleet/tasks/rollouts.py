@@ -46,7 +46,7 @@ def follow_rollout(rollout_id: int) -> None:
 
     So that many of them do not hold up the others for ever, one that is late goes first.
     """
-    for late in driving.due_rollouts(since=LATE)[:1]:
+    for late in driving.late_rollouts(LATE)[:1]:
         drive_rollout(late)
     drive_rollout(rollout_id)
 
