@@ -11,12 +11,13 @@ from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
-from fleet.rules.adapters import Use, lost
+from fleet.rules.adapters import lost
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import described
 from fleet.rules.manifests import Manifest, items_of, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
+from fleet.rules.pins import pins_from
 from fleet.rules.plan import Plan, plans_of
 from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
 from fleet.rules.release import ReleaseSpec
@@ -108,8 +109,16 @@ def plan_rollout(
         # As it will be once awake; a way back from sleep begins with one replica as well.
         situation = replace(situation, old_replicas=1, replicas=replicas or 1)
     contract = get_contract(viewer, service)
-    uses = uses_of(viewer, service.pk)
-    return _proposal(service, cluster, old, release, situation, (touched, uses), contract)
+    used = touched, missed(viewer, old, release)
+    return _proposal(service, cluster, old, release, situation, used, contract)
+
+
+def missed(viewer: Viewer, old: Release | None, new: Release) -> tuple[str, ...]:
+    """Sentences about adapters in use that the new release does not have."""
+    if old is None:
+        return ()
+    uses = uses_of(viewer, old.service_id)
+    return tuple(lost(pins_from(old.pins), pins_from(new.pins), uses))
 
 
 def sleeps(service: Service) -> bool:
@@ -143,17 +152,15 @@ def _proposal(
     old: Release | None,
     new: Release,
     s: Situation,
-    used: tuple[tuple[Touched, ...], tuple[Use, ...]],
+    used: tuple[tuple[Touched, ...], tuple[str, ...]],
     contract: ContractRow,
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
-    touched, uses = used
+    touched, gone = used
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
-    gone = lost(before.pins, spec.pins, uses) if before else []
     warnings = [*gone, *warnings_of(spec, request_seconds=service.request_seconds)]
-    warnings += image_warnings(new)
-    warnings += filter(None, [refuse_cluster(new)])
+    warnings += [*image_warnings(new), *filter(None, [refuse_cluster(new)])]
     return Proposal(
         service_id=service.pk,
         service=service.name,

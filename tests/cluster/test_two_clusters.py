@@ -1,14 +1,18 @@
-"""Two API servers, one model name: a release goes through both, and around the one that is lost."""
+"""Two API servers, one model name: releases and requests go through both, and around a lost one."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from billing.models import UsageEvent
 from fleet.actions import clusters
 from fleet.actions.placements import set_placements
+from fleet.actions.routing import publish_routing
 from fleet.actions.sequences import propose_sequence
 from fleet.drive.rollout import REAL
 from fleet.drive.rollout import drive as drive_rollout
@@ -16,11 +20,16 @@ from fleet.drive.sequence import drive
 from fleet.models import Cluster, Rollout, Service
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.sequence import FINAL, Phase, StageState
-from tenants.actions import changes
+from tenants.actions import changes, tenants
+from tenants.actions.policy import publish_policy
 from tenants.base.scope import fleet_scope, scope_of
+from tenants.clients.redis import PolicyStore
 from tenants.models import ChangeRequest
-from tests.cluster.rollout_stage import PACE, RealStage, make_stage_serving
+from tests.cluster.gateway_stage import clients
+from tests.cluster.rollout_stage import BODY, PACE, RealStage, make_stage_serving
+from tests.fixtures.kubernetes import until
 
+__all__ = ["clients"]
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
 # Controllers ask an API server that was away again after up to half a minute.
@@ -114,3 +123,76 @@ def test_a_release_goes_through_both_and_around_a_lost_one(both, second_cluster)
     both.until(second, lambda s: s.phase in FINAL)
     assert second.phase == Phase.SUCCEEDED, second.why
     assert both.serves(both.west)
+
+
+@pytest.fixture
+def stage(both):
+    """Where the clients' gateway and tenant are made."""
+    return both.east
+
+
+@contextmanager
+def gone(cluster, node):
+    """API server and engines at once, as when a region is lost; back with its state at the end."""
+    with cluster.api_server_away():
+        cluster.fault(op="node_down", node=node, power_off=True)
+        yield
+    cluster.fault(op="node_up", node=node)
+
+
+def events():
+    """(outcome, reason, cluster) of each request, as it was metered."""
+    columns = ("outcome", "reason", "cluster", "model", "completion_tokens", "request_id")
+    with fleet_scope():
+        return list(UsageEvent.objects.order_by("event_time").values(*columns))
+
+
+def test_requests_go_around_a_lost_cluster_within_the_data_policy(both, clients, settings):
+    home, other = both.east.service.current_release, both.west.service.current_release
+
+    def ask():
+        clients.answers.append(clients.ask())
+        return clients.answers[-1]
+
+    def stay_at_home(*regions):
+        fields = tenants.TenantFields(name="Acme", residency=list(regions))
+        both.east.act(tenants.change_tenant, "acme", fields=fields)
+        publish_policy(PolicyStore(settings.REDIS_URL))
+
+    for _ in range(5):
+        assert ask() == (200, home.fingerprint, True)
+    with gone(both.east.cluster, "l40s-1"):
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: clients.ask(), range(24)))
+        clients.answers += found
+        assert found == [(200, other.fingerprint, True)] * 24
+        stay_at_home("local-1")
+        until("a refusal", lambda: ask()[0] == 503, 30)
+        stay_at_home()
+        until("an answer", lambda: ask()[0] == 200, 30)
+
+    def at_home():
+        both.east.observe()
+        publish_routing()
+        return ask() == (200, home.fingerprint, True)
+
+    until("home answers again", at_home, 120)
+
+    asked = len(clients.answers)
+    until("all of them are metered", lambda: len(events()) >= asked, 60)
+    rows = events()
+    assert len({row["request_id"] for row in rows}) == len(rows) == asked
+    assert {row["model"] for row in rows} == {"chat"}
+    told = [(row["outcome"], row["cluster"]) for row in rows]
+    whole = [status == 200 for status, _, _ in clients.answers]
+    assert len([1 for outcome, _ in told if outcome in ("served", "rerouted")]) == sum(whole)
+    assert told.count(("served", "local")) == sum(
+        r == home.fingerprint for _, r, _ in clients.answers
+    )
+    assert told.count(("rerouted", "west")) == sum(
+        r == other.fingerprint for _, r, _ in clients.answers
+    )
+    refused = [row for row in rows if row["outcome"] not in ("served", "rerouted")]
+    assert {(row["outcome"], row["reason"]) for row in refused} == {("shed", "outside_policy")}
+    paid = sum(row["completion_tokens"] for row in rows)
+    assert paid == BODY["max_tokens"] * sum(whole)
