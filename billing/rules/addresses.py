@@ -39,8 +39,8 @@ def read_url(url: str, *, allow_private: bool) -> SplitResult:
     """The parts of an address that can be sent to. Plain HTTP where private is allowed."""
     if len(url) > LONGEST:
         raise Refused(f"The address has {len(url):,} characters; {LONGEST:,} are the most")
-    if not url.isprintable() or " " in url or "\\" in url:
-        raise Refused("Leave spaces, backslashes and invisible characters out of the address")
+    if not url.isprintable() or "\\" in url:
+        raise Refused("Leave backslashes and invisible characters out of the address")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -49,6 +49,8 @@ def read_url(url: str, *, allow_private: bool) -> SplitResult:
     schemes = ("https", "http") if allow_private else ("https",)
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise Refused(f"Give an address that begins with {schemes[0]}:// and names a host")
+    if " " in parts.netloc:  # in a path it is sent as %20: folders of a bucket may have one
+        raise Refused("Leave spaces out of the name of the host")
     if parts.username or parts.password:
         raise Refused("Leave user and password out of the address: messages are signed instead")
     return parts

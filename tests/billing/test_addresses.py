@@ -24,7 +24,7 @@ NONE = {
     "half a bracket": "https://[::1",
     "a backslash before the host": "https://example.com\\@10.0.0.1/",
     "a line break": "https://example.com/\nHost: internal",
-    "a space": "https://example.com/a b",
+    "a space in the host": "https://exam ple.com/",
     "too long": "https://example.com/" + "x" * LONGEST,
 }
 # Written as addresses, they are refused when they are entered.
