@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
-from billing.queries.commitments import MinimumUse, list_ending
+from billing.queries.commitments import Ending, list_ending
 from billing.queries.completeness import Completeness, completeness
 from billing.queries.money import budgets, month_amounts
 from console import figures
@@ -105,23 +105,19 @@ def commitment_lines(viewer: Viewer, now: datetime) -> list[Line]:
     """Minima of contracts that end soon. A tenant's people see their own."""
     if not viewer.may_somewhere(Permission.VIEW_MONEY):
         return []
-    return [commitment_line(use) for use in list_ending(viewer, now=now)]
+    return [commitment_line(minimum) for minimum in list_ending(viewer, now=now)]
 
 
-def commitment_line(use: MinimumUse) -> Line:
-    minimum, days = use.minimum, use.days_left or 0
-    slug = minimum.tenant.slug
-    used, unused, asked = (
-        figures.money(a, minimum.currency) for a in (use.used, use.unused, minimum.amount)
-    )
+def commitment_line(minimum: Ending) -> Line:
+    slug, days = minimum.tenant.slug, minimum.days_left
     return Line(
         Urgency.SOON if days <= MINIMUM_DAYS else Urgency.PERSON,
         f"{slug}'s minimum ends in {days} day{'s' * (days != 1)}",
-        f"{used} of {asked} used this month, {unused} unused: what is unused at the end is charged."
-        " Then the list holds, unless a next version is published",
+        f"{figures.money(minimum.amount, minimum.currency)} a month; what is unused of the last one"
+        " is charged. Then the list holds, unless a next version is published",
         address("commitments") + "?" + urlencode({"tenant": slug}),
-        "See the commitment",
-        until=minimum.contract_ends_at,
+        "See what is used",
+        until=minimum.ends_at,
         tenants=(slug,),
     )
 

@@ -8,14 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
 
-from billing.models import PriceBookVersion
+from billing.models import Price, PriceBookVersion
 from billing.queries.books import read_tariffs
 from billing.queries.months import period_of
 from billing.queries.visibility import visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.commitments import WARNED, amount_of, days_left, due_warning, end_of
 from billing.rules.meters import BY_USE, Meter
+from billing.rules.prices.kinds import read_terms
 from billing.rules.prices.terms import Kind
 from billing.rules.tariffs import Tariff
 from tenants.queries.directory import TenantRef, tenant_refs
@@ -82,6 +84,17 @@ class MinimumUse:
         return None if end is None or self.minimum.is_over else due_warning(end, self.now)
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A minimum that ends soon, and nothing goes on with one."""
+
+    tenant: TenantRef
+    amount: Decimal  # of a whole month
+    currency: str
+    ends_at: datetime
+    days_left: int
+
+
 def list_commitments(
     viewer: Viewer, *, now: datetime, tenant_id: int | None = None, since: datetime | None = None
 ) -> list[MinimumUse]:
@@ -90,23 +103,47 @@ def list_commitments(
     return used_minima(visible, now=now, since=since or now - BEFORE)
 
 
-def list_ending(viewer: Viewer, *, now: datetime) -> list[MinimumUse]:
-    """Those of the running month that end within the first warning, the soonest first."""
-    return ending_minima(visible_tenants(viewer, None), now=now)
+def list_ending(viewer: Viewer, *, now: datetime) -> list[Ending]:
+    """The soonest first. Without what is used of them: the overview asks every few seconds."""
+    versions = _ending_versions(visible_tenants(viewer, None), now)
+    rows = Price.objects.filter(kind=Kind.COMMITMENT.value, book_version__in=versions)
+    amounts: dict[tuple[int, str, datetime], Decimal] = defaultdict(Decimal)
+    for tenant_id, currency, ends_at, terms in rows.values_list(
+        "book_version__book__tenant_id",
+        "book_version__book__currency",
+        "book_version__effective__endswith",
+        "terms",
+    ):
+        amounts[tenant_id, currency, ends_at] += read_terms(terms).unit_price
+    tenants = tenant_refs({tenant_id for tenant_id, *_ in amounts}) if amounts else {}
+    found = [
+        Ending(tenants[tenant_id], amount, currency, ends_at, days_left(ends_at, now))
+        for (tenant_id, currency, ends_at), amount in amounts.items()
+    ]
+    return sorted(found, key=lambda e: (e.ends_at, e.tenant.slug))
+
+
+def _ending_versions(tenant_ids: Sequence[int] | None, now: datetime) -> QuerySet[PriceBookVersion]:
+    """Of contracts: in force, with a minimum that ends within the first warning for good."""
+    minima = PriceBookVersion.objects.filter(
+        published_at__isnull=False, prices__kind=Kind.COMMITMENT.value
+    ).exclude(book__tenant_id=None)
+    next_one = minima.filter(
+        book=OuterRef("book"), effective__startswith=OuterRef("effective__endswith")
+    )
+    rows = minima.filter(
+        ~Exists(next_one),
+        effective__contains=now,
+        effective__endswith__lte=now + timedelta(days=max(WARNED)),
+    )
+    return rows if tenant_ids is None else rows.filter(book__tenant_id__in=list(tenant_ids))
 
 
 def ending_minima(tenant_ids: Sequence[int] | None, *, now: datetime) -> list[MinimumUse]:
-    """In the scope that is open; of these tenants, or of all."""
-    rows = PriceBookVersion.objects.filter(
-        published_at__isnull=False,
-        effective__contains=now,
-        effective__endswith__lte=now + timedelta(days=max(WARNED)),
-        prices__kind=Kind.COMMITMENT.value,
-    ).exclude(book__tenant_id=None)
-    if tenant_ids is not None:
-        rows = rows.filter(book__tenant_id__in=list(tenant_ids))
-    # Use is summed for these alone: the overview asks every few seconds, and mostly there are none.
-    some = sorted({v.book.tenant_id for v in rows.select_related("book") if v.book.tenant_id})
+    """With what is used of them, in the scope that is open; of these tenants, or of all."""
+    # Use is summed for these alone: mostly there are none.
+    versions = _ending_versions(tenant_ids, now)
+    some = sorted({v.book.tenant_id for v in versions.select_related("book") if v.book.tenant_id})
     found = [u for u in used_minima(some, now=now, since=now) if u.warning] if some else []
     return sorted(found, key=lambda u: (u.days_left or 0, u.minimum.tenant.slug))
 

@@ -52,8 +52,8 @@ def test_it_keeps_roles_that_were_refused(olga: Client, scene: SimpleNamespace, 
 def test_its_page_shows_what_a_replica_is_made_of(olga: Client, scene: SimpleNamespace):
     olga.post("/new/release/", group_form(scene))
     page = olga.get(f"/releases/{made().pk}/").content.decode()
-    assert "1 × 1 GPU: reads prompts and hands their KV blocks over" in page
-    assert "2 × 1 GPU: takes the blocks and writes the answers" in page
+    assert "1 × 1 h200-sxm: reads prompts and hands their KV blocks over" in page
+    assert "2 × 1 h200-sxm: takes the blocks and writes the answers" in page
     assert "KV domain" in page and made().fingerprint in page
 
 

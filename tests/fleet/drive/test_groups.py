@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from django.utils import timezone
 
 from fleet.drive import place
 from fleet.drive.keep import due_deployments, keep
@@ -91,7 +92,7 @@ def test_a_group_on_two_gpu_products_moves_within_what_each_has(stage):
     Node.objects.update(gpus_allocatable=7, gpus_used=6)
     Node.objects.create(
         cluster=stage.cluster, name="small", gpu_product=L40S, gpus_allocatable=4, gpus_used=0,
-        ready=True,
+        ready=True, changed_at=timezone.now(), observed_at=timezone.now(),
     )  # fmt: skip
     stage.fake.gpus = {PRODUCT: 7, L40S: 4}
     decode = {"name": "decode", "replicas": 2, "resources": {"gpu_product": L40S}}
