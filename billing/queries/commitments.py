@@ -114,6 +114,7 @@ def list_ending(viewer: Viewer, *, now: datetime) -> list[Ending]:
         "book_version__effective__endswith",
         "terms",
     ):
+        assert tenant_id is not None  # a contract has one
         amounts[tenant_id, currency, ends_at] += read_terms(terms).unit_price
     tenants = tenant_refs({tenant_id for tenant_id, *_ in amounts}) if amounts else {}
     found = [
