@@ -14,7 +14,8 @@ from types import MappingProxyType
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
-from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet
+from billing.models import Allocation, CostPool, GpuPriceSheet
+from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.other_costs import OtherCosts, other_costs
 from billing.queries.visibility import visible_tenants
@@ -137,43 +138,38 @@ class Economics:
 def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) -> Economics:
     """The whole fleet's figures for whole UTC days that touch [start, end)."""
     viewer.require(Permission.VIEW_MONEY)
-    first = start.date()
-    last = (end - timedelta(microseconds=1)).date() + timedelta(days=1)
-    begin, stop = midnight(first, start), midnight(last, start)
-    runs = AllocationRun.objects.filter(is_current=True, hour__gte=begin, hour__lt=stop)
-    newest = runs.order_by("-hour").first()
-    currency = newest.currency if newest else ""
-    hours = sorted(runs.filter(currency=currency).values_list("hour", flat=True))
-    costs = read_costs(first, last, currency)
-    revenue = read_revenue(hours, currency)
-    wanted = ChargeFilter(begin, stop)
+    known = attributed(start, end)
+    currency = known.currency
+    costs = read_costs(known.first, known.last, currency)
+    revenue = read_revenue(known.hours, currency)
+    wanted = ChargeFilter(known.start, known.end)
     kinds: dict[str, Decimal] = defaultdict(Decimal)
     for (kind, _, _), amount in costs.items():
         kinds[kind] += amount
     charged = sum(revenue.values(), ZERO)
-    other = other_costs(hours, currency, direct_costs(costs))
+    other = other_costs(known.hours, currency, direct_costs(costs))
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
-        start=begin,
-        end=stop,
+        start=known.start,
+        end=known.end,
         currency=currency,
-        bill=runs.filter(currency=currency).aggregate(s=Sum("cost"))["s"] or ZERO,
+        bill=known.bill,
         attributed=kinds["tenant"],
         idle=kinds["idle"],
         overhead=kinds["overhead"],
         charged=charged,
         charged_elsewhere=every.pop(currency, ZERO) - charged,
         charged_otherwise=tuple(sorted(every.items())),
-        hours_attributed=len(hours),
-        hours=max(0, int((min(stop, now) - begin) / timedelta(hours=1))),
+        hours_attributed=len(known.hours),
+        hours=max(0, int((min(known.end, now) - known.start) / timedelta(hours=1))),
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None),
-        products=product_times(begin, stop),
-        utilisation=utilisation(first, last, currency),
-        unpriced_products=unpriced_products(begin, stop),
+        products=product_times(known.start, known.end),
+        utilisation=utilisation(known.first, known.last, currency),
+        unpriced_products=unpriced_products(known.start, known.end),
         other=other,
-        method=newest.method if newest else "",
-        run_id=newest.pk if newest else None,
+        method=known.method,
+        run_id=known.run_id,
     )
 
 
@@ -295,7 +291,3 @@ def list_allocations(
 def list_gpu_prices(viewer: Viewer) -> QuerySet[GpuPriceSheet]:
     viewer.require(Permission.VIEW_MONEY)
     return GpuPriceSheet.objects.prefetch_related("prices").order_by("-id")
-
-
-def midnight(day: date, like: datetime) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=like.tzinfo)

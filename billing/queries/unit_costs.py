@@ -5,16 +5,16 @@ failed has used GPUs too, so its cost is borne by what was answered.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
 
-from billing.models import AllocationRun
+from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter
-from billing.queries.economics import Margin, margins, midnight, read_costs, read_revenue
+from billing.queries.economics import Margin, margins, read_costs, read_revenue
 from billing.rules.meters import BILLED
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
@@ -80,24 +80,19 @@ class UnitCosts:
 def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> UnitCosts:
     """The whole fleet's, for whole UTC days that touch [start, end)."""
     viewer.require(Permission.VIEW_MONEY)
-    first = start.date()
-    last = (end - timedelta(microseconds=1)).date() + timedelta(days=1)
-    begin, stop = midnight(first, start), midnight(last, start)
-    runs = AllocationRun.objects.filter(is_current=True, hour__gte=begin, hour__lt=stop)
-    newest = runs.order_by("-hour").first()
-    currency = newest.currency if newest else ""
-    hours = sorted(runs.filter(currency=currency).values_list("hour", flat=True))
+    known = attributed(start, end)
     tenants = tenant_refs() if by == TENANT else None
-    costs = read_costs(first, last, currency)
-    found = margins(costs, read_revenue(hours, currency), ChargeFilter(begin, stop), tenants)
-    used = _used(hours, by)
+    costs = read_costs(known.first, known.last, known.currency)
+    revenue = read_revenue(known.hours, known.currency)
+    found = margins(costs, revenue, ChargeFilter(known.start, known.end), tenants)
+    used = _used(known.hours, by)
     rows = [_row(m, *used.get(m.key, (0, 0))) for m in found]
     return UnitCosts(
-        start=begin,
-        end=stop,
-        currency=currency,
-        method=newest.method if newest else "",
-        hours_attributed=len(hours),
+        start=known.start,
+        end=known.end,
+        currency=known.currency,
+        method=known.method,
+        hours_attributed=len(known.hours),
         rows=tuple(sorted(rows, key=lambda row: (-row.full, row.name))),
         whole=UnitCost(
             "",
@@ -110,11 +105,11 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
     )
 
 
-def _used(hours: list[datetime], by: str) -> Mapping[str, tuple[int, int]]:
+def _used(hours: Sequence[datetime], by: str) -> Mapping[str, tuple[int, int]]:
     """Requests and tokens that are paid for, by the keys of margins."""
     found: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     with connection.cursor() as cursor:
-        cursor.execute(USED, [hours, sorted(BILLED)])
+        cursor.execute(USED, [list(hours), sorted(BILLED)])
         for tenant_id, model, requests, tokens in cursor.fetchall():
             key = str(tenant_id) if by == TENANT else model
             found[key] = (found[key][0] + requests, found[key][1] + tokens)
