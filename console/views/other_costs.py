@@ -45,7 +45,7 @@ def import_file(request: ViewerRequest) -> HttpResponse:
         except ConsoleError as refusal:
             explain(form, refusal)
         else:
-            messages.success(request, f"{done.new} lines are new; {done.known} were there already")
+            messages.success(request, f"Lines: {done.new} new, {done.known} there already")
             return redirect("other_costs")
     status = 422 if form.errors else 200
     return render(request, "economics/other_import.html", {"form": form}, status=status)

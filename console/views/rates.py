@@ -69,7 +69,7 @@ def import_file(request: ViewerRequest) -> HttpResponse:
         except ConsoleError as refusal:
             explain(form, refusal)
         else:
-            said = f"{done.new} rates are new, {done.corrected} of them in place of another one"
-            messages.success(request, f"{said}; {done.known} were there already")
+            said = f"Rates: {done.new} new, {done.corrected} of them in place of another one"
+            messages.success(request, f"{said}; {done.known} there already")
             return redirect("exchange_rates")
     return render(request, "rates/import.html", {"form": form}, status=422 if form.errors else 200)

@@ -20,8 +20,8 @@ def test_it_imports_a_file_and_shows_it_in_the_bill(scene):
     olga = browser(scene.olga)
     before = olga.get("/economics/?from=now-3d").context["found"]
     text = f"{','.join(COLUMNS)}\n{ROW}\n"
-    assert b"1 lines are new; 0 were there already" in send(olga, text).content
-    assert b"0 lines are new; 1 were there already" in send(olga, text).content
+    assert b"Lines: 1 new, 0 there already" in send(olga, text).content
+    assert b"Lines: 0 new, 1 there already" in send(olga, text).content
     assert b"People on call" in olga.get(PAGE).content
     assert b"36500.000000000000" in olga.get(f"{PAGE}?format=csv").content
     answer = olga.get("/economics/?from=now-3d")
