@@ -54,7 +54,7 @@ def test_it_imports_a_file(fin):
     assert send(fin, text).status_code == 302
     assert ExchangeRate.objects.get(quote="SEK").rate == Decimal("10.5")
     assert (
-        "1 were there already"
+        "1 there already"
         in fin.post(
             f"{RATES}import/", {"csv": SimpleUploadedFile("r.csv", text)}, follow=True
         ).content.decode()
