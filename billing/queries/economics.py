@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet, Sum
@@ -27,22 +28,21 @@ NO_OTHER: Mapping[int, Decimal] = MappingProxyType({})
 HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
+# Sums by tenant, by model and by product: all three at once would be a row for each of thousands.
 COSTS = """
-SELECT kind, tenant_id, model, sum(amount)
-FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1, 2, 3
+SELECT grouping(tenant_id, model, product), kind, tenant_id, model, product, sum(amount)
+FROM cost_day WHERE day >= %s AND day < %s AND currency = %s
+GROUP BY kind, GROUPING SETS ((tenant_id), (model), (product))
 """
-USED = """
-SELECT product, coalesce(sum(amount) FILTER (WHERE kind = 'tenant'), 0), sum(amount)
-FROM cost_day WHERE day >= %s AND day < %s AND currency = %s GROUP BY 1 ORDER BY 1
-"""
+OF_TENANTS, OF_MODELS, OF_PRODUCTS = 0b011, 0b101, 0b110  # what is left out of the three
 # Of a day with one attributed hour or more: all of it, less its other hours. Those are few, where
 # the day's own hours have charges by the ten thousand.
 REVENUE = """
-SELECT tenant_id, model, sum(amount) FROM (
+SELECT grouping(model), tenant_id, model, sum(amount) FROM (
     SELECT tenant_id, model, amount FROM charge_total WHERE day = ANY(%s) AND currency = %s
     UNION ALL
     SELECT tenant_id, model, -amount FROM charge WHERE hour = ANY(%s) AND currency = %s
-) AS lines GROUP BY 1, 2 HAVING sum(amount) <> 0
+) AS lines GROUP BY GROUPING SETS ((tenant_id), (model)) HAVING sum(amount) <> 0
 """
 
 
@@ -143,20 +143,18 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     costs = read_costs(known.first, known.last, currency)
     revenue = read_revenue(known.hours, currency)
     wanted = ChargeFilter(known.start, known.end)
-    kinds: dict[str, Decimal] = defaultdict(Decimal)
-    for (kind, _, _), amount in costs.items():
-        kinds[kind] += amount
-    charged = sum(revenue.values(), ZERO)
-    other = other_costs(known.hours, currency, direct_costs(costs))
+    charged = sum(revenue.by_tenant.values(), ZERO)
+    products = product_times(known.start, known.end)
+    other = other_costs(known.hours, currency, costs.by_tenant)
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
         start=known.start,
         end=known.end,
         currency=currency,
         bill=known.bill,
-        attributed=kinds["tenant"],
-        idle=kinds["idle"],
-        overhead=kinds["overhead"],
+        attributed=costs.by_kind["tenant"],
+        idle=costs.by_kind["idle"],
+        overhead=costs.by_kind["overhead"],
         charged=charged,
         charged_elsewhere=every.pop(currency, ZERO) - charged,
         charged_otherwise=tuple(sorted(every.items())),
@@ -164,66 +162,78 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         hours=max(0, int((min(known.end, now) - known.start) / timedelta(hours=1))),
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None),
-        products=product_times(known.start, known.end),
-        utilisation=utilisation(known.first, known.last, currency),
-        unpriced_products=unpriced_products(known.start, known.end),
+        products=products,
+        utilisation=costs.by_product,
+        unpriced_products=tuple(sorted({p.product for p in products if p.cost is None})),
         other=other,
         method=known.method,
         run_id=known.run_id,
     )
 
 
-Costs = dict[tuple[str, int | None, str], Decimal]  # kind, tenant, model
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What GPUs cost: by what it was for, and directly by who and what caused it."""
+
+    by_kind: Mapping[str, Decimal]
+    by_tenant: Mapping[int, Decimal]
+    by_model: Mapping[str, Decimal]
+    by_product: tuple[Utilisation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revenue:
+    by_tenant: Mapping[int, Decimal]
+    by_model: Mapping[str, Decimal]
 
 
 def read_costs(first: date, last: date, currency: str) -> Costs:
+    kinds = dict.fromkeys(("tenant", "idle", "overhead"), ZERO)
+    direct: dict[int, dict[Any, Decimal]] = {of: {} for of in (OF_TENANTS, OF_MODELS, OF_PRODUCTS)}
+    whole: dict[str, Decimal] = defaultdict(Decimal)
     with connection.cursor() as cursor:
         cursor.execute(COSTS, [first, last, currency])
-        return {(kind, tenant, model): amount for kind, tenant, model, amount in cursor.fetchall()}
+        for of, kind, tenant, model, product, amount in cursor.fetchall():
+            if kind == "tenant":
+                key = {OF_TENANTS: tenant, OF_MODELS: model, OF_PRODUCTS: product}[of]
+                direct[of][key] = amount
+            if of == OF_PRODUCTS:
+                kinds[kind] += amount
+                whole[product] += amount
+    used = direct[OF_PRODUCTS]
+    products = [Utilisation(name, used.get(name, ZERO), whole[name]) for name in sorted(whole)]
+    return Costs(kinds, direct[OF_TENANTS], direct[OF_MODELS], tuple(products))
 
 
-def read_revenue(hours: Sequence[datetime], currency: str) -> dict[tuple[int, str], Decimal]:
-    """Charges of the given hours by tenant and model."""
+def read_revenue(hours: Sequence[datetime], currency: str) -> Revenue:
+    """Charges of the given hours."""
     known = {hour.astimezone(UTC) for hour in hours}
     days = {hour.date() for hour in known}
     each = (datetime.combine(day, time(n), UTC) for day in days for n in range(HOURS_OF_DAY))
     others = [hour for hour in each if hour not in known]
     with connection.cursor() as cursor:
         cursor.execute(REVENUE, [list(days), currency, others, currency])
-        return {(tenant, model): amount for tenant, model, amount in cursor.fetchall()}
-
-
-def direct_costs(costs: Costs) -> dict[int, Decimal]:
-    found: dict[int, Decimal] = defaultdict(Decimal)
-    for (kind, tenant_id, _), amount in costs.items():
-        if kind == "tenant" and tenant_id is not None:
-            found[tenant_id] += amount
-    return found
+        rows = cursor.fetchall()
+    return Revenue(
+        {tenant: amount for of_models, tenant, _, amount in rows if of_models},
+        {model: amount for of_models, _, model, amount in rows if not of_models},
+    )
 
 
 def margins(
     costs: Costs,
-    revenue: dict[tuple[int, str], Decimal],
+    revenue: Revenue,
     wanted: ChargeFilter,
     tenants: dict[int, TenantRef] | None,
     other: Mapping[int, Decimal] = NO_OTHER,
 ) -> tuple[Margin, ...]:
     """By tenant, or by model when no tenants are given; the largest charge first."""
-    by_tenant = tenants is not None
-    charged: dict[int | str, Decimal] = defaultdict(Decimal)
-    direct: dict[int | str, Decimal] = defaultdict(Decimal)
-    shared = {"idle": ZERO, "overhead": ZERO}
-    for (tenant, model), amount in revenue.items():
-        charged[tenant if by_tenant else model] += amount
-    for (kind, tenant_id, model), amount in costs.items():
-        if kind == "tenant" and tenant_id is not None:
-            direct[tenant_id if by_tenant else model] += amount
-        else:
-            shared[kind] += amount
+    charged: Mapping[Any, Decimal] = revenue.by_model if tenants is None else revenue.by_tenant
+    direct: Mapping[Any, Decimal] = costs.by_model if tenants is None else costs.by_tenant
     whole = sum(direct.values(), ZERO)
     found = []
     for key in charged.keys() | direct.keys() | other.keys():
-        part = direct[key] / whole if whole else ZERO
+        part = direct.get(key, ZERO) / whole if whole else ZERO
         name = tenants[key].slug if tenants and isinstance(key, int) and key in tenants else key
         narrowed = (
             replace(wanted, tenant_id=key) if isinstance(key, int) else replace(wanted, model=key)
@@ -232,10 +242,10 @@ def margins(
             Margin(
                 key=str(key),
                 name=str(name),
-                charged=charged[key],
-                cost=direct[key],
-                idle_share=shared["idle"] * part,
-                overhead_share=shared["overhead"] * part,
+                charged=charged.get(key, ZERO),
+                cost=direct.get(key, ZERO),
+                idle_share=costs.by_kind["idle"] * part,
+                overhead_share=costs.by_kind["overhead"] * part,
                 wanted=narrowed,
                 other=other.get(key, ZERO) if isinstance(key, int) else ZERO,
             )
@@ -251,19 +261,6 @@ def product_times(start: datetime, end: datetime) -> tuple[ProductTime, ...]:
         .order_by("product", "state", "hourly")
     )
     return tuple(ProductTime(p, s, ms, of, hourly) for p, s, hourly, ms, of in rows)
-
-
-def utilisation(first: date, last: date, currency: str) -> tuple[Utilisation, ...]:
-    with connection.cursor() as cursor:
-        cursor.execute(USED, [first, last, currency])
-        return tuple(Utilisation(*row) for row in cursor.fetchall())
-
-
-def unpriced_products(start: datetime, end: datetime) -> tuple[str, ...]:
-    rows = CostPool.objects.filter(
-        run__is_current=True, hour__gte=start, hour__lt=end, cost__isnull=True
-    )
-    return tuple(rows.values_list("product", flat=True).distinct().order_by("product"))
 
 
 def list_allocations(

@@ -100,7 +100,7 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
             sum(row.tokens for row in rows),
             sum((row.charged for row in rows), ZERO),
             sum((row.cost for row in rows), ZERO),
-            sum(costs.values(), ZERO),
+            sum(costs.by_kind.values(), ZERO),
         ),
     )
 
