@@ -12,6 +12,8 @@ SELECT p.id, t.id, (line->>'old')::numeric, (line->>'new')::numeric,
 FROM price_preview p CROSS JOIN jsonb_array_elements(p.lines) AS line
 JOIN tenant t ON t.slug = line->>'tenant';
 """
+# Processes of the version before read and write the column until they end; nobody reads it then.
+KEEP = "ALTER TABLE price_preview ALTER COLUMN lines SET DEFAULT '[]'"
 
 
 class Migration(migrations.Migration):
@@ -55,7 +57,10 @@ class Migration(migrations.Migration):
         ),
         EnableRLS("price_preview_line"),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
-        migrations.RemoveField("PricePreview", "lines"),
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunSQL(KEEP, migrations.RunSQL.noop)],
+            [migrations.RemoveField("PricePreview", "lines")],
+        ),
         migrations.AlterField(
             model_name="pricepreviewline",
             name="preview",
