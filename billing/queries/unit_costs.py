@@ -4,8 +4,7 @@ Of the hours whose cost is known, as on the page of economics. Counted is what i
 failed has used GPUs too, so its cost is borne by what was answered.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,10 +21,13 @@ from tenants.rules.access import Permission, Viewer
 TENANT, SERVICE = "tenant", "service"
 ZERO = Decimal(0)
 THOUSAND, MILLION = 1_000, 1_000_000
+# Only by what is asked for: rows of hours are many, and both at once would be thousands of sums.
 USED = """
-SELECT tenant_id, model, sum(requests)::bigint, sum(prompt_tokens + completion_tokens)::bigint
-FROM usage_hour WHERE hour = ANY(%s) AND outcome = ANY(%s) GROUP BY 1, 2
+SELECT {key}, sum(requests)::bigint, sum(prompt_tokens + completion_tokens)::bigint
+FROM usage_hour WHERE hour = ANY(%s) AND outcome = ANY(%s)
+GROUP BY 1
 """
+USED_BY = {TENANT: USED.format(key="tenant_id"), SERVICE: USED.format(key="model")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +107,11 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
     )
 
 
-def _used(hours: Sequence[datetime], by: str) -> Mapping[str, tuple[int, int]]:
+def _used(hours: Sequence[datetime], by: str) -> dict[str, tuple[int, int]]:
     """Requests and tokens that are paid for, by the keys of margins."""
-    found: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     with connection.cursor() as cursor:
-        cursor.execute(USED, [list(hours), sorted(BILLED)])
-        for tenant_id, model, requests, tokens in cursor.fetchall():
-            key = str(tenant_id) if by == TENANT else model
-            found[key] = (found[key][0] + requests, found[key][1] + tokens)
-    return found
+        cursor.execute(USED_BY[by], [list(hours), sorted(BILLED)])
+        return {str(key): (requests, tokens) for key, requests, tokens in cursor.fetchall()}
 
 
 def _row(margin: Margin, requests: int, tokens: int) -> UnitCost:

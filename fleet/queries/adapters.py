@@ -8,7 +8,8 @@ from django.db.models.functions import Now, TruncDate
 
 from fleet.models import AdapterUse, Deployment, Release, Service
 from fleet.queries.placements import head_of, members_of
-from fleet.rules.adapters import DAYS, Use, refuse_names
+from fleet.rules.adapters import DAYS, Use, gone, lost, refuse_names
+from fleet.rules.pins import Pins
 from tenants.base.scope import fleet_scope
 from tenants.queries.tenants import tenants_by_id
 from tenants.rules.access import Permission, Viewer
@@ -19,6 +20,12 @@ def adapter_names(viewer: Viewer) -> list[str]:
     if not viewer.may(Permission.VIEW_FLEET):
         return []
     return sorted({name for _, names in _answering(Q()) for name in names})
+
+
+def missed(viewer: Viewer, service_id: int, old: Pins, new: Pins) -> tuple[str, ...]:
+    """Sentences about adapters in use that the new release does not have."""
+    names = gone(old, new)
+    return tuple(lost(names, uses_of(viewer, service_id))) if names else ()
 
 
 def uses_of(viewer: Viewer, service_id: int) -> tuple[Use, ...]:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
-from fleet.queries.adapters import uses_of
+from fleet.queries.adapters import missed
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
-from fleet.rules.adapters import lost
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import described
 from fleet.rules.manifests import Manifest, items_of, render
@@ -109,16 +108,9 @@ def plan_rollout(
         # As it will be once awake; a way back from sleep begins with one replica as well.
         situation = replace(situation, old_replicas=1, replicas=replicas or 1)
     contract = get_contract(viewer, service)
-    used = touched, missed(viewer, old, release)
+    gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
+    used = touched, gone
     return _proposal(service, cluster, old, release, situation, used, contract)
-
-
-def missed(viewer: Viewer, old: Release | None, new: Release) -> tuple[str, ...]:
-    """Sentences about adapters in use that the new release does not have."""
-    if old is None:
-        return ()
-    uses = uses_of(viewer, old.service_id)
-    return tuple(lost(pins_from(old.pins), pins_from(new.pins), uses))
 
 
 def sleeps(service: Service) -> bool:

@@ -8,9 +8,8 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
-from fleet.queries.adapters import uses_of
+from fleet.queries.adapters import missed
 from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
-from fleet.rules.adapters import lost
 from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import pods_by_product
@@ -202,7 +201,7 @@ def compare_releases(viewer: Viewer, old_id: int, new_id: int) -> Comparison:
     before, after = spec_of(old), spec_of(new)
     changes = compare(before, after)
     rows = release_rows([old, new])
-    gone = lost(before.pins, after.pins, uses_of(viewer, old.service_id))
+    gone = missed(viewer, old.service_id, before.pins, after.pins)
     known = [r.model_resolution.parts if r.model_resolution else [] for r in (old, new)]
     return Comparison(
         old=rows[0],

@@ -21,15 +21,18 @@ def names_of(pins: Pins) -> tuple[str, ...]:
     return tuple(adapter.name for adapter in pins.adapters)
 
 
-def lost(old: Pins, new: Pins, uses: Iterable[Use]) -> list[str]:
-    """A sentence for each adapter that is in use and that the new release does not have."""
-    gone = set(names_of(old)) - set(names_of(new))
+def gone(old: Pins, new: Pins) -> set[str]:
+    return set(names_of(old)) - set(names_of(new))
+
+
+def lost(names: Collection[str], uses: Iterable[Use]) -> list[str]:
+    """A sentence for each of these adapters that is in use."""
     return [
         f"{use.adapter} is in use and no longer answered: {use.requests:,}"
         f" request{'' if use.requests == 1 else 's'} in the last {DAYS} days, of"
         f" {', '.join(use.tenants)}. Give it to the new release, or withdraw it from them first"
         for use in uses
-        if use.adapter in gone
+        if use.adapter in names
     ]
 
 
