@@ -67,10 +67,13 @@ def test_an_evicted_replica_comes_back_and_the_rollout_goes_on(stage, phase):
 
 
 def test_an_eviction_waits_while_the_budget_forbids_it(stage):
-    """One of two replicas must answer: a drain gets the second only when the first is back."""
+    """One of two replicas must answer: a drain gets the second only when the first is back.
+
+    The second is one that answered before: what replaces the first may go while it is pending.
+    """
     good = stage.service.current_release.fingerprint
-    evict(stage, good)
     second = stage.pods(good)[-1]["metadata"]["name"]
+    evict(stage, good)
     wish = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": second}}
     assert code_of(stage.cluster.admin.post, f"{PODS}/{second}/eviction", wish) == 429
 
