@@ -31,7 +31,7 @@ from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.groups import shape_from
 from fleet.rules.manifests import PORT, Manifest, render, selector_of, surroundings, workload
 from fleet.rules.measures import GateLimits
-from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
 from fleet.rules.release import digest_json
 from fleet.rules.seen import Pod, Side, read_side
@@ -151,7 +151,8 @@ def prompts_of(r: Rollout) -> tuple[Prompt, ...]:
 
 
 def approval_of(r: Rollout) -> Approval:
-    if r.change_id is None:
+    """As it stands while it decides something: a decided change is not decided again."""
+    if r.change_id is None or Phase(r.phase) not in BEFORE_WRITES:
         return Approval()
     found = get_verdict(viewer(), r.change_id)
     return Approval(found.state, found.by, found.why)

@@ -17,7 +17,7 @@ from fleet.rules.comparison import Window
 from fleet.rules.contract.verifying import contract_kept, contract_open
 from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
-from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of
+from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of, watch
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
 
@@ -261,7 +261,7 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
         return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
     if held < hold:
         why = f"Step {state.step + 1} holds {step.words} for {seconds(hold - held)} more"
-        return stay(state, f"{why}. {reading.why}")
+        return watch(state, f"{why}. {reading.why}", held, hold - held)
     if reading.verdict is Verdict.PASS:
         return replace(step_passed(state, seen, reading), reading=reading)
     # Extend the step once rather than pass or stop: samples may only be late.

@@ -6,7 +6,19 @@ from datetime import datetime, timedelta
 
 from fleet.rules.balance import Counts, counts_of
 from fleet.rules.phases import Phase
-from fleet.rules.state import NOW, SOON, Decision, Memory, Place, Seen, State, Want, moment
+from fleet.rules.state import (
+    LATER,
+    NOW,
+    SELDOM,
+    SOON,
+    Decision,
+    Memory,
+    Place,
+    Seen,
+    State,
+    Want,
+    moment,
+)
 
 Rule = Callable[[State, Seen, datetime], Decision | None]
 
@@ -35,6 +47,18 @@ def enter(
         cause=state.cause,
         memory=memory or state.memory,
     )
+
+
+def watch(
+    state: State, why: str, held: timedelta, left: timedelta, *, memory: Memory | None = None
+) -> Decision:
+    """Wait for `left` to pass, rarer the longer it was `held`: what happens meanwhile rings.
+
+    Many rollouts are open in this way at the same time, and each look costs their workers time
+    in which somebody waits for an abort.
+    """
+    seldom = min(max(LATER, held / 10), SELDOM)
+    return replace(stay(state, why, memory=memory), look_again=min(seldom, left))
 
 
 def final(state: State, phase: Phase, why: str) -> Decision:

@@ -23,10 +23,10 @@ from fleet.rules.balance import occupied
 from fleet.rules.causes import Patience, diagnose
 from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
-from fleet.rules.moves import Rule, stay
+from fleet.rules.moves import Rule, stay, watch
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
 from fleet.rules.soaking import soaking
-from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State
+from fleet.rules.state import LATER, NOW, SELDOM, SOON, Decision, Memory, Seen, State
 from fleet.rules.verify import first_wrong, passed
 
 # Faults that a node or a full cluster causes do not condemn a release that already served.
@@ -157,7 +157,7 @@ def paused(state: State, seen: Seen, now: datetime) -> Decision | None:
         hours = state.longest_pause.total_seconds() / 3600
         why = f"Paused for more than {hours:.0f} h and nobody decided. {state.why}"
         return begin(state, seen, now, Cause.GATE_FAILED, why)
-    return stay(state, state.why)
+    return watch(state, state.why, now - state.phase_since, SELDOM)
 
 
 def resumed(state: State) -> Decision:

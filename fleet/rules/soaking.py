@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from fleet.rules.balance import tally
 from fleet.rules.comparison import failures, judged
 from fleet.rules.going_back import begin
-from fleet.rules.moves import final, seconds, stay
+from fleet.rules.moves import final, seconds, stay, watch
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.state import SOON, Decision, Place, Seen, State, Want, moment
 from fleet.rules.statistics import binomial_tail
@@ -23,7 +23,8 @@ def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
     if left > timedelta(0):
         keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
         memory = replace(state.memory, lost_since="")
-        return stay(state, f"Watched for {seconds(left)} more{keep}", memory=memory)
+        why = f"Watched for {seconds(left)} more{keep}"
+        return watch(state, why, now - state.phase_since, left, memory=memory)
     if state.has_old and (not seen.old.gone or state.declared_old):
         want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
         why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"

@@ -19,6 +19,7 @@ from fleet.rules.verify import Probe
 NOW = timedelta(0)
 SOON = timedelta(seconds=1)
 LATER = timedelta(seconds=5)
+SELDOM = timedelta(seconds=10)  # what is due beyond it still moves within 15 s
 KEEP = -1  # a number of replicas that nobody asked about
 
 
