@@ -16,6 +16,9 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+# A Kubernetes of a test lives for minutes: with memory to spare it computes a seventh less.
+os.environ.setdefault("GOGC", "300")
+
 # What needs more comes later: the browser, a cluster, a real engine, the whole product.
 LATER = ("browser", "cluster", "engine", "e2e")
 SHARED = "PYTEST_XDIST_WORKER" in os.environ

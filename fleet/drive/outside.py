@@ -13,6 +13,8 @@ from fleet.rules.contract.prompts import Prompt
 from fleet.rules.verify import Answers
 from tenants.base.rows import database_now
 
+OPENED: dict[int, tuple[tuple[bytes, bool, str], Workloads]] = {}  # by cluster, of this process
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -24,7 +26,16 @@ class Outside:
 
 
 def connect(cluster: Cluster) -> Workloads:
-    return open_workloads(access_of(cluster), cluster.namespace)
+    """One a process and cluster: a handshake costs both sides as much as what a pass asks.
+
+    A new one when the credential was changed. What breaks is opened again by the next request.
+    """
+    key = (bytes(cluster.credential), cluster.in_cluster, cluster.namespace)
+    known = OPENED.get(cluster.pk)
+    if known is None or known[0] != key:
+        known = key, open_workloads(access_of(cluster), cluster.namespace)
+        OPENED[cluster.pk] = known
+    return known[1]
 
 
 REAL = Outside(connect=connect, ask=engine.ask)
