@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -117,7 +118,7 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
 def used_by(by: str, hours: Sequence[datetime]) -> dict[str, tuple[int, int]]:
     """Requests and tokens that are paid for, by the keys of margins."""
     days, left = whole_days(hours)
-    of = {"days": days, "hours": left, "billed": sorted(BILLED)}
+    of: dict[str, Any] = {"days": days, "hours": left, "billed": sorted(BILLED)}
     with connection.cursor() as cursor:
         cursor.execute(USED_BY[by], of)
         return {str(key): (requests, tokens) for key, requests, tokens in cursor.fetchall()}
