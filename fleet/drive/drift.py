@@ -53,7 +53,8 @@ def put_right(row: Deployment, manifest: Manifest, workloads: Workloads, live: J
     added: list[Difference] = [d for d in found if d.declared is None]
     if live and added:
         patch = removal([d.path for d in added])
-        workloads.take_away(manifest["metadata"]["name"], live["metadata"]["uid"], patch)
+        meta = live["metadata"]
+        workloads.take_away(meta["name"], meta["uid"], patch, manifest["kind"])
 
 
 def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -> None:
@@ -68,4 +69,4 @@ def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -
     applied = workloads.apply(placed(item, replicas=replicas, fence=row.fence), force=True)
     meta = applied["metadata"]
     managed = released(meta.get("managedFields") or [], PATH)
-    workloads.own_alone(row.name, meta.get("resourceVersion", ""), managed)
+    workloads.own_alone(meta["name"], meta.get("resourceVersion", ""), managed, item["kind"])

@@ -29,7 +29,7 @@ from fleet.drive.outside import REAL, Outside
 from fleet.drive.place import put, remove
 from fleet.models import Cluster, Deployment, Drift, Rollout
 from fleet.rules.groups import pods_from
-from fleet.rules.manifests import selector_of
+from fleet.rules.manifests import kinds_of, selector_of
 from fleet.rules.phases import Phase
 from fleet.rules.seen import Side
 from fleet.rules.verify import judge, to_probe
@@ -86,7 +86,7 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
     scale(row)
     try:
         workloads = outside.connect(row.cluster)
-        look = workloads.look(selector_of(row.service.name))
+        look = workloads.look(selector_of(row.service.name), kinds_of(row.manifest))
         side = side_of(look, row.release)
         if drift := wished(row.pk):
             settle(row, drift, workloads, look)

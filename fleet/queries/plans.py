@@ -181,7 +181,7 @@ def _proposal(
             contract_check(contract),
             *roles_check(spec, new.fingerprint),
         ),
-        manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
+        manifests=tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets)),
         old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
         contract=contract,

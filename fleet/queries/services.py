@@ -205,7 +205,7 @@ def _deployment(row: Any, pods: Sequence[PodRow]) -> DeploymentRow:
         cluster=row.cluster__slug,
         replicas=row.replicas,
         weight=row.weight,
-        shape=shape_from(row.release__roles),
+        shape=shape_from(row.release__resources, row.release__roles),
         pods=tuple(pods),
     )
 
