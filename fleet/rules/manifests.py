@@ -277,10 +277,10 @@ def body_of(
         "apiVersion": f"{SETS}/{part.sets}",
         "kind": LEADER_WORKER_SET,
         "spec": {
-            # Of an engine that lost a pod the others must begin anew as well.
             "leaderWorkerTemplate": {
                 "size": part.size,
-                "restartPolicy": "RecreateGroupOnPodRestart",
+                # A pod that is made anew forgets why it ended: the console does that where it must.
+                "restartPolicy": "None",
                 "leaderTemplate": template,
                 "workerTemplate": template | {"spec": pod(worker, max_model_len)},
             },

@@ -6,6 +6,7 @@ and a worker takes part in traffic exactly as its leader does.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from fleet.rules.groups import is_worker, leader_of
@@ -35,6 +36,10 @@ class Member(Protocol):
     def admitted(self) -> bool: ...
     @property
     def terminating(self) -> bool: ...
+    @property
+    def started_at(self) -> datetime | None: ...  # its container
+    @property
+    def ready_at(self) -> datetime | None: ...  # since when its containers are
 
 
 M = TypeVar("M", bound=Member)
@@ -62,6 +67,8 @@ def groups_of(pods: Iterable[M]) -> dict[tuple[str, str], list[M]]:
 
 def lacking(members: Sequence[M], runs: Callable[[M], bool]) -> str:
     """Whom a group waits for. Empty: all of it is there."""
+    if late := torn(members):
+        return f"{late[0].name} started again after its leader was ready: all of it must begin anew"
     there = [p for p in members if is_worker(p.role) and not p.terminating and runs(p)]
     wanted = members[0].size - 1
     if len(there) == wanted:
@@ -69,6 +76,15 @@ def lacking(members: Sequence[M], runs: Callable[[M], bool]) -> str:
     absent = sorted(p.name for p in members if is_worker(p.role) and p not in there)
     named = f": {', '.join(absent)} {'does' if len(absent) == 1 else 'do'} not run" * bool(absent)
     return f"{len(there)} of {wanted} workers are there{named}"
+
+
+def torn(members: Sequence[M]) -> list[M]:
+    """Workers that are of no use to their leader: it shares its work with those of its start."""
+    leader = next((p for p in members if not is_worker(p.role)), None)
+    since = leader.ready_at if leader else None
+    if since is None:
+        return []
+    return [p for p in members if is_worker(p.role) and p.started_at and p.started_at > since]
 
 
 def together(pods: Sequence[M], runs: str) -> tuple[M, ...]:

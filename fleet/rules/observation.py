@@ -69,6 +69,7 @@ class SeenPod:
     size: int = 1  # pods of its engine
     group: str = ""  # which of these engines
     lacks: str = ""  # of a leader: whom its engine waits for
+    started_at: datetime | None = None  # its container
 
     @property
     def takes_traffic(self) -> bool:
@@ -216,6 +217,7 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
         role=role,
         size=whole(labels.get(SIZE, 1)),
         group=group_in(labels),
+        started_at=_started(containers),
     )
 
 
@@ -233,6 +235,11 @@ def why_not_running(status: PodStatus, conditions: Mapping[str, Condition]) -> t
     if status.get("phase") == "Failed":
         return status.get("reason", "Failed"), status.get("message", "")
     return "", ""
+
+
+def _started(containers: Sequence[ContainerStatus]) -> datetime | None:
+    states = [c.get("state", {}).get("running") for c in containers]
+    return moment(states[0].get("startedAt")) if states and states[0] else None
 
 
 def _container_trouble(container: ContainerStatus) -> tuple[str, str] | None:

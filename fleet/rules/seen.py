@@ -9,6 +9,7 @@ from fleet.rules.groups import DECODE, PREFILL, leader_of, touched, whole
 from fleet.rules.kueue import waits_in
 from fleet.rules.manifests import ADMITTED, FENCE, RELEASE, ROLE, each_of
 from fleet.rules.members import LEADER_WORKER_SET, SIZE, group_in, role_in, together
+from fleet.rules.quantity import moment
 from fleet.rules.quantity import whole as whole_number
 from fleet.rules.release import GPU, SERVE
 
@@ -43,6 +44,8 @@ class Pod:
     size: int = 1  # pods of its engine
     group: str = ""  # which of these engines
     lacks: str = ""  # of a leader: whom its engine waits for
+    started_at: datetime | None = None  # its container
+    ready_at: datetime | None = None  # since when its containers are
 
     @property
     def serves(self) -> bool:
@@ -212,12 +215,23 @@ def read_pod(pod: Json) -> Pod:
         role=role_in(labels, labels.get(ROLE, SERVE)),
         size=int(labels.get(SIZE, 1)),
         group=group_in(labels),
+        started_at=started_in(container),
+        ready_at=_since(conditions, "ContainersReady"),
         gpus=sum(map(_gpus, pod["spec"].get("containers", []))),
     )
 
 
 def _gpus(container: Json) -> int:
     return whole_number(container.get("resources", {}).get("limits", {}).get(GPU, 0))
+
+
+def started_in(container: Json) -> datetime | None:
+    return moment(((container.get("state") or {}).get("running") or {}).get("startedAt"))
+
+
+def _since(conditions: Mapping[str, Json], kind: str) -> datetime | None:
+    """Since when it is true."""
+    return moment(conditions[kind].get("lastTransitionTime")) if _true(conditions, kind) else None
 
 
 def _ended(container: Json) -> Json:

@@ -162,12 +162,13 @@ class PodWorker:
         return env
 
     def environment(self, spec: Json) -> dict[str, str]:
-        """What the pod's manifest sets."""
-        env = {}
+        """What the pod's manifest sets. $(NAME) in a value is a variable from further up."""
+        env: dict[str, str] = {}
         for item in spec.get("env") or []:
             source = item.get("valueFrom")
             path = source["fieldRef"]["fieldPath"] if source else ""
-            env[item["name"]] = self._field(path) if source else str(item.get("value", ""))
+            value = self._field(path) if source else _expanded(str(item.get("value", "")), env)
+            env[item["name"]] = value
         return env
 
     def _field(self, path: str) -> str:
@@ -178,13 +179,7 @@ class PodWorker:
     def arguments(self, spec: Json) -> list[str]:
         """$(NAME) in args is replaced by the variable, $$ by $ (as the kubelet does)."""
         env = self.base_environment() | self.environment(spec)
-        out = []
-        for arg in spec.get("args") or []:
-            text = arg.replace("$$", "\0")
-            for name, value in env.items():
-                text = text.replace(f"$({name})", value)
-            out.append(text.replace("\0", "$"))
-        return out
+        return [_expanded(arg, env) for arg in spec.get("args") or []]
 
     # -- what the agent tells -----------------------------------------------------
     def update(self, pod: Json) -> None:
@@ -291,6 +286,13 @@ class PodWorker:
         self.pod = await self.agent.kube.call("PATCH", path, body, STRATEGIC)
         if self.uid in self.agent.latest:  # newer than what the watch has told so far
             self.agent.latest[self.uid] = self.pod
+
+
+def _expanded(text: str, env: dict[str, str]) -> str:
+    text = text.replace("$$", "\0")
+    for name, value in env.items():
+        text = text.replace(f"$({name})", value)
+    return text.replace("\0", "$")
 
 
 def _other_hooks(spec: Json) -> bool:

@@ -106,6 +106,8 @@ class FakeWorkloads:
 
     def delete(self, kind, name, uid):
         self._reach("delete", name)
+        if kind == "Pod" and uid in self.pods:
+            self._terminate(self.pods[uid])
         found = self.deployments.get(name)
         if found and found["metadata"]["uid"] == uid:
             del self.deployments[name]

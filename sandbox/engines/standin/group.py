@@ -77,8 +77,11 @@ class Group:
         return 1
 
     def _address(self) -> str:
-        """As a resolver would: the file of that name, else it is an address already."""
-        path = Path(os.environ.get("SANDBOX_NAMES", "")) / self.leader
+        """As a resolver would: the file of that name, else it is an address already. Whatever
+        follows the names of pod and Service is the cluster's own.
+        """
+        name = ".".join(self.leader.split(".")[:2])
+        path = Path(os.environ.get("SANDBOX_NAMES", "")) / name
         try:
             return path.read_text(encoding="utf-8")
         except OSError:
