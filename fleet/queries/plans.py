@@ -12,7 +12,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
-from fleet.rules.groups import described
+from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
@@ -180,6 +180,7 @@ def _proposal(
             *checks_of(service, old, s, plans[0], warnings),
             contract_check(contract),
             *roles_check(spec, new.fingerprint),
+            *spanning_check(spec, cluster.group_sets),
         ),
         manifests=tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets)),
         old_manifests=tuple(manifests_now(service, old, cluster)),
@@ -243,6 +244,14 @@ def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
         f" in the KV domain {fingerprint}"
     )
     return (CheckRow("Prefill and decode", "pass", text),)
+
+
+def spanning_check(spec: ReleaseSpec, sets: str) -> tuple[CheckRow, ...]:
+    if not any(map(is_worker, spec.shape)):
+        return ()
+    how = "as a LeaderWorkerSet" if sets else "as StatefulSets: the cluster has no LeaderWorkerSet"
+    text = f"each replica is {described(spec)}, which move and return as one, made {how}"
+    return (CheckRow("Engine over several nodes", "pass", text),)
 
 
 def quota_check(best: Plan) -> CheckRow:

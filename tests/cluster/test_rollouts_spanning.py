@@ -1,5 +1,8 @@
 """Engines over several pods on the real API server behind a real gateway: a group moves as one."""
 
+import contextlib
+import http.client
+
 import pytest
 
 from fleet.models import Drift, GpuTime, ObservedPod
@@ -9,7 +12,7 @@ from sandbox.cluster.kube import ApiStatusError
 from tests.cluster.gateway_stage import clients
 from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 from tests.fixtures.group_sets import PATH, GroupSets
-from tests.fixtures.kubernetes import NAMESPACE
+from tests.fixtures.kubernetes import NAMESPACE, ask, until
 
 __all__ = ["clients"]
 
@@ -94,6 +97,15 @@ def test_a_group_of_plain_objects_moves_and_returns_as_one_under_traffic(stage, 
     assert f"chat-{bad.digest[:8]}-w1-0" in rollout.why
     assert {(status, release) for status, release, _ in clients.answers} == {(200, new.fingerprint)}
     assert scales(stage) == whole(new)
+
+    stage.observe()
+    pods = ObservedPod.objects.filter(release=new.fingerprint, restarts=0, ready=True)
+    assert pods.count() == 2
+    with contextlib.suppress(OSError, http.client.HTTPException):  # it ends before it answers
+        worker = next(p for p in stage.pods(new.fingerprint) if "-w1-" in p["metadata"]["name"])
+        ask(worker["status"]["podIP"], "/admin/exit", {"code": 1}, port=9900)
+    again = ObservedPod.objects.filter(release=new.fingerprint, restarts__gte=1, ready=True)
+    until("both begin anew", lambda: stage.observe() or again.count() == 2, 60)
 
 
 def test_a_leader_worker_set_moves_and_returns_as_one_under_traffic(group_sets, stage, clients):
