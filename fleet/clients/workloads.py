@@ -48,7 +48,7 @@ class KubeWorkloads:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self.kube = kube
         self.namespace = namespace
-        self.sets: str | None = None  # version of LeaderWorkerSet
+        self.sets = ""  # version of LeaderWorkerSet
         apps, core, policy = kube.apps, kube.core, kube.policy
         self.patch: dict[str, Callable[..., Any]] = {
             "Deployment": apps.patch_namespaced_deployment,
@@ -78,7 +78,7 @@ class KubeWorkloads:
         scaled = [
             item
             for kind in sorted({"Deployment", *kinds})
-            for item in self.kube.list_deployments(self.namespace, selector, kind)
+            for item in self.kube.list_deployments(self.namespace, selector, kind, self._sets(kind))
         ]
         return {"deployments": scaled} | {
             name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
@@ -90,10 +90,11 @@ class KubeWorkloads:
 
         `force` takes the fields that others own: only after a person said so.
         """
+        version = manifest["apiVersion"].partition("/")[2]
         more: Json = ({"dry_run": "All"} if dry_run else {}) | ({"force": True} if force else {})
         try:
             return answer(
-                *self._of(self.patch, manifest["kind"], manifest["metadata"]["name"]),
+                *self._of(self.patch, manifest["kind"], manifest["metadata"]["name"], version),
                 manifest,
                 field_manager=MANAGER,
                 field_validation="Strict",
@@ -103,17 +104,23 @@ class KubeWorkloads:
         except Permanent as error:
             raise conflict_of(error) from error
 
-    def _of(self, calls: Mapping[str, Callable[..., Any]], kind: str, name: str) -> tuple[Any, ...]:
+    def _sets(self, kind: str) -> str:
+        """The version of LeaderWorkerSet that the cluster prefers, asked for once."""
+        if kind == LEADER_WORKER_SET and not self.sets:
+            self.sets = self.kube.extensions().get(SETS, "v1")
+        return self.sets
+
+    def _of(
+        self, calls: Mapping[str, Callable[..., Any]], kind: str, name: str, version: str = ""
+    ) -> tuple[Any, ...]:
         """The call and what it needs before the body. Of LeaderWorkerSet the client has none."""
         if kind != LEADER_WORKER_SET:
             return calls[kind], name, self.namespace
-        if self.sets is None:
-            self.sets = self.kube.extensions().get(SETS, "v1")
         objects = client.CustomObjectsApi(self.kube.api)
         patches = calls is self.patch
         call = objects.patch_namespaced_custom_object if patches else None
         call = call or objects.delete_namespaced_custom_object
-        return call, SETS, self.sets, self.namespace, PLURAL, name
+        return call, SETS, version or self._sets(kind), self.namespace, PLURAL, name
 
     def take_away(self, name: str, uid: str, patch: Json, kind: str = "Deployment") -> None:
         """Remove from this very Deployment what others added to it."""
