@@ -179,16 +179,19 @@ def _proposal(
         checks=(
             *checks_of(service, old, s, plans[0], warnings),
             contract_check(contract),
-            *roles_check(spec, new.fingerprint),
-            *spanning_check(spec, cluster.group_sets),
+            *group_checks(spec, new.fingerprint, cluster.group_sets),
         ),
-        manifests=tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets)),
+        manifests=rendered(spec, service, cluster),
         old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
         contract=contract,
         observed_at=cluster.observed_at,
         situation=s,
     )
+
+
+def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Manifest, ...]:
+    return tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets))
 
 
 def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
@@ -234,6 +237,10 @@ def contract_check(contract: ContractRow) -> CheckRow:
     prompts = f"{count} recorded prompt{'s are' if count > 1 else ' is'}"
     text = f"{prompts} put to the first replicas before any traffic (version {contract.version})"
     return CheckRow("Output contract", "pass", text)
+
+
+def group_checks(spec: ReleaseSpec, fingerprint: str, sets: str) -> tuple[CheckRow, ...]:
+    return (*roles_check(spec, fingerprint), *spanning_check(spec, sets))
 
 
 def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
