@@ -59,7 +59,11 @@ class ReleaseForm(PinsForm):
     gpu_product = forms.CharField(
         label="GPU product", required=False, help_text="Empty: any node with GPUs."
     )
-    gpus = forms.IntegerField(label="GPUs of a replica", min_value=0, initial=1)
+    gpus = forms.IntegerField(label="GPUs of a pod", min_value=0, initial=1)
+    group_size = forms.IntegerField(
+        label="Pods of an engine", min_value=1, initial=1, required=False,
+        help_text="Above 1: a leader and its workers, on a node each, with the GPUs above each.",
+    )  # fmt: skip
     cpu = forms.CharField(label="CPU", initial=Resources().cpu)
     memory = forms.CharField(label="Memory", initial=Resources().memory)
     shared_memory = forms.CharField(label="Shared memory", initial=Resources().shared_memory)
@@ -111,7 +115,7 @@ class ReleaseForm(PinsForm):
         """The keyword arguments of `create_release`."""
         given = self.cleaned_data
         model = {"name": given["model"]} | {k: given[k] for k in MODEL_FIELDS if given[k]}
-        resources = {k: given[k] for k in RESOURCES}
+        resources = {k: given[k] for k in RESOURCES if given[k] is not None}
         return {
             "model": model,
             "image": given["image"],
@@ -128,7 +132,7 @@ class ReleaseForm(PinsForm):
         return [(title, [self[name] for name in names]) for title, names in GROUPS.items()]
 
 
-RESOURCES = ("gpu_product", "gpus", "cpu", "memory", "shared_memory")
+RESOURCES = ("gpu_product", "gpus", "group_size", "cpu", "memory", "shared_memory")
 PROBES = ("startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds")
 GROUPS = {
     "For which service": ("service_id", "note"),

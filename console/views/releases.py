@@ -63,7 +63,7 @@ def part_of(found: queries.ReleaseDetail, role: Role) -> dict[str, Any]:
     """One role of a replica, for its page."""
     return {
         "name": role.name,
-        "pods": role.replicas,
+        "pods": role.replicas * role.resources.get("group_size", found.resources.group_size),
         "gpus": role.resources.get("gpus", found.resources.gpus),
         "product": role.resources.get("gpu_product", found.resources.gpu_product),
         "means": MEANS[role.name],

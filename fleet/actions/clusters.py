@@ -4,7 +4,7 @@ Asking the cluster comes first and outside any transaction (`examine`); the door
 viewer's scope and write.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Access, connect
 from fleet.models import Cluster, Node, ObservedPod, Service
 from fleet.rules.kubeconfig import read_kubeconfig
+from fleet.rules.kueue import GROUP as KUEUE
+from fleet.rules.members import SETS
 from fleet.rules.objectives import check_name
 from fleet.rules.rbac import Question, questions
 from tenants.actions.audit import picture, record
@@ -50,7 +52,7 @@ def examine(
     try:
         kube = connect(access)
         try:
-            found = check(kube, namespace, kueue=bool(kube.kueue_version()))
+            found = check(kube, namespace, had=kube.extensions())
             return Examined(access, server, kube.server_version(), found)
         finally:
             kube.close()
@@ -64,9 +66,9 @@ class Asked(Protocol):
     def may(self, question: Question) -> tuple[bool, str]: ...
 
 
-def check(kube: Asked, namespace: str, *, kueue: bool) -> tuple[dict[str, Any], ...]:
+def check(kube: Asked, namespace: str, *, had: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
     """What the account may do, as rows for the page: one for each permission asked about."""
-    asked = questions(namespace, kueue=kueue)
+    asked = questions(namespace, kueue=KUEUE in had, sets=SETS in had)
     return tuple(_asked(question, *kube.may(question)) for question in asked)
 
 

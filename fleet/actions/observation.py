@@ -49,6 +49,7 @@ class Seen:
     budgets: tuple[SeenBudget, ...] | None = None
     settings: int | None = None  # version of the cluster's row that the look was made with
     kueue: SeenKueue | None = None  # None: the cluster has none
+    group_sets: str = ""  # version of LeaderWorkerSet; empty: it is not there for us
     deployments: tuple[dict[str, Any], ...] = ()  # as the API server gave them
 
 
@@ -77,6 +78,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         look_again=now + EVERY,
         quotas=rows_of(seen.quotas),
         budgets=rows_of(seen.budgets),
+        group_sets=seen.group_sets[:16],
         kueue=None if seen.kueue is None else asdict(seen.kueue),
         **checked,
     )

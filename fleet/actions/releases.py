@@ -26,6 +26,7 @@ from fleet.rules.release import (
     Resources,
     Role,
     digest_of,
+    stored_resources,
     stored_role,
 )
 from fleet.rules.signature import refuse_unsigned
@@ -245,7 +246,7 @@ def _store(
                 arguments=list(spec.arguments),
                 environment=dict(spec.environment),
                 pins=stored(spec.pins),
-                resources={f.name: getattr(spec.resources, f.name) for f in fields(Resources)},
+                resources=stored_resources(spec.resources),
                 probes={f.name: getattr(spec.probes, f.name) for f in fields(Probes)},
                 roles=[stored_role(role) for role in spec.roles],
                 digest=digest,

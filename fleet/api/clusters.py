@@ -91,6 +91,10 @@ class ClusterDetailOut(serializers.Serializer[Any]):
     nodes = NodeOut(many=True)
     permissions = PermissionOut(many=True)
     queues = QueueOfKueueOut(many=True, help_text="Of Kueue, where the cluster has it")
+    group_sets = serializers.CharField(
+        help_text="Version of LeaderWorkerSet, which engines over several nodes are made with;"
+        " empty: StatefulSets"
+    )
     rbac = serializers.CharField(help_text="YAML for `kubectl apply -f -`")
     token_command = serializers.CharField()
 

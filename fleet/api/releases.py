@@ -42,7 +42,8 @@ class ReleaseOut(serializers.Serializer[Any]):
 
 class ResourcesOut(serializers.Serializer[Any]):
     gpu_product = serializers.CharField()
-    gpus = serializers.IntegerField()
+    gpus = serializers.IntegerField(help_text="Of a pod")
+    group_size = serializers.IntegerField(help_text="Pods that are one engine")
     cpu = serializers.CharField()
     memory = serializers.CharField()
     shared_memory = serializers.CharField()
@@ -124,7 +125,10 @@ class ModelIn(Strict):
 
 class ResourcesIn(Strict):
     gpu_product = TextField(required=False, allow_blank=True, max_length=120)
-    gpus = CountField(required=False, min_value=1, max_value=64)
+    gpus = CountField(required=False, min_value=1, max_value=64, help_text="Of a pod")
+    group_size = CountField(
+        required=False, min_value=1, max_value=16, help_text="Pods that are one engine"
+    )
     cpu = TextField(required=False, max_length=20)
     memory = TextField(required=False, max_length=20)
     shared_memory = TextField(required=False, max_length=20)

@@ -16,6 +16,7 @@ from kubernetes import client, config
 
 from fleet.clients.errors import Permanent, Temporary
 from fleet.rules.kueue import GROUP as KUEUE
+from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
 from fleet.rules.objects import Event, Node, Pod
 from fleet.rules.rbac import Question
 
@@ -94,11 +95,11 @@ class Kube:
     def server_version(self) -> str:
         return str(answer(client.VersionApi(self.api).get_code)["gitVersion"])
 
-    def kueue_version(self) -> str:
-        """The version of its API that the cluster prefers; empty: it has no Kueue."""
+    def extensions(self) -> dict[str, str]:
+        """Of API groups that not every cluster has, the version that this one prefers."""
         groups = answer(client.ApisApi(self.api).get_api_versions)["groups"]
-        found = [g["preferredVersion"]["version"] for g in groups if g["name"] == KUEUE]
-        return str(found[0]) if found else ""
+        wanted = (g for g in groups if g["name"] in (KUEUE, SETS))
+        return {str(g["name"]): str(g["preferredVersion"]["version"]) for g in wanted}
 
     def list_kueue(self, version: str, namespace: str) -> dict[str, list[Json]]:
         """The queues of the namespace, and what is behind them in the cluster."""
@@ -146,9 +147,19 @@ class Kube:
     def list_budgets(self, namespace: str) -> list[Json]:
         return list(pages(WHOLE, self.policy.list_namespaced_pod_disruption_budget, namespace))
 
-    def list_deployments(self, namespace: str, selector: str = "") -> list[Json]:
-        listing = self.apps.list_namespaced_deployment
-        return list(pages(WHOLE, listing, namespace, label_selector=selector))
+    def list_deployments(
+        self, namespace: str, selector: str = "", kind: str = "Deployment", version: str = "v1"
+    ) -> list[Json]:
+        """Or what stands for them. Lists leave out what they are lists of: each item says it."""
+        if kind == LEADER_WORKER_SET:
+            listing = client.CustomObjectsApi(self.api).list_namespaced_custom_object
+            where: tuple[str, ...] = (SETS, version, namespace, PLURAL)
+        elif kind == "StatefulSet":
+            listing, where = self.apps.list_namespaced_stateful_set, (namespace,)
+        else:
+            listing, where = self.apps.list_namespaced_deployment, (namespace,)
+        found = pages(WHOLE, listing, *where, label_selector=selector)
+        return [item | {"kind": kind} for item in found]
 
     def may(self, question: Question) -> tuple[bool, str]:
         """Ask the cluster itself (SelfSubjectAccessReview); the text is its reason, if any."""

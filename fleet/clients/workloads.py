@@ -4,11 +4,15 @@ Writes are server-side applies of everything that we own, without force: what ot
 theirs, and a conflict is told with the other manager's name. Force is a person's explicit choice.
 """
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
+
+from kubernetes import client
 
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages
 from fleet.rules.manifests import MANAGER
+from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
 
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
 JSON_PATCH = "application/json-patch+json"
@@ -22,10 +26,14 @@ class Owned(Permanent):
 class Workloads(Protocol):
     """A namespace of one cluster. The fake of the tests has the same methods."""
 
-    def look(self, selector: str) -> dict[str, list[Json]]: ...
+    def look(
+        self, selector: str, kinds: Collection[str] = ("Deployment",)
+    ) -> dict[str, list[Json]]: ...
     def apply(self, manifest: Json, *, dry_run: bool = False, force: bool = False) -> Json: ...
-    def take_away(self, name: str, uid: str, patch: Json) -> None: ...
-    def own_alone(self, name: str, version: str, managed: list[Json]) -> None: ...
+    def take_away(self, name: str, uid: str, patch: Json, kind: str = "Deployment") -> None: ...
+    def own_alone(
+        self, name: str, version: str, managed: list[Json], kind: str = "Deployment"
+    ) -> None: ...
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
     def delete(self, kind: str, name: str, uid: str) -> None: ...
 
@@ -40,27 +48,39 @@ class KubeWorkloads:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self.kube = kube
         self.namespace = namespace
+        self.sets = ""  # version of LeaderWorkerSet
         apps, core, policy = kube.apps, kube.core, kube.policy
-        self.patch = {
+        self.patch: dict[str, Callable[..., Any]] = {
             "Deployment": apps.patch_namespaced_deployment,
+            "StatefulSet": apps.patch_namespaced_stateful_set,
+            "Service": core.patch_namespaced_service,
             "PodDisruptionBudget": policy.patch_namespaced_pod_disruption_budget,
             "ConfigMap": core.patch_namespaced_config_map,
             "NetworkPolicy": kube.networking.patch_namespaced_network_policy,
         }
-        self.remove = {
+        self.remove: dict[str, Callable[..., Any]] = {
             "Deployment": apps.delete_namespaced_deployment,
+            "StatefulSet": apps.delete_namespaced_stateful_set,
             "PodDisruptionBudget": policy.delete_namespaced_pod_disruption_budget,
             "Pod": core.delete_namespaced_pod,
         }
 
-    def look(self, selector: str) -> dict[str, list[Json]]:
-        """Deployments, ReplicaSets and pods with these labels, straight from the API server."""
+    def look(
+        self, selector: str, kinds: Collection[str] = ("Deployment",)
+    ) -> dict[str, list[Json]]:
+        """What is scaled, of these kinds, ReplicaSets and pods with these labels, straight from the
+        API server.
+        """
         listings = {
-            "deployments": self.kube.apps.list_namespaced_deployment,
             "replicasets": self.kube.apps.list_namespaced_replica_set,
             "pods": self.kube.core.list_namespaced_pod,
         }
-        return {
+        scaled = [
+            item
+            for kind in sorted({"Deployment", *kinds})
+            for item in self.kube.list_deployments(self.namespace, selector, kind, self._sets(kind))
+        ]
+        return {"deployments": scaled} | {
             name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
             for name, listing in listings.items()
         }
@@ -70,12 +90,11 @@ class KubeWorkloads:
 
         `force` takes the fields that others own: only after a person said so.
         """
+        version = manifest["apiVersion"].partition("/")[2]
         more: Json = ({"dry_run": "All"} if dry_run else {}) | ({"force": True} if force else {})
         try:
             return answer(
-                self.patch[manifest["kind"]],
-                manifest["metadata"]["name"],
-                self.namespace,
+                *self._of(self.patch, manifest["kind"], manifest["metadata"]["name"], version),
                 manifest,
                 field_manager=MANAGER,
                 field_validation="Strict",
@@ -85,23 +104,43 @@ class KubeWorkloads:
         except Permanent as error:
             raise conflict_of(error) from error
 
-    def take_away(self, name: str, uid: str, patch: Json) -> None:
+    def _sets(self, kind: str) -> str:
+        """The version of LeaderWorkerSet that the cluster prefers, asked for once."""
+        if kind == LEADER_WORKER_SET and not self.sets:
+            self.sets = self.kube.extensions().get(SETS, "v1")
+        return self.sets
+
+    def _of(
+        self, calls: Mapping[str, Callable[..., Any]], kind: str, name: str, version: str = ""
+    ) -> tuple[Any, ...]:
+        """The call and what it needs before the body. Of LeaderWorkerSet the client has none."""
+        if kind != LEADER_WORKER_SET:
+            return calls[kind], name, self.namespace
+        objects = client.CustomObjectsApi(self.kube.api)
+        patches = calls is self.patch
+        call = objects.patch_namespaced_custom_object if patches else None
+        call = call or objects.delete_namespaced_custom_object
+        return call, SETS, version or self._sets(kind), self.namespace, PLURAL, name
+
+    def take_away(self, name: str, uid: str, patch: Json, kind: str = "Deployment") -> None:
         """Remove from this very Deployment what others added to it."""
         body = patch | {"metadata": {"uid": uid}}
-        self._deployment(name, body, STRATEGIC)
+        self._change(kind, name, body, STRATEGIC)
 
-    def own_alone(self, name: str, version: str, managed: list[Json]) -> None:
+    def own_alone(
+        self, name: str, version: str, managed: list[Json], kind: str = "Deployment"
+    ) -> None:
         """Write who owns which field; refused when the Deployment was changed meanwhile."""
         body = [
             {"op": "replace", "path": "/metadata/managedFields", "value": managed},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
         ]
-        self._deployment(name, body, JSON_PATCH)
+        self._change(kind, name, body, JSON_PATCH)
 
-    def _deployment(self, name: str, body: Any, kind: str) -> None:
-        patch = self.kube.apps.patch_namespaced_deployment
+    def _change(self, kind: str, name: str, body: Any, form: str) -> None:
+        call = self._of(self.patch, kind, name)
         try:
-            answer(patch, name, self.namespace, body, field_manager=MANAGER, _content_type=kind)
+            answer(*call, body, field_manager=MANAGER, _content_type=form)
         except Permanent as error:
             raise conflict_of(error) from error
 
@@ -119,7 +158,7 @@ class KubeWorkloads:
         """Ask for the end of this very object; it is gone only when a look says so."""
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground"}
         try:
-            answer(self.remove[kind], name, self.namespace, body=body)
+            answer(*self._of(self.remove, kind, name), body=body)
         except Permanent as error:
             if error.status not in (404, 409):
                 raise

@@ -2,12 +2,13 @@
 
 from django.db import transaction
 
-from fleet.clients.errors import ClientError
+from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Json
 from fleet.clients.workloads import Workloads
 from fleet.models import Deployment, Drift
 from fleet.rules.declared import REPLICAS, Difference, Step, differences, released, removal
 from fleet.rules.manifests import Manifest, deployments_of, placed
+from fleet.rules.members import LEADER_WORKER_SET
 from fleet.rules.seen import release_of
 from tenants.base.scope import fleet_scope
 
@@ -51,9 +52,13 @@ def put_right(row: Deployment, manifest: Manifest, workloads: Workloads, live: J
         declared["spec"].pop("replicas")
     workloads.apply(declared, force=True)
     added: list[Difference] = [d for d in found if d.declared is None]
+    if added and manifest["kind"] == LEADER_WORKER_SET:
+        names = ", ".join(d.text for d in added)
+        raise Permanent(f"{names} was added and can be taken away by hand only: kubectl edit")
     if live and added:
         patch = removal([d.path for d in added])
-        workloads.take_away(manifest["metadata"]["name"], live["metadata"]["uid"], patch)
+        meta = live["metadata"]
+        workloads.take_away(meta["name"], meta["uid"], patch, manifest["kind"])
 
 
 def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -> None:
@@ -68,4 +73,4 @@ def take_over(row: Deployment, drift: Drift, workloads: Workloads, live: Json) -
     applied = workloads.apply(placed(item, replicas=replicas, fence=row.fence), force=True)
     meta = applied["metadata"]
     managed = released(meta.get("managedFields") or [], PATH)
-    workloads.own_alone(row.name, meta.get("resourceVersion", ""), managed)
+    workloads.own_alone(meta["name"], meta.get("resourceVersion", ""), managed, item["kind"])

@@ -2,7 +2,8 @@
 Deployment that somebody deleted is made again, and a service whose number of replicas was changed
 since its last rollout is scaled to it (where a policy scales it, `scaling` writes the number and it
 is brought to the cluster here). A release that is over and yet there, as the observer tells, is
-taken away: a worker that was stopped in the middle of a write wrote it when it went on. What
+taken away: a worker that was stopped in the middle of a write wrote it when it went on. An engine
+over several pods that lost one of them begins anew as a whole. What
 somebody else wrote into a Deployment is left alone until a person chooses (`fleet.actions.drift`);
 then it is repaired or adopted here.
 
@@ -29,7 +30,8 @@ from fleet.drive.outside import REAL, Outside
 from fleet.drive.place import put, remove
 from fleet.models import Cluster, Deployment, Drift, Rollout
 from fleet.rules.groups import pods_from
-from fleet.rules.manifests import selector_of
+from fleet.rules.manifests import kinds_of, selector_of
+from fleet.rules.members import groups_of, torn
 from fleet.rules.phases import Phase
 from fleet.rules.seen import Side
 from fleet.rules.verify import judge, to_probe
@@ -86,7 +88,7 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
     scale(row)
     try:
         workloads = outside.connect(row.cluster)
-        look = workloads.look(selector_of(row.service.name))
+        look = workloads.look(selector_of(row.service.name), kinds_of(row.manifest))
         side = side_of(look, row.release)
         if drift := wished(row.pk):
             settle(row, drift, workloads, look)
@@ -95,6 +97,7 @@ def keep(deployment_id: int, outside: Outside = REAL) -> None:
             return
         elif not side.exists or (differs(side, row) and not undecided_replicas(row.pk)):
             restore(row, workloads, existed=side.exists)
+        begin_anew(row, side, workloads)
         admit_verified(row, side, workloads, outside, outside.clock())
     except ClientError as error:
         log.warning("not kept now", deployment=row.name, why=error.message)
@@ -113,6 +116,19 @@ def restore(row: Deployment, workloads: Workloads, *, existed: bool) -> None:
         with fleet_scope():
             why = f"{row.name} was deleted in the cluster and is declared with {row.replicas}"
             audit.record(viewer(), "deployment.restore", row, why=f"{why} replicas: made again")
+
+
+def begin_anew(row: Deployment, side: Side, workloads: Workloads) -> None:
+    """An engine over several pods that lost one of them: what is left of it computes nothing."""
+    for members in groups_of(side.live).values():
+        if late := torn(members):
+            why = f"{late[0].name} started again after its leader was ready"
+            log.warning("all pods of an engine begin anew", deployment=row.name, why=why)
+            for pod in members:
+                workloads.delete("Pod", pod.name, pod.uid)
+            with fleet_scope():
+                names = ", ".join(sorted(p.name for p in members))
+                audit.record(viewer(), "deployment.anew", row, why=f"{why}: {names} begin anew")
 
 
 def take_away(row: Deployment, side: Side, workloads: Workloads) -> None:

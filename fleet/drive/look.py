@@ -29,7 +29,15 @@ from fleet.rules.contract.prompts import Prompt, read_contract
 from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.groups import shape_from
-from fleet.rules.manifests import PORT, Manifest, render, selector_of, surroundings, workload
+from fleet.rules.manifests import (
+    PORT,
+    Manifest,
+    kinds_of,
+    render,
+    selector_of,
+    surroundings,
+    workload,
+)
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
@@ -187,7 +195,9 @@ def manifests_of(r: Rollout, old: Deployment | None) -> tuple[dict[str, Manifest
 
 
 def rendered(r: Rollout, release: Release) -> Manifest:
-    return workload(render(spec_of(release), r.cluster.namespace, r.service.max_model_len))
+    return workload(
+        render(spec_of(release), r.cluster.namespace, r.service.max_model_len, r.cluster.group_sets)
+    )
 
 
 def dry_run(view: View) -> str:
@@ -205,7 +215,8 @@ def dry_run(view: View) -> str:
 def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     r, state = view.rollout, view.state
     assert view.workloads is not None
-    found = view.workloads.look(selector_of(r.service.name))
+    kinds = kinds_of(*view.manifests.values())
+    found = view.workloads.look(selector_of(r.service.name), kinds)
     new = side_of(found, r.to_release)
     old = side_of(found, r.from_release) if r.from_release else Side()
     seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
@@ -214,7 +225,7 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
 
 
 def side_of(look: dict[str, Any], release: Release) -> Side:
-    return read_side(look, release.fingerprint, shape_from(release.roles))
+    return read_side(look, release.fingerprint, shape_from(release.resources, release.roles))
 
 
 def routed_pods(r: Rollout) -> frozenset[str]:

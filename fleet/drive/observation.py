@@ -6,7 +6,7 @@ only cost the seconds until the next pass. When a list fails, nothing known is d
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -23,6 +23,7 @@ from fleet.queries.clusters import access_of
 from fleet.rules.kueue import GROUP as KUEUE
 from fleet.rules.kueue import SeenKueue, read_kueue
 from fleet.rules.manifests import SERVICE
+from fleet.rules.members import LEADER_WORKER_SET, SETS
 from fleet.rules.objects import Event, Node, Pod
 from fleet.rules.observation import (
     SeenPod,
@@ -46,11 +47,13 @@ class Observed(Protocol):
     def server_version(self) -> str: ...
     def list_nodes(self) -> list[Node]: ...
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
-    def list_deployments(self, namespace: str, selector: str = "") -> list[Json]: ...
+    def list_deployments(
+        self, namespace: str, selector: str = "", kind: str = "Deployment", version: str = "v1"
+    ) -> list[Json]: ...
     def list_events(self, namespace: str, field_selector: str = "") -> list[Event]: ...
     def list_quotas(self, namespace: str) -> list[Json]: ...
     def list_budgets(self, namespace: str) -> list[Json]: ...
-    def kueue_version(self) -> str: ...
+    def extensions(self) -> dict[str, str]: ...
     def list_kueue(self, version: str, namespace: str) -> dict[str, list[Json]]: ...
     def may(self, question: Question) -> tuple[bool, str]: ...
     def close(self) -> None: ...
@@ -68,6 +71,7 @@ class Said:
     version: str
     permissions: tuple[dict[str, Any], ...]
     kueue: str
+    sets: str  # the same of LeaderWorkerSet, where the account may use it
 
 
 class Observer:
@@ -142,8 +146,16 @@ class Observer:
             quotas=None if quotas is None else read_quotas(quotas),
             budgets=None if budgets is None else read_budgets(budgets),
             kueue=self._queues(kube, said, space, ours) if said.kueue else None,
-            deployments=tuple(held.ask(kube.list_deployments, space, SERVICE)),
+            group_sets=said.sets,
+            deployments=tuple(self._workloads(kube, said, held, space)),
         )
+
+    def _workloads(self, kube: Observed, said: Said, held: "Held", space: str) -> Iterator[Json]:
+        yield from held.ask(kube.list_deployments, space, SERVICE)
+        if may_list(said.permissions, "statefulsets"):
+            yield from held.ask(kube.list_deployments, space, SERVICE, "StatefulSet")
+        if said.sets:
+            yield from held.ask(kube.list_deployments, space, SERVICE, LEADER_WORKER_SET, said.sets)
 
     def _queues(self, kube: Observed, said: Said, space: str, pods: Iterable[SeenPod]) -> SeenKueue:
         asked = [p for p in said.permissions if p["group"] == KUEUE]
@@ -157,9 +169,11 @@ class Observer:
         known = self.asked.get(cluster.pk)
         if known and now - known.at < ASK_AGAIN:
             return False
-        kueue = kube.kueue_version()
-        permissions = check(kube, cluster.namespace, kueue=bool(kueue))
-        self.asked[cluster.pk] = Said(now, kube.server_version(), permissions, kueue)
+        had = kube.extensions()
+        permissions = check(kube, cluster.namespace, had=had)
+        sets = had.get(SETS, "") if may_change_sets(permissions) else ""
+        said = Said(now, kube.server_version(), permissions, had.get(KUEUE, ""), sets)
+        self.asked[cluster.pk] = said
         return True
 
     def _connection(self, cluster: Cluster) -> Observed:
@@ -201,6 +215,12 @@ class Held:
 def sees_everything(permissions: Iterable[dict[str, Any]]) -> bool:
     """May it list the pods of all namespaces, to count the GPUs that others hold?"""
     return any(p["allowed"] and p["resource"] == "pods" and not p["namespace"] for p in permissions)
+
+
+def may_change_sets(permissions: Iterable[dict[str, Any]]) -> bool:
+    """Where anything is forbidden of them, engines over several nodes are made without them."""
+    asked = [p["allowed"] for p in permissions if p["group"] == SETS]
+    return bool(asked) and all(asked)
 
 
 def may_list(permissions: Iterable[dict[str, Any]], resource: str) -> bool:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 from fleet.clients.kube import Json
 from fleet.clients.workloads import Workloads
-from fleet.rules.manifests import Manifest, deployments_of, files_of, items_of, placed
+from fleet.rules.manifests import SCALED, Manifest, deployments_of, files_of, items_of, placed
 from fleet.rules.seen import Side
 
 
 def try_out(workloads: Workloads, manifest: Manifest, *, fence: int) -> None:
     """The server's dry run of all of it, without replicas."""
     for item in items_of(manifest):
-        made = placed(item, replicas=0, fence=fence) if item["kind"] == "Deployment" else item
+        made = placed(item, replicas=0, fence=fence) if item["kind"] in SCALED else item
         workloads.apply(made, dry_run=True)
 
 
@@ -32,7 +32,7 @@ def put(
         applied = workloads.apply(placed(item, replicas=replicas, fence=fence, uid=uid))
         owner = owner or applied
     for item in items_of(manifest):
-        if item["kind"] != "Deployment":
+        if item["kind"] not in SCALED:
             workloads.apply(owned(item, owner))
 
 
@@ -55,4 +55,4 @@ def owned(manifest: Manifest, owner: Json) -> Manifest:
 
 def remove(workloads: Workloads, side: Side) -> None:
     for part in side.parts:
-        workloads.delete("Deployment", part.name, part.uid)
+        workloads.delete(part.kind, part.name, part.uid)

@@ -20,7 +20,7 @@ from fleet.models import Deployment, ScalingDecision, ScalingPolicy
 from fleet.queries.gateways import Gateways, read_gateways
 from fleet.queries.load import owner_words, rules_of, seen_of
 from fleet.rules.declared import AUTOSCALERS, writer_of
-from fleet.rules.manifests import MANAGER, selector_of
+from fleet.rules.manifests import MANAGER, kinds_of, selector_of
 from fleet.rules.scaling import PERIOD, Decision, Seen, decide
 from fleet.rules.seen import release_of
 from tenants.actions import audit
@@ -99,7 +99,9 @@ def serving_row(policy: ScalingPolicy) -> Deployment | None:
 def ask_cluster(row: Deployment, outside: Outside) -> tuple[str, str]:
     """Before a change: who else owns the number in the cluster itself, now; or why nobody knows."""
     try:
-        look = outside.connect(row.cluster).look(selector_of(row.service.name))
+        look = outside.connect(row.cluster).look(
+            selector_of(row.service.name), kinds_of(row.manifest)
+        )
     except ClientError as error:
         return "", error.message
     for live in look["deployments"]:

@@ -29,6 +29,8 @@ class Cluster(Versioned, Claimable):
     quotas = models.JSONField(null=True)  # [{name, hard, used}] of GPUs, of the namespace
     budgets = models.JSONField(null=True)  # [{name, labels, floor}] of disruption
     kueue = models.JSONField(null=True)  # rules.kueue.SeenKueue; null: the cluster has none
+    # Version of LeaderWorkerSet that its engines over several nodes are made with; empty: without.
+    group_sets = models.CharField(max_length=16, default="", db_default="", blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -90,5 +90,6 @@ def manifest_of(r: Rollout, release: Release, rows: dict[int, Deployment]) -> Ma
     made = r.manifests if release.pk == r.to_release_id else []
     if not made:
         release.service = r.service  # the same, known already
-        made = render(spec_of(release), r.cluster.namespace, r.service.max_model_len)
+        place = r.cluster.namespace, r.service.max_model_len, r.cluster.group_sets
+        made = render(spec_of(release), *place)
     return workload(made)

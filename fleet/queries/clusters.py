@@ -99,6 +99,7 @@ class ClusterDetail:
     events: tuple[EventRow, ...]
     pods: int
     queues: tuple[Mapping[str, Any], ...]  # rules.kueue.SeenQueue
+    group_sets: str  # version of LeaderWorkerSet; empty: it is not there for us
 
 
 def list_clusters(viewer: Viewer, now: datetime) -> tuple[ClusterRow, ...]:
@@ -129,6 +130,7 @@ def get_cluster(viewer: Viewer, key: int | str, now: datetime) -> ClusterDetail:
         events=tuple(event_row(e) for e in events),
         pods=ObservedPod.objects.filter(cluster=found).count(),
         queues=tuple((found.kueue or {}).get("queues", ())),
+        group_sets=found.group_sets,
     )
 
 

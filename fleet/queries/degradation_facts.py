@@ -172,11 +172,12 @@ def load_replicas(service_ids: Iterable[int]) -> dict[int, Replicas]:
     rows = Deployment.objects.filter(service__in=list(service_ids))
     wanted: dict[int, int] = {}
     shapes: dict[int, dict[int, dict[str, int]]] = {}
-    for pk, service_id, replicas, roles in rows.values_list(
-        "pk", "service_id", "replicas", "release__roles"
+    of_release = ("release__resources", "release__roles")
+    for pk, service_id, replicas, *parts in rows.values_list(
+        "pk", "service_id", "replicas", *of_release
     ):
         wanted[service_id] = wanted.get(service_id, 0) + replicas
-        shapes.setdefault(service_id, {})[pk] = shape_from(roles)
+        shapes.setdefault(service_id, {})[pk] = shape_from(*parts)
     pods = list(
         ObservedPod.objects.filter(deployment__in=rows)
         .select_related("deployment")

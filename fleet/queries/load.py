@@ -67,7 +67,7 @@ def seen_of(policy: ScalingPolicy, row: Deployment, gateways: Gateways, now: dat
         declared=row.replicas,
         serving=whole(
             taking(service).filter(deployment=row).values_list("role", flat=True),
-            shape_from(row.release.roles),
+            shape_from(row.release.resources, row.release.roles),
         ),
         load=load_of(service, gateways, now),
         history=history_of(policy, starts, now),
@@ -186,8 +186,8 @@ def room_of(row: Deployment, cluster: Cluster) -> Room:
 def needs_for(release: Release, replicas: int) -> list[Need]:
     """One for each GPU product of a replica's pods."""
     found = pods_by_product(release.resources, release.roles)
-    roles = bool(release.roles)
-    return [Need(p, sum(pods), replicas, pods if roles else ()) for p, pods in found.items()]
+    one = sum(map(len, found.values())) == 1
+    return [Need(p, sum(pods), replicas, () if one else pods) for p, pods in found.items()]
 
 
 def unplaced(cluster: Cluster) -> list[Need]:

@@ -12,7 +12,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import image_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
-from fleet.rules.groups import described
+from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
@@ -179,15 +179,19 @@ def _proposal(
         checks=(
             *checks_of(service, old, s, plans[0], warnings),
             contract_check(contract),
-            *roles_check(spec, new.fingerprint),
+            *group_checks(spec, new.fingerprint, cluster.group_sets),
         ),
-        manifests=tuple(render(spec, cluster.namespace, service.max_model_len)),
+        manifests=rendered(spec, service, cluster),
         old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
         contract=contract,
         observed_at=cluster.observed_at,
         situation=s,
     )
+
+
+def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Manifest, ...]:
+    return tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets))
 
 
 def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
@@ -235,6 +239,10 @@ def contract_check(contract: ContractRow) -> CheckRow:
     return CheckRow("Output contract", "pass", text)
 
 
+def group_checks(spec: ReleaseSpec, fingerprint: str, sets: str) -> tuple[CheckRow, ...]:
+    return (*roles_check(spec, fingerprint), *spanning_check(spec, sets))
+
+
 def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
     if not spec.roles:
         return ()
@@ -243,6 +251,14 @@ def roles_check(spec: ReleaseSpec, fingerprint: str) -> tuple[CheckRow, ...]:
         f" in the KV domain {fingerprint}"
     )
     return (CheckRow("Prefill and decode", "pass", text),)
+
+
+def spanning_check(spec: ReleaseSpec, sets: str) -> tuple[CheckRow, ...]:
+    if not any(map(is_worker, spec.shape)):
+        return ()
+    how = "as a LeaderWorkerSet" if sets else "as StatefulSets: the cluster has no LeaderWorkerSet"
+    text = f"each replica is {described(spec)}, which move and return as one, made {how}"
+    return (CheckRow("Engine over several nodes", "pass", text),)
 
 
 def quota_check(best: Plan) -> CheckRow:

@@ -347,8 +347,8 @@ def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
             image_digest=release.image_digest,
             wanted=row.replicas if row else 0,
             weight=row.weight if row else 0,
-            serving=serving(seen, shape_from(release.roles)),
-            roles=sentence_of(shape_from(release.roles)),
+            serving=serving(seen, shape_from(release.resources, release.roles)),
+            roles=sentence_of(shape_from(release.resources, release.roles)),
             gpus=sum(p.gpus for p in seen),
             pods=seen,
         )

@@ -8,7 +8,7 @@ from fleet.queries.audience import canaries
 from fleet.queries.placements import placements_by_service
 from fleet.queries.situations import starts_of
 from fleet.rules.adapters import names_of
-from fleet.rules.groups import answers_clients, shape_from
+from fleet.rules.groups import answers_clients
 from fleet.rules.pins import pins_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.scaling import ASSUMED_START
@@ -86,7 +86,7 @@ def _placed(row: Deployment, cluster: Cluster, replicas: tuple[Replica, ...]) ->
         cluster=cluster.slug,
         region=cluster.region,
         arguments=arguments_of(row.release),
-        roles=tuple(shape_from(row.release.roles)),
+        roles=tuple(r["name"] for r in row.release.roles),
         replicas=replicas,
         hosted=cluster.hosted,
         confidential=cluster.confidential,

@@ -31,6 +31,7 @@ DEPLOYMENT = (
     "replicas",
     "release__digest",
     "release__image_digest",
+    "release__resources",
     "release__roles",
 )
 POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready", "role")
@@ -95,8 +96,8 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
     see_fleet(viewer)
     wanted: dict[int, list[Wanted]] = {}
     placed = Deployment.objects.order_by("-weight", "-release__number")
-    for service, name, replicas, digest, image, roles in placed.values_list(*DEPLOYMENT):
-        one = Wanted(name, fingerprint_of(digest), image, replicas, shape_from(roles))
+    for service, name, replicas, digest, image, resources, roles in placed.values_list(*DEPLOYMENT):
+        one = Wanted(name, fingerprint_of(digest), image, replicas, shape_from(resources, roles))
         wanted.setdefault(service, []).append(one)
     live: dict[int, list[Live]] = {}
     staying = ObservedPod.objects.filter(deployment__isnull=False, terminating=False)

@@ -22,7 +22,8 @@ from tenants.rules.access import Viewer
 LATELY = timedelta(hours=1)
 PLACED = (
     "pk", "service_id", "name", "replicas", "weight", "cluster__slug", "release_id",
-    "release__number", "release__digest", "release__image_digest", "release__roles",
+    "release__number", "release__digest", "release__image_digest", "release__resources",
+    "release__roles",
 )  # fmt: skip
 DETAILS = (
     *SERVICE, "objectives", "max_model_len", "default_max_tokens", "max_queue", "request_seconds",
@@ -205,7 +206,7 @@ def _deployment(row: Any, pods: Sequence[PodRow]) -> DeploymentRow:
         cluster=row.cluster__slug,
         replicas=row.replicas,
         weight=row.weight,
-        shape=shape_from(row.release__roles),
+        shape=shape_from(row.release__resources, row.release__roles),
         pods=tuple(pods),
     )
 

@@ -26,11 +26,11 @@ from fleet.rules import kueue
 from fleet.rules.answers import Quota
 from fleet.rules.capacity import mix_of
 from fleet.rules.fit import Need, NodeRoom
-from fleet.rules.groups import SERVE, pods_by_product
+from fleet.rules.groups import pods_by_product
 from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.queue import Ahead, waits
-from fleet.rules.release import GPU, ReleaseSpec
+from fleet.rules.release import GPU, SERVE, ReleaseSpec
 from fleet.rules.situation import Situation, Starts, StepPlan
 from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
@@ -83,7 +83,7 @@ def situation_of(
         grace_seconds=(before or spec).probes.grace_seconds,
         steps=steps,
         soak_seconds=soak_seconds,
-        pods_new=spec.gpus_of_pods if spec.roles else (),
+        pods_new=spec.gpus_of_pods if spec.shape else (),
         pods_old=(before or spec).gpus_of_pods,
         mixed_new=spec.pods_by_product if spec.is_mixed else {},
         mix_old=mix_of((before or spec).pods_by_product),

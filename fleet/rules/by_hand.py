@@ -22,6 +22,7 @@ from fleet.rules.manifests import (
     files_of,
     placed,
 )
+from fleet.rules.members import LEADER_WORKER_SET
 
 PATIENCE = "30m"
 
@@ -99,18 +100,26 @@ def _up(hand: Hand, old: Manifest, replicas: int) -> Iterator[str]:
     for item in deployments_of(old):
         pods = replicas * each_of(item)
         made = f"--for=jsonpath='{{.status.replicas}}'={pods} --timeout=2m"
-        yield f"{_kubectl(item)} wait deployment/{item['metadata']['name']} {made}"
+        yield f"{_kubectl(item)} wait {kind_of(item)}/{item['metadata']['name']} {made}"
     yield _say(old, "wait pod", f"--for=condition=ContainersReady --timeout={PATIENCE}")
     yield _admit(old, True)
     for item in deployments_of(old):
         name = item["metadata"]["name"]
-        yield f"{_kubectl(item)} rollout status deployment/{name} --timeout=2m"
+        if item["kind"] == LEADER_WORKER_SET:
+            yield f"{_kubectl(item)} wait {kind_of(item)}/{name} --for=condition=Available"
+        else:
+            yield f"{_kubectl(item)} rollout status {kind_of(item)}/{name} --timeout=2m"
 
 
 def _scale(manifest: Manifest, replicas: int, fence: int) -> Iterator[str]:
     """Each Deployment of the release: its roles keep their ratio."""
     for item in deployments_of(manifest):
         yield _apply(placed(item, replicas=replicas, fence=fence))
+
+
+def kind_of(manifest: Manifest) -> str:
+    """As kubectl takes it."""
+    return str(manifest["kind"]).lower()
 
 
 def _kubectl(manifest: Manifest) -> str:
@@ -145,4 +154,5 @@ def _admit(manifest: Manifest, yes: bool) -> str:
 def _delete(hand: Hand) -> Iterator[str]:
     for item in deployments_of(hand.new):
         name = item["metadata"]["name"]
-        yield f"{_kubectl(item)} delete deployment {name} --cascade=foreground --ignore-not-found"
+        gone = "--cascade=foreground --ignore-not-found"
+        yield f"{_kubectl(item)} delete {kind_of(item)} {name} {gone}"

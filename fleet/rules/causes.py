@@ -32,7 +32,8 @@ def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault
     if side.refused:
         kind = Cause.QUOTA if "quota" in side.refused else Cause.INVALID
         return Fault(kind, f"No replica of {label} can be made: {side.refused}")
-    for pod in side.live:
+    # Of pods that are one engine all end when one does: that one ends most often.
+    for pod in sorted(side.live, key=lambda p: -p.restarts if p.size > 1 else 0):
         for check in CHECKS:
             if fault := check(pod, label, now, patience):
                 return fault
@@ -115,6 +116,8 @@ def doing(pod: Pod) -> str:
         return f"waits for a place ({pod.unschedulable})"
     if pod.waiting:
         return pod.waiting
+    if pod.lacks:
+        return f"{pod.name} waits, {pod.lacks}"
     return f"loads on {pod.node}" if pod.node else "waits for a node"
 
 

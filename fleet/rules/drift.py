@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleet.rules.groups import SERVE, touched, whole
+from fleet.rules.groups import touched, whole
+from fleet.rules.release import SERVE
 
 
 class Sync(StrEnum):

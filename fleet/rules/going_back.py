@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from fleet.rules.balance import backward, counts_of, tally, weights_back
 from fleet.rules.causes import Patience, diagnose, progress_of
+from fleet.rules.groups import is_worker
 from fleet.rules.moves import scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.state import KEEP, NOW, SOON, Decision, Place, Seen, State, Want, moment
@@ -102,7 +103,8 @@ def removed(state: State, seen: Seen) -> Decision:
         want = Want(old=old, new=Place(None, 0))
         text = f"{state.new} is removed: {len(seen.new.pods)} pods left"
         return replace(stay(state, text), want=want, look_again=SOON)
-    unproved = [p for p in seen.old.live if not ((f := seen.probes.get(p.uid)) and f.ok)]
+    asked = [p for p in seen.old.live if not is_worker(p.role)]
+    unproved = [p for p in asked if not ((f := seen.probes.get(p.uid)) and f.ok)]
     if state.has_old and unproved:
         words = "; ".join(f.text for p in unproved if (f := seen.probes.get(p.uid)) and not f.ok)
         return replace(stay(state, f"Asks {state.old} who it is. {words}".strip()), look_again=SOON)

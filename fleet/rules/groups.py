@@ -4,6 +4,10 @@ A pool for prefill hands the KV blocks of a prompt to a pool for decode. Whose b
 it cannot tell by itself: vLLM's own check knows the model's name, not its weights. So a release is
 one KV domain: its pods meet only each other, and all numbers of pods follow from one number of
 replicas, which keeps their ratio at every step of a rollout and of the way back.
+
+An engine may span several pods, on a node each: a leader, which answers, and its workers. To all
+who count, the workers of each rank are a role of their own, so what is said of whole replicas holds
+for them as well.
 """
 
 import json
@@ -12,17 +16,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fleet.rules.release import ReleaseSpec, Role
+from fleet.rules.release import SERVE, ReleaseSpec, Role, ranks_of
 from fleet.rules.vllm_args import values_of
 
 PREFILL = "prefill"
 DECODE = "decode"
 PAIR = frozenset({PREFILL, DECODE})
-SERVE = "serve"  # of a release without roles
 MEANS = {
     PREFILL: "reads prompts and hands their KV blocks over",
     DECODE: "takes the blocks and writes the answers",
 }
+WORKER = re.compile(r"-w(\d+)$")
+GROUP = re.compile(r"groups of ([1-9]\d*)")
 GPUS = re.compile(r"(?:([1-9]\d*) )?GPUs?(?: of (\S+))?")
 MOST_PODS = 16  # of one role in one replica
 WRITES = ("kv_producer", "kv_both")
@@ -48,16 +53,35 @@ def touched(roles: Iterable[str], shape: Mapping[str, int]) -> int:
     return max(-(-counts[role] // each) for role, each in shape.items())
 
 
-def shape_from(roles: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Of the stored roles of a release."""
-    return {role["name"]: role["replicas"] for role in roles}
+def shape_from(resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Pods of each role in one replica, workers apart, of the stored parts of a release. Empty: a
+    replica is one pod.
+    """
+    found: dict[str, int] = {}
+    for name, replicas, own in _engines(resources, roles):
+        found |= dict.fromkeys(ranks_of(name, int(own.get("group_size", 1))), replicas)
+    return {} if list(found) == [SERVE] else found
+
+
+Engine = tuple[str, int, Mapping[str, Any]]
+
+
+def _engines(resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]) -> list[Engine]:
+    """Role, engines of it in one replica, resources of a pod of it."""
+    found: list[Engine] = []
+    for role in roles:
+        own = {**resources, **role.get("resources", {})}
+        found.append((role["name"], int(role["replicas"]), own))
+    return found or [(SERVE, 1, resources)]
 
 
 def pods_from(resources: Mapping[str, Any], roles: Iterable[Mapping[str, Any]]) -> tuple[int, ...]:
     """GPUs of each pod of one replica, of the stored parts of a release."""
-    own = int(resources.get("gpus", 1))
-    counts = [(int(r.get("resources", {}).get("gpus", own)), int(r["replicas"])) for r in roles]
-    return tuple(gpus for gpus, replicas in counts for _ in range(replicas)) or (own,)
+    return tuple(
+        int(own.get("gpus", 1))
+        for _, replicas, own in _engines(resources, roles)
+        for _ in range(replicas * int(own.get("group_size", 1)))
+    )
 
 
 def pods_by_product(
@@ -65,22 +89,36 @@ def pods_by_product(
 ) -> dict[str, tuple[int, ...]]:
     """The same by the GPU product that each wants, of the stored parts of a release."""
     found: dict[str, tuple[int, ...]] = {}
-    for role in roles:
-        own = {**resources, **role.get("resources", {})}
-        product, pod = str(own.get("gpu_product", "")), int(own.get("gpus", 1))
-        found[product] = (*found.get(product, ()), *[pod] * int(role["replicas"]))
-    if not found:
-        found[str(resources.get("gpu_product", ""))] = (int(resources.get("gpus", 1)),)
+    for _, replicas, own in _engines(resources, roles):
+        product = str(own.get("gpu_product", ""))
+        pods = (int(own.get("gpus", 1)),) * (replicas * int(own.get("group_size", 1)))
+        found[product] = found.get(product, ()) + pods
     return dict(sorted(found.items()))
 
 
+def is_worker(role: str) -> bool:
+    """Of an engine that spans several pods, one that does not answer for it."""
+    return WORKER.search(role) is not None
+
+
+def leader_of(role: str) -> str:
+    return WORKER.sub("", role)
+
+
 def answers_clients(role: str) -> bool:
-    return role != PREFILL
+    return role != PREFILL and not is_worker(role)
 
 
 def sentence_of(shape: Mapping[str, int]) -> str:
-    """ "1 prefill and 2 decode"; empty: a replica is one pod."""
-    return " and ".join(f"{each} {role}" for role, each in shape.items())
+    """ "1 prefill and 2 decode", "2 pods that are one engine"; empty: a replica is one pod."""
+    sizes = Counter(map(leader_of, shape))
+    return " and ".join(_engines_words(shape[role], role, size) for role, size in sizes.items())
+
+
+def _engines_words(each: int, role: str, size: int) -> str:
+    if role == SERVE:
+        return f"{size} pods that are one engine"
+    return f"{each} {role}" + (f" over {size} pods" if size > 1 else "")
 
 
 def described(spec: ReleaseSpec) -> str:
@@ -89,7 +127,8 @@ def described(spec: ReleaseSpec) -> str:
         return sentence_of(spec.shape)
     parts = [(role, spec.part(role).resources) for role in spec.roles]
     return " and ".join(
-        f"{role.replicas} {role.name} of {own.gpus} {own.gpu_product.removeprefix('NVIDIA-')}"
+        f"{_engines_words(role.replicas, role.name, own.group_size)} of {own.gpus}"
+        f" {own.gpu_product.removeprefix('NVIDIA-')}"
         for role, own in parts
     )
 
@@ -126,7 +165,9 @@ def _line(line: str) -> dict[str, Any]:
     for part in rest:
         if (match := GPUS.fullmatch(part)) and any(match.groups()):
             given = {"gpus": match[1] and int(match[1]), "gpu_product": match[2]}
-            found["resources"] = {name: value for name, value in given.items() if value}
+            found.setdefault("resources", {}).update({n: v for n, v in given.items() if v})
+        elif match := GROUP.fullmatch(part):
+            found.setdefault("resources", {})["group_size"] = int(match[1])
         elif part.startswith("-"):
             found["arguments"].append(part)
         else:
@@ -139,6 +180,8 @@ def line_of(role: Role) -> str:
     product, gpus = role.resources.get("gpu_product"), role.resources.get("gpus")
     words = [str(gpus or ""), "GPU" if gpus == 1 else "GPUs", f"of {product}" if product else ""]
     of_it = [" ".join(filter(None, words))] if gpus or product else []
+    size = role.resources.get("group_size")
+    of_it += [f"groups of {size}"] if size else []
     return ", ".join([f"{role.name} {role.replicas}", *of_it, *role.arguments])
 
 

@@ -1,40 +1,33 @@
 """Kubernetes objects of a release. Pure: the same release gives the same bytes.
 
 One Deployment per release and role, so names and selectors never mix and a rollback is a number.
+An engine over several pods is a LeaderWorkerSet where the cluster has it, else a StatefulSet for
+each rank: the pods with the same number are one group, and their numbers go up and down together.
 All replicas have one priority: a canary cannot evict production, and need not restart to become it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fleet.rules import volumes
-from fleet.rules.groups import SERVE
-from fleet.rules.release import GPU, ReleaseSpec, digest_of, fingerprint_of
-from fleet.rules.vllm_args import values_of
+from fleet.rules.members import LEADER_WORKER_SET, MASTER_PORT, SETS, SIZE
+from fleet.rules.pods import ADMITTED as ADMITTED
+from fleet.rules.pods import PORT as PORT
+from fleet.rules.pods import PREFIX, Part, peers_name, pod
+from fleet.rules.pods import Manifest as Manifest
+from fleet.rules.pods import name_of as name_of
+from fleet.rules.release import SERVE, ReleaseSpec, digest_of, fingerprint_of, ranks_of
 
-Manifest = dict[str, Any]
-PREFIX = "quartermaster.dev"
 SERVICE = f"{PREFIX}/service"
 RELEASE = f"{PREFIX}/release"
 ROLE = f"{PREFIX}/role"
 EACH = f"{PREFIX}/pods-of-a-replica"  # of this role
-KV_DOMAIN = "QUARTERMASTER_KV_DOMAIN"  # whose blocks an engine may take
 FENCE = f"{PREFIX}/fence"
-ADMITTED = f"{PREFIX}/admitted"
 MANAGER = "quartermaster-rollout"  # of fields, as the API server keeps them apart
-PRIORITY = "serving-stable"
-PORT = 8000
-CONTAINER = "vllm"
 FILES = "ConfigMap"
-OF_A_RELEASE = frozenset({"Deployment", "NetworkPolicy", FILES})
-
-
-def name_of(service: str, digest: str, role: str = "") -> str:
-    """Of the Deployment: at most 63 characters, the parts of release and role whole."""
-    end = f"-{digest[:8]}" + f"-{role}" * bool(role)
-    return service[: 63 - len(end)].rstrip("-") + end
+SCALED = frozenset({"Deployment", "StatefulSet", LEADER_WORKER_SET})
+OF_A_RELEASE = SCALED | {"NetworkPolicy", "Service", FILES}
 
 
 def selector_of(service: str) -> str:
@@ -42,30 +35,27 @@ def selector_of(service: str) -> str:
     return f"{SERVICE}={service}"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What the pods of one Deployment are made from."""
-
-    spec: ReleaseSpec  # as these pods have it
-    digest: str  # of the whole release
-    role: str = SERVE
-    each: int = 1  # pods of it in one replica of the release
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.digest)
-
-
-def parts_of(spec: ReleaseSpec) -> list[Part]:
+def parts_of(spec: ReleaseSpec, sets: str = "") -> list[Part]:
+    """A LeaderWorkerSet is one part, that of its leader."""
     digest = digest_of(spec)
-    parts = [Part(spec.part(role), digest, role.name, role.replicas) for role in spec.roles]
-    return parts or [Part(spec, digest)]
+    return [
+        Part(part, digest, role, each, str(rank), sets if part.resources.group_size > 1 else "")
+        for name, each, part in spec.parts
+        for rank, role in enumerate(ranks_of(name, part.resources.group_size))
+        if not (sets and rank)
+    ]
 
 
-def render(spec: ReleaseSpec, namespace: str, max_model_len: int) -> list[Manifest]:
-    """All objects of a release, without replicas; the whole of what an approval binds to."""
-    made = [deployment(part, namespace, max_model_len) for part in parts_of(spec)]
-    fence = [fence_of(spec, namespace)] if spec.roles else []
+def render(spec: ReleaseSpec, namespace: str, max_model_len: int, sets: str = "") -> list[Manifest]:
+    """All objects of a release, without replicas; the whole of what an approval binds to.
+
+    `sets`: the version of LeaderWorkerSet that the cluster has; empty: none.
+    """
+    parts = parts_of(spec, sets)
+    made = [deployment(part, namespace, max_model_len) for part in parts]
+    fence = [fence_of(spec, namespace)] if spec.shape else []
+    if any(part.size > 1 and not part.sets for part in parts):
+        fence.append(peers_of(spec, namespace))
     return [budget(spec.service, namespace), *fence, *files(spec, namespace), *made]
 
 
@@ -76,7 +66,7 @@ def workload(manifests: Iterable[Manifest]) -> Manifest:
     found = [m for m in manifests if m["kind"] in OF_A_RELEASE]
     if len(found) == 1:
         return found[0]
-    first = next(m for m in found if m["kind"] == "Deployment")
+    first = next(m for m in found if m["kind"] in SCALED)
     labels = {k: v for k, v in first["metadata"]["labels"].items() if k != ROLE}
     digest = first["metadata"]["annotations"][f"{PREFIX}/digest"]
     meta = {
@@ -99,7 +89,13 @@ def items_of(manifest: Manifest) -> list[Manifest]:
 
 
 def deployments_of(manifest: Manifest) -> list[Manifest]:
-    return [m for m in items_of(manifest) if m["kind"] == "Deployment"]
+    """What has a number of replicas, whatever its kind."""
+    return [m for m in items_of(manifest) if m["kind"] in SCALED]
+
+
+def kinds_of(*manifests: Manifest) -> frozenset[str]:
+    """Of what is scaled."""
+    return frozenset(m["kind"] for whole in manifests for m in deployments_of(whole))
 
 
 def files_of(manifest: Manifest) -> list[Manifest]:
@@ -144,7 +140,9 @@ def budget(service: str, namespace: str) -> Manifest:
 
 
 def fence_of(spec: ReleaseSpec, namespace: str) -> Manifest:
-    """Ports on which KV blocks are handed over open to pods of the same release only."""
+    """Ports on which KV blocks are handed over, and on which the pods of an engine meet, open to
+    pods of the same release only.
+    """
     match = {SERVICE: spec.service, RELEASE: fingerprint_of(digest_of(spec))}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -161,6 +159,29 @@ def fence_of(spec: ReleaseSpec, namespace: str) -> Manifest:
                 {"ports": [{"port": PORT, "protocol": "TCP"}]},
                 {"from": [{"podSelector": {"matchLabels": match}}]},
             ],
+        },
+    }
+
+
+def peers_of(spec: ReleaseSpec, namespace: str) -> Manifest:
+    """Names for the pods of an engine over several: without an address of its own, and from the
+    beginning, as a leader is ready only after its workers have found it.
+    """
+    digest = digest_of(spec)
+    match = {SERVICE: spec.service, RELEASE: fingerprint_of(digest)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": peers_name(spec, digest),
+            "namespace": namespace,
+            "labels": match | {"app.kubernetes.io/managed-by": "quartermaster"},
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": match,
+            "ports": [{"name": "group", "port": MASTER_PORT, "protocol": "TCP"}],
         },
     }
 
@@ -201,140 +222,68 @@ def labels_of(service: str) -> dict[str, str]:
 
 
 def deployment(part: Part, namespace: str, max_model_len: int) -> Manifest:
+    """Or what stands for it where the engine spans several pods."""
     spec = part.spec
     match = {SERVICE: spec.service, RELEASE: part.fingerprint}
-    name, more = name_of(spec.service, part.digest), {}
+    more = {}
     if part.role != SERVE:
         match |= {ROLE: part.role}
-        name, more = name_of(spec.service, part.digest, part.role), {EACH: str(part.each)}
+        more = {EACH: str(part.each)}
     labels = labels_of(spec.service) | {ROLE: part.role} | match
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
         "metadata": {
-            "name": name,
+            "name": part.name,
             "namespace": namespace,
             "labels": labels,
             "annotations": {f"{PREFIX}/digest": part.digest} | more,
         },
-        "spec": {
-            # Deadlines are the rollout's own; this one must never mark a slow start as failed.
-            "progressDeadlineSeconds": spec.probes.startup_seconds + 600,
-            "revisionHistoryLimit": 1,
-            "selector": {"matchLabels": match},
-            # A surge pod would wait for a GPU that its predecessor holds.
-            "strategy": {"type": "Recreate"},
-            "template": {"metadata": {"labels": labels}, "spec": pod(part, max_model_len)},
-        },
-    }
+    } | body_of(part, labels, match, max_model_len)
 
 
-def pod(part: Part, max_model_len: int) -> Manifest:
+def body_of(
+    part: Part, labels: dict[str, str], match: dict[str, str], max_model_len: int
+) -> Manifest:
     spec = part.spec
-    product = spec.resources.gpu_product
-    selector = {"nodeSelector": {f"{GPU}.product": product}} if product else {}
-    return selector | {
-        # A Service named "vllm" would inject VLLM_PORT=tcp://... and kill the engine.
-        "enableServiceLinks": False,
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": spec.probes.grace_seconds,
-        "priorityClassName": PRIORITY,
-        "readinessGates": [{"conditionType": ADMITTED}],
-        "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}],
-        "containers": [container(part, max_model_len)],
-        "volumes": [
-            {
-                "name": "shm",
-                "emptyDir": {"medium": "Memory", "sizeLimit": spec.resources.shared_memory},
+    if part.size == 1:
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "spec": {
+                # Deadlines are the rollout's own; this one must never mark a slow start as failed.
+                "progressDeadlineSeconds": spec.probes.startup_seconds + 600,
+                "revisionHistoryLimit": 1,
+                "selector": {"matchLabels": match},
+                # A surge pod would wait for a GPU that its predecessor holds.
+                "strategy": {"type": "Recreate"},
+                "template": {"metadata": {"labels": labels}, "spec": pod(part, max_model_len)},
             },
-            *volumes.volumes(spec, name_of(spec.service, part.digest)),
-        ],
-    }
-
-
-def container(part: Part, max_model_len: int) -> Manifest:
-    spec = part.spec
-    r, p = spec.resources, spec.probes
-    before = {"lifecycle": {"preStop": {"sleep": {"seconds": p.pre_stop_seconds}}}}
-    return (before if p.pre_stop_seconds else {}) | {
-        "name": CONTAINER,
-        "image": f"{spec.image}@{spec.image_digest}",
-        "args": arguments(spec, max_model_len, part.fingerprint),
-        "env": environment(part),
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "resources": {
-            "limits": {GPU: str(r.gpus), "memory": r.memory},
-            "requests": {GPU: str(r.gpus), "cpu": r.cpu, "memory": r.memory},
-        },
-        "startupProbe": probe("/health", period=2, failures=-(-p.startup_seconds // 2), timeout=2),
-        # A drain is not seen by it: traffic leaves first.
-        "readinessProbe": probe("/v1/models", period=1, failures=2, timeout=1),
-        "livenessProbe": probe("/health", period=10, failures=10, timeout=5),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "shm", "mountPath": "/dev/shm"},
-            *volumes.mounts(spec),
-        ],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-
-
-def probe(path: str, *, period: int, failures: int, timeout: int) -> Manifest:
+        }
+    labels = labels | {SIZE: str(part.size)}
+    template = {"metadata": {"labels": labels}, "spec": pod(part, max_model_len)}
+    if not part.sets:
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "spec": {
+                "podManagementPolicy": "Parallel",
+                "revisionHistoryLimit": 1,
+                "selector": {"matchLabels": match | {ROLE: part.role}},
+                "serviceName": peers_name(spec, part.digest),
+                "template": template,
+            },
+        }
+    worker = replace(part, rank="$(LWS_WORKER_INDEX)")
     return {
-        "httpGet": {"path": path, "port": PORT},
-        "periodSeconds": period,
-        "failureThreshold": failures,
-        "timeoutSeconds": timeout,
+        "apiVersion": f"{SETS}/{part.sets}",
+        "kind": LEADER_WORKER_SET,
+        "spec": {
+            "leaderWorkerTemplate": {
+                "size": part.size,
+                # A pod that is made anew forgets why it ended: the console does that where it must.
+                "restartPolicy": "None",
+                "leaderTemplate": template,
+                "workerTemplate": template | {"spec": pod(worker, max_model_len)},
+            },
+            "startupPolicy": "LeaderCreated",
+        },
     }
-
-
-def arguments(spec: ReleaseSpec, max_model_len: int, fingerprint: str) -> list[str]:
-    """What follows `vllm serve`; the release's own arguments come last."""
-    model = spec.model
-    place = volumes.place_of(model)
-    found = [place, f"--served-model-name={spec.service}", f"--port={PORT}"]
-    if not (model.is_path or model.is_artifact):
-        found += [
-            f"--revision={model.commit}",
-            f"--tokenizer-revision={model.tokenizer_commit or model.commit}",
-            f"--code-revision={model.code_commit or model.commit}",
-        ]
-    found += [
-        f"--shutdown-timeout={spec.probes.drain_seconds}",
-        "--fingerprint-mode=custom",
-        f"--fingerprint-value={fingerprint}",
-        "--disable-access-log-for-endpoints=/health,/metrics,/ping",
-        "--disable-fastapi-docs",
-        "--enable-prompt-tokens-details",
-    ]
-    if adapters := spec.pins.adapters:
-        named = ({"name": one.name, "path": one.path} for one in adapters)
-        found += ["--lora-modules", *(json.dumps(one) for one in named)]
-    if "--max-model-len" not in values_of(spec.arguments):
-        found.append(f"--max-model-len={max_model_len}")
-    return found + list(spec.arguments)
-
-
-def environment(part: Part) -> list[dict[str, Any]]:
-    spec = part.spec
-    ours = {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.probes.startup_seconds),
-    }
-    given = (ours | dict(sorted(spec.environment.items()))).items()
-    found: list[dict[str, Any]] = [{"name": k, "value": v} for k, v in given]
-    if part.role == SERVE:
-        return found
-    # Where peers find it, and whose blocks are its own.
-    address = {"fieldRef": {"fieldPath": "status.podIP"}}
-    return [
-        *found,
-        {"name": "VLLM_NIXL_SIDE_CHANNEL_HOST", "valueFrom": address},
-        {"name": KV_DOMAIN, "value": part.fingerprint},
-    ]

@@ -83,6 +83,7 @@ GROUPS = {
     ENGINE: ("image", "image_digest"),
     "Other cards: cost and latency": ("gpu_product",),
     "Another number of GPUs a replica: cost": ("gpus",),
+    "Over another number of nodes: how fast, and what one failure takes": ("group_size",),
     "Another request of the node's CPU and memory: where replicas find a place": (
         "cpu", "memory", "shared_memory"),
     "Another deadline of starts": ("startup_seconds",),

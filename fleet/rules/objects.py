@@ -75,7 +75,12 @@ class Terminated(TypedDict, total=False):
     message: str
 
 
+class Running(TypedDict, total=False):
+    startedAt: str | None
+
+
 class ContainerState(TypedDict, total=False):
+    running: Running
     waiting: Waiting
     terminated: Terminated
 

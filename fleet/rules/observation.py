@@ -1,13 +1,14 @@
 """What a cluster answered, read into what we keep. Pure; unknown fields are left alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from fleet.rules.groups import SERVE
+from fleet.rules.groups import is_worker
 from fleet.rules.kueue import QUEUE
-from fleet.rules.manifests import ADMITTED, PORT, RELEASE, ROLE, SERVICE
+from fleet.rules.manifests import ADMITTED, PORT, RELEASE, ROLE, SCALED, SERVICE
+from fleet.rules.members import INCOMPLETE, SIZE, group_in, role_in, together
 from fleet.rules.objects import (
     Condition,
     Container,
@@ -19,7 +20,7 @@ from fleet.rules.objects import (
     Terminated,
 )
 from fleet.rules.quantity import moment, whole
-from fleet.rules.release import GPU
+from fleet.rules.release import GPU, SERVE
 
 Json = Mapping[str, Any]
 LOG_TAIL = 4_000  # characters of a failed container's last words
@@ -50,7 +51,7 @@ class SeenPod:
     service: str  # name, from its label
     release: str  # fingerprint, from its label
     node: str
-    address: str  # host:port
+    address: str  # host:port; empty: it has none yet, or speaks no HTTP
     phase: str
     ready: bool  # its containers are
     admitted: bool
@@ -65,6 +66,10 @@ class SeenPod:
     ready_at: datetime | None
     queue: str = ""  # of Kueue, from its label
     role: str = SERVE  # from its label
+    size: int = 1  # pods of its engine
+    group: str = ""  # which of these engines
+    lacks: str = ""  # of a leader: whom its engine waits for
+    started_at: datetime | None = None  # its container
 
     @property
     def takes_traffic(self) -> bool:
@@ -164,7 +169,20 @@ def _asked(container: Container) -> int:
 
 def read_pods(pods: Iterable[Pod], now: datetime) -> tuple[SeenPod, ...]:
     """Our own engines' pods; others are left out."""
-    return tuple(_pod(p, now) for p in pods if SERVICE in p["metadata"].get("labels", {}))
+    found = [_pod(p, now) for p in pods if SERVICE in p["metadata"].get("labels", {})]
+    if not any(p.size > 1 for p in found):
+        return tuple(found)
+    of_release: dict[tuple[str, str], list[SeenPod]] = {}
+    for pod in found:
+        of_release.setdefault((pod.service, pod.release), []).append(pod)
+    return tuple(map(_told, (p for own in of_release.values() for p in together(own, "ready"))))
+
+
+def _told(pod: SeenPod) -> SeenPod:
+    """A leader says whom it waits for, where nothing worse is known of itself."""
+    if not pod.lacks or pod.reason:
+        return pod
+    return replace(pod, reason=INCOMPLETE, message=pod.lacks, ready_at=None)
 
 
 def _pod(pod: Pod, now: datetime) -> SeenPod:
@@ -173,7 +191,9 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
     containers = status.get("containerStatuses", [])
     reason, message = why_not_running(status, conditions)
     ready = conditions.get("ContainersReady", {})
-    address = status.get("podIP", "")
+    labels = meta["labels"]
+    role = role_in(labels, labels.get(ROLE, SERVE))
+    address = "" if is_worker(role) else status.get("podIP", "")
     return SeenPod(
         uid=meta["uid"],
         name=meta["name"],
@@ -194,7 +214,10 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
         created_at=moment(meta.get("creationTimestamp")) or now,
         ready_at=moment(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
         queue=meta["labels"].get(QUEUE, ""),
-        role=meta["labels"].get(ROLE, SERVE),
+        role=role,
+        size=whole(labels.get(SIZE, 1)),
+        group=group_in(labels),
+        started_at=_started(containers),
     )
 
 
@@ -212,6 +235,11 @@ def why_not_running(status: PodStatus, conditions: Mapping[str, Condition]) -> t
     if status.get("phase") == "Failed":
         return status.get("reason", "Failed"), status.get("message", "")
     return "", ""
+
+
+def _started(containers: Sequence[ContainerStatus]) -> datetime | None:
+    states = [c.get("state", {}).get("running") for c in containers]
+    return moment(states[0].get("startedAt")) if states and states[0] else None
 
 
 def _container_trouble(container: ContainerStatus) -> tuple[str, str] | None:
@@ -244,7 +272,7 @@ def last_words(containers: Sequence[ContainerStatus]) -> str:
 
 def read_events(events: Iterable[Event], now: datetime) -> tuple[SeenEvent, ...]:
     """Events about pods, deployments and replica sets; the cluster forgets them after an hour."""
-    wanted = {"Pod", "Deployment", "ReplicaSet"}
+    wanted = {"Pod", "ReplicaSet"} | SCALED
     return tuple(
         _event(e, now) for e in events if e.get("involvedObject", {}).get("kind") in wanted
     )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fleet.rules.groups import refuse_roles
+from fleet.rules.groups import MOST_PODS, refuse_roles
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
 from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
@@ -172,19 +172,24 @@ def refuse_resources(spec: ReleaseSpec, limits: Limits) -> Iterator[str]:
     data = number_of(values, "--data-parallel-size-local", 0)
     data = data or number_of(values, "--data-parallel-size", 1)
     need = tensor * pipeline * data
-    if need != have:
+    size, whole = spec.resources.group_size, have * spec.resources.group_size
+    yield from refuse_group(spec, data)
+    if need != whole:
         product = f"tensor {tensor} x pipeline {pipeline} x data {data} = {need}"
-        end = f"{need - have} missing" if need > have else f"{have - need} would stay idle"
-        yield f"The arguments use {product} GPUs, the replica gets {have}: {end}"
+        gets = f"{have}" if size == 1 else f"{size} pods x {have} = {whole}"
+        end = f"{need - whole} missing" if need > whole else f"{whole - need} would stay idle"
+        yield f"The arguments use {product} GPUs, the replica gets {gets}: {end}"
     if limits.largest_node is not None and have > limits.largest_node:
         product = spec.resources.gpu_product or "GPU"
+        pod = "replica" if size == 1 else "pod"
         apart = (
-            f"; its fabric clique has {limits.largest_clique}, but a replica does not span nodes"
-            if limits.largest_clique >= have
+            f"; its fabric clique has {limits.largest_clique}, but a {pod} does not span nodes:"
+            f" {_apart(whole, limits.largest_node)}"
+            if limits.largest_clique >= whole
             else ""
         )
         yield (
-            f"A replica of {have} {product} fits on no node: the largest has"
+            f"A {pod} of {have} {product} fits on no node: the largest has"
             f" {limits.largest_node}{apart}"
         )
     yield from refuse_memory(spec)
@@ -192,6 +197,30 @@ def refuse_resources(spec: ReleaseSpec, limits: Limits) -> Iterator[str]:
         value = getattr(spec.resources, name)
         if not QUANTITY.fullmatch(value):
             yield f"{name}: {value!r} is not a quantity such as 8, 500m or 64Gi"
+
+
+def refuse_group(spec: ReleaseSpec, data: int) -> Iterator[str]:
+    """What an engine over several pods cannot be."""
+    size = spec.resources.group_size
+    if not 1 <= size <= MOST_PODS:
+        yield f"group_size {size}: between 1 and {MOST_PODS} pods are one engine"
+    if size == 1:
+        return
+    if data > 1:
+        yield (
+            f"data {data} over {size} pods: engines that compute apart need no group, so give more"
+            " replicas"
+        )
+    if values_of(spec.arguments).get("--distributed-executor-backend", "mp") != "mp":
+        yield f"--distributed-executor-backend must be mp where an engine spans {size} pods"
+
+
+def _apart(gpus: int, most: int) -> str:
+    """How an engine of so many GPUs can be had on nodes of so many."""
+    pods = next((n for n in range(2, MOST_PODS + 1) if not gpus % n and gpus // n <= most), 0)
+    if not pods:
+        return f"and {gpus} GPUs on nodes of {most} need more than {MOST_PODS} pods"
+    return f"ask for a group of {pods} pods with {gpus // pods} GPUs each"
 
 
 def refuse_memory(spec: ReleaseSpec) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from fleet.rules.kueue import GROUP as KUEUE
+from fleet.rules.members import PLURAL, SETS
 
 READ = ("get", "list", "watch")
 CHANGE = (*READ, "create", "patch", "delete")
@@ -25,11 +26,24 @@ class Grant:
     namespaced: bool = True
     needed: bool = True  # without it the purpose is lost, nothing else
     kueue: bool = False  # asked about only where the cluster has Kueue
+    sets: bool = False  # ... where it has LeaderWorkerSet
 
 
 GRANTS = (
     Grant("apps", "deployments", CHANGE, "run releases"),
     Grant("apps", "replicasets", READ, "see why pods are not made"),
+    Grant(
+        "apps", "statefulsets", CHANGE, "run engines over several nodes",
+        needed=False,
+    ),
+    Grant(
+        "", "services", ("create", "patch"), "let the pods of such an engine find each other",
+        needed=False,
+    ),
+    Grant(
+        SETS, PLURAL, CHANGE, "run engines over several nodes as a LeaderWorkerSet",
+        needed=False, sets=True,
+    ),
     Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
@@ -93,7 +107,7 @@ class Question:
     needed: bool
 
 
-def questions(namespace: str, *, kueue: bool = False) -> tuple[Question, ...]:
+def questions(namespace: str, *, kueue: bool = False, sets: bool = False) -> tuple[Question, ...]:
     return tuple(
         Question(
             verb=verb,
@@ -104,7 +118,7 @@ def questions(namespace: str, *, kueue: bool = False) -> tuple[Question, ...]:
             needed=grant.needed,
         )
         for grant in GRANTS
-        if kueue or not grant.kueue
+        if (kueue or not grant.kueue) and (sets or not grant.sets)
         for verb in grant.verbs
     )
 

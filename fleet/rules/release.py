@@ -9,6 +9,12 @@ from typing import Any
 from fleet.rules.pins import Pins, pins_from, stored
 
 GPU = "nvidia.com/gpu"
+SERVE = "serve"  # of a release without roles
+
+
+def ranks_of(role: str, size: int) -> list[str]:
+    """The leader by its role's name, then each worker by its rank: decode, decode-w1, decode-w2."""
+    return [role, *(f"{role}-w{rank}" for rank in range(1, size))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +41,19 @@ class ModelPin:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Of one replica. An empty GPU product: any node with GPUs."""
+    """Of one pod of a replica. An empty GPU product: any node with GPUs."""
 
     gpu_product: str = ""
     gpus: int = 1
     cpu: str = "4"
     memory: str = "16Gi"
     shared_memory: str = "1Gi"
+    group_size: int = 1  # pods, a node each, that are one engine: a leader and its workers
+
+
+def pods_of(resources: Resources) -> tuple[int, ...]:
+    """GPUs of each pod of one engine."""
+    return (resources.gpus,) * resources.group_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +95,17 @@ class ReleaseSpec:
 
     @property
     def shape(self) -> dict[str, int]:
-        """Pods of each role in one replica. Empty: a replica is one pod."""
-        return {role.name: role.replicas for role in self.roles}
+        """Pods of each role in one replica, workers apart. Empty: a replica is one pod."""
+        found: dict[str, int] = {}
+        for name, replicas, part in self.parts:
+            found |= dict.fromkeys(ranks_of(name, part.resources.group_size), replicas)
+        return {} if list(found) == [SERVE] else found
+
+    @property
+    def parts(self) -> "list[tuple[str, int, ReleaseSpec]]":
+        """Role, engines of it in one replica, and what such an engine is made from."""
+        found = [(role.name, role.replicas, self.part(role)) for role in self.roles]
+        return found or [(SERVE, 1, self)]
 
     @property
     def gpus(self) -> int:
@@ -94,17 +115,16 @@ class ReleaseSpec:
     @property
     def gpus_of_pods(self) -> tuple[int, ...]:
         """GPUs of each pod of one replica."""
-        parts = [(self.part(role).resources.gpus, role.replicas) for role in self.roles]
-        return tuple(g for gpus, n in parts for g in [gpus] * n) or (self.resources.gpus,)
+        return tuple(g for _, n, part in self.parts for g in pods_of(part.resources) * n)
 
     @property
     def pods_by_product(self) -> dict[str, tuple[int, ...]]:
         """GPUs of each pod of one replica, by the GPU product that it wants."""
         found: dict[str, tuple[int, ...]] = {}
-        for role in self.roles:
-            own = self.part(role).resources
-            found[own.gpu_product] = (*found.get(own.gpu_product, ()), *[own.gpus] * role.replicas)
-        return dict(sorted(found.items())) or {self.resources.gpu_product: (self.resources.gpus,)}
+        for _, replicas, part in self.parts:
+            own = part.resources
+            found[own.gpu_product] = found.get(own.gpu_product, ()) + pods_of(own) * replicas
+        return dict(sorted(found.items()))
 
     @property
     def is_mixed(self) -> bool:
@@ -130,6 +150,7 @@ def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     content = asdict(spec) | {
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
+        "resources": stored_resources(spec.resources),
         "roles": [stored_role(role) for role in spec.roles],
     }
     if not spec.roles:
@@ -137,6 +158,12 @@ def canonical(spec: ReleaseSpec) -> dict[str, Any]:
     del content["pins"]
     pinned = stored(spec.pins)
     return content | ({"pins": pinned} if pinned else {})
+
+
+def stored_resources(resources: Resources) -> dict[str, Any]:
+    """Without what is as it always was."""
+    usual = {"group_size"} if resources.group_size == 1 else set()
+    return {name: value for name, value in asdict(resources).items() if name not in usual}
 
 
 def stored_role(role: Role) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.rules.groups import PREFILL, SERVE, answers_clients
+from fleet.rules.groups import PREFILL, answers_clients
 from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
+from fleet.rules.release import SERVE
 from fleet.rules.vllm_args import values_of
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.routing import (

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from fleet.rules.groups import DECODE, PREFILL, SERVE, touched, whole
+from fleet.rules.groups import DECODE, PREFILL, leader_of, touched, whole
 from fleet.rules.kueue import waits_in
 from fleet.rules.manifests import ADMITTED, FENCE, RELEASE, ROLE, each_of
+from fleet.rules.members import LEADER_WORKER_SET, SIZE, group_in, role_in, together
+from fleet.rules.quantity import moment
 from fleet.rules.quantity import whole as whole_number
-from fleet.rules.release import GPU
+from fleet.rules.release import GPU, SERVE
 
 Json = Mapping[str, Any]
 
@@ -39,6 +41,11 @@ class Pod:
     role: str = SERVE
     gpus: int = 0
     peer: str = ""  # of a decode: address of a loaded pod that hands blocks over to it
+    size: int = 1  # pods of its engine
+    group: str = ""  # which of these engines
+    lacks: str = ""  # of a leader: whom its engine waits for
+    started_at: datetime | None = None  # its container
+    ready_at: datetime | None = None  # since when its containers are
 
     @property
     def serves(self) -> bool:
@@ -47,12 +54,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Deployment of a release, as it is there."""
+    """One Deployment of a release, or what stands for it, as it is there."""
 
     name: str
     uid: str
     pods: int  # wanted
     each: int = 1  # of one replica of the release
+    kind: str = "Deployment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +135,12 @@ def read_side(
     pods = tuple(read_pod(p) for p in look["pods"] if release_of(p) == fingerprint)
     sets = [r for r in look["replicasets"] if release_of(r) == fingerprint]
     parts = tuple(read_part(d) for d in found)
+    pods = with_peers(together(pods, "loaded"))
     if not parts:
-        return Side(pods=with_peers(pods), shape=shape)
-    complete = len(parts) >= len(shape)
+        return Side(pods=pods, shape=shape)
+    # All ranks of an engine are one LeaderWorkerSet.
+    one = any(part.kind == LEADER_WORKER_SET for part in parts)
+    complete = len(parts) >= (len(set(map(leader_of, shape))) if one else len(shape))
     return Side(
         # One that is being deleted in the foreground is not ours to scale any more.
         exists=complete,
@@ -137,7 +148,7 @@ def read_side(
         wanted=min(part.pods // part.each for part in parts) if complete else 0,
         fence=max(fence_in(d) for d in found),
         refused=next((text for r in sets if (text := refusal_of(r))), ""),
-        pods=with_peers(pods),
+        pods=pods,
         parts=parts,
         shape=shape,
     )
@@ -146,7 +157,8 @@ def read_side(
 def read_part(deployment: Json) -> Part:
     meta = deployment["metadata"]
     pods = deployment["spec"].get("replicas", 0)
-    return Part(meta.get("name", ""), meta["uid"], pods, each_of(deployment))
+    kind = deployment.get("kind", "Deployment")
+    return Part(meta.get("name", ""), meta["uid"], pods, each_of(deployment), kind)
 
 
 def fence_in(deployment: Json) -> int:
@@ -180,7 +192,7 @@ def read_pod(pod: Json) -> Pod:
     statuses = status.get("containerStatuses") or []
     container = statuses[0] if statuses else {}
     waiting = (container.get("state") or {}).get("waiting") or {}
-    ended = _ended(container)
+    ended, labels = _ended(container), meta.get("labels") or {}
     return Pod(
         uid=meta["uid"],
         name=meta["name"],
@@ -200,13 +212,26 @@ def read_pod(pod: Json) -> Pod:
         unschedulable=_unschedulable(conditions),
         queue=waits_in(pod),
         image_id=container.get("imageID", ""),
-        role=(meta.get("labels") or {}).get(ROLE, SERVE),
+        role=role_in(labels, labels.get(ROLE, SERVE)),
+        size=int(labels.get(SIZE, 1)),
+        group=group_in(labels),
+        started_at=started_in(container),
+        ready_at=_since(conditions, "ContainersReady"),
         gpus=sum(map(_gpus, pod["spec"].get("containers", []))),
     )
 
 
 def _gpus(container: Json) -> int:
     return whole_number(container.get("resources", {}).get("limits", {}).get(GPU, 0))
+
+
+def started_in(container: Json) -> datetime | None:
+    return moment(((container.get("state") or {}).get("running") or {}).get("startedAt"))
+
+
+def _since(conditions: Mapping[str, Json], kind: str) -> datetime | None:
+    """Since when it is true."""
+    return moment(conditions[kind].get("lastTransitionTime")) if _true(conditions, kind) else None
 
 
 def _ended(container: Json) -> Json:

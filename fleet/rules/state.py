@@ -10,6 +10,7 @@ from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.prompts import Prompt
 from fleet.rules.gates import Reading
+from fleet.rules.groups import is_worker
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
 from fleet.rules.seen import Side
@@ -172,7 +173,8 @@ class Seen:
         """Replicas that serve and that the observer has not seen yet: no gateway knows them."""
         if self.routed is None:
             return 0
-        return sum(p.serves and p.uid not in self.routed for p in side.pods)
+        leads = (p for p in side.pods if not is_worker(p.role))
+        return sum(p.serves and p.uid not in self.routed for p in leads)
 
 
 @dataclass(frozen=True, slots=True)

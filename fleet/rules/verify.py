@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fleet.rules.groups import DECODE
+from fleet.rules.groups import DECODE, is_worker
 from fleet.rules.seen import Pod, Side
 
 PASSES = 3  # answers in a row
@@ -47,6 +47,7 @@ class Expected:
 def to_probe(side: Side, *, again: bool = False) -> list[Pod]:
     """Loaded replicas without admission; `again`: the admitted ones as well."""
     found = [p for p in side.live if p.loaded and p.address and (again or not p.admitted)]
+    found = [p for p in found if not is_worker(p.role)]  # its leader answers for it
     found = [p for p in found if p.role != DECODE or p.peer]  # it is asked for what it was handed
     return sorted(found, key=lambda p: p.created_at)[:AT_ONCE]
 

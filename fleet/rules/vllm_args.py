@@ -191,6 +191,6 @@ def _shared_by_tenants(values: Mapping[str, str]) -> Iterator[str]:
         )
     if values.get("--distributed-executor-backend", "mp") not in ("mp", "uni"):
         yield (
-            "--distributed-executor-backend is mp or uni: a replica is one pod, and the ports of"
-            " the others have no authentication"
+            "--distributed-executor-backend is mp or uni: the ports of the others have no"
+            " authentication"
         )

@@ -22,7 +22,8 @@ RESERVED = {
 }
 _CODE = "It would load Python that no digest of the release covers"
 _DEVELOPMENT = "Its endpoints answer without authentication in development mode only"
-_ONE_POD = "A replica is one pod on one node"
+_ONE_POD = "Engines that compute apart are replicas of their own"
+_GROUP = "Give the release a group_size: the console sets who leads and who works"
 _LOGS = "Prompts and answers of tenants would be in the log"
 FORBIDDEN = {
     "--allowed-local-media-path": "Requests could read files of the pod",
@@ -41,14 +42,15 @@ FORBIDDEN = {
     "--enable-sleep-mode": _DEVELOPMENT,
     "--enable-tokenizer-info-endpoint": "It tells strangers the chat template",
     "--grpc": "Gateways speak HTTP",
-    "--headless": "A replica without HTTP answers no probe",
+    "--headless": _GROUP,
     "--hf-token": "A release is readable by everybody, and its pods never ask the model hub",
     "--io-processor-plugin": _CODE,
     "--logits-processors": _CODE,
-    "--master-addr": _ONE_POD,
+    "--master-addr": _GROUP,
+    "--master-port": _GROUP,
     "--middleware": _CODE,
-    "--nnodes": _ONE_POD,
-    "--node-rank": _ONE_POD,
+    "--nnodes": _GROUP,
+    "--node-rank": _GROUP,
     "--profiler-config": _DEVELOPMENT,
     "--reasoning-parser-plugin": _CODE,
     "--root-path": "Probes and gateways use the paths of vLLM",

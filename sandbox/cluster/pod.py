@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from sandbox.cluster import names
 from sandbox.cluster.container import Container
 from sandbox.cluster.kube import STRATEGIC, ApiStatusError, Json
 from sandbox.cluster.podstatus import differs, final_phase, phase, pod_status
@@ -63,7 +65,14 @@ class PodWorker:
             json.dumps({"ip": ip, "began": began, "key": self.key, "node": self.node.name})
         )
         tmp.rename(path)
+        if name := self._host():
+            names.write(self.agent.state, name, ip)
         return ip, began
+
+    def _host(self) -> str:
+        """What the cluster's DNS would resolve; empty: nothing asks for this pod by a name."""
+        host, service = self.spec.get("hostname"), self.spec.get("subdomain")
+        return f"{host}.{service}" if host and service else ""
 
     async def _guard(self, container: Container) -> None:
         """A bug in one container must not stop the agent in silence."""
@@ -130,7 +139,8 @@ class PodWorker:
     def _unsupported_env(spec: Json) -> str | None:
         for env in spec.get("env") or []:
             source = env.get("valueFrom")
-            if source and (source.get("fieldRef") or {}).get("fieldPath") not in FIELDS:
+            path = (source.get("fieldRef") or {}).get("fieldPath", "") if source else ""
+            if source and path not in FIELDS and not LABEL.fullmatch(path):
                 return f"the sandbox cannot resolve valueFrom of env {env['name']}"
         return None
 
@@ -148,27 +158,28 @@ class PodWorker:
         env = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ}
         env["HOSTNAME"] = self.pod["metadata"]["name"]
         env["PYTHONUNBUFFERED"] = "1"
+        env["SANDBOX_NAMES"] = str(names.folder(self.agent.state))
         return env
 
     def environment(self, spec: Json) -> dict[str, str]:
-        """What the pod's manifest sets."""
-        env = {}
+        """What the pod's manifest sets. $(NAME) in a value is a variable from further up."""
+        env: dict[str, str] = {}
         for item in spec.get("env") or []:
             source = item.get("valueFrom")
             path = source["fieldRef"]["fieldPath"] if source else ""
-            env[item["name"]] = FIELDS[path](self) if source else str(item.get("value", ""))
+            value = self._field(path) if source else _expanded(str(item.get("value", "")), env)
+            env[item["name"]] = value
         return env
+
+    def _field(self, path: str) -> str:
+        if label := LABEL.fullmatch(path):
+            return str((self.pod["metadata"].get("labels") or {}).get(label[1], ""))
+        return FIELDS[path](self)
 
     def arguments(self, spec: Json) -> list[str]:
         """$(NAME) in args is replaced by the variable, $$ by $ (as the kubelet does)."""
         env = self.base_environment() | self.environment(spec)
-        out = []
-        for arg in spec.get("args") or []:
-            text = arg.replace("$$", "\0")
-            for name, value in env.items():
-                text = text.replace(f"$({name})", value)
-            out.append(text.replace("\0", "$"))
-        return out
+        return [_expanded(arg, env) for arg in spec.get("args") or []]
 
     # -- what the agent tells -----------------------------------------------------
     def update(self, pod: Json) -> None:
@@ -223,6 +234,8 @@ class PodWorker:
     def _finish(self) -> None:
         for task in [*self._runs, self._status_task, *self._background]:
             task.cancel()
+        if name := self._host():
+            names.forget(self.agent.state, name, self.ip)
         shutil.rmtree(self.dir, ignore_errors=True)
         self.agent.addresses.give_back(self.ip)
         self.agent.forget(self)
@@ -275,11 +288,19 @@ class PodWorker:
             self.agent.latest[self.uid] = self.pod
 
 
+def _expanded(text: str, env: dict[str, str]) -> str:
+    text = text.replace("$$", "\0")
+    for name, value in env.items():
+        text = text.replace(f"$({name})", value)
+    return text.replace("\0", "$")
+
+
 def _other_hooks(spec: Json) -> bool:
     lifecycle = spec.get("lifecycle") or {}
     return bool(lifecycle.get("postStart") or set(lifecycle.get("preStop") or {}) - {"sleep"})
 
 
+LABEL = re.compile(r"metadata\.labels\['(.+)'\]")
 FIELDS: dict[str, Callable[[PodWorker], str]] = {  # downward API
     "metadata.name": lambda p: p.pod["metadata"]["name"],
     "metadata.namespace": lambda p: p.pod["metadata"]["namespace"],

@@ -23,7 +23,9 @@ NODE_AGENT_RULES = [
 ]
 # What the console needs in a namespace that it manages...
 CONSOLE_NAMESPACE_RULES = [
-    rule(["apps"], ["deployments"], CHANGE),
+    rule(["apps"], ["deployments", "statefulsets"], CHANGE),
+    rule(["leaderworkerset.x-k8s.io"], ["leaderworkersets"], CHANGE),
+    rule([""], ["services"], ["create", "patch"]),
     rule(["apps"], ["replicasets"], READ),
     rule([""], ["pods"], [*READ, "delete"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates

@@ -84,6 +84,12 @@ _IMAGES = (
         "1.5",
         dies_of="OOMKilled",
     ),
+    _faulty(
+        "worker",
+        "Of an engine over several pods, workers exit with 1 after their start",
+        "--worker-crash-after",
+        "1",
+    ),
     _faulty("never-ready", "Loads for ever: its port never opens", "--start-delay", "86400"),
     _faulty("slow", "Works, at three times the time to first token and between tokens"),
     _faulty("errors", "Fails 5 % of the requests with 500", "--error-rate", "0.05"),

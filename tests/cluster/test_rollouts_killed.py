@@ -40,8 +40,8 @@ class Dying:
         self.reach("claimed")
         return Dying(self.points, self.words, REAL.connect(cluster))
 
-    def look(self, selector):
-        found = self.real.look(selector)
+    def look(self, selector, *kinds):
+        found = self.real.look(selector, *kinds)
         self.reach("looked")
         return found
 

@@ -81,3 +81,14 @@ def test_roles_on_two_gpu_products_are_told_apart(olga: Client, scene: SimpleNam
     page = olga.get(f"/new/rollout/?release={made().pk}").content.decode()
     assert "2 × 1 h200-sxm and 2 l40s, each 1 prefill of 1 h200-sxm and 2 decode of 1 l40s" in page
     assert "<b>4</b> l40s<small>" in page
+
+
+def test_the_form_takes_an_engine_over_several_nodes(olga: Client, scene: SimpleNamespace):
+    given = release_form(scene, arguments="--tensor-parallel-size=2", gpus=1, group_size=2)
+    answer = olga.post("/new/release/", given)
+    assert answer.status_code == 302, answer.content.decode()[-3000:]
+    assert made().resources["group_size"] == 2
+    page = olga.get(f"/releases/{made().pk}/").content.decode()
+    assert "2 pods, a node each: a leader, which answers, and its workers" in page
+    copy = olga.get(f"/new/release/?copy={made().pk}").content.decode()
+    assert 'name="group_size" value="2"' in copy

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet.rules.kv_transfer import CONNECTORS
-from fleet.rules.manifests import arguments
 from fleet.rules.pinning import ENVIRONMENT
 from fleet.rules.pins import Adapter, Pins
+from fleet.rules.pods import arguments
 from fleet.rules.release import ModelPin
 from fleet.rules.vllm_args import normalise, refusals
 from fleet.rules.vllm_options import CHOICES, FORBIDDEN, KNOWN, RESERVED, SHORT, SWITCHES

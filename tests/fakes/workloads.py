@@ -11,8 +11,10 @@ from itertools import count
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.workloads import Owned
 from fleet.rules.contract.answers import Said
+from fleet.rules.groups import is_worker
 from fleet.rules.kueue import GATE, QUEUE
-from fleet.rules.manifests import ADMITTED, RELEASE, ROLE
+from fleet.rules.manifests import ADMITTED, RELEASE, ROLE, SCALED
+from fleet.rules.members import POD_INDEX
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
 BEHAVIOURS = (
@@ -60,7 +62,7 @@ class FakeWorkloads:
 
     # -- as the API server ---------------------------------------------------
 
-    def look(self, selector):
+    def look(self, selector, kinds=()):
         self._reach("look", selector)
         return {
             "deployments": copied(list(self.deployments.values())),
@@ -77,7 +79,7 @@ class FakeWorkloads:
             self.owned_by = ""
         if self.owned_by and not dry_run:
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
-        if manifest["kind"] == "Deployment" and not dry_run:
+        if manifest["kind"] in SCALED and not dry_run:
             uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
             found = copied(manifest)
             found["metadata"]["uid"] = uid or f"d{next(self.numbers)}"
@@ -86,11 +88,11 @@ class FakeWorkloads:
             self.deployments[name] = found
         return manifest
 
-    def take_away(self, name, uid, patch):
+    def take_away(self, name, uid, patch, kind="Deployment"):
         self._reach("take_away", name)
         self.taken_away.append(patch)
 
-    def own_alone(self, name, version, managed):
+    def own_alone(self, name, version, managed, kind="Deployment"):
         self._reach("own_alone", name)
 
     def set_condition(self, pod, uid, condition):
@@ -104,6 +106,8 @@ class FakeWorkloads:
 
     def delete(self, kind, name, uid):
         self._reach("delete", name)
+        if kind == "Pod" and uid in self.pods:
+            self._terminate(self.pods[uid])
         found = self.deployments.get(name)
         if found and found["metadata"]["uid"] == uid:
             del self.deployments[name]
@@ -189,13 +193,26 @@ class FakeWorkloads:
             return
         live = [p for p in self._pods_in(deployment) if "deletionTimestamp" not in p["metadata"]]
         wanted = deployment["spec"].get("replicas", 0)
+        if deployment["kind"] == "StatefulSet":
+            self._number(deployment, wanted)
+            return
         for _ in range(wanted - len(live)):
             self._make(deployment, release)
         # As Kubernetes does: those that are not ready go first.
         for pod in sorted(live, key=lambda p: self._is(p, "Ready"))[: max(len(live) - wanted, 0)]:
             self._terminate(pod)
 
-    def _make(self, deployment, release: str) -> None:
+    def _number(self, stateful, wanted: int) -> None:
+        """Pods have numbers from 0; the highest go first, and one that is gone is made anew."""
+        there = {int(p["metadata"]["labels"][POD_INDEX]): p for p in self._pods_in(stateful)}
+        for index in set(range(wanted)) - there.keys():
+            pod = self._make(stateful, stateful["metadata"]["labels"][RELEASE])
+            pod["metadata"]["labels"][POD_INDEX] = str(index)
+            pod["metadata"]["name"] = f"{stateful['metadata']['name']}-{index}"
+        for index in there.keys() - set(range(wanted)):
+            self._terminate(there[index])
+
+    def _make(self, deployment, release: str) -> dict:
         number = next(self.numbers)
         template = deployment["spec"]["template"]
         limits = template["spec"]["containers"][0]["resources"]["limits"]
@@ -214,6 +231,7 @@ class FakeWorkloads:
             | ({"schedulingGates": [{"name": GATE}]} if self.gate else {}),
             "status": {"phase": "Pending", "conditions": [], "podIP": f"10.0.0.{number}"},
         }
+        return self.pods[uid]
 
     def _live(self, uid: str, pod) -> None:
         if "deletionTimestamp" in pod["metadata"]:
@@ -264,7 +282,8 @@ class FakeWorkloads:
             self._ready(pod)
 
     def _ready(self, pod) -> None:
-        loaded, admitted = self._is(pod, "ContainersReady"), self._is(pod, ADMITTED)
+        works = is_worker(pod["metadata"]["labels"].get(ROLE, ""))  # it has no gate
+        loaded, admitted = self._is(pod, "ContainersReady"), works or self._is(pod, ADMITTED)
         self._set(pod, "Ready", "True" if loaded and admitted else "False")
 
     def _terminate(self, pod) -> None:

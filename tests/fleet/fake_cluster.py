@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from fleet.clients.errors import Temporary
 from fleet.rules.manifests import ADMITTED, RELEASE, SERVICE
+from fleet.rules.members import SETS
 
 CREATED = "2026-11-20T11:00:00Z"
 
@@ -102,6 +103,7 @@ class FakeCluster:
         self.nodes, self.pods, self.events = list(nodes), list(pods), list(events)
         self.quotas, self.budgets = [], []
         self.deployments = []
+        self.group_sets = False  # it has LeaderWorkerSet
         self.kueue = {}  # kinds of objects; empty: the cluster has none
         self.failing = ""
         self.denied = {"pods/"}  # "resource/namespace"
@@ -128,9 +130,9 @@ class FakeCluster:
         chosen = selector.partition("(")[2].rstrip(")").split(",")
         return [p for p in found if p["metadata"]["labels"].get(SERVICE) in chosen]
 
-    def list_deployments(self, namespace, selector=""):
+    def list_deployments(self, namespace, selector="", kind="Deployment", version="v1"):
         self._fail("deployments")
-        return self.deployments
+        return [d for d in self.deployments if d.get("kind", "Deployment") == kind]
 
     def list_events(self, namespace, field_selector=""):
         self._fail("events")
@@ -142,8 +144,9 @@ class FakeCluster:
     def list_budgets(self, namespace):
         return self.budgets
 
-    def kueue_version(self):
-        return "v1beta1" if self.kueue else ""
+    def extensions(self):
+        kueue = {"kueue.x-k8s.io": "v1beta1"} if self.kueue else {}
+        return kueue | ({SETS: "v1"} if self.group_sets else {})
 
     def list_kueue(self, version, namespace):
         return self.kueue

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleet.models import Release
+from fleet.models import Cluster, Release
 from tests.fleet.test_rollout_api import PRODUCT, body, post, service
 
 __all__ = ["service"]
@@ -98,3 +98,33 @@ def test_a_stranger_makes_no_group(mallory, service):
     answer = post(mallory, "releases", group(service))
     assert answer.status_code in (403, 404)
     assert not Release.objects.exists()
+
+
+WIDE = {"gpu_product": PRODUCT, "gpus": 2, "group_size": 2}
+
+
+def test_it_takes_an_engine_over_several_nodes_and_plans_it(olga, service):
+    given = body(service, arguments=["--tensor-parallel-size=4"], resources=WIDE)
+    answer = post(olga, "releases", given)
+    assert answer.status_code == 201, answer.content
+    made = answer.json()
+    assert (made["release"]["gpus"], made["resources"]["group_size"]) == (4, 2)
+    given = {"service_id": service.pk, "release_id": made["release"]["id"]}
+    for sets, kinds in (
+        ("", ["Service", "StatefulSet", "StatefulSet"]),
+        ("v1", ["LeaderWorkerSet"]),
+    ):
+        Cluster.objects.update(group_sets=sets)
+        plan = post(olga, "plans", given).json()
+        assert plan["roles"] == "2 pods that are one engine"
+        assert plan["plans"][0]["gpus_on_top"] == 8
+        check = next(c for c in plan["checks"] if c["name"] == "Engine over several nodes")
+        assert "move and return as one" in check["text"]
+        assert [m["kind"] for m in plan["manifests"]][2:] == kinds
+
+
+def test_it_says_how_many_gpus_a_group_lacks(olga, service):
+    given = body(service, arguments=["--tensor-parallel-size=8"], resources=WIDE)
+    answer = post(olga, "releases", given)
+    assert answer.status_code == 422
+    assert "the replica gets 2 pods x 2 = 4: 4 missing" in answer.content.decode()

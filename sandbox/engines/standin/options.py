@@ -31,6 +31,11 @@ def _add_vllm(p: argparse.ArgumentParser) -> None:
     p.add_argument("--fingerprint-value", default="")
     p.add_argument("--enable-prompt-tokens-details", action="store_true")
     p.add_argument("--kv-transfer-config", default="")
+    p.add_argument("--nnodes", type=int, default=1)
+    p.add_argument("--node-rank", type=int, default=0)
+    p.add_argument("--master-addr", default="127.0.0.1")
+    p.add_argument("--master-port", type=int, default=29501)
+    p.add_argument("--headless", action="store_true")
     p.add_argument("--enable-lora", action="store_true")
     p.add_argument("--lora-modules", nargs="+", default=[], type=_adapter)
 
@@ -55,6 +60,7 @@ def _add_own(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--crash-after", type=float, help="exit with --exit-code after this many seconds"
     )
+    group.add_argument("--worker-crash-after", type=float, help="the same of workers only")
     group.add_argument("--exit-code", type=int, default=1)
     group.add_argument("--ttft-ms", type=float, default=0.0)
     group.add_argument("--ttft-ms-per-token", type=float, default=0.0)

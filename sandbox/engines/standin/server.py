@@ -25,6 +25,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sandbox.engines.standin.core import BLOCK, Draining, Engine, EngineDead, Job, Knobs, QueueFull
+from sandbox.engines.standin.group import Group
 from sandbox.engines.standin.http import Connection, Request, Server
 from sandbox.engines.standin.kv import Refused, handover_of
 from sandbox.engines.standin.metrics import Metrics
@@ -92,6 +93,7 @@ class StandIn:
         self.admin = Server(self.handle_admin)
         self.kv = handover_of(args.kv_transfer_config, args.host)
         self.side = self.kv.server()
+        self.group = Group(args)
         self.stopped = asyncio.Event()
         self.rng = random.Random()
 
@@ -329,6 +331,25 @@ class StandIn:
         )  # a real vLLM needs 3 s (abort) to 8 s (drain)
         self.stopped.set()
 
+    async def _load(self, stop: asyncio.Task[Any]) -> None:
+        """As long as a start takes, and until the workers are there."""
+        loop = asyncio.get_running_loop()
+        await asyncio.wait({stop}, timeout=self.args.start_delay)
+        if self.group.alone:
+            return
+        await self.group.gather()
+        whole = loop.create_task(self.group.whole.wait())
+        self._losing = loop.create_task(self._lose())
+        await asyncio.wait({stop, whole}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _lose(self) -> None:
+        """Without one of its pods an engine computes nothing any more."""
+        await self.group.lost.wait()
+        print(f"RuntimeError: {self.group.why}", file=sys.stderr, flush=True)
+        self.engine.die()
+        await asyncio.sleep(0.2)
+        self.stopped.set()
+
     async def serve(self) -> int:
         """Load, listen, serve until stopped; returns the exit code."""
         loop = asyncio.get_running_loop()
@@ -338,15 +359,21 @@ class StandIn:
         if args.lora_modules and not args.enable_lora:
             print("ValueError: LoRA is not enabled", file=sys.stderr, flush=True)
             return 1
-        if args.crash_after is not None:
-            await asyncio.sleep(args.crash_after)
+        works = not self.group.alone and args.headless
+        dies_after = args.worker_crash_after if works else args.crash_after
+        if dies_after is not None:
+            await asyncio.sleep(dies_after)
             print("RuntimeError: CUDA error: injected crash at start", file=sys.stderr, flush=True)
             return int(args.exit_code)
         if args.admin_port:
             await self.admin.start(args.host, args.admin_port)
-        # The port opens only when the model is loaded: a refused connection means "loading".
         stop = loop.create_task(self.stopped.wait())
-        await asyncio.wait({stop}, timeout=args.start_delay)
+        if works:
+            joined = loop.create_task(self.group.work())
+            await asyncio.wait({stop, joined}, return_when=asyncio.FIRST_COMPLETED)
+            return joined.result() if joined.done() else 0
+        # The port opens only when the model is loaded: a refused connection means "loading".
+        await self._load(stop)
         if not self.stopped.is_set():
             if self.side is not None:
                 await self.side.start(self.kv.host, self.kv.port)
@@ -356,4 +383,5 @@ class StandIn:
         self.server.stop_listening()
         self.server.close_idle()
         await asyncio.sleep(0.05)  # let the last bytes leave
+        self.group.close()
         return 1 if self.engine.dead and not self.engine.draining else 0

@@ -199,9 +199,9 @@ def test_it_drops_the_pass_of_a_worker_that_lost_its_claim(stage):
     before = RolloutEvent.objects.count()
     real = stage.fake.look
 
-    def stolen(selector):
+    def stolen(selector, kinds):
         Rollout.objects.filter(pk=rollout.pk).update(claim=uuid.uuid4())
-        return real(selector)
+        return real(selector, kinds)
 
     stage.fake.look = stolen
     stage.fake.calls.clear()

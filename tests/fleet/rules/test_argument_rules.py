@@ -125,7 +125,7 @@ FLAGS = {
         ["--tensor-parallel-size=4", "--decode-context-parallel-size=3"], "cannot be divided"),
     "collisions": (["--prefix-caching-hash-algo=xxhash"], "salt"),
     "tokens on a port": (['--kv-events-config={"enable_kv_cache_events": true}'], "publish"),
-    "several pods": (["--distributed-executor-backend=ray"], "one pod"),
+    "several pods": (["--distributed-executor-backend=ray"], "no authentication"),
     "sleep": (["--enable-sleep-mode"], "development mode"),
     "code of a plugin": (["--tool-parser-plugin=/x.py"], "no digest"),
     "code of a worker": (["--worker-cls=x.Y"], "no digest"),
@@ -185,7 +185,8 @@ def test_it_says_that_a_clique_is_no_node():
     limits = replace(LIMITS, largest_node=4, largest_clique=72)
     (told,) = (s for _, s in refuse_release(spec, limits))
     assert told.endswith(
-        "the largest has 4; its fabric clique has 72, but a replica does not span nodes"
+        "the largest has 4; its fabric clique has 72, but a replica does not span nodes: ask for a"
+        " group of 4 pods with 4 GPUs each"
     )
 
 

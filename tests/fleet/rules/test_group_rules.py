@@ -18,7 +18,6 @@ from fleet.rules.groups import (
     whole,
 )
 from fleet.rules.manifests import (
-    KV_DOMAIN,
     deployments_of,
     parts_of,
     placed,
@@ -27,6 +26,7 @@ from fleet.rules.manifests import (
     workload,
 )
 from fleet.rules.pinning import Limits, refuse_release, warnings_of
+from fleet.rules.pods import KV_DOMAIN
 from fleet.rules.release import Resources, Role, canonical, digest_of, fingerprint_of, spec_from
 from fleet.rules.routing import Offered, Placed, Replica, snapshot
 from fleet.rules.seen import Pod, Side, read_side
