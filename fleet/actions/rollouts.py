@@ -15,7 +15,7 @@ from fleet.queries.contracts import current_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
-from fleet.queries.resolutions import refuse_image
+from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.manifests import items_of, surroundings
@@ -71,7 +71,7 @@ def propose_rollout(
     parties = find_audience(viewer, audience or Asked())
     parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
     release = fetch_release(viewer, release_id)
-    if refusal := refuse_image(release) or refuse_cluster(release):
+    if refusal := refuse_signatures(release) or refuse_cluster(release):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
