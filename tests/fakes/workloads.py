@@ -57,6 +57,7 @@ class FakeWorkloads:
         self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
         self.refuses = ""  # what a dry run says
+        self.adapters: tuple[str, ...] = ()  # that engines answer to as well
 
     # -- as the API server ---------------------------------------------------
 
@@ -121,7 +122,7 @@ class FakeWorkloads:
         said = "rel-ffffffffffff" if behaviour == "wrong_fingerprint" else release
         tokens = 1 if behaviour == "short_answers" else TOKENS
         return Answers(
-            models=(service,),
+            models=(service, *self.adapters),
             max_model_len=4096,
             version="0.32.0",
             fingerprints=(said,) * PASSES,
