@@ -76,10 +76,16 @@ class ModelHub:
         return SignedFiles(got, large | dict.fromkeys(small, "") | read)
 
     def _sha256(self, name: str, commit: str, path: str, blob: str) -> str:
-        body = self._file(name, commit, path, LONGEST_SMALL)
+        """Of a small file. Empty: git's name of it is not told, or the file cannot be had."""
+        if not COMMIT.fullmatch(blob):
+            return ""
+        try:
+            body = self._file(name, commit, path, LONGEST_SMALL)
+        except Permanent:  # too large, or at an address that may not be asked
+            return ""
         if body is None:
             return ""
-        if COMMIT.fullmatch(blob) and blob_id(body) != blob:
+        if blob_id(body) != blob:
             raise Permanent(f"The model repository sends another {path} than {commit[:12]} has")
         return hashlib.sha256(body).hexdigest()
 

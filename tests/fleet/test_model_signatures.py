@@ -127,6 +127,20 @@ def test_it_believes_no_repository_that_sends_another_file_than_its_commit_has(r
         resolve(olga.viewer)
 
 
+def test_a_file_whose_content_nobody_tells_is_not_covered(registry, olga):
+    commit = put(registry, by_key())
+    (config,) = (
+        f for f in registry.content.revisions["org/model", commit]["siblings"]
+        if f["rfilename"] == "config.json"
+    )  # fmt: skip
+    del config["blobId"]
+    found = resolve(olga.viewer).signature
+    assert (found["state"], found["outside"]) == ("partial", ["config.json"])
+    config["blobId"] = "f" * 40
+    del registry.content.files["org/model", commit, "config.json"]
+    assert resolve(olga.viewer).signature["outside"] == ["config.json"]
+
+
 def test_it_reads_no_more_files_where_nothing_is_checked(registry, settings, olga):
     settings.QM_MODEL_SIGNATURE_KEYS, settings.QM_MODEL_SIGNERS = {}, ()
     put(registry, by_key())
