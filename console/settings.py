@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import Field, HttpUrl, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, HttpUrl, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from console.given import (
@@ -16,14 +16,14 @@ from console.given import (
     policies,
     public_keys,
     signers,
-    trust_root,
     words,
 )
+from console.trust import Trust
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class Environment(BaseSettings):
+class Environment(Trust, BaseSettings):
     """What the console reads from its surroundings. Secrets may come as files: QM_SECRETS_DIR."""
 
     model_config = SettingsConfigDict(case_sensitive=False, extra="ignore")
@@ -47,10 +47,6 @@ class Environment(BaseSettings):
     qm_registry_credentials: Path | None = None  # JSON {name: "user:password"}
     qm_model_hub: HttpUrl | None = None  # that may be asked what a branch means
     qm_model_hub_token: str = ""
-    qm_signatures: str = "off"  # off, warn, enforce; then cluster=policy, separated by commas
-    qm_signature_keys: Path | None = None  # a folder of public keys, NAME.pub in PEM
-    qm_sigstore_root: Path | None = None  # trusted_root.json, for keyless signatures
-    qm_signers: Path | None = None  # JSON, who may sign without a key of ours
     qm_https: bool = False  # behind TLS: secure cookies, HSTS
     qm_cluster_secrets_dir: Path | None = None  # where registered kubeconfigs are kept
     qm_exports_dir: Path | None = None
@@ -78,24 +74,6 @@ class Environment(BaseSettings):
     def is_redis(cls, value: str) -> str:
         if not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("give a URL that begins with redis://, rediss:// or unix://")
-        return value
-
-    @field_validator("qm_signatures")
-    @classmethod
-    def has_policies(cls, value: str) -> str:
-        policies(value)
-        return value
-
-    @field_validator("qm_signature_keys")
-    @classmethod
-    def has_keys(cls, value: Path | None) -> Path | None:
-        public_keys(value)
-        return value
-
-    @field_validator("qm_sigstore_root", "qm_signers")
-    @classmethod
-    def has_trust(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        (signers if info.field_name == "qm_signers" else trust_root)(value)
         return value
 
     @field_validator("qm_registry_credentials")
@@ -358,6 +336,9 @@ QM_SIGNATURES = policies(ENV.qm_signatures)
 QM_SIGNATURE_KEYS = public_keys(ENV.qm_signature_keys)
 QM_SIGSTORE_ROOT = ENV.qm_sigstore_root
 QM_SIGNERS = signers(ENV.qm_signers)
+QM_MODEL_SIGNATURES = policies(ENV.qm_model_signatures)
+QM_MODEL_SIGNATURE_KEYS = public_keys(ENV.qm_model_signature_keys)
+QM_MODEL_SIGNERS = signers(ENV.qm_model_signers)
 REDIS_URL = ENV.redis_url
 
 LOGGING = {

@@ -142,6 +142,7 @@ WORDS: dict[str, dict[str, Word]] = {
     },
     "signature": {
         "verified": Word("ok", "shield-check", "Signature verified"),
+        "partial": Word("warn", "shield", "Not every file signed"),
         "unsigned": Word("warn", "shield", "Not signed"),
         "wrong": Word("bad", "shield", "Signature wrong"),
         "unchecked": Word("mute", "shield", "Not checked"),

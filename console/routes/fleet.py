@@ -34,6 +34,11 @@ urlpatterns: list[URLPattern] = [
     page("releases/", releases.index, "releases"),
     page("new/release/", releases.new, "release_new"),
     page("new/release/resolve/", resolutions.resolve, "release_resolve"),
+    page(
+        "releases/<int:release_id>/check-signature/<int:resolution_id>/",
+        resolutions.check_again,
+        "release_check_signature",
+    ),
     page("releases/<int:release_id>/", releases.show, "release"),
     page("releases/<int:release_id>/compare/", releases.choose, "release_choose"),
     page("releases/<int:old_id>/to/<int:new_id>/", releases.diff, "release_diff"),

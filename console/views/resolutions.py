@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from console.access import ViewerRequest, own_scope, refused
@@ -86,3 +87,11 @@ def filled(found: queries.ResolutionRow, typed: dict[str, Any]) -> dict[str, str
         "code_commit": other.get("code", ""),
         "chat_template_digest": parts.get("chat_template", {}).get("pinned", ""),
     }
+
+
+@require_POST
+def check_again(request: ViewerRequest, release_id: int, resolution_id: int) -> HttpResponse:
+    """Judge what is kept with the keys of now, and show the release again."""
+    row = actions.check_again(request.viewer, resolution_id)
+    messages.success(request, f"{row.name} is judged again: {row.signature['why']}")
+    return redirect("release", release_id=release_id)

@@ -11,7 +11,7 @@ from django.db.models import Max, Sum
 from fleet.models import ModelVersion, Node, Release, Resolution, Service
 from fleet.queries.adapters import refuse_adapters
 from fleet.queries.places import refuse_pins_on
-from fleet.queries.resolutions import find_resolution, policy_of
+from fleet.queries.resolutions import find_resolution, policy_of, signature_of_model
 from fleet.rules.adapters import names_of
 from fleet.rules.artifacts import refuse_template
 from fleet.rules.groups import read_role
@@ -29,7 +29,7 @@ from fleet.rules.release import (
     stored_resources,
     stored_role,
 )
-from fleet.rules.signature import refuse_unsigned
+from fleet.rules.signature import MODELS, Policy, refuse_unsigned
 from fleet.rules.vllm_args import normalise
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -197,12 +197,7 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
     for wrong in refuse_adapters(names_of(spec.pins), service):
         yield "adapters", wrong
     image, model = _records(spec)
-    said = image.signature if image else {}
-    sentence = refuse_unsigned(
-        policy_of(cluster), said.get("state", ""), said.get("why", ""), spec.image
-    )
-    if sentence:
-        yield "image", sentence
+    yield from _unsigned(spec, cluster, image)
     if model and (
         wrong := refuse_template(spec.model.chat_template_digest, model.parts, spec.arguments)
     ):
@@ -212,6 +207,20 @@ def _known(spec: ReleaseSpec, service: Service) -> Iterator[tuple[str, str]]:
         for role, part in [(r.name, spec.part(r)) for r in spec.roles] or [("", spec)]:
             for sentence in refuse_context(part, shape, service.max_model_len):
                 yield ("roles", f"{role}: {sentence}") if role else ("arguments", sentence)
+
+
+def _unsigned(
+    spec: ReleaseSpec, cluster: str, image: Resolution | None
+) -> Iterator[tuple[str, str]]:
+    """Sentences by field where the policies of the cluster want better signatures."""
+    said = image.signature if image else {}
+    known = said.get("state", ""), said.get("why", "")
+    if wrong := refuse_unsigned(policy_of(cluster), *known, spec.image):
+        yield "image", wrong
+    model = signature_of_model(spec.model, cluster)
+    name = f"{spec.model.name} at {spec.model.commit[:12]}"
+    if wrong := refuse_unsigned(Policy(model.policy), model.state, model.why, name, MODELS):
+        yield "model", wrong
 
 
 def _records(spec: ReleaseSpec) -> tuple[Resolution | None, Resolution | None]:

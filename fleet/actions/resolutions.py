@@ -5,13 +5,14 @@ and keep it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
+from fleet.actions.signatures import Evidence, Trust, checked, evidence_from
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.fetch import Fetch
 from fleet.clients.model_hub import ModelHub, Revision
@@ -26,12 +27,11 @@ from fleet.rules.artifacts import (
     template_of,
     tokenizer_digest,
 )
-from fleet.rules.keyless import refuse_signer, refuse_statement
 from fleet.rules.model_shape import read_shape
 from fleet.rules.reference import ImageReference, read_model, read_reference
-from fleet.rules.signature import Finding, Signed, judged, verify
-from tenants.actions.audit import record
-from tenants.errors import ConsoleError, Invalid, Unavailable
+from fleet.rules.signature import IMAGES, MODELS
+from tenants.actions.audit import picture, record
+from tenants.errors import Conflict, ConsoleError, Invalid, NotFound, Unavailable
 from tenants.rules.access import Permission, Viewer
 
 HEAD = "main"  # of repositories that a model points to without a branch
@@ -47,6 +47,7 @@ class Answered:
     pinned: str
     answer: Mapping[str, Any]
     signature: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
     shape: Mapping[str, int] | None = None
     parts: tuple[Part, ...] = ()
     licence: str = ""
@@ -77,13 +78,15 @@ def ask_image(viewer: Viewer, reference: str) -> Answered:
 def asked(wanted: ImageReference, fetch: Fetch) -> Answered:
     registry = registry_of(wanted.registry, fetch)
     found = registry.resolve(wanted)
+    evidence = evidence_of(registry, wanted.path, found.digest, Trust.of(IMAGES))
     return Answered(
         kind=Resolution.IMAGE,
         name=wanted.repository,
         label=wanted.tag,
         pinned=found.digest,
         answer=found.answer,
-        signature=judged(findings(registry, wanted.path, found.digest)).as_json(),
+        signature=checked(evidence, Trust.of(IMAGES), timezone.now().date()).as_json(),
+        evidence=evidence.as_json(),
     )
 
 
@@ -92,41 +95,14 @@ def registry_of(name: str, fetch: Fetch) -> Registry:
     return Registry(settings.QM_REGISTRIES[name], name, fetch, credential)
 
 
-def findings(registry: Registry, path: str, digest: str) -> Iterator[Finding]:
-    """What the signatures of an image say: by keys, then keyless. Only what can be checked."""
-    if keys := settings.QM_SIGNATURE_KEYS:
-        yield verify(digest, registry.signatures(path, digest), keys)
-    if root := settings.QM_SIGSTORE_ROOT:
-        yield keyless(root, registry.bundles(path, digest), digest)
-
-
-def keyless(root: Path, bundles: list[bytes], digest: str) -> Finding:
-    """The first bundle of a signer of ours decides; else each says which check failed."""
-    from fleet.clients.keyless import Keyless  # noqa: PLC0415  # sigstore: no start waits for it
-
-    if not bundles:
-        return Finding(Signed.UNSIGNED, f"The registry has no signature of {digest[:19]}")
-    authority, faults = Keyless(root), []
-    for raw in bundles:
-        try:
-            found = authority.verify(raw)
-        except Permanent as error:
-            faults.append(error.message)
-            continue
-        fault = refuse_statement(found.payload_type, found.payload, digest)
-        fault = fault or refuse_signer(settings.QM_SIGNERS, found.issuer, found.identities)
-        if not fault:
-            who = found.identities[0]
-            return Finding(
-                Signed.VERIFIED,
-                f"Signed by {who}, known to {found.issuer}",
-                identity=who,
-                issuer=found.issuer,
-                logged=f"entry {found.log_index} of {found.logged_at or 'an unknown time'}",
-            )
-        faults.append(fault)
-    told = "; ".join(f"of one {fault}" for fault in faults)
-    return Finding(Signed.WRONG, f"{len(bundles)} keyless signatures, and none counts: {told}")
+def evidence_of(registry: Registry, path: str, digest: str, trust: Trust) -> Evidence:
+    """The signatures of a digest; only those that can be checked are fetched."""
+    return Evidence(
+        digest=digest,
+        payloads=tuple(registry.signatures(path, digest)) if trust.keys else None,
+        bundles=tuple(registry.bundles(path, digest)) if trust.root else None,
+        asked=trust.checks,
+    )
 
 
 def ask_model(viewer: Viewer, name: str, revision: str, tokenizer: str = "") -> Answered:
@@ -170,8 +146,10 @@ def _ask_hub(name: str, revision: str, tokenizer: str, fetch: Fetch) -> Answered
         parts[0] = _elsewhere(hub, "tokenizer", *read_model(other, branch or HEAD))
     if (code := code_of(contents, name)) and code != name:
         parts.append(_elsewhere(hub, "code", code, HEAD))
-    label = "" if revision == found.commit else revision
-    return _answered(name, label, found, contents, parts)
+    label, evidence = "" if revision == found.commit else revision, Evidence(asked=False)
+    if Trust.of(MODELS).checks:
+        evidence = Evidence(own=hub.signed(name, found.commit, found.files))
+    return _answered(name, label, found, contents, parts, evidence)
 
 
 def _elsewhere(hub: ModelHub, part: str, name: str, branch: str) -> Part:
@@ -183,11 +161,15 @@ def _elsewhere(hub: ModelHub, part: str, name: str, branch: str) -> Part:
 
 def _ask_artifact(reference: str, fetch: Fetch) -> Answered:
     wanted = read_reference(reference)
-    models = OciModels(registry_of(wanted.registry, fetch))
+    registry, trust = registry_of(wanted.registry, fetch), Trust.of(MODELS)
+    models = OciModels(registry)
     found = models.resolve(wanted)
     contents = models.contents(wanted.path, found.files)
     parts = list(_parts(wanted.repository, found, contents))
-    return _answered(wanted.repository, wanted.tag, found, contents, parts)
+    evidence = evidence_of(registry, wanted.path, found.commit, trust)
+    own = models.signed(wanted.path, found.files) if trust.checks else None
+    evidence = replace(evidence, own=own, files=tuple(found.files))
+    return _answered(wanted.repository, wanted.tag, found, contents, parts, evidence)
 
 
 def _parts(name: str, found: Revision, contents: Mapping[str, bytes]) -> Iterator[Part]:
@@ -203,7 +185,12 @@ def _parts(name: str, found: Revision, contents: Mapping[str, bytes]) -> Iterato
 
 
 def _answered(
-    name: str, label: str, found: Revision, contents: Mapping[str, bytes], parts: list[Part]
+    name: str,
+    label: str,
+    found: Revision,
+    contents: Mapping[str, bytes],
+    parts: list[Part],
+    evidence: Evidence,
 ) -> Answered:
     shape = read_shape(config_of(contents), found.weight_bytes)
     return Answered(
@@ -212,6 +199,8 @@ def _answered(
         label=label,
         pinned=found.commit,
         answer=dict(found.answer) | {"licence": found.licence, "weights": found.weight_bytes},
+        signature=checked(evidence, Trust.of(MODELS), timezone.now().date()).as_json(),
+        evidence=evidence.as_json(),
         shape=shape.as_json() if shape else None,
         parts=tuple(parts),
         licence=found.licence,
@@ -236,9 +225,39 @@ def keep(viewer: Viewer, answered: Answered) -> Resolution:
         pinned=answered.pinned,
         answer=dict(answered.answer),
         signature=dict(answered.signature),
+        evidence=dict(answered.evidence),
         shape=dict(answered.shape) if answered.shape else None,
         parts=[part.as_json() for part in answered.parts],
         asked_by_id=viewer.user_id,
     )
-    record(viewer, "release.resolve", row, after=row)
+    record(viewer, "release.resolve", row, after=_seen(row))
     return row
+
+
+@transaction.atomic
+def check_again(viewer: Viewer, resolution_id: int) -> Resolution:
+    """Judge the newest kept signatures of the same digest or commit, with the keys and the signers
+    of now. Asks nobody.
+    """
+    viewer.require(Permission.PROPOSE)
+    row = Resolution.objects.filter(pk=resolution_id).first()
+    if row is None:
+        raise NotFound("There is no such resolution")
+    same = Resolution.objects.filter(kind=row.kind, name=row.name, pinned=row.pinned)
+    row = same.exclude(evidence={}).order_by("-id").first() or row
+    evidence = evidence_from(row.evidence)
+    if not evidence.asked:
+        raise Conflict(f"No signature was asked for when {row.name} was resolved: resolve it again")
+    subject = IMAGES if row.kind == Resolution.IMAGE else MODELS
+    found = checked(evidence, Trust.of(subject), timezone.now().date())
+    before = _seen(row)
+    row.pk, row._state.adding = None, True
+    row.signature, row.asked_by_id = found.as_json(), viewer.user_id
+    row.save()
+    record(viewer, "release.check_signature", row, before=before, after=_seen(row))
+    return row
+
+
+def _seen(row: Resolution) -> dict[str, Any]:
+    """For the audit: evidence may be long, and is kept with the row."""
+    return {k: v for k, v in picture(row).items() if k != "evidence"}

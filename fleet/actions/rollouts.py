@@ -8,17 +8,18 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from fleet.actions.waking import OPEN
+from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
-from fleet.queries.resolutions import refuse_image
+from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.manifests import items_of, surroundings
-from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
+from fleet.rules.phases import FINAL, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
 from fleet.rules.proposal import (
     PATIENCE,
@@ -30,6 +31,7 @@ from fleet.rules.proposal import (
 from fleet.rules.release import digest_json
 from fleet.rules.situation import StepPlan
 from fleet.rules.sleep import refuse_rollout
+from fleet.rules.wishes import ROLLOUTS
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.errors import Conflict, NotFound
@@ -69,7 +71,7 @@ def propose_rollout(
     parties = find_audience(viewer, audience or Asked())
     parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
     release = fetch_release(viewer, release_id)
-    if refusal := refuse_image(release) or refuse_cluster(release):
+    if refusal := refuse_signatures(release) or refuse_cluster(release):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
@@ -144,56 +146,16 @@ def refuse_way_back(rollout: Rollout) -> None:
 
 def pause_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
     """Hold everything as it is; what is on its way up goes on loading."""
-    return wish(viewer, rollout_id, Wish.PAUSE, why)
+    return wish(MOVES, viewer, rollout_id, Wish.PAUSE, why)
 
 
 def resume_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
-    return wish(viewer, rollout_id, Wish.RUN, why)
+    return wish(MOVES, viewer, rollout_id, Wish.RUN, why)
 
 
 def abort_rollout(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
     """Accepted in every open phase, as often as you like."""
-    return wish(viewer, rollout_id, Wish.ABORT, why)
-
-
-@transaction.atomic
-def wish(viewer: Viewer, rollout_id: int, wanted: Wish, why: str) -> Rollout:
-    """Write the wish beside the phase; the next pass acts on it."""
-    viewer.require(Permission.PROPOSE)
-    rollout = fetch(rollout_id, lock=True)
-    refuse_wish(rollout, wanted)
-    before = facts(rollout)
-    rows = Rollout.objects.filter(pk=rollout_id)
-    rows.update(
-        wish=wanted.value,
-        wish_by=viewer.email,
-        wish_why=why.strip(),
-        wish_at=Now(),
-        look_again=Now(),
-    )
-    rollout.refresh_from_db()
-    verb = {Wish.PAUSE: "pause", Wish.RUN: "resume", Wish.ABORT: "abort"}[wanted]
-    record(viewer, f"rollout.{verb}", rollout, before=before, after=facts(rollout), why=why)
-    said = f": {why.strip()}" if why.strip() else ""
-    note(rollout, viewer, f"{verb.capitalize()} asked{said}")
-    if wanted is Wish.ABORT and Phase(rollout.phase) in BEFORE_WRITES:
-        withdraw(viewer, rollout, why or "The rollout was aborted")
-    nudge(DRIVE, rollout.pk)
-    return rollout
-
-
-def refuse_wish(rollout: Rollout, wanted: Wish) -> None:
-    phase = Phase(rollout.phase)
-    if phase in FINAL:
-        raise Conflict(f"{rollout} has ended as {phase}: nothing can be asked of it any more")
-    going_back = phase in GOING_BACK or rollout.wish == Wish.ABORT
-    if going_back and wanted is not Wish.ABORT:
-        raise Conflict(f"{rollout} is going back: that is neither paused nor undone")
-    if wanted is Wish.PAUSE and phase in BEFORE_WRITES:
-        raise Conflict(f"{rollout} is {phase}: nothing moves yet that could be paused")
-    resumable = rollout.wish == Wish.PAUSE or phase is Phase.PAUSED
-    if wanted is Wish.RUN and not resumable:
-        raise Conflict(f"{rollout} is not paused")
+    return wish(MOVES, viewer, rollout_id, Wish.ABORT, why)
 
 
 @transaction.atomic
@@ -342,16 +304,6 @@ def fetch(rollout_id: int, *, lock: bool = False) -> Rollout:
     return rollout
 
 
-def withdraw(viewer: Viewer, rollout: Rollout, why: str) -> None:
-    """Nobody shall be asked about what was given up."""
-    if rollout.change_id is None:
-        return
-    try:
-        changes.withdraw(viewer, rollout.change_id, why=why)
-    except Conflict:
-        return  # decided meanwhile: the drive looks at the wish first
-
-
 def facts(rollout: Rollout) -> dict[str, Any]:
     """What the audit keeps; the manifests are named by their digest."""
     return {
@@ -375,3 +327,13 @@ def note(rollout: Rollout, viewer: Viewer, why: str, detail: dict[str, Any] | No
         why=why,
         detail=detail or {},
     )
+
+
+MOVES: Kind[Rollout] = Kind(
+    noun="rollout",
+    drive=DRIVE,
+    manner=ROLLOUTS,
+    lock=lambda pk: fetch(pk, lock=True),
+    facts=facts,
+    note=note,
+)

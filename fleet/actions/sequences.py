@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import chosen, manifests_of
+from fleet.actions.wishes import Kind, wish
 from fleet.models import Release, RolloutSequence, SequenceEvent, SequenceStage, Service
 from fleet.queries.placements import head_of, members_of
 from fleet.queries.plans import Proposal, plan_rollout
@@ -19,6 +20,7 @@ from fleet.rules.phases import PlanKind
 from fleet.rules.release import digest_json, digest_of
 from fleet.rules.sequence import FINAL, Phase, StageState, Wish
 from fleet.rules.situation import StepPlan
+from fleet.rules.wishes import SEQUENCES
 from tenants.actions import changes
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
@@ -221,74 +223,24 @@ def payload_of(sequence: RolloutSequence, stages: Sequence[dict[str, Any]]) -> d
     }
 
 
-# -- wishes ---------------------------------------------------------------------------------
-
-
 def pause_sequence(viewer: Viewer, sequence_id: int, *, why: str = "") -> RolloutSequence:
     """Nothing else begins; the rollout that is open goes on, and has a pause of its own."""
-    return wish(viewer, sequence_id, Wish.PAUSE, why)
+    return wish(MOVES, viewer, sequence_id, Wish.PAUSE, why)
 
 
 def resume_sequence(viewer: Viewer, sequence_id: int, *, why: str = "") -> RolloutSequence:
     """Go on; a stage that failed is tried again."""
-    return wish(viewer, sequence_id, Wish.RUN, why)
+    return wish(MOVES, viewer, sequence_id, Wish.RUN, why)
 
 
 def end_sequence(viewer: Viewer, sequence_id: int, *, why: str = "") -> RolloutSequence:
     """Begin nothing else and leave everything as it is."""
-    return wish(viewer, sequence_id, Wish.END, why)
+    return wish(MOVES, viewer, sequence_id, Wish.END, why)
 
 
 def roll_back_sequence(viewer: Viewer, sequence_id: int, *, why: str = "") -> RolloutSequence:
     """Take the release back in every cluster that it reached, in all of them at once."""
-    return wish(viewer, sequence_id, Wish.ROLL_BACK, why)
-
-
-@transaction.atomic
-def wish(viewer: Viewer, sequence_id: int, wanted: Wish, why: str) -> RolloutSequence:
-    viewer.require(Permission.PROPOSE)
-    sequence = fetch(sequence_id, lock=True)
-    refuse_wish(sequence, wanted)
-    before = facts(sequence)
-    rows = RolloutSequence.objects.filter(pk=sequence_id)
-    rows.update(
-        wish=wanted.value,
-        wish_by=viewer.email,
-        wish_why=why.strip(),
-        wish_at=Now(),
-        look_again=Now(),
-    )
-    sequence.refresh_from_db()
-    record(viewer, f"sequence.{wanted}", sequence, before=before, after=facts(sequence), why=why)
-    said = f": {why.strip()}" if why.strip() else ""
-    note(sequence, f"{WORDS[wanted]} asked{said}", actor=viewer.email)
-    if wanted is Wish.END and sequence.phase == Phase.AWAITING_APPROVAL:
-        withdraw(viewer, sequence, why)
-    nudge(DRIVE, sequence.pk)
-    return sequence
-
-
-WORDS = {Wish.PAUSE: "Pause", Wish.RUN: "Resume", Wish.END: "End", Wish.ROLL_BACK: "Roll back"}
-
-
-def refuse_wish(sequence: RolloutSequence, wanted: Wish) -> None:
-    phase = Phase(sequence.phase)
-    if phase in FINAL:
-        raise Conflict(f"{sequence} has ended as {phase}: nothing can be asked of it any more")
-    going_back = phase is Phase.ROLLING_BACK or sequence.wish == Wish.ROLL_BACK
-    if going_back and wanted in (Wish.PAUSE, Wish.RUN):
-        raise Conflict(f"{sequence} is going back: that is neither paused nor undone")
-    if phase is Phase.AWAITING_APPROVAL and wanted is not Wish.END:
-        raise Conflict(f"{sequence} waits for its approval: nothing moves yet")
-    if wanted is Wish.RUN and phase is not Phase.PAUSED and sequence.wish != Wish.PAUSE:
-        raise Conflict(f"{sequence} is not paused")
-
-
-def withdraw(viewer: Viewer, sequence: RolloutSequence, why: str) -> None:
-    try:
-        changes.withdraw(viewer, sequence.change_id or 0, why=why or "The sequence was ended")
-    except Conflict:
-        return  # decided meanwhile: the drive looks at the wish first
+    return wish(MOVES, viewer, sequence_id, Wish.ROLL_BACK, why)
 
 
 @transaction.atomic
@@ -348,3 +300,13 @@ def note(sequence: RolloutSequence, why: str, *, actor: str = "", cluster: str =
     SequenceEvent.objects.create(
         sequence=sequence, cluster=cluster, state=sequence.phase, actor=actor, why=why
     )
+
+
+MOVES: Kind[RolloutSequence] = Kind(
+    noun="sequence",
+    drive=DRIVE,
+    manner=SEQUENCES,
+    lock=lambda pk: fetch(pk, lock=True),
+    facts=facts,
+    note=lambda sequence, viewer, why: note(sequence, why, actor=viewer.email),
+)

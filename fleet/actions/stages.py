@@ -19,7 +19,7 @@ from fleet.actions.rollouts import note as note_rollout
 from fleet.actions.sequences import choice_of, digest_of_manifests, note
 from fleet.models import Rollout, RolloutSequence, SequenceStage
 from fleet.queries.plans import plan_rollout
-from fleet.queries.resolutions import refuse_image
+from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import PATIENCE, refuse_plan, refuse_shadows
 from tenants.actions.audit import record
@@ -45,7 +45,7 @@ def begin_stage(viewer: Viewer, sequence: RolloutSequence, number: int) -> Rollo
         )
     plan = chosen(proposal, kind)
     refusal = (
-        refuse_image(stage.release)
+        refuse_signatures(stage.release)
         or refuse_plan(plan, consent=False)
         or refuse_shadows(plan.kind, proposal.steps)
     )

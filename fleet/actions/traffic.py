@@ -13,29 +13,31 @@ FINE_FOR = timedelta(hours=6)  # gates read nothing older; a loaded history need
 
 TRAFFIC = ("traffic_slot", "latency_slot")
 COPIES = ("shadow_slot", "shadow_latency_slot")
+ADAPTERS = ("adapter_slot", "adapter_latency_slot")
 PLACE = "seconds, slot, tenant_id, service_id, release_id, traffic_class"
 UPSERT_COUNTS = f"""
-INSERT INTO {{table}} ({PLACE}, outcome, reason,
+INSERT INTO {{table}} ({PLACE}{{name}}, outcome, reason,
     requests, prompt_tokens, cached_tokens, completion_tokens)
-SELECT seconds, to_timestamp(slot), tenant, service, release, of_class, outcome, reason,
+SELECT seconds, to_timestamp(slot), tenant, service, release, of_class{{value}}, outcome, reason,
     requests, prompt, cached, completion
 FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
     AS n (seconds, slot, tenant, service, release, of_class, outcome, reason,
     requests, prompt, cached, completion)
-ON CONFLICT ({PLACE}, outcome, reason) DO UPDATE SET
+ON CONFLICT ({PLACE}{{name}}, outcome, reason) DO UPDATE SET
     requests = {{table}}.requests + EXCLUDED.requests,
     prompt_tokens = {{table}}.prompt_tokens + EXCLUDED.prompt_tokens,
     cached_tokens = {{table}}.cached_tokens + EXCLUDED.cached_tokens,
     completion_tokens = {{table}}.completion_tokens + EXCLUDED.completion_tokens
 """
 UPSERT_LATENCIES = f"""
-INSERT INTO {{table}} ({PLACE}, metric, bucket, samples)
-SELECT seconds, to_timestamp(slot), tenant, service, release, of_class, metric, bucket, samples
+INSERT INTO {{table}} ({PLACE}{{name}}, metric, bucket, samples)
+SELECT seconds, to_timestamp(slot), tenant, service, release, of_class{{value}}, metric, bucket,
+    samples
 FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::text[], %s::text[], %s::smallint[], %s::bigint[])
     AS n (seconds, slot, tenant, service, release, of_class, metric, bucket, samples)
-ON CONFLICT ({PLACE}, metric, bucket) DO UPDATE SET
+ON CONFLICT ({PLACE}{{name}}, metric, bucket) DO UPDATE SET
     samples = {{table}}.samples + EXCLUDED.samples
 """
 UPSERT_ADAPTERS = """
@@ -49,7 +51,11 @@ ON CONFLICT (service_id, day, adapter, tenant_id) DO UPDATE SET
 def record(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
     """Add requests to the slots, inside the caller's transaction and scope."""
     _add(samples, TRAFFIC, now)
-    _count_adapters(samples)
+    adapters = sorted({s.adapter for s in samples if s.adapter})
+    for adapter in adapters:
+        _add([s for s in samples if s.adapter == adapter], ADAPTERS, now, adapter)
+    if adapters:
+        _count_adapters(samples)
 
 
 def _count_adapters(samples: Sequence[TrafficSample]) -> None:
@@ -58,10 +64,9 @@ def _count_adapters(samples: Sequence[TrafficSample]) -> None:
         for s in samples
         if s.adapter
     )
-    if uses:
-        rows = [(*key, uses[key]) for key in sorted(uses)]
-        with connection.cursor() as cursor:
-            cursor.execute(UPSERT_ADAPTERS, [list(column) for column in zip(*rows, strict=True)])
+    rows = [(*key, uses[key]) for key in sorted(uses)]
+    with connection.cursor() as cursor:
+        cursor.execute(UPSERT_ADAPTERS, [list(column) for column in zip(*rows, strict=True)])
 
 
 def record_copies(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
@@ -69,17 +74,28 @@ def record_copies(samples: Sequence[TrafficSample], *, now: datetime | None = No
     _add(samples, COPIES, now)
 
 
-def _add(samples: Sequence[TrafficSample], tables: tuple[str, str], now: datetime | None) -> None:
+def _add(
+    samples: Sequence[TrafficSample],
+    tables: tuple[str, str],
+    now: datetime | None,
+    adapter: str = "",
+) -> None:
     """Lock rows in the order of their keys, so that writers beside each other never deadlock."""
     fine_after = (now or timezone.now()) - FINE_FOR
     counts, latencies = gather(samples, fine_after=fine_after)
+    rows = [(*key, *counts[key]) for key in sorted(counts)]
+    _upsert(UPSERT_COUNTS, tables[0], rows, adapter)
+    rows_of_latency = [(*key, latencies[key]) for key in sorted(latencies)]
+    _upsert(UPSERT_LATENCIES, tables[1], rows_of_latency, adapter)
+
+
+def _upsert(query: str, table: str, rows: Sequence[Sequence[object]], adapter: str) -> None:
+    if not rows:
+        return
+    named = {"name": ", adapter", "value": ", %s::text"} if adapter else {"name": "", "value": ""}
+    values = [adapter, *_columns(rows)] if adapter else _columns(rows)
     with connection.cursor() as cursor:
-        if counts:
-            rows = [(*key, *counts[key]) for key in sorted(counts)]
-            cursor.execute(UPSERT_COUNTS.format(table=tables[0]), _columns(rows))
-        if latencies:
-            rows_of_latency = [(*key, latencies[key]) for key in sorted(latencies)]
-            cursor.execute(UPSERT_LATENCIES.format(table=tables[1]), _columns(rows_of_latency))
+        cursor.execute(query.format(table=table, **named), values)
 
 
 def _columns(rows: Sequence[Sequence[object]]) -> list[list[object] | str]:

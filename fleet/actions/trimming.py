@@ -6,6 +6,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from fleet.models import (
+    AdapterLatencySlot,
+    AdapterSlot,
     AdapterUse,
     EngineProbe,
     EngineSample,
@@ -39,7 +41,7 @@ def trim(now: datetime) -> dict[str, int]:
             "latency": LatencySlot.objects.filter(
                 seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS
             ),
-            **shadows(now),
+            **apart(now),
             "adapters": AdapterUse.objects.filter(day__lt=(now - DASHBOARDS).date()),
             "samples": EngineSample.objects.filter(at__lt=now - SAMPLES),
             "probes": EngineProbe.objects.filter(at__lt=now - SAMPLES),
@@ -50,11 +52,15 @@ def trim(now: datetime) -> dict[str, int]:
         return {name: rows.delete()[0] for name, rows in old.items()}
 
 
-def shadows(now: datetime) -> dict[str, QuerySet[Any]]:
-    """Slots of copies: read by gates, and by who compares tokens with the engines' counters."""
+def apart(now: datetime) -> dict[str, QuerySet[Any]]:
+    """Slots of copies and of requests for adapters: read by gates, and by who compares tokens with
+    the engines' counters.
+    """
     fine = Q(seconds=GATE_SECONDS, slot__lt=now - FINE)
     coarse = Q(seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS)
     return {
         "shadow_traffic": ShadowSlot.objects.filter(fine | coarse),
         "shadow_latency": ShadowLatencySlot.objects.filter(fine | coarse),
+        "adapter_traffic": AdapterSlot.objects.filter(fine | coarse),
+        "adapter_latency": AdapterLatencySlot.objects.filter(fine | coarse),
     }

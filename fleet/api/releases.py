@@ -65,7 +65,10 @@ class PodRoleOut(serializers.Serializer[Any]):
 
 class SignatureOut(serializers.Serializer[Any]):
     policy = serializers.CharField(help_text="Of its cluster: off, warn, enforce")
-    state = serializers.CharField(help_text="verified, unsigned, wrong, unchecked; empty: unknown")
+    state = serializers.CharField(
+        help_text="verified, partial (a model's, which does not cover every file), unsigned, wrong,"
+        " unchecked; empty: unknown"
+    )
     why = serializers.CharField()
 
 
@@ -87,7 +90,8 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     roles = PodRoleOut(many=True)
     image_resolution = ResolutionOut(allow_null=True)
     model_resolution = ResolutionOut(allow_null=True)
-    signature = SignatureOut()
+    signature = SignatureOut(help_text="Of the image")
+    model_signature = SignatureOut(help_text="Of weights, tokenizer and code")
     starts = serializers.IntegerField(help_text="Measured cold starts")
     start_p50 = serializers.FloatField(allow_null=True, help_text="Seconds")
     start_p95 = serializers.FloatField(allow_null=True, help_text="Seconds")

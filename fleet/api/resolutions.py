@@ -31,7 +31,8 @@ class ResolutionOut(serializers.Serializer[Any]):
     pinned = serializers.CharField(help_text="sha256:... of an image, 40-hex commit of a model")
     answer = serializers.DictField(help_text="What the registry said")
     signature = serializers.DictField(
-        help_text="state: verified, unsigned, wrong, unchecked; why; who"
+        help_text="state: verified, partial, unsigned, wrong, unchecked; why; who; of a model the"
+        " files that it covers and those outside of it"
     )
     shape = serializers.DictField(allow_null=True, help_text="Of a model, for checks of memory")
     parts = ModelPartOut(many=True, help_text="Of a model: what it consists of beside its weights")
@@ -94,3 +95,15 @@ class ResolveModelView(ResolveImageView):
         return self.kept(
             actions.ask_model(self.viewer, given["model"], given["revision"], tokenizer)
         )
+
+
+class CheckAgainView(ConsoleView):
+    @operation("resolutions_check_signature", gives=ResolutionOut, status=201)
+    def post(self, request: Request, resolution_id: int) -> Response:
+        """Judge the newest kept signatures of its digest or commit with the keys of now.
+
+        The answer is kept. Asks nobody.
+        """
+        row = actions.check_again(self.viewer, resolution_id)
+        found = queries.get_resolution(self.viewer, row.pk)
+        return self.answer(ResolutionOut(found).data, status=201)

@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern] = [
     path("resolutions", resolutions.ResolutionsView.as_view()),
     path("resolutions/image", own_scope(resolutions.ResolveImageView.as_view())),
     path("resolutions/model", own_scope(resolutions.ResolveModelView.as_view())),
+    path("resolutions/<int:resolution_id>/check-signature", resolutions.CheckAgainView.as_view()),
     path("plans", rollouts.PlansView.as_view()),
     path("rollouts", rollouts.RolloutsView.as_view()),
     path("rollouts/queues", rollout_queue.QueuesView.as_view()),

@@ -6,6 +6,7 @@ from fleet.clients.errors import Permanent
 from fleet.clients.model_hub import LONGEST, Revision
 from fleet.clients.registry import Registry, rows_of
 from fleet.rules.artifacts import READ
+from fleet.rules.model_signature import FILE, SignedFiles
 from fleet.rules.reference import ImageReference
 
 PATH = "org.cncf.model.filepath"
@@ -43,3 +44,10 @@ class OciModels:
         """The small files that say what the model is made of."""
         bodies = {n: self.registry.blob(path, files[n], LONGEST) for n in READ if n in files}
         return {name: body for name, body in bodies.items() if body is not None}
+
+    def signed(self, path: str, files: Mapping[str, str]) -> SignedFiles | None:
+        """A signature that lies beside the weights; the registry tells the digests of all."""
+        body = self.registry.blob(path, files[FILE], LONGEST) if FILE in files else None
+        if body is None:
+            return None
+        return SignedFiles(body, {p: d.removeprefix("sha256:") for p, d in files.items()})

@@ -12,6 +12,7 @@ from fleet.clients.workloads import Workloads
 from fleet.drive.outside import Outside
 from fleet.drive.place import try_out
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
+from fleet.queries.adapters import apart_of
 from fleet.queries.audience import audience_of
 from fleet.queries.comparison import compare
 from fleet.queries.contracts import contract_of
@@ -250,7 +251,9 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     audience = audience_of(r)
     takes_part = partial(audience.takes_part, state.step)
     pair, shadow = (r.to_release_id, r.from_release_id), bool(state.shadow)
-    window = compare(r.service_id, *pair, (start, end), takes_part, shadow=shadow)
+    window = compare(
+        r.service_id, *pair, (start, end), takes_part, shadow=shadow, apart=apart_of(r)
+    )
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
     return replace(window, late=arrears(waiting), exact=audience.is_exact(state.step))

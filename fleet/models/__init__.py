@@ -17,6 +17,8 @@ from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
+    AdapterLatencySlot,
+    AdapterSlot,
     AdapterUse,
     EngineProbe,
     EngineSample,
@@ -28,6 +30,8 @@ from fleet.models.traffic import (
 )
 
 __all__ = [
+    "AdapterLatencySlot",
+    "AdapterSlot",
     "AdapterUse",
     "TAKES_TRAFFIC",
     "Cluster",

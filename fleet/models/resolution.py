@@ -15,7 +15,9 @@ class Resolution(models.Model):
     label = models.CharField(max_length=128, blank=True)  # the tag or branch that was asked for
     pinned = models.CharField(max_length=71)  # sha256:... or a 40-hex commit
     answer = models.JSONField(default=dict)  # of the registry: address, media type, sizes
-    signature = models.JSONField(default=dict)  # of an image: {state, why, key}
+    signature = models.JSONField(default=dict)  # {state, why, key, ...}; see fleet.rules.signature
+    # What the signature was judged by, so that it can be judged again: fleet.actions.signatures
+    evidence = models.JSONField(default=dict, db_default={})
     shape = models.JSONField(null=True)  # of a model: layers, heads, positions, bytes
     parts = models.JSONField(
         default=list, db_default=[]

@@ -109,6 +109,40 @@ class ShadowLatencySlot(SlotOfLatency):
         ]
 
 
+class AdapterSlot(SlotOfCounts):
+    """Requests for adapters, counted here beside all others: a gate leaves out those that only one
+    of its releases can answer.
+    """
+
+    adapter = models.CharField(max_length=128)
+
+    class Meta:
+        db_table = "adapter_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[*SLOT, "adapter", "outcome", "reason"], name="adapter_slot_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["service_id", "seconds", "slot"], name="adapter_slot_service"),
+        ]
+
+
+class AdapterLatencySlot(SlotOfLatency):
+    adapter = models.CharField(max_length=128)
+
+    class Meta:
+        db_table = "adapter_latency_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[*SLOT, "adapter", "metric", "bucket"], name="adapter_latency_slot_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["service_id", "seconds", "slot"], name="adapter_latency_service"),
+        ]
+
+
 class AdapterUse(models.Model):
     """Requests for an adapter by tenant and day (UTC): who would miss it."""
 

@@ -6,10 +6,10 @@ from datetime import UTC, timedelta
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
-from fleet.models import AdapterUse, Deployment, Release, Service
+from fleet.models import AdapterUse, Deployment, Release, Rollout, Service
 from fleet.queries.placements import head_of, members_of
-from fleet.rules.adapters import DAYS, Use, gone, lost, refuse_names
-from fleet.rules.pins import Pins
+from fleet.rules.adapters import DAYS, Use, apart, gone, lost, refuse_names
+from fleet.rules.pins import Pins, pins_from
 from tenants.base.scope import fleet_scope
 from tenants.queries.tenants import tenants_by_id
 from tenants.rules.access import Permission, Viewer
@@ -26,6 +26,13 @@ def missed(viewer: Viewer, service_id: int, old: Pins, new: Pins) -> tuple[str, 
     """Sentences about adapters in use that the new release does not have."""
     names = gone(old, new)
     return tuple(lost(names, uses_of(viewer, service_id))) if names else ()
+
+
+def apart_of(rollout: Rollout) -> tuple[str, ...]:
+    """Adapters that only one of its two releases has."""
+    if rollout.from_release is None:
+        return ()
+    return apart(pins_from(rollout.from_release.pins), pins_from(rollout.to_release.pins))
 
 
 def uses_of(viewer: Viewer, service_id: int) -> tuple[Use, ...]:

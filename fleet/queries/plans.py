@@ -9,7 +9,7 @@ from fleet.queries.adapters import missed
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.releases import fetch_release, spec_of
-from fleet.queries.resolutions import image_warnings
+from fleet.queries.resolutions import signature_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import described, is_worker
@@ -152,7 +152,7 @@ def _proposal(
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
     warnings = [*gone, *warnings_of(spec, request_seconds=service.request_seconds)]
-    warnings += [*image_warnings(new), *filter(None, [refuse_cluster(new)])]
+    warnings += [*signature_warnings(new), *filter(None, [refuse_cluster(new)])]
     return Proposal(
         service_id=service.pk,
         service=service.name,

@@ -9,7 +9,13 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from fleet.models import Release, Rollout, Service, StartSample
 from fleet.queries.access import see_fleet
 from fleet.queries.adapters import missed
-from fleet.queries.resolutions import ResolutionRow, SignatureRow, row_of, signature_of
+from fleet.queries.resolutions import (
+    ResolutionRow,
+    SignatureRow,
+    model_signature_of,
+    row_of,
+    signature_of,
+)
 from fleet.rules.artifacts import compare_parts
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import pods_by_product
@@ -76,7 +82,8 @@ class ReleaseDetail:
     roles: tuple[Role, ...]  # of which a replica is made; none: it is one pod
     image_resolution: ResolutionRow | None  # None: the digest was given by hand
     model_resolution: ResolutionRow | None
-    signature: SignatureRow
+    signature: SignatureRow  # of the image
+    model_signature: SignatureRow
     starts: int
     start_p50: float | None  # seconds
     start_p95: float | None
@@ -188,6 +195,7 @@ def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
         image_resolution=row_of(image) if (image := release.image_resolution) else None,
         model_resolution=row_of(model) if (model := release.model_resolution) else None,
         signature=signature_of(release),
+        model_signature=model_signature_of(release),
         starts=starts.samples,
         start_p50=starts.p50,
         start_p95=starts.p95,

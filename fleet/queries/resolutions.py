@@ -1,17 +1,19 @@
 """What tags and branches meant when somebody asked, and what the policy says about it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from fleet.models import Release, Resolution
+from fleet.models import ModelVersion, Release, Resolution
 from fleet.queries.access import see_fleet
+from fleet.rules.artifacts import commits_apart
 from fleet.rules.reference import read_reference
-from fleet.rules.signature import Policy, Signed, refuse_unsigned
+from fleet.rules.release import ModelPin
+from fleet.rules.signature import IMAGES, MODELS, Policy, Signed, refuse_unsigned
 from tenants.errors import Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -24,7 +26,7 @@ class ResolutionRow:
     label: str  # empty: a digest or commit was asked for
     pinned: str
     answer: Mapping[str, Any]
-    signature: Mapping[str, str]
+    signature: Mapping[str, Any]
     shape: Mapping[str, int] | None
     parts: tuple[Mapping[str, Any], ...]
     by: str
@@ -33,17 +35,17 @@ class ResolutionRow:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRow:
-    """Of a release's image, under the policy of its cluster."""
+    """Of a release's image or model, under the policy of its cluster."""
 
     policy: str
-    state: str  # empty: nobody has resolved this image
+    state: str  # empty: nobody has resolved it
     why: str
 
 
 def resolutions(viewer: Viewer) -> QuerySet[Resolution]:
     """Newest first."""
     see_fleet(viewer)
-    return Resolution.objects.select_related("asked_by").order_by("-id")
+    return Resolution.objects.select_related("asked_by").defer("evidence").order_by("-id")
 
 
 def list_resolutions(viewer: Viewer, **wanted: str) -> list[ResolutionRow]:
@@ -64,7 +66,7 @@ def find_resolution(kind: str, name: str, pinned: str) -> Resolution | None:
 
     A path inside of an image or a volume is known by the digest of what lies there.
     """
-    rows = Resolution.objects.filter(kind=kind, pinned=pinned)
+    rows = Resolution.objects.filter(kind=kind, pinned=pinned).defer("evidence")
     rows = rows if name.startswith("/") else rows.filter(name=name)
     return rows.select_related("asked_by").order_by("-id").first()
 
@@ -110,31 +112,75 @@ def row_of(r: Resolution) -> ResolutionRow:
     )
 
 
-def policy_of(cluster: str) -> Policy:
+def policy_of(cluster: str, kind: str = Resolution.IMAGE) -> Policy:
     """By the cluster's slug; what is not named has the policy of all."""
-    policies = settings.QM_SIGNATURES
+    of_models = kind == Resolution.MODEL
+    policies = settings.QM_MODEL_SIGNATURES if of_models else settings.QM_SIGNATURES
     return Policy(policies.get(cluster, policies[""]))
 
 
 def signature_of(release: Release) -> SignatureRow:
     """The newest record counts: an image may have been signed after the release was made."""
-    service = release.service
-    policy = policy_of(service.cluster.slug if service.cluster else "")
     found = find_resolution(Resolution.IMAGE, release.image, release.image_digest)
+    return _row(_cluster_of(release), Resolution.IMAGE, found)
+
+
+def model_signature_of(release: Release) -> SignatureRow:
+    return signature_of_model(release.model_version, _cluster_of(release))
+
+
+def signature_of_model(pin: ModelPin | ModelVersion, cluster: str) -> SignatureRow:
+    """Of all that is pinned of a model: what lies at another commit is signed there, or not."""
+    found = find_resolution(Resolution.MODEL, pin.name, pin.commit)
+    row = _row(cluster, Resolution.MODEL, found)
+    if found is None or row.state != Signed.VERIFIED:
+        return row
+    missing = [
+        f"{part} at {commit[:12]} is not known to be signed"
+        for part, commit in commits_apart(pin, found.parts)
+        if not _is_signed(commit)
+    ]
+    if not missing:
+        return row
+    why = f"{row.why}. But the {' and the '.join(missing)}: resolve that commit as a model too"
+    return replace(row, state=Signed.PARTIAL.value, why=why)
+
+
+def _row(cluster: str, kind: str, found: Resolution | None) -> SignatureRow:
     said = found.signature if found else {}
-    return SignatureRow(policy.value, said.get("state", ""), said.get("why", ""))
+    return SignatureRow(policy_of(cluster, kind).value, said.get("state", ""), said.get("why", ""))
 
 
-def refuse_image(release: Release) -> str:
-    """A sentence where the policy of the cluster forbids to roll it out."""
-    row = signature_of(release)
-    return refuse_unsigned(Policy(row.policy), row.state, row.why, release.image)
+def _cluster_of(release: Release) -> str:
+    return release.service.cluster.slug if release.service.cluster else ""
 
 
-def image_warnings(release: Release) -> list[str]:
+def _is_signed(commit: str) -> bool:
+    rows = Resolution.objects.filter(kind=Resolution.MODEL, pinned=commit).order_by("-id")
+    said = rows.values_list("signature", flat=True).first() or {}
+    return said.get("state") == Signed.VERIFIED
+
+
+def refuse_signatures(release: Release) -> str:
+    """A sentence where the policies of the cluster forbid to roll it out."""
+    return next((refusal for refusal, _ in _looks(release) if refusal), "")
+
+
+def signature_warnings(release: Release) -> list[str]:
     """What stands against it or speaks against it, from one look at the records."""
-    row = signature_of(release)
-    refusal = refuse_unsigned(Policy(row.policy), row.state, row.why, release.image)
-    if refusal or row.policy != Policy.WARN or row.state == Signed.VERIFIED:
-        return [refusal] if refusal else []
-    return [f"The image is not known to be signed. {row.why or 'Nobody has resolved it here'}"]
+    return [refusal or warning for refusal, warning in _looks(release) if refusal or warning]
+
+
+def _looks(release: Release) -> Iterator[tuple[str, str]]:
+    """What the policy says of image and model: a refusal, or a warning."""
+    version = release.model_version
+    named = (
+        (IMAGES, signature_of(release), release.image),
+        (MODELS, model_signature_of(release), f"{version.name} at {version.commit[:12]}"),
+    )
+    for subject, row, name in named:
+        refusal = refuse_unsigned(Policy(row.policy), row.state, row.why, name, subject)
+        warns = row.policy == Policy.WARN and row.state != Signed.VERIFIED
+        why = row.why or "Nobody has resolved it here"
+        text = f"The {subject.what} is not known to be signed. {why}" if warns else ""
+        yield refusal, text

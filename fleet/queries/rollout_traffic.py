@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Sum
 
-from fleet.models import LatencySlot, Rollout, ShadowLatencySlot, ShadowSlot, TrafficSlot
+from fleet.models import (
+    AdapterLatencySlot,
+    AdapterSlot,
+    LatencySlot,
+    Rollout,
+    ShadowLatencySlot,
+    ShadowSlot,
+    TrafficSlot,
+)
+from fleet.queries.adapters import apart_of
 from fleet.queries.rollouts import find_rollout
 from fleet.rules.comparison import failures, judged
 from fleet.rules.histogram import Histogram
@@ -14,7 +24,11 @@ from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS, ReleaseWindow
 from tenants.base.scope import fleet_scope
 from tenants.rules.access import Viewer
 
-Tables = tuple[type[TrafficSlot | ShadowSlot], type[LatencySlot | ShadowLatencySlot]]
+Tables = tuple[
+    type[TrafficSlot | ShadowSlot | AdapterSlot],
+    type[LatencySlot | ShadowLatencySlot | AdapterLatencySlot],
+]
+ADAPTERS: Tables = (AdapterSlot, AdapterLatencySlot)
 TRAFFIC: Tables = (TrafficSlot, LatencySlot)
 COPIES: Tables = (ShadowSlot, ShadowLatencySlot)
 FINE = timedelta(hours=1)  # longer ones are drawn from the coarse slots
@@ -24,7 +38,8 @@ FINE = timedelta(hours=1)  # longer ones are drawn from the coarse slots
 class Point:
     """One slot. Ratios are 0 to 1, latencies milliseconds; None: no samples.
 
-    During a shadow step the new release answers copies: its figures are of these, its share is 0.
+    Requests for adapters that only one of the two has are left out, as gates leave them out. During
+    a shadow step the new release answers copies: its figures are of these, its share is 0.
     """
 
     at: datetime
@@ -46,10 +61,20 @@ class Slot:
     ttft: dict[int, int] = field(default_factory=dict)
     itl: dict[int, int] = field(default_factory=dict)
 
+    def leave_out(self, other: "Slot") -> None:
+        _subtract(self.outcomes, other.outcomes)
+        _subtract(self.ttft, other.ttft)
+        _subtract(self.itl, other.itl)
+
     def window(self) -> ReleaseWindow:
         return ReleaseWindow(
             outcomes=self.outcomes, ttft=Histogram(self.ttft), itl=Histogram(self.itl)
         )
+
+
+def _subtract(ours: dict[Any, int], theirs: dict[Any, int]) -> None:
+    for key, n in theirs.items():
+        ours[key] = ours.get(key, 0) - n
 
 
 def traffic_of(viewer: Viewer, of: int | Rollout, now: datetime) -> tuple[Point, ...]:
@@ -61,6 +86,10 @@ def traffic_of(viewer: Viewer, of: int | Rollout, now: datetime) -> tuple[Point,
     pair = (rollout.to_release_id, rollout.from_release_id or 0)
     bounds = (seconds, start - timedelta(seconds=seconds), end)
     slots = read_slots(rollout.service_id, pair, *bounds)
+    if apart := apart_of(rollout):
+        beside = read_slots(rollout.service_id, pair, *bounds, tables=ADAPTERS, adapters=apart)
+        for place, slot in beside.items():
+            slots.setdefault(place, Slot()).leave_out(slot)
     copies: dict[tuple[datetime, int], Slot] = {}
     if any(step.get("shadow") for step in rollout.steps):
         copies = read_slots(rollout.service_id, pair[:1], *bounds, tables=COPIES)
@@ -82,15 +111,17 @@ def read_slots(
     end: datetime,
     *,
     tables: Tables = TRAFFIC,
+    adapters: Sequence[str] = (),
 ) -> dict[tuple[datetime, int], Slot]:
     counted_in, timed_in = tables
-    place = {
+    place: dict[str, Any] = {
         "seconds": seconds,
         "service_id": service_id,
         "release_id__in": pair,
         "slot__gte": start,
         "slot__lt": end,
     }
+    place |= {"adapter__in": adapters} if adapters else {}
     slots: dict[tuple[datetime, int], Slot] = {}
     with fleet_scope():
         counts = counted_in.objects.filter(**place).values_list("slot", "release_id", "outcome")

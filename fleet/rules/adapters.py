@@ -25,6 +25,11 @@ def gone(old: Pins, new: Pins) -> set[str]:
     return set(names_of(old)) - set(names_of(new))
 
 
+def apart(old: Pins, new: Pins) -> tuple[str, ...]:
+    """Of one of two releases only: all of its requests go to that one, whatever the weights say."""
+    return tuple(sorted(set(names_of(old)) ^ set(names_of(new))))
+
+
 def lost(names: Collection[str], uses: Iterable[Use]) -> list[str]:
     """A sentence for each of these adapters that is in use."""
     return [

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fleet.rules.release import digest_json
 
@@ -23,6 +23,17 @@ TEMPLATE = "chat_template.jinja"  # it wins over what tokenizer_config.json says
 CONFIGURED = "tokenizer_config.json"
 READ = ("config.json", TEMPLATE, CONFIGURED)  # small files that are fetched
 ELSEWHERE = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)--")
+
+
+class Pinned(Protocol):
+    """The commits of a model, as a release or a stored version has them."""
+
+    @property
+    def commit(self) -> str: ...
+    @property
+    def tokenizer_commit(self) -> str: ...
+    @property
+    def code_commit(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,15 @@ def code_of(contents: Mapping[str, bytes], own: str) -> str:
 
 def config_of(contents: Mapping[str, bytes]) -> Mapping[str, Any]:
     return _document(contents.get("config.json"))
+
+
+def commits_apart(pin: Pinned, parts: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Parts that lie at another commit than the weights, which their signature does not cover."""
+    pinned = {"tokenizer": pin.tokenizer_commit, "code": pin.code_commit}
+    for part in parts:  # what custom code loads lies elsewhere whether it is pinned or not
+        if part.get("part") == "code" and not pinned["code"]:
+            pinned["code"] = str(part.get("pinned"))
+    return [(part, commit) for part, commit in pinned.items() if commit not in ("", pin.commit)]
 
 
 def refuse_template(

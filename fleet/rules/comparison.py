@@ -25,10 +25,30 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Preemptions:
-    """Counted by the engines. None: they said nothing."""
+    """Counted by the engines. None: they said nothing. `of`: requests that they answered, those
+    included that a gate leaves out.
+    """
 
     canary: int | None = None
     stable: int | None = None
+    of: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Requests for adapters that only one of the two releases has: nothing is like them."""
+
+    adapters: Sequence[str]
+    canary: int
+    stable: int
+
+    def told(self) -> str:
+        parts = [f"{n:,} of {side}" for n, side in self.sides if n]
+        return f"Requests for {', '.join(self.adapters)} are not compared: {' and '.join(parts)}"
+
+    @property
+    def sides(self) -> tuple[tuple[int, str], ...]:
+        return (self.canary, "the canary"), (self.stable, "stable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +65,7 @@ class Window:
     sources: Sequence[str] = ()  # the queries, for who doubts it
     exact: bool = True  # False: some that are counted do not take part
     late: str = ""  # why the figures cannot be trusted now
+    apart: LeftOut | None = None
 
     @property
     def seconds(self) -> float:

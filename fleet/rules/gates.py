@@ -143,7 +143,9 @@ def read_gate(
         window.sources,
     )
     verdict, why = worst(checks)
-    return replace(found, verdict=verdict, why=why + said_of(alone, few, limits))
+    left_out = window.apart.told() if window.apart else ""
+    why += said_of(alone, few, limits)
+    return replace(found, verdict=verdict, why=f"{why}. {left_out}" if left_out else why)
 
 
 def has_samples(group: Group, limits: GateLimits) -> bool:

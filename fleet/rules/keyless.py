@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fleet.rules.signature import IMAGES, Subject
+
 IN_TOTO = "application/vnd.in-toto+json"
 SIGNS = "https://sigstore.dev/cosign/sign/v1"  # what cosign signs; other kinds only attest
 # By the words of the library, which checks in this order.
@@ -59,21 +61,28 @@ class Signature:
     logged_at: str  # ISO 8601
 
 
-def refuse_signer(signers: Iterable[Signer], issuer: str, identities: Iterable[str]) -> str:
-    """A sentence where none of the identities may sign images here."""
+def refuse_signer(
+    signers: Iterable[Signer],
+    issuer: str,
+    identities: Iterable[str],
+    subject: Subject = IMAGES,
+) -> str:
+    """A sentence where none of the identities may sign such things here."""
     names = list(identities)
     for signer in signers:
         if signer.issuer == issuer and any(fnmatchcase(n, signer.identity) for n in names):
             return ""
     who = ", ".join(names)[:200] or "nobody"
     return (
-        f"{who}, known to {issuer or 'no issuer'}, may not sign images here: an operator adds"
-        " the identity to QM_SIGNERS"
+        f"{who}, known to {issuer or 'no issuer'}, may not sign {subject.what}s here: an operator"
+        f" adds the identity to {subject.signers}"
     )
 
 
-def refuse_statement(payload_type: str, payload: bytes, digest: str) -> str:
-    """A sentence where what is signed is no signature of this image."""
+def refuse_statement(
+    payload_type: str, payload: bytes, digest: str, subject: Subject = IMAGES
+) -> str:
+    """A sentence where what is signed is no signature of this image or artifact."""
     if payload_type != IN_TOTO:
         return f"it signs a payload of the kind {payload_type[:60]}"
     try:
@@ -85,7 +94,8 @@ def refuse_statement(payload_type: str, payload: bytes, digest: str) -> str:
     if kind != SIGNS:
         return f"it attests {kind[:80]}, which is no signature"
     if digest.removeprefix("sha256:") not in signed:
-        return f"it signs another image, sha256:{str(signed[0])[:12] if signed else 'none'}"
+        other = f"sha256:{str(signed[0])[:12] if signed else 'none'}"
+        return f"it signs another {subject.what}, {other}"
     return ""
 
 

@@ -184,12 +184,13 @@ def cache_hits(window: Window) -> Shown:
 
 
 def preemptions(window: Window) -> Shown:
-    def share(count: int | None, w: ReleaseWindow) -> float | None:
-        return None if count is None or not judged(w) else count / judged(w)
+    def share(count: int | None, requests: int) -> float | None:
+        return None if count is None or not requests else count / requests
 
+    canary, stable = window.preemptions.of or (judged(window.canary), judged(window.stable))
     why = "Not judged: the engines count them in bursts, of which no error rate is known"
-    ours = share(window.preemptions.canary, window.canary)
-    theirs = share(window.preemptions.stable, window.stable)
+    ours = share(window.preemptions.canary, canary)
+    theirs = share(window.preemptions.stable, stable)
     return Shown("preemptions", "preemptions a request", "number", ours, theirs, why)
 
 

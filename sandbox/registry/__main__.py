@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sandbox.registry.authority import Authority
-from sandbox.registry.content import IDENTITY, ISSUER, catalogue, sign_all
+from sandbox.registry.content import IDENTITY, ISSUER, MAKER, catalogue, sign_all
 from sandbox.registry.server import Server
 
 
@@ -24,8 +24,9 @@ def main() -> None:
     sign_all(content, authority, now)
     given.data.mkdir(parents=True, exist_ok=True)
     (given.data / "trusted_root.json").write_text(json.dumps(authority.trusted_root(), indent=1))
-    signers = [{"issuer": ISSUER, "identity": IDENTITY}]
-    (given.data / "signers.json").write_text(json.dumps(signers, indent=1))
+    for name, identity in (("signers.json", IDENTITY), ("model_signers.json", MAKER)):
+        rows = [{"issuer": ISSUER, "identity": identity}]
+        (given.data / name).write_text(json.dumps(rows, indent=1))
     server = Server(content, given.port)
     print(json.dumps({"url": server.url, "state": "ready"}), flush=True)
     server.serve_forever()

@@ -56,6 +56,19 @@ def compact(document: Any) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
+def encoded(payload: bytes) -> bytes:
+    """What is signed of a statement (PAE of DSSE)."""
+    return b"DSSEv1 " + b" ".join(b"%d %b" % (len(w), w) for w in (IN_TOTO.encode(), payload))
+
+
+def envelope_of(payload: bytes, signature: bytes) -> Json:
+    return {
+        "payload": b64(payload),
+        "payloadType": IN_TOTO,
+        "signatures": [{"sig": b64(signature), "keyid": ""}],
+    }
+
+
 @dataclass
 class Authority:
     """`at`: from when its keys count."""
@@ -87,19 +100,16 @@ class Authority:
         self, digest: str, identity: str, issuer: str, at: datetime, kind: str = COSIGN_SIGN
     ) -> Json:
         """Sign the image of this digest as somebody whom the issuer knows by this identity."""
-        key = new_key()
-        certificate = self._leaf(key, identity, issuer, at)
         subject = [{"digest": {"sha256": digest.removeprefix("sha256:")}}]
         statement = {"_type": STATEMENT, "subject": subject, "predicateType": kind, "predicate": {}}
-        payload = json.dumps(statement).encode()
-        words = (IN_TOTO.encode(), payload)
-        enclosed = b" ".join(f"{len(w)} ".encode() + w for w in words)
-        signature = sign(key, b"DSSEv1 " + enclosed)
-        envelope = {
-            "payload": b64(payload),
-            "payloadType": IN_TOTO,
-            "signatures": [{"sig": b64(signature), "keyid": ""}],
-        }
+        return self.bundle_of(statement, identity, issuer, at)
+
+    def bundle_of(self, statement: Json, identity: str, issuer: str, at: datetime) -> Json:
+        """Any statement, signed in the same way."""
+        key, payload = new_key(), json.dumps(statement).encode()
+        certificate = self._leaf(key, identity, issuer, at)
+        signature = sign(key, encoded(payload))
+        envelope = envelope_of(payload, signature)
         entry = self._logged(envelope, payload, signature, certificate, at)
         return {
             "mediaType": BUNDLE,

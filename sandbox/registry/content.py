@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from sandbox.engines import tiny_model
 from sandbox.engines.images import CATALOGUE, MANIFEST, REGISTRY, CatalogueImage, oci_manifest
 from sandbox.registry.authority import BUNDLE, Authority
+from sandbox.registry.model_signing import FILE, statement_of
 
-# Whom the sandbox's authority knows: the build of the images.
+# Whom the sandbox's authority knows: the build of the images, and who makes the models.
 ISSUER = "https://issuer.sandbox.invalid"
 IDENTITY = "https://sandbox.invalid/vllm/build.yml@refs/heads/main"
+MAKER = "https://sandbox.invalid/models/train.yml@refs/heads/main"
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 
@@ -79,14 +81,18 @@ class Content:
         return self.put_image(repo, tag, oci_manifest(layers, {}, artifactType=model))
 
     def put_model(self, name: str, branch: str, files: dict[str, bytes]) -> str:
-        """Commit files to a branch; the commit is a digest of all of them."""
+        """Commit files to a branch; the commit is a digest of all of them.
+
+        A signature is made anew with each start, and does not move the commit.
+        """
         whole = hashlib.sha1(usedforsecurity=False)
         for path, body in sorted(files.items()):
-            whole.update(f"{path}\0{len(body)}\0".encode() + body)
+            if path != FILE:
+                whole.update(f"{path}\0{len(body)}\0".encode() + body)
         commit = whole.hexdigest()
         self.files |= {(name, commit, path): body for path, body in files.items()}
         siblings = [
-            {"rfilename": path, "size": len(body), "blobId": blob_id(body)}
+            {"rfilename": path, "size": len(body), "blobId": blob_id(body)} | large(path, body)
             for path, body in sorted(files.items())
         ]
         document = {"id": name, "sha": commit, "siblings": siblings}
@@ -107,29 +113,50 @@ def digest_of(body: bytes) -> str:
     return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
+def large(path: str, body: bytes) -> dict[str, Any]:
+    """What a hub tells of files that it keeps apart from git."""
+    if not path.endswith(".safetensors"):
+        return {}
+    return {"lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}}
+
+
 def blob_id(body: bytes) -> str:
     """What git calls a file of this content."""
     return hashlib.sha1(f"blob {len(body)}\0".encode() + body, usedforsecurity=False).hexdigest()
 
 
 def catalogue() -> Content:
-    """The images that the sandbox's nodes can pull, and the tiny model in both of its forms."""
+    """The images that the sandbox's nodes can pull, and the tiny model in both of its forms.
+
+    `sandbox/tiny-unsigned` is the same model, which nobody signs.
+    """
     found = Content()
     for image in CATALOGUE.values():
         found.put_image(repo_of(image), image.tag, image.manifest())
-    files = {path: text.encode() for path, text in tiny_model.files().items()}
-    found.put_model("sandbox/tiny", "main", files)
-    found.put_artifact("models/tiny", "1", files)
+    found.put_model("sandbox/tiny", "main", tiny())
+    found.put_model("sandbox/tiny-unsigned", "main", tiny())
+    found.put_artifact("models/tiny", "1", tiny())
     return found
 
 
+def tiny() -> dict[str, bytes]:
+    return {path: text.encode() for path, text in tiny_model.files().items()}
+
+
 def sign_all(content: Content, authority: Authority, at: datetime) -> None:
-    """As the build does that makes the images; what is broken on purpose, it never signed."""
+    """As the build does that makes the images; what is broken on purpose, it never signed.
+
+    The tiny model is signed by who made it: beside its files, and as an artifact.
+    """
     for image in CATALOGUE.values():
         if not image.faulty:
             content.attach(
                 repo_of(image), image.digest, authority.bundle(image.digest, IDENTITY, ISSUER, at)
             )
+    digest = digest_of(content.manifests["models/tiny", "1"][1])
+    content.attach("models/tiny", digest, authority.bundle(digest, MAKER, ISSUER, at))
+    signed = authority.bundle_of(statement_of("tiny", tiny()), MAKER, ISSUER, at)
+    content.put_model("sandbox/tiny", "main", tiny() | {FILE: json.dumps(signed).encode()})
 
 
 def repo_of(image: CatalogueImage) -> str:

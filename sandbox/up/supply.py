@@ -5,6 +5,9 @@ from pathlib import Path
 
 from sandbox.engines.images import REGISTRY
 
+SIGNERS = {"QM_SIGNERS": "signers.json", "QM_MODEL_SIGNERS": "model_signers.json"}
+POLICIES = ("QM_SIGNATURES", "QM_MODEL_SIGNATURES")
+
 
 def supply(folder: Path, port: int, given: Mapping[str, str]) -> dict[str, str]:
     """The sandbox's own registry beside what the person named; its signatures only warn."""
@@ -13,7 +16,10 @@ def supply(folder: Path, port: int, given: Mapping[str, str]) -> dict[str, str]:
     found = {"QM_REGISTRIES": ",".join(filter(None, [others, f"{REGISTRY}={address}"]))}
     if not given.get("QM_MODEL_HUB"):
         found["QM_MODEL_HUB"] = address
-    if not any(given.get(name) for name in ("QM_SIGSTORE_ROOT", "QM_SIGNERS")):
+    ours = not any(given.get(name) for name in ("QM_SIGSTORE_ROOT", *SIGNERS))
+    if ours:
         found["QM_SIGSTORE_ROOT"] = str(folder / "trusted_root.json")
-        found["QM_SIGNERS"] = str(folder / "signers.json")
-    return found | ({} if given.get("QM_SIGNATURES") else {"QM_SIGNATURES": "warn"})
+        found |= {name: str(folder / file) for name, file in SIGNERS.items()}
+    policies = {name: "warn" for name in POLICIES if not given.get(name)}
+    # Whose models count is a person's own: without signers there is nothing to warn of.
+    return found | (policies if ours else {k: v for k, v in policies.items() if "MODEL" not in k})

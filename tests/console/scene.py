@@ -183,6 +183,7 @@ class Scene:
             digest=hashlib.sha256(b"release" + seed).hexdigest(),
             note=f"Release {number}", created_by=self.people["olga"],
             image_resolution=self.resolution(hashlib.sha256(seed).hexdigest()),
+            model_resolution=self.signed(model),
         )  # fmt: skip
 
     def resolution(self, digest: str) -> Resolution:
@@ -193,6 +194,17 @@ class Scene:
         return Resolution.objects.create(
             kind=Resolution.IMAGE, name="vllm/vllm-openai", label="0.32", answer=answer,
             pinned=f"sha256:{digest}", signature=signature, asked_by=self.people["olga"],
+        )  # fmt: skip
+
+    def signed(self, model: ModelVersion) -> Resolution:
+        """With a signature that does not cover every file."""
+        signature = {"state": "partial", "key": "maker", "covered": ["config.json", "w.bin"],
+                     "outside": ["custom.py"], "why": "Signed with the key maker, which covers 2"
+                     " of 3 files and not custom.py"}  # fmt: skip
+        answer = {"url": f"https://hub.example/api/models/{model.name}", "files": 3, "weights": 10}
+        return Resolution.objects.create(
+            kind=Resolution.MODEL, name=model.name, label="main", pinned=model.commit,
+            answer=answer, signature=signature, asked_by=self.people["olga"],
         )  # fmt: skip
 
     def deploy(self, service: Service, release: Release, *, weight: int, replicas: int, **pod):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,7 +13,8 @@ from fleet.actions import resolutions as actions
 from fleet.actions.releases import create_release
 from fleet.models import Resolution
 from fleet.queries.releases import get_release
-from fleet.rules.signature import Signature, verify
+from fleet.rules.signature import Signature
+from fleet.rules.signature import verify as verify_on
 from sandbox.registry.content import Content, digest_of, payload_of
 from sandbox.registry.server import Server
 from tenants.base.scope import fleet_scope
@@ -273,6 +275,10 @@ def test_it_enforces_signatures_where_the_policy_says_so(registry, settings, olg
     assert get_release(olga.viewer, release.pk).signature.state == "verified"
 
 
+def verify(digest, signatures, keys, today=date(2026, 3, 1)):
+    return verify_on(digest, signatures, keys, today=today)
+
+
 def signed(payload, key=KEY):
     content = Content()
     content.sign("vllm", "sha256:" + "d" * 64, key)
@@ -304,3 +310,25 @@ def test_it_takes_p256_keys_only():
     assert verify(DIGEST, [signed(GOOD)], {"builder": public(KEY)}).state == "verified"
     assert verify(DIGEST, [signed(GOOD)], {}).state == "unchecked"
     assert digest_of(GOOD).startswith("sha256:")
+
+
+def test_it_takes_a_key_until_its_last_day():
+    keys = {"builder": "until: 2026-03-01\n" + public(KEY)}
+    assert verify(DIGEST, [signed(GOOD)], keys).state == "verified"
+    found = verify(DIGEST, [signed(GOOD)], keys, date(2026, 3, 2))
+    assert (found.state, "which counted until 2026-03-01" in found.why) == ("wrong", True)
+
+
+def test_it_judges_again_what_it_kept_and_asks_nobody(registry, settings, olga):
+    digest = registry.content.put_image("vllm", "0.32", b'{"schemaVersion": 2}')
+    registry.content.sign("vllm", digest, KEY)
+    first = resolve(olga.viewer)
+    registry.asked.clear()
+    assert actions.check_again(olga.viewer, first.pk).signature == first.signature
+    settings.QM_SIGNATURE_KEYS = {"other": public(OTHER)}
+    again = actions.check_again(olga.viewer, first.pk)
+    assert (again.pinned, again.signature["state"]) == (digest, "wrong")
+    assert registry.asked == []
+    event = AuditEvent.objects.filter(verb="release.check_signature").latest("id")
+    assert "evidence" not in event.after
+    assert Resolution.objects.get(pk=first.pk).signature["state"] == "verified"

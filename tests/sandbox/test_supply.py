@@ -10,7 +10,7 @@ import httpx
 
 from console.given import addresses, policies, signers, trust_root
 from sandbox.process import wait_until
-from sandbox.registry.content import IDENTITY
+from sandbox.registry.content import IDENTITY, MAKER
 from sandbox.up.supply import supply
 
 FOLDER = Path("/data/registry")
@@ -22,6 +22,8 @@ def test_it_names_the_registry_of_the_sandbox_and_warns_of_signatures():
     assert found["QM_MODEL_HUB"] == "http://127.0.0.1:5601"
     assert found["QM_SIGSTORE_ROOT"] == "/data/registry/trusted_root.json"
     assert policies(found["QM_SIGNATURES"]) == {"": "warn"}
+    assert policies(found["QM_MODEL_SIGNATURES"]) == {"": "warn"}
+    assert found["QM_MODEL_SIGNERS"] == "/data/registry/model_signers.json"
 
 
 def test_it_leaves_what_the_person_chose():
@@ -39,6 +41,12 @@ def test_it_leaves_what_the_person_chose():
     assert found.keys() == {"QM_REGISTRIES"}
 
 
+def test_it_warns_of_no_model_where_a_person_trusts_others():
+    found = supply(FOLDER, 5601, {"QM_SIGSTORE_ROOT": "/mine.json"})
+    assert found["QM_SIGNATURES"] == "warn"
+    assert "QM_MODEL_SIGNATURES" not in found
+
+
 def test_it_serves_signed_images_and_writes_what_checks_them(tmp_path):
     log = tmp_path / "log"
     argv = [sys.executable, "-m", "sandbox.registry", "--data", str(tmp_path)]
@@ -52,5 +60,10 @@ def test_it_serves_signed_images_and_writes_what_checks_them(tmp_path):
             assert len(httpx.get(attached, trust_env=False).json()["manifests"]) == 1
             assert trust_root(tmp_path / "trusted_root.json")
             assert [s.identity for s in signers(tmp_path / "signers.json")] == [IDENTITY]
+            assert [s.identity for s in signers(tmp_path / "model_signers.json")] == [MAKER]
+            for name, signed in (("tiny", True), ("tiny-unsigned", False)):
+                model = f"{said['url']}/api/models/sandbox/{name}/revision/main"
+                files = httpx.get(model, trust_env=False).json()["siblings"]
+                assert ("model.sig" in {f["rfilename"] for f in files}) is signed
         finally:
             server.terminate()
