@@ -9,6 +9,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "request": lambda s: f"/requests/{s.request.request_id}/",
     "billing": lambda _: "/billing/",
     "tenant_billing": lambda _: "/billing/acme/",
+    "billing_compare": lambda _: "/billing/acme/compare/",
     "billing_charges": lambda _: "/billing/acme/charges/?from=now-7d&meter=completion",
     "billing_hours": lambda _: "/billing/acme/hours/?from=now-7d",
     "budget_alerts": lambda _: "/billing/acme/alerts/",
