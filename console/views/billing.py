@@ -18,14 +18,16 @@ from django.views.decorators.http import require_GET
 from billing.queries import anomalies
 from billing.queries import money as queries
 from billing.queries.budgets import month_budgets
+from billing.queries.by_release import ReleasePart, release_parts
 from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
+from billing.queries.requests import UsageFilter
 from billing.rules.meters import SALES, Meter
 from console.access import ViewerRequest
 from console.charts import Chart, Marker, Series, bar_chart, line_chart
 from console.downloads import download, wants_file
-from console.filters import charges_query
+from console.filters import charges_query, requests_query
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 from tenants.rules.quotas import month_of
@@ -174,8 +176,10 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         Cut(key, title, queries.parts(request.viewer, found.wanted, key, compared=before))
         for key, title in CUTS.items()
     ]
+    releases = release_parts(request.viewer, found.wanted, before)
     if wants_file(request):
-        return download(request, f"billing-{slug}", PART_COLUMNS, part_rows(found, cuts))
+        rows = [*part_rows(found, cuts), *release_rows(found, releases)]
+        return download(request, f"billing-{slug}", PART_COLUMNS, rows)
     is_open = found.until == now
     budgets = month_budgets(found.tenant, found.budgets, now, found.waiting_rows) if is_open else []
     context: dict[str, Any] = {
@@ -185,6 +189,7 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "change": change(found.total, found.month_before_same_span),
         "cuts": cuts,
         "meters": meter_rows(cuts[2].parts),
+        "releases": [(p, answered_by(p, found.wanted, slug)) for p in releases],
         "chart": month_chart(request, found, now),
         "all": charges_query(found.wanted),
         "compare": urlencode(days_of(found)),
@@ -219,6 +224,21 @@ def part_rows(found: MonthToDate, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
         for cut in cuts
         for p in cut.parts
     ]
+
+
+def release_rows(found: MonthToDate, parts: Sequence[ReleasePart]) -> list[tuple[Any, ...]]:
+    currency = found.tenant.currency
+    return [
+        ("release", p.release, p.model, None, p.amount, p.share, p.before, currency) for p in parts
+    ]
+
+
+def answered_by(part: ReleasePart, wanted: ChargeFilter, slug: str) -> str:
+    """The address of the requests that a release answered; empty: what none answered has none."""
+    if not part.release:
+        return ""
+    of = UsageFilter(wanted.start, wanted.end, model=part.model, release=part.release)
+    return requests_query(of, slug)
 
 
 def same_span_before(found: MonthToDate) -> ChargeFilter:

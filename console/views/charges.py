@@ -91,7 +91,7 @@ def hours(request: ViewerRequest, slug: str) -> HttpResponse:
     )
     rows = usage_queries.list_hours(request.viewer, wanted)
     columns = (
-        "hour", "application_id", "model", "traffic_class", "outcome", "requests",
+        "hour", "application_id", "model", "release", "traffic_class", "outcome", "requests",
         "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
     )  # fmt: skip
     if wants_file(request):
@@ -102,7 +102,7 @@ def hours(request: ViewerRequest, slug: str) -> HttpResponse:
         (
             h,
             names.get(h.application_id, ""),
-            requests_query(within(wanted, h, outcome=h.outcome), slug),
+            requests_query(within(wanted, h, outcome=h.outcome, release=h.release), slug),
         )
         for h in page.object_list
     ]

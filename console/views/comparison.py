@@ -11,13 +11,14 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from billing.queries.by_release import release_parts
 from billing.queries.charged import ChargeFilter
 from billing.queries.compared import Pair, Span, compare_parts, span_of
 from billing.queries.money import find_tenant
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 from console.filters import charges_query
-from console.views.billing import CUTS, change
+from console.views.billing import CUTS, answered_by, change
 from tenants.errors import Invalid
 from tenants.queries.directory import TenantRef
 
@@ -71,14 +72,19 @@ def compare(request: ViewerRequest, slug: str) -> HttpResponse:
         Cut(key, title, compare_parts(request.viewer, wanted, other, key))
         for key, title in CUTS.items()
     ]
+    releases = release_parts(request.viewer, wanted, other)
     if wants_file(request):
         ends = (one.first, one.last, two.first, two.last)
-        rows = (
+        rows = [
             (cut.key, p.key, p.name, p.amount, p.other, p.difference, p.change, p.quantity,
              p.other_quantity, tenant.currency, *ends)
             for cut in cuts
             for p in cut.pairs
-        )  # fmt: skip
+        ] + [
+            ("release", p.release, p.model, p.amount, p.before, p.difference, p.change, None, None,
+             tenant.currency, *ends)
+            for p in releases
+        ]  # fmt: skip
         return download(request, f"compared-{slug}", COLUMNS, rows)
     context = {
         "tenant": tenant,
@@ -87,6 +93,9 @@ def compare(request: ViewerRequest, slug: str) -> HttpResponse:
         "two": two,
         "cuts": cuts,
         "whole": cuts[0],
+        "releases": [
+            (p, answered_by(p, wanted, slug), answered_by(p, other, slug)) for p in releases
+        ],
         "all": charges_query(wanted),
         "all_other": charges_query(other),
     }

@@ -57,9 +57,13 @@ def test_its_file_is_what_it_shows(scene, address):
     olga = browser(scene.olga)
     cuts = olga.get(address).context["cuts"]
     found = rows(olga.get(address + "&format=csv"))
+    releases = [p for p, *_ in olga.get(address).context["releases"]]
     assert [(r["cut"], r["name"], Decimal(r["difference"])) for r in found] == [
-        (cut.key, p.name, p.difference) for cut in cuts for p in cut.pairs
+        *((cut.key, p.name, p.difference) for cut in cuts for p in cut.pairs),
+        *(("release", p.model, p.difference) for p in releases),
     ]
+    assert sum(p.amount for p in releases) == cuts[0].amount
+    assert sum(p.before for p in releases) == cuts[0].other
 
 
 def test_what_only_the_other_span_has_is_listed(scene):
@@ -85,6 +89,17 @@ def test_a_tenants_month_leads_to_it(scene):
 )
 def test_it_refuses_what_is_no_span(scene, query):
     assert browser(scene.olga).get(f"{PAGE}?{query}").status_code == 422
+
+
+def test_a_tenants_month_is_cut_by_release_too(scene):
+    olga = browser(scene.olga)
+    page = olga.get("/billing/acme/")
+    parts = page.context["releases"]
+    assert sum(p.amount for p, _ in parts) == page.context["found"].charged > 0
+    part, address = next((p, a) for p, a in parts if a)
+    shown = olga.get(f"/requests/?{address}").context["page"].rows
+    assert {r.release for r in shown} == {part.release}
+    assert {"release"} < {r["cut"] for r in rows(olga.get("/billing/acme/?format=csv"))}
 
 
 def test_others_see_nothing_of_it(scene):
