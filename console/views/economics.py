@@ -31,7 +31,7 @@ from tenants.rules.access import Permission
 
 COLUMNS = (
     "tenant", "charged", "cost", "idle_share", "overhead_share", "other", "gross", "net",
-    "currency",
+    "saved", "currency",
 )  # fmt: skip
 UNIT_COLUMNS = (
     "name", "requests", "tokens", "cost", "full", "charged", "per_request", "full_per_request",
@@ -55,7 +55,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     if wants_file(request):
         rows = (
             (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.other, m.gross,
-             m.net, found.currency)
+             m.net, m.saved, found.currency)
             for m in found.tenants
         )  # fmt: skip
         return download(request, "economics", COLUMNS, rows)
@@ -138,10 +138,13 @@ def shares(request: ViewerRequest) -> HttpResponse:
     kind = request.GET.get("kind", "")
     named = by_slug(tenant_refs().values(), request.GET.get("tenant", ""))
     of = named.id if named else None
-    rows = queries.list_allocations(request.viewer, span.start, span.end, tenant_id=of, kind=kind)
+    release = request.GET.get("release", "")
+    rows = queries.list_allocations(
+        request.viewer, span.start, span.end, tenant_id=of, kind=kind, release=release
+    )
     columns = (
-        "hour", "kind", "tenant_id", "model", "pool__cluster", "pool__product", "pool__state",
-        "weight", "amount",
+        "hour", "kind", "tenant_id", "model", "release", "pool__cluster", "pool__product",
+        "pool__state", "weight", "amount", "saved",
     )  # fmt: skip
     if wants_file(request):
         return download(request, "allocations", columns, rows.values_list(*columns).iterator())
@@ -154,6 +157,7 @@ def shares(request: ViewerRequest) -> HttpResponse:
         "kind": kind,
         "kinds": KINDS.items(),
         "tenant": named,
+        "release": release,
     }
     return render(request, "economics/shares.html", context)
 

@@ -55,6 +55,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "other_costs": lambda _: "/economics/other/",
     "other_costs_import": lambda _: "/economics/other/import/",
     "economics_units": lambda _: "/economics/units/?by=service",
+    "economics_releases": lambda _: "/economics/releases/",
+    "economics_methods": lambda _: "/economics/methods/",
     "economics_shares": lambda _: "/economics/shares/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }
