@@ -37,7 +37,7 @@ class CostMethodOut(serializers.Serializer[Any]):
 
 
 class CostMethodIn(Strict):
-    method = serializers.ChoiceField(sorted(METHODS))
+    method = TextField(max_length=32, help_text=f"One of {', '.join(METHODS)}")
     starts_at = serializers.DateTimeField(help_text="A full hour that lies ahead")
     why = TextField(max_length=2000)
 
