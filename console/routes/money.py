@@ -21,6 +21,7 @@ from console.views import (
     prices,
     rates,
     requests,
+    waste,
     webhooks,
 )
 
@@ -95,6 +96,8 @@ urlpatterns: list[URLPattern] = [
     page("economics/other/import/", other_costs.import_file, "other_costs_import"),
     page("economics/releases/", cost_methods.releases, "economics_releases"),
     page("economics/methods/", cost_methods.methods, "economics_methods"),
+    page("economics/rollouts/", waste.rollouts, "economics_rollouts"),
+    page("economics/idle/", waste.idle, "economics_idle"),
     page("economics/units/", economics.units, "economics_units"),
     page("economics/shares/", economics.shares, "economics_shares"),
     page("economics/confidence/", confidence.index, "billing_confidence"),

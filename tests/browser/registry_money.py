@@ -57,6 +57,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "economics_units": lambda _: "/economics/units/?by=service",
     "economics_releases": lambda _: "/economics/releases/",
     "economics_methods": lambda _: "/economics/methods/",
+    "economics_rollouts": lambda _: "/economics/rollouts/",
+    "economics_idle": lambda _: "/economics/idle/",
     "economics_shares": lambda _: "/economics/shares/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }

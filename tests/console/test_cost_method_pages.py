@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from django.utils.html import escape
 
-from billing.models import CostMethod, WorkWeight
+from billing.models import AllocationRun, CostMethod, WorkWeight
 from billing.rules.allocation import METHODS
+from fleet.models import Rollout, RolloutGpuTime
 from tenants.base.scope import fleet_scope
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +105,29 @@ def test_only_the_fleets_finance_sees_and_chooses(scene):
         assert browser(scene.watcher).get(address).status_code == 403
     given = {"method": "token-work-1", "starts_at": f"{hour_ahead(3):%Y-%m-%dT%H:%M}", "why": "x"}
     assert browser(scene.watcher).post(METHODS_PAGE, given).status_code == 403
+
+
+def test_rollouts_and_idle_have_their_costs_as_lists_and_files(scene):
+    hour = hour_ahead(-13)
+    with fleet_scope():
+        rollout = Rollout.objects.filter(started_at__isnull=False).first()
+        at = AllocationRun.objects.filter(is_current=True).order_by("-hour").first().hour
+        RolloutGpuTime.objects.create(
+            rollout=rollout, hour=at, gpu_product="h200-sxm", gpu_ms=1_800_000
+        )
+        RolloutGpuTime.objects.create(
+            rollout=rollout, hour=hour - timedelta(days=3), gpu_product="h200-sxm", gpu_ms=900_000
+        )
+    olga = browser(scene.olga)
+    page = olga.get("/economics/rollouts/?from=now-7d")
+    (found,) = rows(olga.get("/economics/rollouts/?from=now-7d&format=csv"))
+    assert (found["label"], Decimal(found["cost"])) == (f"RO-{rollout.pk}", Decimal("1.70"))
+    assert (found["gpu_hours"], found["unpriced_hours"]) == ("0.75", "0.25")
+    assert page.context["sums"] == [("USD", Decimal("1.70"))]
+    shown = olga.get(f"/rollouts/{rollout.pk}/").content.decode()
+    assert "Measured cost of this rollout" in shown
+    assert "$1.70" in shown
+    idle = olga.get("/economics/idle/?from=now-7d")
+    whole = olga.get("/economics/?from=now-7d").context["found"].idle
+    found = rows(olga.get("/economics/idle/?from=now-7d&format=csv"))
+    assert sum(Decimal(r["amount"]) for r in found) == idle.context["whole"] == whole > 0
