@@ -62,9 +62,8 @@ class WorkWeightOut(serializers.Serializer[Any]):
 class ReleaseMarginOut(serializers.Serializer[Any]):
     model = serializers.CharField(allow_blank=True)
     release = serializers.CharField(allow_blank=True, help_text="Empty: not known")
-    requests = serializers.IntegerField()
-    tokens = serializers.IntegerField()
     charged = serializers.DecimalField(*AMOUNT)
+    gpu_ms = serializers.IntegerField(help_text="As the method shares it")
     cost = serializers.DecimalField(*AMOUNT, help_text="GPU time that its requests took")
     margin = serializers.DecimalField(*AMOUNT)
     saved = serializers.DecimalField(*AMOUNT, help_text="By cached tokens; in no sum")

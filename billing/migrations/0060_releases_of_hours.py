@@ -19,7 +19,7 @@ ALTER TABLE usage_hour DROP CONSTRAINT usage_hour_of_release;
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("billing", "0053_other_costs")]
+    dependencies = [("billing", "0069_keep_model_days")]
 
     operations = [
         migrations.AddField("usagehour", "release", models.CharField(db_default="", max_length=32)),

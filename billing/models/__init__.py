@@ -33,6 +33,7 @@ from billing.models.rates import ExchangeRate
 from billing.models.usage import (
     HourHead,
     HourMark,
+    ModelDay,
     UsageDay,
     UsageEvent,
     UsageHour,
@@ -84,6 +85,7 @@ __all__ = [
     "OtherCost",
     "HourHead",
     "HourMark",
+    "ModelDay",
     "Price",
     "PriceBook",
     "PriceBookVersion",

@@ -111,7 +111,7 @@ def release_parts(
     viewer: Viewer, wanted: ChargeFilter, compared: ChargeFilter
 ) -> list[ReleasePart]:
     """Of a tenant's whole charges, the largest first; what only `compared` has is listed too."""
-    mine, theirs = (sum_releases(narrowed(viewer, w)) for w in (wanted, compared))
+    mine, theirs = _both(narrowed(viewer, wanted), narrowed(viewer, compared))
     whole = sum(mine.values(), ZERO)
     found = [
         ReleasePart(
@@ -127,12 +127,31 @@ def release_parts(
 
 def sum_releases(wanted: ChargeFilter) -> dict[Of, Decimal]:
     """Of all charges of the tenants in the filter; it narrows by nothing else."""
+    sql, given = _statement(wanted)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, given)
+        return {(model, release): amount for model, release, amount in cursor.fetchall()}
+
+
+def _both(one: ChargeFilter, two: ChargeFilter) -> tuple[dict[Of, Decimal], dict[Of, Decimal]]:
+    """Both spans in one statement: pages ask for them side by side."""
+    (sql, given), (sql_two, given_two) = _statement(one), _statement(two)
+    given |= {f"two_{name}": value for name, value in given_two.items()}
+    sql_two = sql_two.replace("%(", "%(two_")
+    sides: tuple[dict[Of, Decimal], dict[Of, Decimal]] = ({}, {})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT 0, a.* FROM ({sql}) AS a UNION ALL SELECT 1, b.* FROM ({sql_two}) AS b", given
+        )
+        for side, model, release, amount in cursor.fetchall():
+            sides[side][model, release] = amount
+    return sides
+
+
+def _statement(wanted: ChargeFilter) -> tuple[str, dict[str, Any]]:
     kept = replace(wanted, application_id=None, model="", traffic_class="", meter="")
     where, given = kept.conditions()
-    sql = SUMS.format(where=where)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, given | edges(wanted.start, wanted.end))
-        return {(model, release): amount for model, release, amount in cursor.fetchall()}
+    return SUMS.format(where=where), given | edges(wanted.start, wanted.end)
 
 
 def revenue_of_releases(

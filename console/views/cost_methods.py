@@ -24,8 +24,7 @@ from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
 RELEASE_COLUMNS = (
-    "model", "release", "requests", "tokens", "charged", "cost", "margin", "ratio",
-    "per_million", "charged_per_million", "saved", "currency",
+    "model", "release", "charged", "gpu_hours", "cost", "margin", "ratio", "saved", "currency",
 )  # fmt: skip
 CHOICE_COLUMNS = ("method", "starts_at", "why", "chosen_at", "chosen_by")
 WEIGHT_COLUMNS = (
