@@ -70,10 +70,11 @@ def release_margins(viewer: Viewer, start: datetime, end: datetime) -> ReleaseMa
     days, others = hours_beside(known.hours)
     charged = revenue_of_releases(days, others, known.currency)
     costs = _costs(known)
-    rows = [
-        ReleaseMargin(*key, charged.get(key, ZERO), *costs.get(key, NO_COST))
-        for key in charged.keys() | costs.keys()
-    ]
+    rows = []
+    for model, release in charged.keys() | costs.keys():
+        gpu_ms, cost, saved = costs.get((model, release), NO_COST)
+        amount = charged.get((model, release), ZERO)
+        rows.append(ReleaseMargin(model, release, amount, gpu_ms, cost, saved))
     rows.sort(key=lambda row: (-row.charged, row.model, row.release))
     return ReleaseMargins(known, tuple(rows))
 
