@@ -15,6 +15,7 @@ from billing.actions import (
     calendars,
     commitments,
     confidence,
+    cost_methods,
     grants,
     periods,
     publication,
@@ -69,6 +70,11 @@ def preview_prices() -> None:
 @shared_task(name="billing.tasks.allocate")
 def allocate() -> None:
     repeat(allocation.allocate_due)
+
+
+@shared_task(name="billing.tasks.weigh_tokens")
+def weigh_tokens() -> None:
+    cost_methods.calibrate_due(timezone.now())
 
 
 @shared_task(name="billing.tasks.keep_periods")

@@ -52,6 +52,7 @@ def requests_query(wanted: UsageFilter, tenant: str = "") -> str:
         tenant=tenant,
         application=wanted.application_id,
         model=wanted.model,
+        release=wanted.release,
         traffic_class=wanted.traffic_class,
         outcome=wanted.outcome,
     )

@@ -151,17 +151,17 @@ FROM event;
 
 CREATE UNLOGGED TABLE before AS SELECT * FROM usage_hour;
 TRUNCATE usage_hour;
-INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class, outcome, requests,
+INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class, outcome, release, requests,
                         prompt_tokens, cached_tokens, completion_tokens, gpu_ms)
-SELECT hour, tenant_id, application_id, model, service_id, traffic_class, outcome, sum(requests), sum(prompt),
+SELECT hour, tenant_id, application_id, model, service_id, traffic_class, outcome, release, sum(requests), sum(prompt),
        sum(cached), sum(completion), sum(gpu_ms)
 FROM (SELECT date_trunc('hour', at) AS hour, tenant_id, application_id, model, service_id, traffic_class, outcome,
-             count(*) AS requests, sum(prompt) AS prompt, sum(prompt / 4) AS cached,
+             fingerprint AS release, count(*) AS requests, sum(prompt) AS prompt, sum(prompt / 4) AS cached,
              sum(completion) AS completion, sum(gpu_ms) AS gpu_ms
-      FROM event GROUP BY 1, 2, 3, 4, 5, 6, 7
-      UNION ALL SELECT hour, tenant_id, application_id, model, service_id, traffic_class, outcome, requests,
+      FROM event GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+      UNION ALL SELECT hour, tenant_id, application_id, model, service_id, traffic_class, outcome, release, requests,
              prompt_tokens, cached_tokens, completion_tokens, gpu_ms FROM before) both_of_them
-GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1;
 DROP TABLE before;
 ANALYZE usage_hour;
 
@@ -225,7 +225,17 @@ FROM (SELECT hour, tenant_id, sum(requests) AS events, sum(prompt_tokens) AS pro
 LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id)
 ORDER BY 1;
 
-TRUNCATE charge_total, charge_sum, usage_day, usage_model_day;
+TRUNCATE charge_total, charge_sum, charge_release, usage_day, usage_model_day;
+-- Each charge to the release with the most tokens of its hour: as many rows as there are, near enough.
+INSERT INTO charge_release (day, tenant_id, model, release, currency, amount)
+SELECT (c.hour AT TIME ZONE 'UTC')::date, c.tenant_id, c.model, coalesce(u.release, ''), c.currency, sum(c.amount)
+FROM charge c LEFT JOIN (
+    SELECT DISTINCT ON (hour, tenant_id, application_id, model, traffic_class) hour, tenant_id, application_id,
+        model, traffic_class, release
+    FROM usage_hour WHERE outcome = 'served'
+    ORDER BY hour, tenant_id, application_id, model, traffic_class, completion_tokens DESC
+) u USING (hour, tenant_id, application_id, model, traffic_class)
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 1;
 INSERT INTO charge_total (day, tenant_id, model, currency, amount)
 SELECT day, tenant_id, model, currency, sum(amount) FROM charge_day GROUP BY 1, 2, 3, 4 ORDER BY 1;
 INSERT INTO charge_sum (day, tenant_id, currency, amount)
@@ -259,12 +269,12 @@ FROM allocation_run r JOIN gpu_time g ON g.hour = r.hour AND g.gpu_product = 'NV
 WHERE r.method = 'bench';
 ANALYZE cost_pool;
 CREATE UNLOGGED TABLE share AS
-SELECT p.id AS pool_id, p.hour, u.tenant_id, u.application_id, u.model, sum(u.gpu_ms) AS weight,
+SELECT p.id AS pool_id, p.hour, u.tenant_id, u.application_id, u.model, u.release, sum(u.gpu_ms) AS weight,
        p.gpu_ms AS whole, p.cost
 FROM cost_pool p JOIN usage_hour u ON u.hour = p.hour AND u.service_id = p.service_id AND u.gpu_ms > 0
-WHERE p.state = 'serving' AND p.product = 'NVIDIA-H100-80GB-HBM3' GROUP BY 1, 2, 3, 4, 5, 7, 8;
-INSERT INTO allocation (pool_id, hour, kind, tenant_id, application_id, model, weight, amount)
-SELECT pool_id, hour, 'tenant', tenant_id, application_id, model, weight,
+WHERE p.state = 'serving' AND p.product = 'NVIDIA-H100-80GB-HBM3' GROUP BY 1, 2, 3, 4, 5, 6, 8, 9;
+INSERT INTO allocation (pool_id, hour, kind, tenant_id, application_id, model, release, weight, amount)
+SELECT pool_id, hour, 'tenant', tenant_id, application_id, model, release, weight,
        trunc(cost * weight / greatest(whole, sum(weight) OVER (PARTITION BY pool_id)), 12) FROM share;
 INSERT INTO allocation (pool_id, hour, kind, tenant_id, application_id, model, weight, amount)
 SELECT p.id, p.hour, CASE p.state WHEN 'free' THEN 'overhead' ELSE 'idle' END, NULL, NULL, '',
@@ -274,11 +284,11 @@ FROM cost_pool p LEFT JOIN (SELECT pool_id, sum(weight) AS weight, sum(amount) A
 WHERE p.product = 'NVIDIA-H100-80GB-HBM3';
 DROP TABLE share;
 TRUNCATE cost_day;
-INSERT INTO cost_day (day, kind, tenant_id, application_id, model, product, state, currency, weight, amount)
-SELECT (p.hour AT TIME ZONE 'UTC')::date, a.kind, a.tenant_id, a.application_id, a.model, p.product, p.state,
+INSERT INTO cost_day (day, kind, tenant_id, application_id, model, release, product, state, currency, weight, amount)
+SELECT (p.hour AT TIME ZONE 'UTC')::date, a.kind, a.tenant_id, a.application_id, a.model, a.release, p.product, p.state,
        r.currency, sum(a.weight), sum(a.amount)
 FROM allocation_run r JOIN cost_pool p ON p.run_id = r.id JOIN allocation a ON a.pool_id = p.id
-WHERE r.is_current GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1;
+WHERE r.is_current GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1;
 
 INSERT INTO audit_event (at, actor, via, verb, target_kind, target_id, target_name, tenant_id, why, request_id)
 SELECT now() - i * interval '40 s', 'olga@example.test', 'session', 'quota.set', 'quota', i::text, 'quota',

@@ -10,23 +10,29 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Sum
 
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet, UsageHour
+from billing.queries.cost_methods import read_choices, read_weights
 from billing.rules.allocation import (
     METHOD,
     SERVING,
+    WORK_METHOD,
     Consumer,
     GpuPool,
+    Share,
     allocate_pool,
     pool_cost,
     serving_ms,
 )
+from billing.rules.token_work import Use, Weights, allocate_work, method_at
 from fleet.queries.inventory import gpu_hours, observed_hours
 from tenants.base.scope import fleet_scope
 
@@ -47,17 +53,33 @@ SELECT r.hour FROM allocation_run r WHERE r.is_current AND r.hour >= %s AND (
 """
 FORGET_DAYS = "DELETE FROM cost_day WHERE day = ANY(%s)"
 SUM_DAYS = """
-INSERT INTO cost_day (day, kind, tenant_id, application_id, model, product, state, currency,
-    weight, amount)
-SELECT d.day, a.kind, a.tenant_id, a.application_id, a.model, p.product, p.state, r.currency,
-    sum(a.weight), sum(a.amount)
+INSERT INTO cost_day (day, kind, tenant_id, application_id, model, release, product, state,
+    currency, weight, amount, saved)
+SELECT d.day, a.kind, a.tenant_id, a.application_id, a.model, a.release, p.product, p.state,
+    r.currency, sum(a.weight), sum(a.amount), sum(a.saved)
 FROM unnest(%s::date[]) AS d (day)
 JOIN allocation_run r ON r.is_current AND r.hour >= d.day::timestamp AT TIME ZONE 'UTC'
     AND r.hour < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
 JOIN cost_pool p ON p.run_id = r.id
 JOIN allocation a ON a.pool_id = p.id
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an hour is shared: its method, and the weights that it takes."""
+
+    method: str
+    weights: Mapping[str, Weights]
+
+    def shares(
+        self, pool: GpuPool, cost: Decimal, used: Mapping[Consumer, Use], service_ms: int
+    ) -> list[Share]:
+        if self.method == WORK_METHOD:
+            return allocate_work(pool, cost, used, service_ms, self.weights)
+        engine = {consumer: use.engine_ms for consumer, use in used.items()}
+        return allocate_pool(pool, cost, engine, service_ms)
 
 
 def allocate_due(now: datetime) -> int:
@@ -66,7 +88,12 @@ def allocate_due(now: datetime) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        done = [hour for hour in _due(cursor, now) if _allocate(hour, now)]
+        choices = read_choices()
+        done = [
+            hour
+            for hour in _due(cursor, now)
+            if _allocate(hour, method_at(choices, hour, METHOD), now)
+        ]
         if done:
             _sum_days(cursor, sorted({hour.date() for hour in done}))
         return len(done)
@@ -88,18 +115,19 @@ def _due(cursor: Any, now: datetime) -> list[datetime]:
     return sorted(due, reverse=True)[:MOST_HOURS]
 
 
-def _allocate(hour: datetime, now: datetime) -> bool:
+def _allocate(hour: datetime, method: str, now: datetime) -> bool:
     sheet = GpuPriceSheet.objects.filter(effective__contains=hour).first()
     if sheet is None:
         return False  # listed as hours without a price, never as hours that cost nothing
     pools = _pools(hour)
     used = _used(hour)
-    digest = _digest(sheet, pools, used)
+    rule = Rule(method, read_weights(hour) if method == WORK_METHOD else {})
+    digest = _digest(rule, sheet, pools, used)
     current = AllocationRun.objects.filter(hour=hour, is_current=True)
     if current.filter(input_sha=digest).update(finished_at=now):
         return False
     current.update(is_current=False)
-    _write(hour, sheet, pools, used, digest, now)
+    _write(hour, rule, sheet, pools, used, digest, now)
     return True
 
 
@@ -111,32 +139,38 @@ def _pools(hour: datetime) -> list[GpuPool]:
     ]
 
 
-def _used(hour: datetime) -> dict[int, dict[Consumer, int]]:
-    """Engine time by service and consumer; what failed has used GPUs as well."""
-    found: dict[int, dict[Consumer, int]] = defaultdict(lambda: defaultdict(int))
+def _used(hour: datetime) -> dict[int, dict[Consumer, Use]]:
+    """Engine time and tokens by service and consumer; what failed has used GPUs as well."""
+    found: dict[int, dict[Consumer, Use]] = defaultdict(dict)
     rows = UsageHour.objects.filter(hour=hour, gpu_ms__gt=0)
-    for service, tenant, application, model, ms in rows.values_list(
-        "service_id", "tenant_id", "application_id", "model", "gpu_ms"
-    ):
-        found[service][Consumer(tenant, application, model)] += ms
+    names = "service_id", "tenant_id", "application_id", "model", "release"
+    sums = rows.values_list(*names).annotate(
+        Sum("gpu_ms"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens")
+    )
+    for service, tenant, application, model, release, ms, prompt, cached, completion in sums:
+        consumer = Consumer(tenant, application, model, release)
+        found[service][consumer] = Use(ms, prompt - cached, cached, completion)
     return found
 
 
 def _digest(
+    rule: Rule,
     sheet: GpuPriceSheet,
     pools: Sequence[GpuPool],
-    used: Mapping[int, Mapping[Consumer, int]],
+    used: Mapping[int, Mapping[Consumer, Use]],
 ) -> str:
-    inputs = [METHOD, str(sheet.pk), *sorted(map(str, pools))]
+    inputs = [rule.method, str(sheet.pk), *sorted(map(str, pools))]
+    inputs += [f"{release} {rule.weights[release]}" for release in sorted(rule.weights)]
     inputs += [f"{s} {c} {used[s][c]}" for s in sorted(used) for c in sorted(used[s])]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
 def _write(
     hour: datetime,
+    rule: Rule,
     sheet: GpuPriceSheet,
     pools: Sequence[GpuPool],
-    used: Mapping[int, Mapping[Consumer, int]],
+    used: Mapping[int, Mapping[Consumer, Use]],
     digest: str,
     now: datetime,
 ) -> None:
@@ -144,7 +178,7 @@ def _write(
     costs = [pool_cost(p.gpu_ms, hourly[p.product]) if p.product in hourly else None for p in pools]
     run = AllocationRun.objects.create(
         hour=hour,
-        method=METHOD,
+        method=rule.method,
         currency=sheet.currency,
         sheet=sheet,
         cost=sum((c for c in costs if c is not None), Decimal(0)),
@@ -171,26 +205,25 @@ def _write(
     for row, pool, cost in zip(rows, pools, costs, strict=True):
         if cost is not None:
             mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
-            shares += _shares(row, pool, cost, mine, totals.get(pool.service_id, 0))
+            found = rule.shares(pool, cost, mine, totals.get(pool.service_id, 0))
+            shares += [_allocation(row, share) for share in found]
     Allocation.objects.bulk_create(shares, batch_size=2_000)
 
 
-def _shares(
-    row: CostPool, pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
-) -> list[Allocation]:
-    return [
-        Allocation(
-            pool=row,
-            hour=row.hour,
-            kind=share.kind,
-            tenant_id=share.consumer.tenant_id if share.consumer else None,
-            application_id=share.consumer.application_id if share.consumer else None,
-            model=share.model,
-            weight=share.weight,
-            amount=share.amount,
-        )
-        for share in allocate_pool(pool, cost, used, service_ms)
-    ]
+def _allocation(row: CostPool, share: Share) -> Allocation:
+    consumer = share.consumer
+    return Allocation(
+        pool=row,
+        hour=row.hour,
+        kind=share.kind,
+        tenant_id=consumer.tenant_id if consumer else None,
+        application_id=consumer.application_id if consumer else None,
+        model=share.model,
+        release=consumer.release if consumer else "",
+        weight=share.weight,
+        amount=share.amount,
+        saved=share.saved,
+    )
 
 
 def _sum_days(cursor: Any, days: Sequence[date]) -> None:

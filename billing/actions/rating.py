@@ -27,6 +27,7 @@ from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
+from billing.queries.by_release import CUT
 from billing.queries.months import whole_months
 from billing.rules.rate_card import alike, card_of
 from billing.rules.rating import RULES_VERSION, Period, fees, spread
@@ -141,7 +142,22 @@ SELECT m.day, m.tenant_id, currency, sum(amount)
 FROM rate_day m JOIN charge_total d ON d.tenant_id = m.tenant_id AND d.day = m.day
 GROUP BY 1, 2, 3
 """
-SUMS = (FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS)
+FORGET_RELEASES = """
+DELETE FROM charge_release d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+"""
+OF_DAY = """rate_day m JOIN {table} c ON c.tenant_id = m.tenant_id
+    AND c.hour >= m.day::timestamp AT TIME ZONE 'UTC'
+    AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'"""
+SUM_RELEASES = "INSERT INTO charge_release (day, tenant_id, model, release, currency, amount)" + (
+    CUT.format(
+        charges=f"SELECT m.day, c.* FROM {OF_DAY.format(table='charge')}",
+        usage=f"SELECT c.* FROM {OF_DAY.format(table='usage_hour')}",
+    )
+)
+SUMS = (
+    FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS,
+    FORGET_RELEASES, SUM_RELEASES,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class UsageHourOut(serializers.Serializer[Any]):
     service_id = serializers.IntegerField(help_text="0: none answered")
     traffic_class = serializers.CharField()
     outcome = serializers.CharField()
+    release = serializers.CharField(
+        allow_blank=True, help_text="That answered; empty: none, or not known of an older hour"
+    )
     requests = serializers.IntegerField()
     prompt_tokens = serializers.IntegerField(help_text="Cached ones included")
     cached_tokens = serializers.IntegerField()

@@ -3,6 +3,7 @@ from billing.models.anomalies import SpendAnomaly
 from billing.models.charges import (
     Charge,
     ChargeDay,
+    ChargeRelease,
     ChargeSum,
     ChargeTotal,
     RatingRun,
@@ -24,6 +25,7 @@ from billing.models.exports import ExportArtifact, ExportJob, ExportSchedule, Le
 from billing.models.grants import CreditEntry, CreditGrant
 from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, Invoice, InvoiceLine
 from billing.models.journal import JournalLeg, JournalTxn
+from billing.models.methods import CostMethod, WorkWeight
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
@@ -67,6 +69,9 @@ __all__ = [
     "AllocationRun",
     "Charge",
     "ChargeDay",
+    "ChargeRelease",
+    "CostMethod",
+    "WorkWeight",
     "ChargeSum",
     "ChargeTotal",
     "CostDay",

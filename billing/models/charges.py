@@ -78,6 +78,33 @@ class Charge(models.Model):
         return f"{self.hour:%Y-%m-%dT%H} {self.model} {self.meter} {self.amount}"
 
 
+class ChargeRelease(models.Model):
+    """Charges by UTC day and the release that answered, replaced with the day's sums.
+
+    Empty release: fees, and usage whose release is not known.
+    """
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    release = models.CharField(max_length=32)
+    currency = models.CharField(max_length=3)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+
+    class Meta:
+        db_table = "charge_release"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "day", "model", "release", "currency"],
+                name="charge_release_key",
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="charge_release_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id} {self.release} {self.amount}"
+
+
 class ChargeDay(models.Model):
     """Sums of charges by UTC day, replaced as a whole: what pages read."""
 

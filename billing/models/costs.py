@@ -1,5 +1,7 @@
 """Cost: what the fleet's GPUs cost, and who caused it."""
 
+from decimal import Decimal
+
 from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 from django.db.models import Q
@@ -101,8 +103,11 @@ class Allocation(models.Model):
     tenant_id = models.BigIntegerField(null=True)
     application_id = models.BigIntegerField(null=True)
     model = models.CharField(max_length=128)
+    release = models.CharField(max_length=32, db_default="")
     weight = models.BigIntegerField()  # GPU-milliseconds that decided the share
     amount = models.DecimalField(max_digits=38, decimal_places=12)
+    # What the cached tokens would have cost at the same price of work; in no sum.
+    saved = models.DecimalField(max_digits=38, decimal_places=12, db_default=Decimal(0))
 
     class Meta:
         db_table = "allocation"
@@ -127,11 +132,13 @@ class CostDay(models.Model):
     tenant_id = models.BigIntegerField(null=True)
     application_id = models.BigIntegerField(null=True)
     model = models.CharField(max_length=128)
+    release = models.CharField(max_length=32, db_default="")
     product = models.CharField(max_length=120)
     state = models.CharField(max_length=8)
     currency = models.CharField(max_length=3)
     weight = models.BigIntegerField()
     amount = models.DecimalField(max_digits=38, decimal_places=12)
+    saved = models.DecimalField(max_digits=38, decimal_places=12, db_default=Decimal(0))
 
     class Meta:
         db_table = "cost_day"

@@ -152,6 +152,8 @@ class UsageHour(models.Model):
     service_id = models.BigIntegerField(default=0)  # 0: none answered
     traffic_class = models.CharField(max_length=12)
     outcome = models.CharField(max_length=12)
+    # Empty: no release answered, or the hour was rolled up before hours knew theirs.
+    release = models.CharField(max_length=32, db_default="")
     requests = models.BigIntegerField()
     prompt_tokens = models.BigIntegerField()
     cached_tokens = models.BigIntegerField()
@@ -170,8 +172,9 @@ class UsageHour(models.Model):
                     "service_id",
                     "traffic_class",
                     "outcome",
+                    "release",
                 ],
-                name="usage_hour_key",
+                name="usage_hour_of_release",
             )
         ]
         indexes = [models.Index(fields=["hour", "tenant_id"], name="usage_hour_time")]

@@ -97,6 +97,11 @@ CHECKS = (
         "SELECT sum(amount) FROM charge_sum",
     ),
     (
+        "money: totals = sums of releases (of all time)",
+        "SELECT sum(amount) FROM charge_total",
+        "SELECT sum(amount) FROM charge_release",
+    ),
+    (
         "requests: hours = days (of all time)",
         "SELECT sum(events) FROM usage_hour_head",
         "SELECT sum(events) FROM usage_day",

@@ -30,7 +30,8 @@ MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
 # Sums by tenant, by model and by product: all three at once would be a row for each of thousands.
 COSTS = """
-SELECT grouping(tenant_id, model, product), kind, tenant_id, model, product, sum(amount)
+SELECT grouping(tenant_id, model, product), kind, tenant_id, model, product, sum(amount),
+    sum(saved)
 FROM cost_day WHERE day >= %s AND day < %s AND currency = %s
 GROUP BY kind, GROUPING SETS ((tenant_id), (model), (product))
 """
@@ -58,6 +59,7 @@ class Margin:
     overhead_share: Decimal
     wanted: ChargeFilter
     other: Decimal = ZERO  # its part of what the fleet costs besides GPUs
+    saved: Decimal = ZERO  # what cached tokens would have cost; in no sum
 
     @property
     def gross(self) -> Decimal:
@@ -130,6 +132,11 @@ class Economics:
         return self.charged - self.whole
 
     @property
+    def saved(self) -> Decimal:
+        """What cached tokens would have cost: known of methods that weigh tokens."""
+        return sum((m.saved for m in self.tenants), ZERO)
+
+    @property
     def left_over(self) -> Decimal:
         """Zero, or the attribution lost something."""
         return self.bill - self.attributed - self.idle - self.overhead
@@ -179,6 +186,7 @@ class Costs:
     by_tenant: Mapping[int, Decimal]
     by_model: Mapping[str, Decimal]
     by_product: tuple[Utilisation, ...]
+    saved: Mapping[int, Decimal]  # by tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +199,13 @@ def read_costs(first: date, last: date, currency: str) -> Costs:
     kinds = dict.fromkeys(("tenant", "idle", "overhead"), ZERO)
     direct: dict[int, dict[Any, Decimal]] = {of: {} for of in (OF_TENANTS, OF_MODELS, OF_PRODUCTS)}
     whole: dict[str, Decimal] = defaultdict(Decimal)
+    savings: dict[int, Decimal] = {}
     with connection.cursor() as cursor:
         cursor.execute(COSTS, [first, last, currency])
-        for of, kind, tenant, model, product, amount in cursor.fetchall():
+        for of, kind, tenant, model, product, amount, saved in cursor.fetchall():
             if kind == "tenant":
+                if of == OF_TENANTS:
+                    savings[tenant] = saved
                 key = {OF_TENANTS: tenant, OF_MODELS: model, OF_PRODUCTS: product}[of]
                 direct[of][key] = amount
             if of == OF_PRODUCTS:
@@ -202,22 +213,27 @@ def read_costs(first: date, last: date, currency: str) -> Costs:
                 whole[product] += amount
     used = direct[OF_PRODUCTS]
     products = [Utilisation(name, used.get(name, ZERO), whole[name]) for name in sorted(whole)]
-    return Costs(kinds, direct[OF_TENANTS], direct[OF_MODELS], tuple(products))
+    return Costs(kinds, direct[OF_TENANTS], direct[OF_MODELS], tuple(products), savings)
 
 
 def read_revenue(hours: Sequence[datetime], currency: str) -> Revenue:
     """Charges of the given hours."""
-    known = {hour.astimezone(UTC) for hour in hours}
-    days = {hour.date() for hour in known}
-    each = (datetime.combine(day, time(n), UTC) for day in days for n in range(HOURS_OF_DAY))
-    others = [hour for hour in each if hour not in known]
+    days, others = hours_beside(hours)
     with connection.cursor() as cursor:
-        cursor.execute(REVENUE, [list(days), currency, others, currency])
+        cursor.execute(REVENUE, [days, currency, others, currency])
         rows = cursor.fetchall()
     return Revenue(
         {tenant: amount for of_models, tenant, _, amount in rows if of_models},
         {model: amount for of_models, _, model, amount in rows if not of_models},
     )
+
+
+def hours_beside(hours: Sequence[datetime]) -> tuple[list[date], list[datetime]]:
+    """The UTC days of `hours`, and what else is an hour of these days."""
+    known = {hour.astimezone(UTC) for hour in hours}
+    days = sorted({hour.date() for hour in known})
+    each = (datetime.combine(day, time(n), UTC) for day in days for n in range(HOURS_OF_DAY))
+    return days, [hour for hour in each if hour not in known]
 
 
 def margins(
@@ -248,6 +264,7 @@ def margins(
                 overhead_share=costs.by_kind["overhead"] * part,
                 wanted=narrowed,
                 other=other.get(key, ZERO) if isinstance(key, int) else ZERO,
+                saved=costs.saved.get(key, ZERO) if isinstance(key, int) else ZERO,
             )
         )
     return tuple(sorted(found, key=lambda m: (-m.charged, m.name)))
@@ -270,6 +287,7 @@ def list_allocations(
     *,
     tenant_id: int | None = None,
     kind: str = "",
+    release: str = "",
 ) -> QuerySet[Allocation]:
     """The rows behind cost figures, newest hour first; a tenant's people see their shares."""
     tenants = visible_tenants(viewer, tenant_id)
@@ -282,6 +300,8 @@ def list_allocations(
         rows = rows.filter(tenant_id__in=tenants)
     if kind:
         rows = rows.filter(kind=kind)
+    if release:
+        rows = rows.filter(release=release)
     return rows.select_related("pool__run").order_by("-hour", "-id")
 
 

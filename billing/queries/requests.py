@@ -205,7 +205,7 @@ def list_hours(viewer: Viewer, wanted: UsageFilter) -> QuerySet[UsageHour]:
     rows = UsageHour.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end)
     if tenants is not None:
         rows = rows.filter(tenant_id__in=tenants)
-    for name in ("application_id", "model", "service_id", "traffic_class"):
+    for name in ("application_id", "model", "service_id", "release", "traffic_class"):
         if getattr(wanted, name):
             rows = rows.filter(**{name: getattr(wanted, name)})
     return _by_outcome(rows, wanted.outcome).order_by("-hour", "-id")

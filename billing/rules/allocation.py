@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
-METHOD = "engine-time-1"
+METHOD, WORK_METHOD = "engine-time-1", "token-work-1"
 # As pages print it. A method never changes: another rule gets another name.
 METHODS = {
     METHOD: (
@@ -20,7 +20,16 @@ METHODS = {
         " time of each tenant's requests, by largest remainder; time that nobody used is idle."
         " Free GPUs are idle; loading, draining and out-of-service ones are overhead. Idle and"
         " overhead are shown, and spread by what each caused directly."
-    )
+    ),
+    WORK_METHOD: (
+        "The time of GPUs of one product that did one thing in one hour is a pool; it costs time"
+        " x the hourly price of the product. Serving GPUs of a service worked as long as its"
+        " requests were in the engine; that time is shared by token work: prompt tokens that were"
+        " not cached x the release's prefill weight + completion tokens x its decode weight. A"
+        " release whose weights could not be fitted counts with its engine time. Time that nobody"
+        " used, and free GPUs, are idle; loading, draining and out-of-service ones are overhead."
+        " What cached tokens would have cost is shown beside the shares and is in none of them."
+    ),
 }
 PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
@@ -45,6 +54,7 @@ class Consumer:
     tenant_id: int
     application_id: int
     model: str
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,7 @@ class Share:
     model: str
     weight: int
     amount: Decimal
+    saved: Decimal = Decimal(0)  # what cached tokens would have cost; in no sum
 
 
 def pool_cost(gpu_ms: int, hourly: Decimal) -> Decimal:
@@ -90,8 +101,7 @@ def allocate_pool(
     if pool.state != SERVING:
         kind = IDLE if pool.state == FREE else OVERHEAD
         return [Share(kind, None, pool.service, pool.gpu_ms, cost)]
-    mine = [(c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used)] if service_ms else []
-    mine = [(c, ms) for c, ms in mine if ms > 0]
+    mine = parts_of(pool, used, service_ms)
     idle = max(0, pool.gpu_ms - sum(ms for _, ms in mine))
     weights = [*(ms for _, ms in mine), idle]
     if not sum(weights):
@@ -104,6 +114,16 @@ def allocate_pool(
     if idle:
         shares.append(Share(IDLE, None, pool.service, idle, amounts[-1]))
     return shares
+
+
+def parts_of(
+    pool: GpuPool, used: Mapping[Consumer, int], service_ms: int
+) -> list[tuple[Consumer, int]]:
+    """The pool's part of the engine time of each who has some."""
+    if not service_ms:
+        return []
+    found = ((c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used))
+    return [(c, ms) for c, ms in found if ms > 0]
 
 
 def serving_ms(pools: Iterable[GpuPool]) -> dict[int, int]:

@@ -5,7 +5,9 @@ from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django.core.paginator import Paginator
 from django.http import HttpResponse
@@ -15,8 +17,8 @@ from django.views.decorators.http import require_GET
 
 from billing.queries import anomalies
 from billing.queries import money as queries
-from billing.queries import requests as usage_queries
 from billing.queries.budgets import month_budgets
+from billing.queries.by_release import ReleasePart, release_parts
 from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
@@ -25,8 +27,7 @@ from billing.rules.meters import SALES, Meter
 from console.access import ViewerRequest
 from console.charts import Chart, Marker, Series, bar_chart, line_chart
 from console.downloads import download, wants_file
-from console.filters import charges_query, number, requests_query
-from console.ranges import read_range
+from console.filters import charges_query, requests_query
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 from tenants.rules.quotas import month_of
@@ -38,14 +39,9 @@ CUTS = {
     "traffic_class": "By class",
 }
 PART_COLUMNS = ("cut", "key", "name", "quantity", "amount", "share", "before", "currency")
-CHARGE_COLUMNS = (
-    "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",
-    "amount", "currency", "book_version_id", "run_id",
-)  # fmt: skip
 MONTHS = 12
 MOST_ODD, ODD_SINCE = 20, timedelta(days=7)
 ZERO = Decimal(0)
-F = TypeVar("F", ChargeFilter, UsageFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +176,10 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         Cut(key, title, queries.parts(request.viewer, found.wanted, key, compared=before))
         for key, title in CUTS.items()
     ]
+    releases = release_parts(request.viewer, found.wanted, before)
     if wants_file(request):
-        return download(request, f"billing-{slug}", PART_COLUMNS, part_rows(found, cuts))
+        rows = [*part_rows(found, cuts), *release_rows(found, releases)]
+        return download(request, f"billing-{slug}", PART_COLUMNS, rows)
     is_open = found.until == now
     budgets = month_budgets(found.tenant, found.budgets, now, found.waiting_rows) if is_open else []
     context: dict[str, Any] = {
@@ -191,8 +189,10 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
         "change": change(found.total, found.month_before_same_span),
         "cuts": cuts,
         "meters": meter_rows(cuts[2].parts),
+        "releases": [(p, answered_by(p, found.wanted, slug)) for p in releases],
         "chart": month_chart(request, found, now),
         "all": charges_query(found.wanted),
+        "compare": urlencode(days_of(found)),
         "months": months(request, found, now),
         "runs_out": runs_out(found),
         "left": found.budget - found.total if found.budget is not None else None,
@@ -204,6 +204,19 @@ def show(request: ViewerRequest, slug: str) -> HttpResponse:
     return render(request, "billing/show.html", context)
 
 
+def days_of(found: MonthToDate) -> dict[str, date]:
+    """The days of this page and of the same span before, as the page of comparisons reads them."""
+    before = same_span_before(found)
+    zone, least = ZoneInfo(found.tenant.time_zone), timedelta(microseconds=1)
+    ends = {
+        "first": found.month.starts_at,
+        "last": found.until - least,
+        "with_first": before.start,
+        "with_last": before.end - least,
+    }
+    return {name: at.astimezone(zone).date() for name, at in ends.items()}
+
+
 def part_rows(found: MonthToDate, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
     currency = found.tenant.currency
     return [
@@ -211,6 +224,21 @@ def part_rows(found: MonthToDate, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
         for cut in cuts
         for p in cut.parts
     ]
+
+
+def release_rows(found: MonthToDate, parts: Sequence[ReleasePart]) -> list[tuple[Any, ...]]:
+    currency = found.tenant.currency
+    return [
+        ("release", p.release, p.model, None, p.amount, p.share, p.before, currency) for p in parts
+    ]
+
+
+def answered_by(part: ReleasePart, wanted: ChargeFilter, slug: str) -> str:
+    """The address of the requests that a release answered; empty: what none answered has none."""
+    if not part.release:
+        return ""
+    of = UsageFilter(wanted.start, wanted.end, model=part.model, release=part.release)
+    return requests_query(of, slug)
 
 
 def same_span_before(found: MonthToDate) -> ChargeFilter:
@@ -310,90 +338,3 @@ def expected(found: MonthToDate, dates: Sequence[date]) -> list[Decimal | None]:
         spent += by_day.get(day, ZERO)
         line.append(spent if day in by_day else None)
     return line
-
-
-@require_GET
-def charges(request: ViewerRequest, slug: str) -> HttpResponse:
-    """The ledger's rows behind a figure. Their sum is the figure."""
-    tenant = queries.find_tenant(request.viewer, slug)
-    wanted = charge_filter(request, tenant.id)
-    rows = queries.list_charges(request.viewer, wanted)
-    if wants_file(request):
-        values = rows.values_list(*CHARGE_COLUMNS).iterator()
-        return download(request, f"charges-{slug}", CHARGE_COLUMNS, values)
-    page = Paginator(rows, 100).get_page(request.GET.get("page"))
-    names, meters = queries.names_of("application_id", ()), queries.names_of("meter", ())
-    lines = [
-        (c, names[c.application_id], meters[c.meter], charges_query(within(wanted, c, meter="")))
-        for c in page.object_list
-    ]
-    context = {
-        "tenant": tenant, "wanted": wanted, "page": page, "lines": lines,
-        "total": queries.total(wanted), "hours": charges_query(replace(wanted, meter="")),
-        "application": names.get(wanted.application_id), "meter": meters.get(wanted.meter),
-    }  # fmt: skip
-    return render(request, "billing/charges.html", context)
-
-
-def within(wanted: F, row: Any, **changes: Any) -> F:
-    """The same filter, narrowed to one row of an hour: what the row was made from."""
-    return replace(
-        wanted,
-        start=row.hour,
-        end=row.hour + timedelta(hours=1),
-        application_id=row.application_id,
-        model=row.model,
-        traffic_class=row.traffic_class,
-        **changes,
-    )
-
-
-def charge_filter(request: ViewerRequest, tenant_id: int) -> ChargeFilter:
-    span = read_range(request.GET, timezone.now(), "now-30d")
-    return ChargeFilter(
-        span.start,
-        span.end,
-        tenant_id=tenant_id,
-        application_id=number(request.GET, "application"),
-        model=request.GET.get("model", ""),
-        traffic_class=request.GET.get("traffic_class", ""),
-        meter=request.GET.get("meter", ""),
-    )
-
-
-@require_GET
-def hours(request: ViewerRequest, slug: str) -> HttpResponse:
-    """Usage by the hour: what charges were rated from, and what the requests add up to."""
-    tenant = queries.find_tenant(request.viewer, slug)
-    span = read_range(request.GET, timezone.now(), "now-24h")
-    wanted = UsageFilter(
-        span.start,
-        span.end,
-        tenant_id=tenant.id,
-        application_id=number(request.GET, "application"),
-        model=request.GET.get("model", ""),
-        traffic_class=request.GET.get("traffic_class", ""),
-        outcome=request.GET.get("outcome", ""),
-    )
-    rows = usage_queries.list_hours(request.viewer, wanted)
-    columns = (
-        "hour", "application_id", "model", "traffic_class", "outcome", "requests",
-        "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
-    )  # fmt: skip
-    if wants_file(request):
-        return download(request, f"hours-{slug}", columns, rows.values_list(*columns).iterator())
-    page = Paginator(rows, 100).get_page(request.GET.get("page"))
-    names = queries.names_of("application_id", ())
-    lines = [
-        (
-            h,
-            names.get(h.application_id, ""),
-            requests_query(within(wanted, h, outcome=h.outcome), slug),
-        )
-        for h in page.object_list
-    ]
-    context = {
-        "tenant": tenant, "page": page, "lines": lines, "range": span, "wanted": wanted,
-        "application": names.get(wanted.application_id or 0),
-    }  # fmt: skip
-    return render(request, "billing/hours.html", context)

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
@@ -20,20 +21,23 @@ from billing.rules.other_costs import OTHER_METHOD
 from console.access import ViewerRequest
 from console.charts import Chart, Series, rank_chart
 from console.downloads import download, wants_file
-from console.filters import charges_query
+from console.filters import by_slug, charges_query, compose
 from console.ranges import read_range
+from console.waterfall import BILL, IDLE, OTHER, OVERHEAD, TENANTS, Step, bill_steps, waterfall
+from console.waterfall import TENANT as OF_TENANT
 from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
 
 COLUMNS = (
     "tenant", "charged", "cost", "idle_share", "overhead_share", "other", "gross", "net",
-    "currency",
+    "saved", "currency",
 )  # fmt: skip
 UNIT_COLUMNS = (
     "name", "requests", "tokens", "cost", "full", "charged", "per_request", "full_per_request",
     "per_million", "full_per_million", "charged_per_million", "currency",
 )  # fmt: skip
+BILL_COLUMNS = ("kind", "part", "amount", "left", "currency")
 DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
 KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead"}
 
@@ -44,10 +48,14 @@ def index(request: ViewerRequest) -> HttpResponse:
     now = timezone.now()
     span = read_range(request.GET, now, "now-7d")
     found = queries.economics(request.viewer, span.start, span.end, now=now)
+    steps = bill_steps(found)
+    if wants_file(request) and request.GET.get("of") == "bill":
+        parts = ((s.kind, s.name, s.amount, s.left, found.currency) for s in steps)
+        return download(request, "bill", BILL_COLUMNS, parts)
     if wants_file(request):
         rows = (
             (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.other, m.gross,
-             m.net, found.currency)
+             m.net, m.saved, found.currency)
             for m in found.tenants
         )  # fmt: skip
         return download(request, "economics", COLUMNS, rows)
@@ -62,6 +70,9 @@ def index(request: ViewerRequest) -> HttpResponse:
         "tenants": [(m, charges_query(m.wanted)) for m in page],
         "chart": bill_chart(list(page), found.currency) if found.hours_attributed else None,
         "sums": sums(found),
+        "rows": compose(found.start, found.end),
+        "fall": waterfall("bill", "Where the fleet's bill goes", steps, found.currency),
+        "steps": [(step, behind(step, found)) for step in steps],
     }
     return render(request, "economics/index.html", context)
 
@@ -73,6 +84,17 @@ def sums(found: Economics) -> list[tuple[str, str, Any, str]]:
         ("Idle: held or free, no work", "idle", found.idle, "idle"),
         ("Overhead: starting, draining, out", "load", found.overhead, "overhead"),
     ]
+
+
+def behind(step: Step, found: Economics) -> str:
+    """The address of a step's rows; empty: nothing is left over, or it has none."""
+    if step.kind == OTHER:
+        return reverse("other_costs")
+    of = {OF_TENANT: {"tenant": step.name}, TENANTS: {"kind": "tenant"}}
+    of |= {kind: {"kind": kind} for kind in (IDLE, OVERHEAD)} | {BILL: {}}
+    if step.kind not in of:
+        return ""
+    return f"{reverse('economics_shares')}?{compose(found.start, found.end, **of[step.kind])}"
 
 
 def bill_chart(tenants: Sequence[Margin], currency: str) -> Chart:
@@ -114,10 +136,15 @@ def shares(request: ViewerRequest) -> HttpResponse:
     now = timezone.now()
     span = read_range(request.GET, now, "now-24h")
     kind = request.GET.get("kind", "")
-    rows = queries.list_allocations(request.viewer, span.start, span.end, kind=kind)
+    named = by_slug(tenant_refs().values(), request.GET.get("tenant", ""))
+    of = named.id if named else None
+    release = request.GET.get("release", "")
+    rows = queries.list_allocations(
+        request.viewer, span.start, span.end, tenant_id=of, kind=kind, release=release
+    )
     columns = (
-        "hour", "kind", "tenant_id", "model", "pool__cluster", "pool__product", "pool__state",
-        "weight", "amount",
+        "hour", "kind", "tenant_id", "model", "release", "pool__cluster", "pool__product",
+        "pool__state", "weight", "amount", "saved",
     )  # fmt: skip
     if wants_file(request):
         return download(request, "allocations", columns, rows.values_list(*columns).iterator())
@@ -129,6 +156,8 @@ def shares(request: ViewerRequest) -> HttpResponse:
         "range": span,
         "kind": kind,
         "kinds": KINDS.items(),
+        "tenant": named,
+        "release": release,
     }
     return render(request, "economics/shares.html", context)
 

@@ -20,7 +20,7 @@ from console.downloads import download, wants_file
 from console.filters import by_slug, charges_query
 from console.forms import explain
 from console.forms.books import CreditForm
-from console.views.billing import within
+from console.views.charges import within
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission

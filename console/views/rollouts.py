@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.queries.gpu_prices import HourlyPrice, gpu_prices
+from billing.queries.rollout_costs import RolloutCost, rollout_cost
 from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.manifests import shown
@@ -67,6 +68,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "moments": page_parts.moments(detail),
         "back": page_parts.way_back(detail),
         "cost": page_parts.cost_of(detail, prices_of(viewer, detail), now),
+        "measured": measured(viewer, rollout_id) if row.started_at else None,
         "manifests": shown(detail.manifests),
         "outcome": outcome_of(viewer, row),
         "by_hand": by_hand(viewer, row),
@@ -86,6 +88,11 @@ def by_hand(viewer: Viewer, row: Any) -> str:
         return "\n".join(way_back_by_hand(viewer, row))
     except Conflict:
         return ""  # there is nothing to go back from
+
+
+def measured(viewer: Viewer, rollout_id: int) -> RolloutCost | None:
+    """Nothing for those who may not see money."""
+    return rollout_cost(viewer, rollout_id) if viewer.may(Permission.VIEW_MONEY) else None
 
 
 def prices_of(viewer: Viewer, detail: RolloutDetail) -> dict[str, HourlyPrice]:

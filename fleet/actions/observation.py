@@ -15,6 +15,7 @@ from django.db.models import F
 
 from fleet.actions.drift import store_drift
 from fleet.actions.node_drift import note_changes
+from fleet.actions.rollout_time import add_rollout_time
 from fleet.actions.waking import tell_rollouts
 from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
 from fleet.rules.gpu_time import Held, Interval, holdings, intervals
@@ -65,6 +66,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
     tell(cluster, store_pods(cluster, seen.pods, now))
     store_drift(cluster, seen.deployments, now)
     add_gpu_time(cluster, holdings(seen.nodes, seen.pods), intervals(cluster.observed_at, now))
+    add_rollout_time(cluster, seen.nodes, seen.pods, now)
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
     return Cluster.record(
         cluster_id,

@@ -12,7 +12,13 @@ from fleet.models.drift import Drift
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
-from fleet.models.rollout import GateResult, Rollout, RolloutEvent, StartSample
+from fleet.models.rollout import (
+    GateResult,
+    Rollout,
+    RolloutEvent,
+    RolloutGpuTime,
+    StartSample,
+)
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
@@ -56,6 +62,7 @@ __all__ = [
     "Resolution",
     "Rollout",
     "RolloutEvent",
+    "RolloutGpuTime",
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",

@@ -70,6 +70,28 @@ class Rollout(Claimable):
         return f"RO-{self.pk}"
 
 
+class RolloutGpuTime(models.Model):
+    """GPU-milliseconds of one hour on top of what served before the rollout; written by the
+    observer while the rollout moves, whatever the GPUs did."""
+
+    rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="gpu_times")
+    hour = models.DateTimeField()
+    gpu_product = models.CharField(max_length=120)
+    gpu_ms = models.BigIntegerField()
+
+    class Meta:
+        db_table = "rollout_gpu_time"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "hour", "gpu_product"], name="rollout_gpu_time_once"
+            )
+        ]
+        indexes = [models.Index(fields=["hour"], name="rollout_gpu_time_hour")]
+
+    def __str__(self) -> str:
+        return f"RO-{self.rollout_id} {self.hour:%Y-%m-%dT%H} {self.gpu_ms}"
+
+
 class RolloutEvent(models.Model):
     """The timeline of a rollout: append-only."""
 

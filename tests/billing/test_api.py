@@ -50,6 +50,9 @@ FLEET_URLS = [
     "usage/confidence",
     "costs/economics",
     "costs/units",
+    "costs/methods",
+    "costs/weights",
+    "costs/releases",
     "costs/other",
     "costs/gpu-prices",
 ]
@@ -373,6 +376,17 @@ def test_it_takes_costs_besides_gpus_once(finance):
     assert (line["name"], line["amount"]) == ("Databases", "720.000000000000")
     wrong = finance("post", "costs/other/import", {"csv": "a,b\n"})
     assert wrong.status_code == 422
+
+
+def test_it_chooses_how_cost_is_shared(finance):
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
+    body = {"method": "token-work-1", "starts_at": hour.isoformat(), "why": "Prompts are cheap"}
+    made = finance("post", "costs/methods", body)
+    assert made.status_code == 201, made.content
+    (row,) = finance.get("costs/methods")["results"]
+    assert (row["method"], row["why"]) == ("token-work-1", "Prompts are cheap")
+    for wrong in ({"method": "mood"}, {"starts_at": "2026-01-01T00:00:00Z"}, {"why": ""}):
+        assert finance("post", "costs/methods", body | wrong).status_code == 422
 
 
 def test_it_describes_itself_without_a_warning(capsys, tmp_path):

@@ -31,6 +31,7 @@ def test_it_has_a_task_for_every_bell():
             "preview_prices",
             "keep_engine_hours",
             "allocate",
+            "weigh_tokens",
             "run_exports",
             "deliver_exports",
         )

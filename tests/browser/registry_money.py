@@ -9,6 +9,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "request": lambda s: f"/requests/{s.request.request_id}/",
     "billing": lambda _: "/billing/",
     "tenant_billing": lambda _: "/billing/acme/",
+    "billing_compare": lambda _: "/billing/acme/compare/",
     "billing_charges": lambda _: "/billing/acme/charges/?from=now-7d&meter=completion",
     "billing_hours": lambda _: "/billing/acme/hours/?from=now-7d",
     "budget_alerts": lambda _: "/billing/acme/alerts/",
@@ -54,6 +55,10 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "other_costs": lambda _: "/economics/other/",
     "other_costs_import": lambda _: "/economics/other/import/",
     "economics_units": lambda _: "/economics/units/?by=service",
+    "economics_releases": lambda _: "/economics/releases/",
+    "economics_methods": lambda _: "/economics/methods/",
+    "economics_rollouts": lambda _: "/economics/rollouts/",
+    "economics_idle": lambda _: "/economics/idle/",
     "economics_shares": lambda _: "/economics/shares/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }
