@@ -11,7 +11,7 @@ SELECT day, tenant_id, model, '', currency, amount FROM charge_total WHERE amoun
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0062_methods_of_cost")]
+    dependencies = [("billing", "0072_methods_of_cost")]
 
     operations = [
         migrations.CreateModel(

@@ -4,7 +4,7 @@ from tenants.base.rls import AppendOnly
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0061_releases_of_costs")]
+    dependencies = [("billing", "0071_releases_of_costs")]
 
     operations = [
         migrations.CreateModel(

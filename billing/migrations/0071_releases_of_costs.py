@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0060_releases_of_hours")]
+    dependencies = [("billing", "0070_releases_of_hours")]
 
     operations = [
         migrations.AddField(model, name, field)
