@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import connection
 
+from billing.actions.pool_costs import Priced, pools_of, price_pools
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet, UsageHour
 from billing.rules.allocation import (
@@ -24,10 +25,9 @@ from billing.rules.allocation import (
     Consumer,
     GpuPool,
     allocate_pool,
-    pool_cost,
     serving_ms,
 )
-from fleet.queries.inventory import gpu_hours, observed_hours
+from fleet.queries.inventory import observed_hours
 from tenants.base.scope import fleet_scope
 
 LOCK = RATING_LOCK + 1
@@ -92,23 +92,15 @@ def _allocate(hour: datetime, now: datetime) -> bool:
     sheet = GpuPriceSheet.objects.filter(effective__contains=hour).first()
     if sheet is None:
         return False  # listed as hours without a price, never as hours that cost nothing
-    pools = _pools(hour)
+    priced = price_pools(sheet, pools_of(hour), hour, now)
     used = _used(hour)
-    digest = _digest(sheet, pools, used)
+    digest = _digest(sheet, [p.pool for p in priced], used)
     current = AllocationRun.objects.filter(hour=hour, is_current=True)
     if current.filter(input_sha=digest).update(finished_at=now):
         return False
     current.update(is_current=False)
-    _write(hour, sheet, pools, used, digest, now)
+    _write(hour, sheet, priced, used, digest, now)
     return True
-
-
-def _pools(hour: datetime) -> list[GpuPool]:
-    return [
-        GpuPool(g.cluster, g.product, g.state, g.service_id or 0, g.service, g.gpu_ms)
-        for g in gpu_hours(hour)
-        if g.gpu_ms > 0
-    ]
 
 
 def _used(hour: datetime) -> dict[int, dict[Consumer, int]]:
@@ -135,13 +127,12 @@ def _digest(
 def _write(
     hour: datetime,
     sheet: GpuPriceSheet,
-    pools: Sequence[GpuPool],
+    priced: Sequence[Priced],
     used: Mapping[int, Mapping[Consumer, int]],
     digest: str,
     now: datetime,
 ) -> None:
-    hourly = dict(sheet.prices.values_list("product", "hourly"))
-    costs = [pool_cost(p.gpu_ms, hourly[p.product]) if p.product in hourly else None for p in pools]
+    pools, costs = [p.pool for p in priced], [p.cost for p in priced]
     run = AllocationRun.objects.create(
         hour=hour,
         method=METHOD,
@@ -158,13 +149,17 @@ def _write(
             hour=hour,
             cluster=p.cluster,
             product=p.product,
+            node_pool=p.node_pool,
+            capacity=p.capacity,
+            profile=p.profile,
             state=p.state,
             service_id=p.service_id,
             gpu_ms=p.gpu_ms,
-            hourly=hourly.get(p.product),
-            cost=cost,
+            hourly=of.hourly,
+            cost=of.cost,
+            price_id=of.line.price_id if of.line else None,
         )
-        for p, cost in zip(pools, costs, strict=True)
+        for p, of in zip(pools, priced, strict=True)
     )
     totals = serving_ms(pools)
     shares: list[Allocation] = []

@@ -26,6 +26,7 @@ PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
 SERVING, FREE = "serving", "free"
+UNUSED = "unused"  # paid for by a commitment, and not on any node
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ class GpuPool:
     state: str
     service_id: int
     service: str
-    gpu_ms: int
+    gpu_ms: int  # of whole GPUs: time of a part of one counts by its fraction
+    node_pool: str = ""
+    capacity: str = ""
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,7 +92,7 @@ def allocate_pool(
     `service_ms` the serving time of all its pools: a pool stands for its part of both.
     """
     if pool.state != SERVING:
-        kind = IDLE if pool.state == FREE else OVERHEAD
+        kind = IDLE if pool.state in (FREE, UNUSED) else OVERHEAD
         return [Share(kind, None, pool.service, pool.gpu_ms, cost)]
     mine = [(c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used)] if service_ms else []
     mine = [(c, ms) for c, ms in mine if ms > 0]

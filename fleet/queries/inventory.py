@@ -17,6 +17,9 @@ class GpuHour:
     service_id: int | None
     service: str
     gpu_ms: int
+    node_pool: str = ""
+    capacity: str = ""
+    profile: str = ""
 
 
 def gpu_hours(hour: datetime) -> list[GpuHour]:

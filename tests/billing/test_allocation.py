@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.actions.allocation import allocate_due
-from billing.actions.prices import set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
 from billing.models import Allocation, AllocationRun, CostDay, CostPool
 from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from billing.rules.allocation import (

@@ -9,9 +9,10 @@ from billing.actions.allocation import allocate_due
 from billing.actions.deliveries import create_destination, deliver_export
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
+from billing.actions.node_prices import set_gpu_prices
 from billing.actions.other_costs import import_other_costs
 from billing.actions.previews import request_preview
-from billing.actions.prices import draft_version, set_gpu_prices
+from billing.actions.prices import draft_version
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
