@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import F, Max
 
 from billing.models import GpuPrice, GpuPriceSheet
 from billing.queries.node_prices import lines_of
@@ -13,7 +13,7 @@ from billing.rules.node_lines import faults_of_lines, lines_of_hourly
 from billing.rules.node_prices import NodeLine, rate_of
 from billing.rules.prices import CURRENCIES, fault_of_start
 from tenants.actions.audit import record
-from tenants.errors import Conflict, Invalid, NotFound
+from tenants.errors import Conflict, Invalid, NotFound, Stale
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
@@ -62,19 +62,27 @@ def draft_sheet(
 
 @transaction.atomic
 def edit_sheet(
-    viewer: Viewer, number: int, *, currency: str, lines: Sequence[NodeLine], why: str = ""
+    viewer: Viewer,
+    number: int,
+    *,
+    currency: str,
+    lines: Sequence[NodeLine],
+    why: str = "",
+    expected: int | None = None,
 ) -> GpuPriceSheet:
     """Write a draft anew. What waits for approval stays as it is: that was shown."""
     viewer.require(Permission.MANAGE_MONEY)
     sheet = find_draft(number)
+    if expected is not None and expected != sheet.version:
+        raise Stale(f"Sheet {number} was written again since you read it")
     if sheet.change_id is not None:
         raise Conflict(f"Sheet {number} waits for approval: withdraw the proposal to edit it")
     check_sheet(currency, lines, "lines")
     before = facts(sheet)
     sheet.prices.all().delete()
     _write(sheet, lines)
-    sheet.currency, sheet.why = currency, why
-    sheet.save(update_fields=["currency", "why"])
+    sheet.currency, sheet.why, sheet.version = currency, why, sheet.version + 1
+    sheet.save(update_fields=["currency", "why", "version"])
     record(viewer, "gpu_price.edit", sheet, before=before, after=facts(sheet), why=why)
     return sheet
 
@@ -93,7 +101,9 @@ def hold(viewer: Viewer, sheet: GpuPriceSheet, starts_at: datetime, *, why: str 
     with connection.cursor() as cursor:
         cursor.execute(LOCK)
         cursor.execute(CUT, [starts_at])
-    GpuPriceSheet.objects.filter(pk=sheet.pk).update(effective=(starts_at, None))
+    GpuPriceSheet.objects.filter(pk=sheet.pk).update(
+        effective=(starts_at, None), version=F("version") + 1
+    )
     sheet.refresh_from_db()
     after = facts(sheet) | {"starts_at": starts_at.isoformat()}
     record(viewer, "gpu_price.set", sheet, after=after, why=why or sheet.why)

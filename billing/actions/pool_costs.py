@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from billing.models import GpuPriceSheet
 from billing.queries.node_prices import SheetLine, lines_of
-from billing.rules.allocation import UNUSED, GpuPool, pool_cost
-from billing.rules.node_prices import line_for, unused_commitments
+from billing.rules.allocation import GpuPool, pool_cost
+from billing.rules.pool_prices import RateCard
 from fleet.queries.inventory import gpu_hours
 
 HOUR = timedelta(hours=1)
@@ -53,18 +53,9 @@ def price_pools(
     sheet: GpuPriceSheet, pools: Sequence[GpuPool], hour: datetime, now: datetime
 ) -> list[Priced]:
     known = {found.line.scope: found for found in lines_of(sheet)}
-    lines = [found.line for found in known.values()]
-    priced, seen = [], dict.fromkeys(known, 0)
-    for pool in pools:
-        line = line_for(lines, pool.product, pool.cluster, pool.node_pool, pool.capacity)
-        if line:
-            seen[line.scope] += pool.gpu_ms
-        priced.append(Priced(pool, known[line.scope] if line else None))
+    card = RateCard(found.line for found in known.values())
     elapsed = (min(now, hour + HOUR) - hour) // MS
-    for one in unused_commitments(lines, seen, elapsed):
-        line = one.line
-        pool = GpuPool(
-            line.cluster, line.product, UNUSED, 0, "", one.gpu_ms, line.node_pool, line.capacity
-        )
-        priced.append(Priced(pool, known[line.scope]))
-    return priced
+    return [
+        Priced(pool, known[line.scope] if line else None)
+        for pool, line in card.price(pools, elapsed)
+    ]

@@ -39,5 +39,8 @@ class Migration(migrations.Migration):
             django.contrib.postgres.fields.ranges.DateTimeRangeField(null=True),
         ),
         migrations.AddField("gpupricesheet", "change_id", models.BigIntegerField(null=True)),
+        migrations.AddField(
+            "gpupricesheet", "version", models.PositiveIntegerField(db_default=1, default=1)
+        ),
         migrations.RunSQL(EDIT, UNDO),
     ]

@@ -18,12 +18,17 @@ class GpuPriceSheet(models.Model):
     created_by = models.CharField(max_length=254)
     effective = DateTimeRangeField(null=True)
     change_id = models.BigIntegerField(null=True)  # the proposal that waits or was approved
+    version = models.PositiveIntegerField(default=1, db_default=1)  # of a draft, for its ETag
 
     class Meta:
         db_table = "gpu_price_sheet"
 
     def __str__(self) -> str:
         return f"GPU prices {self.number}"
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.pk}-{self.version}"'
 
 
 class GpuPrice(models.Model):
