@@ -225,7 +225,7 @@ FROM (SELECT hour, tenant_id, sum(requests) AS events, sum(prompt_tokens) AS pro
 LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM charge GROUP BY 1, 2) c USING (hour, tenant_id)
 ORDER BY 1;
 
-TRUNCATE charge_total, charge_sum, usage_day;
+TRUNCATE charge_total, charge_sum, usage_day, usage_model_day;
 INSERT INTO charge_total (day, tenant_id, model, currency, amount)
 SELECT day, tenant_id, model, currency, sum(amount) FROM charge_day GROUP BY 1, 2, 3, 4 ORDER BY 1;
 INSERT INTO charge_sum (day, tenant_id, currency, amount)
@@ -233,6 +233,10 @@ SELECT day, tenant_id, currency, sum(amount) FROM charge_total GROUP BY 1, 2, 3 
 INSERT INTO usage_day (day, tenant_id, events, prompt_tokens, completion_tokens)
 SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, sum(events), sum(prompt_tokens), sum(completion_tokens)
 FROM usage_hour_head GROUP BY 1, 2 ORDER BY 1;
+INSERT INTO usage_model_day (day, tenant_id, model, outcome, requests, prompt_tokens, completion_tokens)
+SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, model, outcome, sum(requests), sum(prompt_tokens),
+       sum(completion_tokens)
+FROM usage_hour GROUP BY 1, 2, 3, 4 ORDER BY 1;
 
 -- Cost: three GPUs a service all the time, half of it idle, and one product that nobody uses.
 INSERT INTO gpu_price (sheet_id, product, hourly)

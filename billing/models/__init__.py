@@ -31,6 +31,7 @@ from billing.models.rates import ExchangeRate
 from billing.models.usage import (
     HourHead,
     HourMark,
+    ModelDay,
     UsageDay,
     UsageEvent,
     UsageHour,
@@ -79,6 +80,7 @@ __all__ = [
     "OtherCost",
     "HourHead",
     "HourMark",
+    "ModelDay",
     "Price",
     "PriceBook",
     "PriceBookVersion",

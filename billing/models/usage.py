@@ -198,6 +198,30 @@ class UsageDay(models.Model):
         return f"{self.day} {self.tenant_id}"
 
 
+class ModelDay(models.Model):
+    """Sums of a tenant's UTC day by model, kept by triggers on `usage_hour`; may be zero."""
+
+    day = models.DateField()
+    tenant_id = models.BigIntegerField()
+    model = models.CharField(max_length=128)
+    outcome = models.CharField(max_length=12)
+    requests = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_model_day"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "day", "model", "outcome"], name="usage_model_day_key"
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="usage_model_day_time")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tenant_id} {self.model}"
+
+
 class HourHead(models.Model):
     """State of one hour of one tenant: how often it was rolled up, and which version was rated.
 

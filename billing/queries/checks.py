@@ -103,6 +103,11 @@ CHECKS = (
         "SELECT sum(events) FROM usage_day",
     ),
     (
+        "requests: hours = days of models (of all time)",
+        "SELECT sum(requests) FROM usage_hour",
+        "SELECT sum(requests) FROM usage_model_day",
+    ),
+    (
         "tokens: hours = hours of services (of all time)",
         "SELECT sum(prompt_tokens + completion_tokens) FROM usage_hour WHERE service_id > 0",
         "SELECT sum(prompt_tokens + completion_tokens) FROM usage_service_hour",

@@ -4,9 +4,10 @@ Of the hours whose cost is known, as on the page of economics. Counted is what i
 failed has used GPUs too, so its cost is borne by what was answered.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db import connection
@@ -21,13 +22,19 @@ from tenants.rules.access import Permission, Viewer
 TENANT, SERVICE = "tenant", "service"
 ZERO = Decimal(0)
 THOUSAND, MILLION = 1_000, 1_000_000
-# Only by what is asked for: rows of hours are many, and both at once would be thousands of sums.
+# Only by what is asked for: both keys at once would be thousands of sums. Whole days are read as
+# days, what is left of others by the hour.
 USED = """
-SELECT {key}, sum(requests)::bigint, sum(prompt_tokens + completion_tokens)::bigint
-FROM usage_hour WHERE hour = ANY(%s) AND outcome = ANY(%s)
-GROUP BY 1
+SELECT {key}, sum(requests)::bigint, sum(prompt_tokens + completion_tokens)::bigint FROM (
+    SELECT tenant_id, model, requests, prompt_tokens, completion_tokens
+    FROM usage_model_day WHERE day = ANY(%(days)s) AND outcome = ANY(%(billed)s)
+    UNION ALL
+    SELECT tenant_id, model, requests, prompt_tokens, completion_tokens
+    FROM usage_hour WHERE hour = ANY(%(hours)s) AND outcome = ANY(%(billed)s)
+) AS used GROUP BY 1
 """
 USED_BY = {TENANT: USED.format(key="tenant_id"), SERVICE: USED.format(key="model")}
+HOURS_OF_DAY = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
     costs = read_costs(known.first, known.last, known.currency)
     revenue = read_revenue(known.hours, known.currency)
     found = margins(costs, revenue, ChargeFilter(known.start, known.end), tenants)
-    used = _used(known.hours, by)
+    used = used_by(by, known.hours)
     rows = [_row(m, *used.get(m.key, (0, 0))) for m in found]
     return UnitCosts(
         start=known.start,
@@ -107,11 +114,20 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
     )
 
 
-def _used(hours: Sequence[datetime], by: str) -> dict[str, tuple[int, int]]:
+def used_by(by: str, hours: Sequence[datetime]) -> dict[str, tuple[int, int]]:
     """Requests and tokens that are paid for, by the keys of margins."""
+    days, left = whole_days(hours)
+    of = {"days": days, "hours": left, "billed": sorted(BILLED)}
     with connection.cursor() as cursor:
-        cursor.execute(USED_BY[by], [list(hours), sorted(BILLED)])
+        cursor.execute(USED_BY[by], of)
         return {str(key): (requests, tokens) for key, requests, tokens in cursor.fetchall()}
+
+
+def whole_days(hours: Sequence[datetime]) -> tuple[list[date], list[datetime]]:
+    """UTC days of which every hour is there, and the hours of all others."""
+    found = Counter(hour.date() for hour in hours)
+    days = [day for day, count in found.items() if count == HOURS_OF_DAY]
+    return days, [hour for hour in hours if found[hour.date()] < HOURS_OF_DAY]
 
 
 def _row(margin: Margin, requests: int, tokens: int) -> UnitCost:
