@@ -1,7 +1,8 @@
 """Attribute the fleet's cost, hour by hour.
 
 1. Take the lock of attribution, or leave.
-2. Find hours that were observed and have no run, or whose usage or GPU prices changed since.
+2. Find hours that were observed and have no run, or whose usage, GPU prices or reservations
+   changed since.
 3. Cut each into pools, price them, split them; write run, pools and shares, and let the new run
    take the place of the old one. The same inputs write nothing.
 4. Sum the touched days again.
@@ -16,17 +17,20 @@ from typing import Any
 
 from django.db import connection
 
-from billing.actions.pool_costs import Priced, pools_of, price_pools
+from billing.actions.pool_costs import Priced, elapsed_ms, pools_of, price_pools
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet, UsageHour
+from billing.queries.reservations import reservations_at
 from billing.rules.allocation import (
     METHOD,
     SERVING,
     Consumer,
     GpuPool,
+    Share,
     allocate_pool,
     serving_ms,
 )
+from billing.rules.reservations import Reservation, charge_owners
 from fleet.queries.inventory import observed_hours
 from tenants.base.scope import fleet_scope
 
@@ -43,6 +47,8 @@ SELECT r.hour FROM allocation_run r WHERE r.is_current AND r.hour >= %s AND (
         AND h.rolled_at > r.finished_at)
     OR NOT EXISTS (SELECT 1 FROM gpu_price_sheet s WHERE s.id = r.sheet_id
         AND s.effective @> r.hour)
+    OR EXISTS (SELECT 1 FROM gpu_reservation v WHERE v.changed_at > r.finished_at
+        AND v.starts_at <= r.hour AND coalesce(v.ends_at, 'infinity') > r.hour)
 )
 """
 FORGET_DAYS = "DELETE FROM cost_day WHERE day = ANY(%s)"
@@ -94,12 +100,13 @@ def _allocate(hour: datetime, now: datetime) -> bool:
         return False  # listed as hours without a price, never as hours that cost nothing
     priced = price_pools(sheet, pools_of(hour), hour, now)
     used = _used(hour)
-    digest = _digest(sheet, [p.pool for p in priced], used)
+    reserved = reservations_at(hour)
+    digest = _digest(sheet, [p.pool for p in priced], used, reserved)
     current = AllocationRun.objects.filter(hour=hour, is_current=True)
     if current.filter(input_sha=digest).update(finished_at=now):
         return False
     current.update(is_current=False)
-    _write(hour, sheet, priced, used, digest, now)
+    _write(hour, sheet, priced, used, reserved, digest, now)
     return True
 
 
@@ -118,8 +125,9 @@ def _digest(
     sheet: GpuPriceSheet,
     pools: Sequence[GpuPool],
     used: Mapping[int, Mapping[Consumer, int]],
+    reserved: Sequence[Reservation],
 ) -> str:
-    inputs = [METHOD, str(sheet.pk), *sorted(map(str, pools))]
+    inputs = [METHOD, str(sheet.pk), *sorted(map(str, pools)), *map(str, reserved)]
     inputs += [f"{s} {c} {used[s][c]}" for s in sorted(used) for c in sorted(used[s])]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
@@ -129,6 +137,7 @@ def _write(
     sheet: GpuPriceSheet,
     priced: Sequence[Priced],
     used: Mapping[int, Mapping[Consumer, int]],
+    reserved: Sequence[Reservation],
     digest: str,
     now: datetime,
 ) -> None:
@@ -143,48 +152,53 @@ def _write(
         input_sha=digest,
         finished_at=now,
     )
-    rows = CostPool.objects.bulk_create(
+    rows = _pool_rows(run, priced)
+    totals = serving_ms(pools)
+    cut: list[tuple[CostPool, GpuPool, list[Share]]] = []
+    for row, pool, cost in zip(rows, pools, costs, strict=True):
+        if cost is not None:
+            mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
+            whole = totals.get(pool.service_id, 0)
+            cut.append((row, pool, allocate_pool(pool, cost, mine, whole)))
+    owned = charge_owners([(p, s) for _, p, s in cut], reserved, elapsed_ms(hour, now))
+    shares = [s for (row, _, _), of in zip(cut, owned, strict=True) for s in _shares(row, of)]
+    Allocation.objects.bulk_create(shares, batch_size=2_000)
+
+
+def _pool_rows(run: AllocationRun, priced: Sequence[Priced]) -> list[CostPool]:
+    return CostPool.objects.bulk_create(
         CostPool(
             run=run,
-            hour=hour,
-            cluster=p.cluster,
-            product=p.product,
-            node_pool=p.node_pool,
-            capacity=p.capacity,
-            profile=p.profile,
-            state=p.state,
-            service_id=p.service_id,
-            gpu_ms=p.gpu_ms,
+            hour=run.hour,
+            cluster=of.pool.cluster,
+            product=of.pool.product,
+            node_pool=of.pool.node_pool,
+            capacity=of.pool.capacity,
+            profile=of.pool.profile,
+            state=of.pool.state,
+            service_id=of.pool.service_id,
+            gpu_ms=of.pool.gpu_ms,
             hourly=of.hourly,
             cost=of.cost,
             price_id=of.line.price_id if of.line else None,
         )
-        for p, of in zip(pools, priced, strict=True)
+        for of in priced
     )
-    totals = serving_ms(pools)
-    shares: list[Allocation] = []
-    for row, pool, cost in zip(rows, pools, costs, strict=True):
-        if cost is not None:
-            mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
-            shares += _shares(row, pool, cost, mine, totals.get(pool.service_id, 0))
-    Allocation.objects.bulk_create(shares, batch_size=2_000)
 
 
-def _shares(
-    row: CostPool, pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
-) -> list[Allocation]:
+def _shares(row: CostPool, shares: Sequence[Share]) -> list[Allocation]:
     return [
         Allocation(
             pool=row,
             hour=row.hour,
             kind=share.kind,
             tenant_id=share.consumer.tenant_id if share.consumer else None,
-            application_id=share.consumer.application_id if share.consumer else None,
+            application_id=(share.consumer.application_id or None) if share.consumer else None,
             model=share.model,
             weight=share.weight,
             amount=share.amount,
         )
-        for share in allocate_pool(pool, cost, used, service_ms)
+        for share in shares
     ]
 
 

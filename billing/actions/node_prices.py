@@ -10,7 +10,7 @@ from django.db.models import F, Max
 from billing.models import GpuPrice, GpuPriceSheet
 from billing.queries.node_prices import lines_of
 from billing.rules.node_lines import faults_of_lines, lines_of_hourly
-from billing.rules.node_prices import NodeLine, rate_of
+from billing.rules.node_prices import NodeLine, plain, rate_of
 from billing.rules.prices import CURRENCIES, fault_of_start
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound, Stale
@@ -153,7 +153,7 @@ def _write(sheet: GpuPriceSheet, lines: Sequence[NodeLine]) -> None:
             node_pool=line.node_pool,
             capacity=line.capacity,
             hourly=rate.hourly,
-            terms={name: f"{value:f}" for name, value in line.terms.items()},
+            terms={name: plain(value) for name, value in line.terms.items()},
             parts={name: f"{value:f}" for name, value in rate.parts},
         )
         for line, rate in rates

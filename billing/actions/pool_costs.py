@@ -49,13 +49,17 @@ def pools_of(hour: datetime) -> list[GpuPool]:
     ]
 
 
+def elapsed_ms(hour: datetime, now: datetime) -> int:
+    """Of the hour, so far."""
+    return (min(now, hour + HOUR) - hour) // MS
+
+
 def price_pools(
     sheet: GpuPriceSheet, pools: Sequence[GpuPool], hour: datetime, now: datetime
 ) -> list[Priced]:
     known = {found.line.scope: found for found in lines_of(sheet)}
     card = RateCard(found.line for found in known.values())
-    elapsed = (min(now, hour + HOUR) - hour) // MS
     return [
         Priced(pool, known[line.scope] if line else None)
-        for pool, line in card.price(pools, elapsed)
+        for pool, line in card.price(pools, elapsed_ms(hour, now))
     ]

@@ -8,7 +8,7 @@ def text(length):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0053_other_costs")]
+    dependencies = [("billing", "0069_keep_model_days")]
 
     operations = [
         migrations.AddField(

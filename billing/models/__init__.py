@@ -28,6 +28,7 @@ from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.rates import ExchangeRate
+from billing.models.reservations import GpuReservation
 from billing.models.usage import (
     HourHead,
     HourMark,
@@ -77,6 +78,7 @@ __all__ = [
     "ExportSchedule",
     "GpuPrice",
     "GpuPriceSheet",
+    "GpuReservation",
     "OtherCost",
     "HourHead",
     "HourMark",

@@ -98,6 +98,10 @@ def list_sheets(viewer: Viewer) -> QuerySet[GpuPriceSheet]:
     return GpuPriceSheet.objects.prefetch_related("prices").order_by("-id")
 
 
+def list_published(viewer: Viewer) -> QuerySet[GpuPriceSheet]:
+    return list_sheets(viewer).filter(effective__isnull=False)
+
+
 def find_sheet(viewer: Viewer, number: int) -> GpuPriceSheet:
     found = list_sheets(viewer).filter(number=number).first()
     if found is None:

@@ -70,7 +70,8 @@ class NodeLine:
     @property
     def text(self) -> str:
         """As a person writes it: H100, owned, purchase=30000, months=48, cluster=dc1."""
-        numbers = [f"{name}={plain(value)}" for name, value in self.terms.items()]
+        order = (*NEEDS[self.kind], *MAY[self.kind])
+        numbers = [f"{name}={plain(self.terms[name])}" for name in order if name in self.terms]
         return ", ".join([self.product, self.kind.value, *numbers, *scope_words(self)])
 
 

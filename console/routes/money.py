@@ -19,6 +19,7 @@ from console.views import (
     prices,
     rates,
     requests,
+    reservations,
     webhooks,
 )
 
@@ -96,6 +97,9 @@ urlpatterns: list[URLPattern] = [
     page("economics/node-prices/<int:number>/edit/", node_prices.edit, "node_prices_edit"),
     page("economics/node-prices/<int:number>/preview/", node_prices.previewed, "node_preview"),
     page("economics/node-prices/<int:number>/propose/", node_prices.propose, "node_propose"),
+    page("economics/reservations/", reservations.index, "reservations"),
+    page("economics/reservations/new/", reservations.new, "reservation_new"),
+    page("economics/reservations/<int:reservation_id>/end/", reservations.end, "reservation_end"),
     page("economics/units/", economics.units, "economics_units"),
     page("economics/shares/", economics.shares, "economics_shares"),
     page("economics/confidence/", confidence.index, "billing_confidence"),

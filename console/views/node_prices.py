@@ -93,7 +93,8 @@ def shown_sheet(
 
 def line_row(change: LineChange) -> list[Any]:
     line, will, was = change.line, change.will, change.was
-    rate = (will or was).rate if will or was else None
+    either = will or was
+    rate = either.rate if either else None
     return [
         line.product, line.kind.value, line.cluster, line.node_pool, line.capacity, line.text,
         will.rate.hourly if will else None,

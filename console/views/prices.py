@@ -41,7 +41,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     context = {
         "books": sorted(books, key=lambda b: (b.tenant_id is not None, b.slug)),
         "unpriced": unpriced,
-        "sheets": list(node_prices.list_sheets(viewer)[:5]) if fleet else [],
+        "sheets": list(node_prices.list_published(viewer)[:5]) if fleet else [],
         "may_manage": viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "prices/index.html", context)

@@ -13,6 +13,7 @@ from billing.actions.node_prices import draft_sheet, set_gpu_prices
 from billing.actions.other_costs import import_other_costs
 from billing.actions.previews import request_preview
 from billing.actions.prices import draft_version
+from billing.actions.reservations import reserve_gpus
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
@@ -146,6 +147,10 @@ def costs(scene: SimpleNamespace, now: datetime) -> None:
         starts_at=hour - timedelta(days=30), now=now, why="rent",
     )  # fmt: skip
     scene.sheet = draft_sheet(SYSTEM, currency="USD", lines=read_lines(NODE_LINES), why="owned")
+    scene.reservation = reserve_gpus(
+        SYSTEM, tenant_id=scene.tenants[0].pk, product="h200-sxm", gpus=2,
+        starts_at=hour - timedelta(hours=26), now=now, why="contract",
+    )  # fmt: skip
     while allocate_due(now):
         pass
     first, last = hour - timedelta(days=30), hour + timedelta(days=30)
