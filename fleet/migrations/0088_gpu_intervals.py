@@ -3,14 +3,19 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-# The one-number range stands for equality, which saves the extension btree_gist. Time comes first:
-# attribution asks the same index for an hour.
+# The one-number range stands for equality, which saves the extension btree_gist. The unit comes
+# first: with time first, a row is compared with what every other unit does then. Attribution asks
+# for an hour, which is the second index.
 NO_OVERLAP = """
 ALTER TABLE gpu_interval ADD CONSTRAINT gpu_interval_no_overlap
-    EXCLUDE USING gist (tstzrange(starts_at, ends_at) WITH &&,
-        int8range(unit_id, unit_id, '[]') WITH &&);
+    EXCLUDE USING gist (int8range(unit_id, unit_id, '[]') WITH &&,
+        tstzrange(starts_at, ends_at) WITH &&);
+CREATE INDEX gpu_interval_time ON gpu_interval USING gist (tstzrange(starts_at, ends_at));
 """
-UNDO = "ALTER TABLE gpu_interval DROP CONSTRAINT gpu_interval_no_overlap;"
+UNDO = """
+DROP INDEX gpu_interval_time;
+ALTER TABLE gpu_interval DROP CONSTRAINT gpu_interval_no_overlap;
+"""
 STATES = ("serving", "loading", "draining", "free", "out")
 
 
