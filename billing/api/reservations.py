@@ -1,5 +1,7 @@
 """GPUs that are kept for tenants."""
 
+from typing import Any
+
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -8,7 +10,6 @@ from rest_framework.response import Response
 from billing.actions import reservations as actions
 from billing.api.filters import tenant_id_of
 from billing.api.invoices import TenantFilter
-from billing.models import GpuReservation
 from billing.queries import reservations as queries
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
@@ -31,13 +32,18 @@ class ReservationEndIn(Strict):
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
 
-class ReservationOut(serializers.ModelSerializer[GpuReservation]):
-    class Meta:
-        model = GpuReservation
-        fields = (
-            *("id", "tenant_id", "product", "cluster", "node_pool", "gpus", "starts_at"),
-            *("ends_at", "why", "created_at", "created_by"),
-        )
+class ReservationOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    tenant_id = serializers.IntegerField()
+    product = serializers.CharField()
+    cluster = serializers.CharField(allow_blank=True, help_text="Empty: any")
+    node_pool = serializers.CharField(allow_blank=True, help_text="Empty: any")
+    gpus = serializers.IntegerField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(allow_null=True)
+    why = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    created_by = serializers.CharField()
 
 
 class ReservationsView(ConsoleView):
