@@ -21,6 +21,7 @@ from billing.actions import (
     publication,
     rating,
     rollup,
+    sheet_publication,
 )
 from billing.drive import deliveries, events, exports, previews
 from tenants.errors import Unavailable
@@ -60,6 +61,7 @@ def rate() -> None:
 def publish_prices(change_id: int = 0) -> None:
     """Rung with a decided change, swept without: what was approved is found in its rows."""
     publication.publish_approved(timezone.now())
+    sheet_publication.publish_approved(timezone.now())
 
 
 @shared_task(name="billing.tasks.preview_prices")

@@ -239,6 +239,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
+    # Of lines and of nodes: the same words.
+    "ENUM_NAME_OVERRIDES": {"GpuPaymentEnum": ["on_demand", "reserved", "spot", "owned"]},
     "TITLE": "Quartermaster API",
     "DESCRIPTION": "Tenants, fleet, rollouts and money of shared vLLM deployments. "
     "Errors are RFC 9457 problem documents. Lists page by cursor. Answers to a token carry "

@@ -1,7 +1,8 @@
 """Attribute the fleet's cost, hour by hour.
 
 1. Take the lock of attribution, or leave.
-2. Find hours that were observed and have no run, or whose usage or GPU prices changed since.
+2. Find hours that were observed and have no run, or whose usage, GPU prices or reservations
+   changed since.
 3. Cut each into pools, price them, split them; write run, pools and shares, and let the new run
    take the place of the old one. The same inputs write nothing.
 4. Sum the touched days again.
@@ -18,9 +19,11 @@ from typing import Any
 from django.db import connection
 from django.db.models import Sum
 
+from billing.actions.pool_costs import Priced, elapsed_ms, pools_of, price_pools
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import Allocation, AllocationRun, CostPool, GpuPriceSheet, UsageHour
 from billing.queries.cost_methods import read_choices, read_weights
+from billing.queries.reservations import reservations_at
 from billing.rules.allocation import (
     METHOD,
     SERVING,
@@ -29,11 +32,11 @@ from billing.rules.allocation import (
     GpuPool,
     Share,
     allocate_pool,
-    pool_cost,
     serving_ms,
 )
+from billing.rules.reservations import Reservation, charge_owners
 from billing.rules.token_work import Use, Weights, allocate_work, method_at
-from fleet.queries.inventory import gpu_hours, observed_hours
+from fleet.queries.inventory import observed_hours
 from tenants.base.scope import fleet_scope
 
 LOCK = RATING_LOCK + 1
@@ -49,6 +52,8 @@ SELECT r.hour FROM allocation_run r WHERE r.is_current AND r.hour >= %s AND (
         AND h.rolled_at > r.finished_at)
     OR NOT EXISTS (SELECT 1 FROM gpu_price_sheet s WHERE s.id = r.sheet_id
         AND s.effective @> r.hour)
+    OR EXISTS (SELECT 1 FROM gpu_reservation v WHERE v.changed_at > r.finished_at
+        AND v.starts_at <= r.hour AND coalesce(v.ends_at, 'infinity') > r.hour)
 )
 """
 FORGET_DAYS = "DELETE FROM cost_day WHERE day = ANY(%s)"
@@ -119,24 +124,17 @@ def _allocate(hour: datetime, method: str, now: datetime) -> bool:
     sheet = GpuPriceSheet.objects.filter(effective__contains=hour).first()
     if sheet is None:
         return False  # listed as hours without a price, never as hours that cost nothing
-    pools = _pools(hour)
+    priced = price_pools(sheet, pools_of(hour), hour, now)
     used = _used(hour)
+    reserved = reservations_at(hour)
     rule = Rule(method, read_weights(hour) if method == WORK_METHOD else {})
-    digest = _digest(rule, sheet, pools, used)
+    digest = _digest(rule, sheet, [p.pool for p in priced], used, reserved)
     current = AllocationRun.objects.filter(hour=hour, is_current=True)
     if current.filter(input_sha=digest).update(finished_at=now):
         return False
     current.update(is_current=False)
-    _write(hour, rule, sheet, pools, used, digest, now)
+    _write(hour, rule, sheet, priced, used, reserved, digest, now)
     return True
-
-
-def _pools(hour: datetime) -> list[GpuPool]:
-    return [
-        GpuPool(g.cluster, g.product, g.state, g.service_id or 0, g.service, g.gpu_ms)
-        for g in gpu_hours(hour)
-        if g.gpu_ms > 0
-    ]
 
 
 def _used(hour: datetime) -> dict[int, dict[Consumer, Use]]:
@@ -158,8 +156,9 @@ def _digest(
     sheet: GpuPriceSheet,
     pools: Sequence[GpuPool],
     used: Mapping[int, Mapping[Consumer, Use]],
+    reserved: Sequence[Reservation],
 ) -> str:
-    inputs = [rule.method, str(sheet.pk), *sorted(map(str, pools))]
+    inputs = [rule.method, str(sheet.pk), *sorted(map(str, pools)), *map(str, reserved)]
     inputs += [f"{release} {rule.weights[release]}" for release in sorted(rule.weights)]
     inputs += [f"{s} {c} {used[s][c]}" for s in sorted(used) for c in sorted(used[s])]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
@@ -169,13 +168,13 @@ def _write(
     hour: datetime,
     rule: Rule,
     sheet: GpuPriceSheet,
-    pools: Sequence[GpuPool],
+    priced: Sequence[Priced],
     used: Mapping[int, Mapping[Consumer, Use]],
+    reserved: Sequence[Reservation],
     digest: str,
     now: datetime,
 ) -> None:
-    hourly = dict(sheet.prices.values_list("product", "hourly"))
-    costs = [pool_cost(p.gpu_ms, hourly[p.product]) if p.product in hourly else None for p in pools]
+    pools, costs = [p.pool for p in priced], [p.cost for p in priced]
     run = AllocationRun.objects.create(
         hour=hour,
         method=rule.method,
@@ -186,44 +185,56 @@ def _write(
         input_sha=digest,
         finished_at=now,
     )
-    rows = CostPool.objects.bulk_create(
-        CostPool(
-            run=run,
-            hour=hour,
-            cluster=p.cluster,
-            product=p.product,
-            state=p.state,
-            service_id=p.service_id,
-            gpu_ms=p.gpu_ms,
-            hourly=hourly.get(p.product),
-            cost=cost,
-        )
-        for p, cost in zip(pools, costs, strict=True)
-    )
+    rows = _pool_rows(run, priced)
     totals = serving_ms(pools)
-    shares: list[Allocation] = []
+    cut: list[tuple[CostPool, GpuPool, list[Share]]] = []
     for row, pool, cost in zip(rows, pools, costs, strict=True):
         if cost is not None:
             mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
-            found = rule.shares(pool, cost, mine, totals.get(pool.service_id, 0))
-            shares += [_allocation(row, share) for share in found]
+            whole = totals.get(pool.service_id, 0)
+            cut.append((row, pool, rule.shares(pool, cost, mine, whole)))
+    owned = charge_owners([(p, s) for _, p, s in cut], reserved, elapsed_ms(hour, now))
+    shares = [s for (row, _, _), of in zip(cut, owned, strict=True) for s in _shares(row, of)]
     Allocation.objects.bulk_create(shares, batch_size=2_000)
 
 
-def _allocation(row: CostPool, share: Share) -> Allocation:
-    consumer = share.consumer
-    return Allocation(
-        pool=row,
-        hour=row.hour,
-        kind=share.kind,
-        tenant_id=consumer.tenant_id if consumer else None,
-        application_id=consumer.application_id if consumer else None,
-        model=share.model,
-        release=consumer.release if consumer else "",
-        weight=share.weight,
-        amount=share.amount,
-        saved=share.saved,
+def _pool_rows(run: AllocationRun, priced: Sequence[Priced]) -> list[CostPool]:
+    return CostPool.objects.bulk_create(
+        CostPool(
+            run=run,
+            hour=run.hour,
+            cluster=of.pool.cluster,
+            product=of.pool.product,
+            node_pool=of.pool.node_pool,
+            capacity=of.pool.capacity,
+            profile=of.pool.profile,
+            state=of.pool.state,
+            service_id=of.pool.service_id,
+            gpu_ms=of.pool.gpu_ms,
+            hourly=of.hourly,
+            cost=of.cost,
+            price_id=of.line.price_id if of.line else None,
+        )
+        for of in priced
     )
+
+
+def _shares(row: CostPool, shares: Sequence[Share]) -> list[Allocation]:
+    return [
+        Allocation(
+            pool=row,
+            hour=row.hour,
+            kind=share.kind,
+            tenant_id=share.consumer.tenant_id if share.consumer else None,
+            application_id=(share.consumer.application_id or None) if share.consumer else None,
+            model=share.model,
+            release=share.consumer.release if share.consumer else "",
+            weight=share.weight,
+            amount=share.amount,
+            saved=share.saved,
+        )
+        for share in shares
+    ]
 
 
 def _sum_days(cursor: Any, days: Sequence[date]) -> None:

@@ -1,26 +1,21 @@
 """Price books: open one, draft a version, edit the draft. `publication` makes it hold."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Sequence
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max, Q
 
-from billing.models import GpuPrice, GpuPriceSheet, Price, PriceBook, PriceBookVersion
+from billing.models import Price, PriceBook, PriceBookVersion
 from billing.queries.books import lines_of
 from billing.rules.prices import (
     CURRENCIES,
-    LARGEST,
     PriceLine,
-    fault_of_start,
     faults_of_prices,
 )
 from billing.rules.prices.kinds import say_terms
 from billing.rules.prices.terms import Kind
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
 
@@ -115,63 +110,11 @@ def _write(version: PriceBookVersion, prices: Sequence[PriceLine]) -> None:
     )
 
 
-@transaction.atomic
-def set_gpu_prices(
-    viewer: Viewer,
-    *,
-    currency: str,
-    hourly: Mapping[str, Decimal],
-    starts_at: datetime,
-    now: datetime,
-    why: str = "",
-) -> GpuPriceSheet:
-    """Say what an hour of each GPU product costs us from `starts_at` on. Complete, not a change."""
-    viewer.require(Permission.MANAGE_MONEY)
-    if faults := _faults_of_costs(currency, hourly):
-        raise Invalid(**faults)
-    if fault := fault_of_start(starts_at, now=now, why=why):
-        raise Invalid(starts_at=fault)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE gpu_price_sheet SET effective = effective * tstzrange(NULL, %s)"
-            " WHERE NOT isempty(effective)",
-            [starts_at],
-        )
-    number = GpuPriceSheet.objects.aggregate(n=Max("number"))["n"] or 0
-    sheet = GpuPriceSheet.objects.create(
-        number=number + 1,
-        currency=currency,
-        why=why,
-        created_by=viewer.email,
-        effective=(starts_at, None),
-    )
-    GpuPrice.objects.bulk_create(
-        GpuPrice(sheet=sheet, product=product, hourly=price)
-        for product, price in sorted(hourly.items())
-    )
-    after = {p: str(v) for p, v in hourly.items()} | {"starts_at": starts_at.isoformat()}
-    record(viewer, "gpu_price.set", sheet, after=after, why=why)
-    nudge("billing.tasks.allocate")
-    return sheet
-
-
 def find_book(slug: str) -> PriceBook:
     book = PriceBook.objects.select_for_update(no_key=True).filter(slug=slug).first()
     if book is None:
         raise NotFound(f"There is no price book {slug}")
     return book
-
-
-def _faults_of_costs(currency: str, hourly: Mapping[str, Decimal]) -> dict[str, str]:
-    faults = {}
-    if currency not in CURRENCIES:
-        faults["currency"] = f"{currency!r} is not a currency of this console"
-    if not hourly:
-        faults["hourly"] = "Give the price of at least one GPU product"
-    for product, price in hourly.items():
-        if not product or len(product) > 120 or not price.is_finite() or not 0 <= price <= LARGEST:
-            faults["hourly"] = f"The price of {product!r} is not between 0 and {LARGEST:,}"
-    return faults
 
 
 def facts(version: PriceBookVersion, prices: Sequence[PriceLine]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Price books: read, draft, publish; and what GPUs cost us."""
+"""Price books: read, draft, publish. What GPUs cost us is in `node_prices`."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,6 @@ from billing.actions import contracts, publication
 from billing.actions import previews as preview_actions
 from billing.actions import prices as actions
 from billing.api.filters import CLASSES, tenant_id_of
-from billing.queries import economics
 from billing.queries import preview as previews
 from billing.queries import prices as queries
 from billing.rules.meters import Meter
@@ -156,28 +155,6 @@ class DifferencesOut(serializers.Serializer[Any]):
     lines = PriceDifferenceOut(many=True)
 
 
-class GpuPricesIn(Strict):
-    currency = TextField(max_length=3)
-    hourly = serializers.DictField(child=PriceField(), help_text="GPU product: price of an hour")
-    starts_at = serializers.DateTimeField()
-    why = TextField(required=False, default="", allow_blank=True, max_length=2000)
-
-
-class GpuPriceOut(serializers.Serializer[Any]):
-    product = serializers.CharField()
-    hourly = serializers.DecimalField(24, 12)
-
-
-class GpuSheetOut(serializers.Serializer[Any]):
-    number = serializers.IntegerField()
-    currency = serializers.CharField()
-    starts_at = serializers.DateTimeField(source="effective.lower", allow_null=True)
-    ends_at = serializers.DateTimeField(source="effective.upper", allow_null=True)
-    why = serializers.CharField(allow_blank=True)
-    created_by = serializers.CharField()
-    prices = GpuPriceOut(many=True, source="prices.all")
-
-
 class BooksView(ConsoleView):
     @operation("price_books_list", gives=BookRowOut(many=True))
     def get(self, request: Request) -> Response:
@@ -286,20 +263,6 @@ def lines_in(given: list[dict[str, Any]]) -> list[PriceLine]:
     if faults:
         raise Invalid(**faults)
     return found
-
-
-class GpuPricesView(ConsoleView):
-    @operation("gpu_prices_list", gives=GpuSheetOut(many=True))
-    def get(self, request: Request) -> Response:
-        return self.page(economics.list_gpu_prices(self.viewer), GpuSheetOut)
-
-    @operation("gpu_prices_create", takes=GpuPricesIn, gives=GpuSheetOut, status=201)
-    def post(self, request: Request) -> Response:
-        """Say what an hour of each GPU product costs us from an hour on."""
-        given = self.given(GpuPricesIn)
-        sheet = actions.set_gpu_prices(self.viewer, now=timezone.now(), **given)
-        sheet.refresh_from_db()
-        return self.answer(GpuSheetOut(sheet).data, status=201)
 
 
 def answered(view: ConsoleView, slug: str, status: int = 200) -> Response:

@@ -8,14 +8,19 @@ from django.db.models import Q
 
 
 class GpuPriceSheet(models.Model):
-    """What an hour of each GPU product costs us in a range of time. Ranges never overlap."""
+    """What an hour of each GPU product costs us in a range of time. Ranges never overlap.
+
+    Without a range: a draft, which holds for nothing.
+    """
 
     number = models.PositiveIntegerField(unique=True)
     currency = models.CharField(max_length=3)
     why = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=254)
-    effective = DateTimeRangeField()
+    effective = DateTimeRangeField(null=True)
+    change_id = models.BigIntegerField(null=True)  # the proposal that waits or was approved
+    version = models.PositiveIntegerField(default=1, db_default=1)  # of a draft, for its ETag
 
     class Meta:
         db_table = "gpu_price_sheet"
@@ -23,16 +28,35 @@ class GpuPriceSheet(models.Model):
     def __str__(self) -> str:
         return f"GPU prices {self.number}"
 
+    @property
+    def etag(self) -> str:
+        return f'"{self.pk}-{self.version}"'
+
 
 class GpuPrice(models.Model):
+    """A line of a sheet: how GPUs of a product on some nodes are paid, and what an hour costs."""
+
     sheet = models.ForeignKey(GpuPriceSheet, models.PROTECT, related_name="prices")
     product = models.CharField(max_length=120)
     hourly = models.DecimalField(max_digits=24, decimal_places=12)
+    # rules.node_prices.PayKind
+    kind = models.CharField(max_length=12, default="on_demand", db_default="on_demand")
+    # Which nodes; empty: every one.
+    cluster = models.CharField(max_length=63, default="", db_default="", blank=True)
+    node_pool = models.CharField(max_length=63, default="", db_default="", blank=True)
+    capacity = models.CharField(max_length=12, default="", db_default="", blank=True)
+    # {name: number as text} that the hour was computed from, and {part: number as text} of it;
+    # empty: a flat price.
+    terms = models.JSONField(default=dict, db_default={})
+    parts = models.JSONField(default=dict, db_default={})
 
     class Meta:
         db_table = "gpu_price"
         constraints = [
-            models.UniqueConstraint(fields=["sheet", "product"], name="gpu_price_once"),
+            models.UniqueConstraint(
+                fields=["sheet", "product", "cluster", "node_pool", "capacity"],
+                name="gpu_price_of_nodes_once",
+            ),
             models.CheckConstraint(condition=Q(hourly__gte=0), name="gpu_price_not_negative"),
         ]
 
@@ -75,11 +99,23 @@ class CostPool(models.Model):
     hour = models.DateTimeField()
     cluster = models.CharField(max_length=63)
     product = models.CharField(max_length=120)
+    node_pool = models.CharField(max_length=63, default="", db_default="")
+    capacity = models.CharField(max_length=12, default="", db_default="")
+    profile = models.CharField(max_length=32, default="", db_default="")  # of a part of a GPU
     state = models.CharField(max_length=8)
     service_id = models.BigIntegerField(default=0)
     gpu_ms = models.BigIntegerField()
     hourly = models.DecimalField(max_digits=24, decimal_places=12, null=True)
     cost = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    # The line that priced it. No constraint and no index: lines are never deleted.
+    price = models.ForeignKey(
+        GpuPrice,
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
 
     class Meta:
         db_table = "cost_pool"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from django.db import connection
 
 from billing.queries.book_checks import BOOKS
+from billing.queries.cost_checks import COSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def run_checks(since: datetime) -> Iterator[Check]:
     two statements.
     """
     with connection.cursor() as cursor:
-        for sentence, left, right in (*CHECKS, *BOOKS):
+        for sentence, left, right in (*CHECKS, *COSTS, *BOOKS):
             sides = []
             for sql in (left, right):
                 cursor.execute(sql, {"since": since})

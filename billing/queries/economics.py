@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
-from billing.models import Allocation, CostPool, GpuPriceSheet
+from billing.models import Allocation, CostPool
 from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.other_costs import OtherCosts, other_costs
@@ -303,8 +303,3 @@ def list_allocations(
     if release:
         rows = rows.filter(release=release)
     return rows.select_related("pool__run").order_by("-hour", "-id")
-
-
-def list_gpu_prices(viewer: Viewer) -> QuerySet[GpuPriceSheet]:
-    viewer.require(Permission.VIEW_MONEY)
-    return GpuPriceSheet.objects.prefetch_related("prices").order_by("-id")

@@ -18,9 +18,11 @@ class HourlyPrice:
 
 
 def gpu_price(viewer: Viewer, product: str, at: datetime) -> HourlyPrice | None:
-    """None: nobody gave the product a price for that time."""
+    """On any node. None: nobody gave the product such a price for that time."""
     viewer.require(Permission.VIEW_MONEY)
-    rows = GpuPrice.objects.filter(product=product, sheet__effective__contains=at)
+    rows = GpuPrice.objects.filter(
+        product=product, cluster="", node_pool="", capacity="", sheet__effective__contains=at
+    )
     found = rows.select_related("sheet").first()
     if found is None:
         return None

@@ -1,6 +1,6 @@
 """Cost attribution: the GPU time of one hour, split into tenants, idle and overhead.
 
-Method `engine-time-1`: a pool is the time of GPUs of one product that did one thing in one hour.
+Method `engine-time-1`: a pool is the time of like GPUs that did one thing in one hour.
 Serving GPUs of a service are shared by the engine time that each tenant's requests took there;
 time that nobody used is idle. Where requests overlap and their sum is more than the GPUs' time,
 they share all of it. Free GPUs are idle; loading, draining and out-of-service ones are overhead.
@@ -12,18 +12,21 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
 METHOD, WORK_METHOD = "engine-time-1", "token-work-1"
+POOLS = (
+    "The time of GPUs of one product, node pool and kind of capacity that did one thing in one"
+    " hour is a pool; it costs time x the hour of the most specific line of the node prices. Idle"
+    " time of reserved GPUs is their owner's."
+)
 # As pages print it. A method never changes: another rule gets another name.
 METHODS = {
     METHOD: (
-        "The time of GPUs of one product that did one thing in one hour is a pool; it costs time"
-        " x the hourly price of the product. Serving GPUs of a service are shared by the engine"
+        f"{POOLS} Serving GPUs of a service are shared by the engine"
         " time of each tenant's requests, by largest remainder; time that nobody used is idle."
         " Free GPUs are idle; loading, draining and out-of-service ones are overhead. Idle and"
         " overhead are shown, and spread by what each caused directly."
     ),
     WORK_METHOD: (
-        "The time of GPUs of one product that did one thing in one hour is a pool; it costs time"
-        " x the hourly price of the product. Serving GPUs of a service worked as long as its"
+        f"{POOLS} Serving GPUs of a service worked as long as its"
         " requests were in the engine; that time is shared by token work: prompt tokens that were"
         " not cached x the release's prefill weight + completion tokens x its decode weight. A"
         " release whose weights could not be fitted counts with its engine time. Time that nobody"
@@ -35,6 +38,7 @@ PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
 SERVING, FREE = "serving", "free"
+UNUSED = "unused"  # paid for by a commitment, and not on any node
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,10 @@ class GpuPool:
     state: str
     service_id: int
     service: str
-    gpu_ms: int
+    gpu_ms: int  # of whole GPUs: time of a part of one counts by its fraction
+    node_pool: str = ""
+    capacity: str = ""
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,7 +106,7 @@ def allocate_pool(
     `service_ms` the serving time of all its pools: a pool stands for its part of both.
     """
     if pool.state != SERVING:
-        kind = IDLE if pool.state == FREE else OVERHEAD
+        kind = IDLE if pool.state in (FREE, UNUSED) else OVERHEAD
         return [Share(kind, None, pool.service, pool.gpu_ms, cost)]
     mine = parts_of(pool, used, service_ms)
     idle = max(0, pool.gpu_ms - sum(ms for _, ms in mine))

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.actions.prices import create_book, draft_version, set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
+from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
 from billing.queries.books import read_books
 from billing.rules.meters import Meter

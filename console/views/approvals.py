@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from billing.actions import grants, periods, publication
+from billing.actions import grants, periods, publication, sheet_publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
@@ -23,6 +23,7 @@ from tenants.queries import changes as queries
 from tenants.rules.access import Permission, Viewer
 
 PRICES = publication.KIND
+NODE_PRICES = sheet_publication.KIND
 # What an approval does where the page shows no plan, and the page on which one sees it.
 EFFECTS = {
     EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
@@ -30,6 +31,8 @@ EFFECTS = {
     " each cluster begins by itself when the one before has baked.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
     grants.KIND: "The account's next invoice draws on it, in the order of priorities.",
+    NODE_PRICES: "What GPUs cost us from then on; hours attributed at other prices are attributed"
+    " again. No tenant is charged anything else.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
 }
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
@@ -111,7 +114,10 @@ def decide(request: ViewerRequest, change_id: int) -> HttpResponse:
 def withdraw(request: ViewerRequest, change_id: int) -> HttpResponse:
     change = actions.withdraw(request.viewer, change_id, why=request.POST.get("why", ""))
     messages.success(request, f"Withdrawn: {change.title}")
-    if change.kind == PRICES:  # who proposes prices may not see the fleet's approvals
+    if change.kind in (
+        PRICES,
+        NODE_PRICES,
+    ):  # who proposes prices may not see the fleet's approvals
         return after(change)
     return redirect("approval", change_id=change_id)
 
@@ -131,6 +137,8 @@ def place_of(change: Any) -> str:
         return reverse("period", args=[change.target_id])
     if change.kind == grants.KIND:
         return reverse("credit_grant", args=[change.target_id])
+    if change.kind == NODE_PRICES:
+        return reverse("node_prices", args=[change.payload["number"]])
     if change.kind == PRICES:
         return reverse("price_version", args=[change.payload["book"], change.payload["version"]])
     return ""

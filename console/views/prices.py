@@ -13,8 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from billing.actions import contracts, publication
 from billing.actions import prices as actions
 from billing.actions.previews import request_preview
-from billing.queries import economics as cost_queries
-from billing.queries import money, preview
+from billing.queries import money, node_prices, preview
 from billing.queries import prices as queries
 from billing.queries.charged import ChargeFilter
 from billing.queries.prices import BookOut, VersionOut
@@ -42,7 +41,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     context = {
         "books": sorted(books, key=lambda b: (b.tenant_id is not None, b.slug)),
         "unpriced": unpriced,
-        "sheets": list(cost_queries.list_gpu_prices(viewer)[:5]) if fleet else [],
+        "sheets": list(node_prices.list_published(viewer)[:5]) if fleet else [],
         "may_manage": viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "prices/index.html", context)

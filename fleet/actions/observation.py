@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from fleet.actions.drift import store_drift
+from fleet.actions.gpu_intervals import store_gpus
 from fleet.actions.node_drift import note_changes
 from fleet.actions.rollout_time import add_rollout_time
 from fleet.actions.waking import tell_rollouts
-from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod, Service
-from fleet.rules.gpu_time import Held, Interval, holdings, intervals
+from fleet.models import Cluster, Deployment, Node, ObservedEvent, ObservedPod
 from fleet.rules.kueue import SeenKueue
 from fleet.rules.node_labels import changes
 from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
@@ -28,13 +28,6 @@ from tenants.nudge import nudge
 EVERY = timedelta(seconds=3)
 LONGEST_WAIT = timedelta(seconds=15)  # after failures in a row
 PUBLISH = "fleet.tasks.publish_routing"
-
-ADD_GPU_TIME = """
-INSERT INTO gpu_time (hour, cluster_id, gpu_product, state, service_id, gpu_ms)
-VALUES (%s, %s, %s, %s, %s, %s)
-ON CONFLICT (hour, cluster_id, gpu_product, state, service_id)
-DO UPDATE SET gpu_ms = gpu_time.gpu_ms + EXCLUDED.gpu_ms
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +58,14 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
     store_events(cluster, seen.events)
     tell(cluster, store_pods(cluster, seen.pods, now))
     store_drift(cluster, seen.deployments, now)
-    add_gpu_time(cluster, holdings(seen.nodes, seen.pods), intervals(cluster.observed_at, now))
+    gpus_seen_at = store_gpus(cluster, seen.nodes, seen.pods, now)
     add_rollout_time(cluster, seen.nodes, seen.pods, now)
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
     return Cluster.record(
         cluster_id,
         claim,
         observed_at=now,
+        gpus_seen_at=gpus_seen_at,
         observed_version=seen.version[:40],
         applied_version=seen.settings,
         trouble="",
@@ -267,18 +261,3 @@ def store_events(cluster: Cluster, events: Iterable[SeenEvent]) -> None:
         unique_fields=["cluster", "uid"],
         update_fields=["at", "message", "count"],
     )
-
-
-def add_gpu_time(cluster: Cluster, held: dict[Held, int], observed: Sequence[Interval]) -> None:
-    if not held or not observed:
-        return
-    names = {h.service for h in held if h.service}
-    services = dict(Service.objects.filter(name__in=names).values_list("name", "id"))
-    sums: dict[tuple[Any, ...], int] = {}
-    for interval in observed:
-        for one, gpus in held.items():
-            service = services.get(one.service)
-            key = (interval.hour, cluster.pk, one.product[:120], one.state, service)
-            sums[key] = sums.get(key, 0) + gpus * interval.milliseconds
-    with connection.cursor() as cursor:
-        cursor.executemany(ADD_GPU_TIME, [(*key, gpu_ms) for key, gpu_ms in sums.items()])

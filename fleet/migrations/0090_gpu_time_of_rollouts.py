@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0086_adapter_slots_row_level_security")]
+    dependencies = [("fleet", "0088_gpu_intervals")]
 
     operations = [
         migrations.CreateModel(

@@ -21,6 +21,7 @@ class Cluster(Versioned, Claimable):
     server = models.CharField(max_length=200, blank=True)
 
     observed_at = models.DateTimeField(null=True)  # last complete observation
+    gpus_seen_at = models.DateTimeField(null=True)  # until when its GPU intervals are known
     observed_version = models.CharField(max_length=40, blank=True)
     applied_version = models.PositiveIntegerField(null=True)  # of our row, at that observation
     trouble = models.TextField(blank=True)  # why the last observation failed
@@ -166,9 +167,8 @@ class ObservedEvent(models.Model):
 
 
 class GpuTime(models.Model):
-    """GPU-milliseconds of one hour by what the GPUs did; what cost attribution starts from.
-
-    The states of a cluster and product in one hour add up to GPUs x observed time.
+    """GPU-milliseconds of one hour by what the GPUs did, as they were counted before there were
+    intervals. Still read for the hours that have them.
     """
 
     class State(models.TextChoices):
@@ -197,3 +197,61 @@ class GpuTime(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour} {self.gpu_product} {self.state}"
+
+
+class GpuUnit(models.Model):
+    """A GPU of a node, or a part of one, by a number of ours: what an interval is of."""
+
+    cluster = models.ForeignKey(Cluster, models.PROTECT)
+    node = models.CharField(max_length=253)
+    profile = models.CharField(max_length=32, blank=True)  # empty: a whole GPU
+    slot = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "gpu_unit"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "node", "profile", "slot"], name="gpu_unit_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.profile} {self.slot}".replace("  ", " ")
+
+
+class GpuInterval(models.Model):
+    """What one unit did, from when until when; what cost attribution starts from.
+
+    Those of a unit never overlap: a constraint of the table. Without an end it goes on until its
+    cluster's `gpus_seen_at`. `parts` of `whole` is what it is of a GPU.
+    """
+
+    unit = models.ForeignKey(GpuUnit, models.PROTECT)
+    product = models.CharField(max_length=120)
+    parts = models.PositiveIntegerField(default=1)
+    whole = models.PositiveIntegerField(default=1)
+    node_pool = models.CharField(max_length=63, blank=True)
+    capacity = models.CharField(max_length=12)  # rules.node_capacity
+    state = models.CharField(max_length=8, choices=GpuTime.State.choices)
+    service = models.ForeignKey("fleet.Service", models.PROTECT, null=True)
+    holder = models.CharField(max_length=36, blank=True)  # uid of a pod; of whom, if not ours
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "gpu_interval"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(parts__gt=0, whole__gt=0), name="gpu_interval_is_a_fraction"
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_at=None) | Q(ends_at__gt=models.F("starts_at")),
+                name="gpu_interval_takes_time",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["unit"], condition=Q(ends_at=None), name="gpu_interval_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} from {self.starts_at}"

@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.gpu_parts import (
+    Devices,
+    devices_of,
+    mig_asked,
+    product_of,
+)
 from fleet.rules.groups import is_worker
 from fleet.rules.kueue import QUEUE
 from fleet.rules.manifests import ADMITTED, PORT, RELEASE, ROLE, SCALED, SERVICE
 from fleet.rules.members import INCOMPLETE, SIZE, group_in, role_in, together
+from fleet.rules.node_capacity import ON_DEMAND, capacity_of, pool_of
 from fleet.rules.objects import (
     Condition,
     Container,
@@ -42,6 +49,10 @@ class SeenNode:
     taints: tuple[dict[str, str], ...]
     trouble: str
     managed: object = None  # who wrote its fields, as the cluster gave it
+    product: str = ""  # of its cards, however they are cut
+    pool: str = ""
+    capacity: str = ON_DEMAND
+    devices: tuple[Devices, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class SeenPod:
     group: str = ""  # which of these engines
     lacks: str = ""  # of a leader: whom its engine waits for
     started_at: datetime | None = None  # its container
+    slices: tuple[tuple[str, int], ...] = ()  # MIG devices by profile
 
     @property
     def takes_traffic(self) -> bool:
@@ -109,14 +121,19 @@ class SeenEvent:
 def read_nodes(nodes: Iterable[Node], pods: Iterable[Pod]) -> tuple[SeenNode, ...]:
     """Nodes with the GPUs that pods bound to them ask for, whosever pods they are."""
     used: dict[str, int] = {}
+    cut: dict[str, dict[str, int]] = {}
     for pod in pods:
         name = pod["spec"].get("nodeName")
         if name and pod.get("status", {}).get("phase") not in ENDED:
             used[name] = used.get(name, 0) + gpus_of(pod)
-    return tuple(_node(node, used.get(node["metadata"]["name"], 0)) for node in nodes)
+            for profile, count in slices_of(pod):
+                of_node = cut.setdefault(name, {})
+                of_node[profile] = of_node.get(profile, 0) + count
+    names = [(node, node["metadata"]["name"]) for node in nodes]
+    return tuple(_node(node, used.get(name, 0), cut.get(name, {})) for node, name in names)
 
 
-def _node(node: Node, used: int) -> SeenNode:
+def _node(node: Node, used: int, cut: Mapping[str, int]) -> SeenNode:
     meta, spec, status = node["metadata"], node.get("spec", {}), node.get("status", {})
     labels = meta.get("labels", {})
     conditions = {c["type"]: c for c in status.get("conditions", [])}
@@ -135,6 +152,10 @@ def _node(node: Node, used: int) -> SeenNode:
         ),
         trouble=_node_trouble(conditions, cordoned=bool(spec.get("unschedulable"))),
         managed=meta.get("managedFields"),
+        product=product_of(labels.get(f"{GPU}.product", "")),
+        pool=pool_of(labels),
+        capacity=capacity_of(labels),
+        devices=devices_of(labels, allocatable, used, cut),
     )
 
 
@@ -165,6 +186,24 @@ def _asked(container: Container) -> int:
     resources = container.get("resources", {})
     asked = resources.get("requests", {}).get(GPU) or resources.get("limits", {}).get(GPU, 0)
     return whole(asked)
+
+
+def slices_of(pod: Pod) -> tuple[tuple[str, int], ...]:
+    """MIG devices a pod holds, by profile; empty for all but a few."""
+    spec = pod["spec"]
+    running: dict[str, int] = {}
+    for container in spec.get("containers", []):
+        for profile, count in _slices_asked(container).items():
+            running[profile] = running.get(profile, 0) + count
+    for container in spec.get("initContainers", []):
+        for profile, count in _slices_asked(container).items():
+            running[profile] = max(running.get(profile, 0), count)
+    return tuple(sorted(running.items()))
+
+
+def _slices_asked(container: Container) -> dict[str, int]:
+    resources = container.get("resources", {})
+    return mig_asked(resources.get("requests", {}) | resources.get("limits", {}))
 
 
 def read_pods(pods: Iterable[Pod], now: datetime) -> tuple[SeenPod, ...]:
@@ -207,6 +246,7 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
         terminating="deletionTimestamp" in meta,
         restarts=sum(c.get("restartCount", 0) for c in containers),
         gpus=gpus_of(pod),
+        slices=slices_of(pod),
         reason=reason,
         message=message,
         last_log=last_words(containers),

@@ -18,6 +18,7 @@ DECIDED = "fleet.tasks.change_decided"
 BELLS = {  # of kinds with another owner
     "billing_period": "billing.tasks.change_decided",
     "credit_grant": "billing.tasks.keep_credits",
+    "gpu_prices": "billing.tasks.publish_prices",
     "price_version": "billing.tasks.publish_prices",
     "rollout_sequence": "fleet.tasks.sequence_decided",
 }

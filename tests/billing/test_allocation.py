@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.actions.allocation import allocate_due
-from billing.actions.prices import set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
 from billing.models import Allocation, AllocationRun, CostDay, CostPool
 from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from billing.rules.allocation import (
@@ -20,11 +20,12 @@ from billing.rules.allocation import (
     split,
 )
 from fleet.models import Cluster, GpuTime, Service
-from fleet.rules.gpu_time import Held, holdings
-from fleet.rules.observation import SeenNode
+from fleet.rules.gpu_time import doings
+from fleet.rules.observation import read_nodes
 from tenants.base.scope import fleet_scope, tenant_scope
 from tenants.errors import Forbidden, NotFound
 from tests.billing.factories import HOUR, NOW, SYSTEM, load, make_prices, usage, viewer
+from tests.fleet.fake_cluster import make_node
 
 LATER = HOUR + timedelta(hours=1, minutes=5)
 H100 = Decimal("2.60")
@@ -83,8 +84,8 @@ def test_it_calls_time_that_nobody_used_idle():
 
 def test_gpus_of_a_service_that_sleeps_are_free_and_charged_to_nobody():
     """No pod, no GPU time of the service; requests that wait for it have no engine time."""
-    node = SeenNode("n", "H100", 2, 0, "", "a", True, False, (), "")
-    assert holdings([node], []) == {Held("H100", "free", ""): 2}
+    nodes = read_nodes([make_node("n", gpus=2, product="H100")], [])
+    assert [(d.product, d.state) for d in doings(nodes, [], {}).values()] == [("H100", "free")] * 2
     free = GpuPool("dc1", "H100", "free", 0, "", 2 * 3_600_000)
     shares = allocate_pool(free, 2 * H100, {}, 0)
     assert [(s.kind, s.consumer, s.amount) for s in shares] == [("idle", None, 2 * H100)]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.actions.allocation import allocate_due
+from billing.actions.node_prices import set_gpu_prices
 from billing.actions.other_costs import import_other_costs
-from billing.actions.prices import set_gpu_prices
 from billing.models import OtherCost
 from billing.queries.economics import economics
 from billing.queries.other_costs import list_other_costs

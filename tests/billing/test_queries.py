@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing.actions.allocation import allocate_due
 from billing.actions.ingest import ingest
-from billing.actions.prices import set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
 from billing.actions.rollup import roll_up
 from billing.queries.charged import ChargeFilter, edges, sum_amounts, sum_charges, sum_days
 from billing.queries.completeness import completeness

@@ -9,7 +9,7 @@ from django.utils import timezone
 from fleet.actions.clusters import examine
 from fleet.clients.signals import Engines
 from fleet.drive.signals import probe, scrape
-from fleet.models import Cluster, EngineSample, GpuTime, Node, ObservedEvent, ObservedPod
+from fleet.models import Cluster, EngineSample, GpuInterval, Node, ObservedEvent, ObservedPod
 from fleet.queries.clusters import get_cluster
 from fleet.queries.engines import token_counters
 from fleet.queries.routing import build_routing
@@ -68,7 +68,7 @@ def test_it_sees_nodes_pods_events_and_where_to_send_requests(stage, outside):
     (counted,) = token_counters(started + timedelta(microseconds=1), timezone.now())
     assert counted.completion_tokens == 20 * 6  # what was asked, without the probes' two
     assert counted.probe_completion_tokens == 2
-    states = set(GpuTime.objects.filter(gpu_product=PRODUCT).values_list("state", flat=True))
+    states = set(GpuInterval.objects.filter(product=PRODUCT).values_list("state", flat=True))
     assert {"serving", "free"} <= states
 
 

@@ -9,13 +9,16 @@ from billing.actions.allocation import allocate_due
 from billing.actions.deliveries import create_destination, deliver_export
 from billing.actions.exports import create_schedule, request_export
 from billing.actions.ingest import ingest
+from billing.actions.node_prices import draft_sheet, set_gpu_prices
 from billing.actions.other_costs import import_other_costs
 from billing.actions.previews import request_preview
-from billing.actions.prices import draft_version, set_gpu_prices
+from billing.actions.prices import draft_version
+from billing.actions.reservations import reserve_gpus
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
 from billing.models import ExportAttempt, PriceBook, UsageEvent
 from billing.rules.destinations import Target
+from billing.rules.node_lines import read_lines
 from billing.rules.other_costs import COLUMNS
 from billing.rules.prices import PriceLine
 from fleet.models import GpuTime
@@ -26,6 +29,9 @@ from tests.billing.factories import SYSTEM, make_prices, make_source
 from tests.console.book_scene import furnish_books
 
 WEEKS = 5
+NODE_LINES = """h200-sxm, owned, purchase=32000, residual=2000, months=48, watts=700, kwh=0.2
+h200-sxm, spot, hourly=1.10, capacity=spot
+h200-sxm, reserved, upfront=14600, months=36, hourly=0.5, gpus=8, capacity=reserved"""
 MODELS = ("chat-small", "chat-large")
 PRICES = {
     model: {"prompt": Decimal("0.5"), "cached": Decimal("0.05"), "completion": Decimal("1.5")}
@@ -139,6 +145,11 @@ def costs(scene: SimpleNamespace, now: datetime) -> None:
     set_gpu_prices(
         SYSTEM, currency="USD", hourly={"h200-sxm": Decimal("3.40")},
         starts_at=hour - timedelta(days=30), now=now, why="rent",
+    )  # fmt: skip
+    scene.sheet = draft_sheet(SYSTEM, currency="USD", lines=read_lines(NODE_LINES), why="owned")
+    scene.reservation = reserve_gpus(
+        SYSTEM, tenant_id=scene.tenants[0].pk, product="h200-sxm", gpus=2,
+        starts_at=hour - timedelta(hours=26), now=now, why="contract",
     )  # fmt: skip
     while allocate_due(now):
         pass

@@ -4,13 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
 from fleet.actions import observation as actions
 from fleet.drive.observation import Observer
-from fleet.models import Cluster, GpuTime, Node, ObservedEvent, ObservedPod
-from fleet.rules.gpu_time import HOUR_MS, intervals
+from fleet.models import Cluster, Node, ObservedEvent, ObservedPod
 from fleet.rules.observation import read_nodes, read_pods
 from tests.fleet.fake_cluster import NOW, FakeCluster, make_event, make_node, make_pod
 from tests.fleet.makers import make_cluster, make_deployment, make_release, make_service
@@ -105,15 +103,6 @@ def test_it_names_what_is_wrong_with_a_node():
     assert not node.ready
     assert node.trouble.startswith("Not ready: Kubelet stopped")
     assert "Cordoned" in node.trouble
-
-
-def test_it_leaves_gaps_out_of_the_observed_time():
-    assert intervals(None, NOW) == ()
-    assert intervals(NOW - timedelta(minutes=5), NOW) == ()
-    assert intervals(NOW, NOW) == ()
-    cut = intervals(NOW - timedelta(seconds=2), NOW + timedelta(seconds=1))
-    assert [(i.hour.hour, i.milliseconds) for i in cut] == [(11, 2000), (12, 1000)]
-    assert HOUR_MS == 3_600_000
 
 
 # --- a pass, on the database ----------------------------------------------------
@@ -282,39 +271,6 @@ def test_it_tells_the_publisher_when_endpoints_change(cluster, chat, monkeypatch
     fake.pods = [make_pod(terminating=True)]
     look(fake, cluster, LATER + timedelta(seconds=6), observer)
     assert len(rung) == 2
-
-
-def test_it_accounts_for_every_gpu_of_the_observed_time(cluster, chat):
-    pods = [
-        make_pod("serving", gpus=2),
-        make_pod("loading", gpus=1, admitted=False),
-        make_pod("going", gpus=1, terminating=True, node="h100-2"),
-        make_pod("others", gpus=1, node="h100-2", service="", namespace="research"),
-        make_pod("held by a lost node", gpus=4, node="h100-3"),
-    ]
-    nodes = [make_node(), make_node("h100-2"), make_node("h100-3", ready=False)]
-    nodes.append(make_node("h100-4", cordoned=True))
-    fake = FakeCluster(nodes, pods)
-    fake.denied = set()
-    observer = Observer(fake)
-    look(fake, cluster, observer=observer)
-    assert not GpuTime.objects.exists()  # one look is no time
-    look(fake, cluster, LATER, observer)
-    found = {
-        row.state: (row.gpu_ms, row.service_id)
-        for row in GpuTime.objects.filter(gpu_product="NVIDIA-H100")
-    }
-    chat_id = chat.service_id
-    assert found == {
-        "serving": (6000, chat_id),
-        "loading": (3000, chat_id),
-        "draining": (3000, chat_id),
-        "free": (3000 * (1 + 2), None),
-        "out": (3000 * (1 + 4 + 4), None),
-    }
-    assert GpuTime.objects.aggregate(n=Sum("gpu_ms"))["n"] == 16 * 3000
-    look(fake, cluster, LATER + timedelta(hours=1), observer)
-    assert GpuTime.objects.aggregate(n=Sum("gpu_ms"))["n"] == 16 * 3000
 
 
 def test_it_survives_values_that_are_too_long(cluster):
