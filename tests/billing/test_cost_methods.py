@@ -10,7 +10,7 @@ from django.db.models import Sum
 from billing.actions.allocation import allocate_due
 from billing.actions.checks import check_all
 from billing.actions.cost_methods import calibrate_due, choose_method
-from billing.actions.prices import set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
 from billing.models import Allocation, AllocationRun, CostDay, CostMethod, WorkWeight
 from fleet.models import Cluster, GpuTime, Service
 from tenants.base.scope import fleet_scope, tenant_scope

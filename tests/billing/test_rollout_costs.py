@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.actions.allocation import allocate_due
-from billing.actions.prices import set_gpu_prices
+from billing.actions.node_prices import set_gpu_prices
 from billing.queries.economics import economics
 from billing.queries.idle_costs import idle_costs
 from billing.queries.rollout_costs import rollout_cost, rollout_costs
