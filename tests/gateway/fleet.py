@@ -222,7 +222,10 @@ class Fleet:
 
     async def events(self, number: int, seconds: float = 10.0) -> list[dict[str, Any]]:
         """Wait until the door has that many rows, and return what they say."""
-        await until(lambda: len(self.door.rows) >= number, seconds)
+        try:
+            await until(lambda: len(self.door.rows) >= number, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{len(self.door.rows)} of {number} came: {self.log()}") from error
         return [event["data"] for event in self.door.rows.values()]
 
     def kill(self) -> None:
