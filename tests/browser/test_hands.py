@@ -186,3 +186,35 @@ def test_it_shows_a_form_again_with_what_was_typed(visitor: Visitor):
     expect(page.locator(".err")).not_to_have_count(0)
     expect(page.get_by_label("Short name")).to_have_value("new-one")
     expect(page.get_by_label("Kubeconfig")).to_have_attribute("aria-invalid", "true")
+
+
+def test_it_gives_a_tenant_access_with_the_keyboard_alone(visitor: Visitor, scene: SimpleNamespace):
+    """A tenant, its application and a key, which is shown: no pointer is needed on the way."""
+    visit = visitor()
+    page = visit.page
+    page.goto("/tenants/")
+    follow(page, "Add a tenant", "**/tenants/new/")
+    write(page, {"Name": "Initech", "Short name": "initech"})
+    page.wait_for_url("**/tenants/initech/")
+    follow(page, "Make one", "**/tenants/initech/new/application/")
+    write(page, {"Name": "Reports", "Short name": "reports"})
+    page.wait_for_url("**/tenants/initech/**")
+    page.goto("/tenants/initech/applications/")
+    follow(page, "New key", "**/applications/reports/new/key/")
+    write(page, {"Name": "night run"})
+    expect(page.locator("#secret")).to_have_text(re.compile(r"\S{30,}"))
+    assert visit.complaints == []
+    assert page.evaluate("window.violations") == []
+
+
+def follow(page: Page, name: str, url: str) -> None:
+    tab_to(page, name)
+    page.keyboard.press("Enter")
+    page.wait_for_url(url)
+
+
+def write(page: Page, fields: dict[str, str]) -> None:
+    for label, text in fields.items():
+        tab_to(page, label)
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
