@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from fleet.models import Cluster, GpuInterval, GpuUnit, Service
-from fleet.rules.gpu_time import Doing, Unit, doings, since
+from fleet.rules.gpu_time import Doing, Since, Unit, digest_of, doings, since
 from fleet.rules.observation import SeenNode, SeenPod
 
 LONGEST_PRODUCT, LONGEST_POOL = 120, 63  # of the columns
@@ -18,12 +18,24 @@ Row = tuple[object, ...]
 
 def store_gpus(
     cluster: Cluster, nodes: Sequence[SeenNode], pods: Sequence[SeenPod], now: datetime
-) -> datetime | None:
-    """Answers until when the cluster's GPUs are known then. The caller holds the cluster's row."""
+) -> dict[str, object]:
+    """Answers what the cluster's row says of its GPUs then. The caller holds that row.
+
+    A look like the one before writes nothing, and reads nothing: a fleet has thousands of units.
+    """
     seen_at = cluster.gpus_seen_at
     start = since(cluster.observed_at, seen_at, now)
     if start is None:
-        return seen_at
+        return {}
+    digest = digest_of(nodes, pods)
+    if not start.goes_on or digest != cluster.gpus_seen:
+        _store(cluster, nodes, pods, start)
+    return {"gpus_seen_at": now, "gpus_seen": digest}
+
+
+def _store(
+    cluster: Cluster, nodes: Sequence[SeenNode], pods: Sequence[SeenPod], start: Since
+) -> None:
     rows = GpuInterval.objects.filter(unit__cluster=cluster, ends_at=None)
     known = {(n, p, s): (row, unit) for *row, unit, n, p, s in rows.values_list(*OPEN)}
     held = {unit: str(row[-1]) for unit, (row, _) in known.items()}
@@ -32,10 +44,9 @@ def store_gpus(
     if not start.goes_on:
         same = set()
     ended = [row for unit, (row, _) in known.items() if unit not in same]
-    _end(ended, start.at if start.goes_on else seen_at)
+    _end(ended, start.at if start.goes_on else cluster.gpus_seen_at)
     units = {unit: pk for unit, (_, pk) in known.items()}
     _begin(cluster, {u: v for u, v in wanted.items() if u not in same}, units, start.at)
-    return now
 
 
 def _values(found: Mapping[Unit, Doing]) -> dict[Unit, Row]:

@@ -58,14 +58,13 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
     store_events(cluster, seen.events)
     tell(cluster, store_pods(cluster, seen.pods, now))
     store_drift(cluster, seen.deployments, now)
-    gpus_seen_at = store_gpus(cluster, seen.nodes, seen.pods, now)
+    gpus = store_gpus(cluster, seen.nodes, seen.pods, now)
     add_rollout_time(cluster, seen.nodes, seen.pods, now)
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}
     return Cluster.record(
         cluster_id,
         claim,
         observed_at=now,
-        gpus_seen_at=gpus_seen_at,
         observed_version=seen.version[:40],
         applied_version=seen.settings,
         trouble="",
@@ -77,6 +76,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         group_sets=seen.group_sets[:16],
         kueue=None if seen.kueue is None else asdict(seen.kueue),
         **checked,
+        **gpus,
     )
 
 

@@ -22,6 +22,9 @@ class Cluster(Versioned, Claimable):
 
     observed_at = models.DateTimeField(null=True)  # last complete observation
     gpus_seen_at = models.DateTimeField(null=True)  # until when its GPU intervals are known
+    gpus_seen = models.CharField(
+        max_length=64, blank=True, db_default=""
+    )  # digest of the last look
     observed_version = models.CharField(max_length=40, blank=True)
     applied_version = models.PositiveIntegerField(null=True)  # of our row, at that observation
     trouble = models.TextField(blank=True)  # why the last observation failed

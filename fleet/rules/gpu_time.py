@@ -5,6 +5,7 @@ GPU a pod got, so a pod keeps the slots that it once had here. What a look finds
 look before it. A gap between looks is left out: nobody saw what happened in it.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -65,6 +66,17 @@ def doings(
                     wish.holder,
                 )
     return found
+
+
+def digest_of(nodes: Iterable[SeenNode], pods: Iterable[SeenPod]) -> str:
+    """Of all that a look says of GPUs: after the same one, every unit goes on with what it did."""
+    of_nodes = sorted(
+        (n.name, n.product, n.pool, n.capacity, n.ready, n.cordoned, str(n.devices)) for n in nodes
+    )
+    of_pods = sorted(
+        (p.uid, p.node, p.service, p.gpus, p.slices, p.phase in ENDED, _state(p)) for p in pods
+    )
+    return hashlib.sha256(repr((of_nodes, of_pods)).encode()).hexdigest()
 
 
 def _wishes(node: SeenNode, devices: Devices, pods: Sequence[SeenPod]) -> list[Wish]:

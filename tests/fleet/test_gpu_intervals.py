@@ -4,7 +4,8 @@ from datetime import timedelta
 from fractions import Fraction
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +196,19 @@ def test_it_writes_only_what_changed_and_cuts_time_where_it_did(cluster, chat):
     assert GpuInterval.objects.count() == 3
     found = {g.state: g.gpu_ms for g in gpu_hours(hour())}
     assert found == {"loading": 6000, "serving": 6000, "free": 12000}
+
+
+def test_a_look_like_the_one_before_does_not_even_read_them(cluster, chat):
+    fake = FakeCluster([make_node(gpus=2)], [make_pod(admitted=False)])
+    observer = Observer(fake)
+    asked = []
+    for seconds, pods in ((0, fake.pods), (3, fake.pods), (6, fake.pods), (9, [make_pod()])):
+        fake.pods = pods
+        with CaptureQueriesContext(connection) as said:
+            look(observer, cluster, NOW + timedelta(seconds=seconds))
+        asked.append(any('FROM "gpu_interval"' in q["sql"] for q in said))
+    assert asked == [True, False, False, True]
+    assert sum(g.gpu_ms for g in gpu_hours(hour())) == 2 * 9000
 
 
 def test_time_is_cut_at_full_hours(cluster):
