@@ -5,7 +5,7 @@ import http.client
 
 import pytest
 
-from fleet.models import Drift, GpuTime, ObservedPod
+from fleet.models import Drift, GpuInterval, ObservedPod
 from fleet.rules.manifests import RELEASE, ROLE
 from fleet.rules.phases import Cause, Phase
 from sandbox.cluster.kube import ApiStatusError
@@ -88,7 +88,8 @@ def test_a_group_of_plain_objects_moves_and_returns_as_one_under_traffic(stage, 
     assert {r: (p.ready, p.admitted, p.gpus, bool(p.address)) for r, p in rows.items()} == {
         "serve": (True, True, 1, True), "serve-w1": (True, True, 1, False),
     }  # fmt: skip
-    assert GpuTime.objects.get(state="serving", service=stage.service).gpu_ms > 0
+    held = GpuInterval.objects.filter(ends_at=None, service=stage.service, state="serving")
+    assert {h.holder for h in held} == {p.uid for p in rows.values()}
 
     clients.answers.clear()
     bad = stage.release("faulty-worker", **GROUP)

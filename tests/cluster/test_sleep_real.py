@@ -97,7 +97,9 @@ def test_it_sleeps_and_its_first_request_wakes_it_and_is_answered(stage, clients
     assert [(d.declared, d.given) for d in changes] == [(1, 0), (0, 1)]
     print("\n".join(d.why for d in changes))
     with fleet_scope():
-        events = list(UsageEvent.objects.order_by("event_time").values_list("outcome", "modifiers"))
+        kept = UsageEvent.objects.order_by("event_time").values_list("outcome", "modifiers")
+        until("the gateway shipped both", lambda: kept.count() >= 2, 30)
+        events = list(kept)
     assert [outcome for outcome, _ in events] == ["served", "served"]
     waits = [waking_ms(modifiers) for _, modifiers in events]
     assert waits[0] is None

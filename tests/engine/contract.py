@@ -21,12 +21,10 @@ CHAT = {
     "ignore_eos": True,
 }
 COMPLETION = {"model": "tiny", "prompt": TEXT, "max_tokens": 3, "ignore_eos": True}
-STREAM = {"stream": True}
-USAGE = {"stream": True, "stream_options": {"include_usage": True}}
-CONTINUOUS = {
-    "stream": True,
-    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-}
+# More than a busy engine puts into its first event, which has keys of its own.
+STREAM = {"max_tokens": 64, "stream": True}
+USAGE = STREAM | {"stream_options": {"include_usage": True}}
+CONTINUOUS = STREAM | {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 Case = tuple[str, str, Json | bytes | None]
 Address = tuple[str, int]
 CASES: list[Case] = [
