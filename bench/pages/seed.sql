@@ -250,8 +250,8 @@ FROM usage_hour GROUP BY 1, 2, 3, 4 ORDER BY 1;
 
 -- Cost: three GPUs a service all the time, half of it idle, and one product that nobody uses.
 INSERT INTO gpu_price (sheet_id, product, hourly)
-SELECT id, 'NVIDIA-H100-80GB-HBM3', 2.5 FROM gpu_price_sheet;
-UPDATE gpu_price_sheet SET effective = tstzrange(now() - interval '90 days', NULL);
+SELECT id, 'NVIDIA-H100-80GB-HBM3', 2.5 FROM gpu_price_sheet WHERE effective IS NOT NULL;
+UPDATE gpu_price_sheet SET effective = tstzrange(now() - interval '90 days', NULL) WHERE effective IS NOT NULL;
 INSERT INTO gpu_time (hour, cluster_id, gpu_product, state, service_id, gpu_ms)
 SELECT h, (SELECT min(id) FROM cluster), 'NVIDIA-H100-80GB-HBM3', 'serving', s.id, 3 * 3600000
 FROM generate_series(date_trunc('hour', now()) - interval '59 days', date_trunc('hour', now()), '1 hour') h, service s
