@@ -1,7 +1,8 @@
 """What it costs and who pays: usage, prices, charges, the fleet's cost, exports.
 
 Owns: usage events and hours, price books, charges, periods, invoices, credits, the journal,
-allocations, exports and their delivery, budgets in the gateway and their alerts.
+node prices, reservations of GPUs, methods of sharing cost and allocations, exports and their
+delivery, budgets in the gateway and their alerts.
 Does not own: how a request was served (gateway, fleet). Revenue and cost are two questions and
 stay apart in tables and on pages. May import: fleet and tenants by their open modules,
 gateway.contract. Others may import: actions, queries, rules, errors.

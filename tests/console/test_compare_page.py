@@ -1,25 +1,14 @@
 """Two spans of a tenant's charges side by side: sums, rows behind, file, and who may see them."""
 
-import csv
-import io
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from django.test import Client
+
+from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
 PAGE = "/billing/acme/compare/"
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
-
-
-def rows(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
 
 @pytest.fixture

@@ -1,31 +1,19 @@
 """Pages of how cost is shared: by release, by which method, with which weights."""
 
-import csv
-import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.test import Client
 from django.utils.html import escape
 
 from billing.models import AllocationRun, CostMethod, WorkWeight
 from billing.rules.allocation import METHODS
 from fleet.models import Rollout, RolloutGpuTime
 from tenants.base.scope import fleet_scope
+from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
 RELEASES, METHODS_PAGE = "/economics/releases/?from=now-7d", "/economics/methods/"
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
-
-
-def rows(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
 
 def test_releases_add_up_to_what_the_page_of_economics_has(scene):

@@ -7,7 +7,6 @@ import re
 from decimal import Decimal
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
@@ -17,18 +16,9 @@ from billing.models import Charge, PriceBookVersion
 from billing.rules.allocation import METHODS
 from tenants.base.scope import fleet_scope
 from tests.browser.registry_money import PAGES
+from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
-
-
-def rows(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
 
 def test_it_shows_every_money_page_to_the_operator(scene):

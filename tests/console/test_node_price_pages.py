@@ -1,31 +1,19 @@
 """Pages of node prices: drafts, four eyes, what changes, last month, and who may see them."""
 
-import csv
-import io
 import re
 from decimal import Decimal
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from billing.actions.sheet_publication import publish_approved
 from billing.models import AllocationRun, CostPool, GpuPriceSheet
 from billing.queries.sheet_preview import last_month
 from tenants.base.scope import fleet_scope
+from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
 PAGE = "/economics/node-prices/"
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
-
-
-def rows(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
 
 def test_it_drafts_proposes_and_lets_a_sheet_hold_by_four_eyes(scene):

@@ -5,17 +5,12 @@ import io
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.utils import timezone
+
+from tests.console.visitors import browser
 
 pytestmark = pytest.mark.django_db
 PAGE = "/economics/reservations/"
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
 
 
 def hour(hours: int) -> str:

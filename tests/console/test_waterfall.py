@@ -1,7 +1,5 @@
 """The waterfall: from all of the fleet's bill to nothing, each step with its rows behind it."""
 
-import csv
-import io
 import json
 import re
 from dataclasses import replace
@@ -9,22 +7,12 @@ from decimal import Decimal
 
 import plotly.graph_objects as go
 import pytest
-from django.test import Client
 
 from console.waterfall import BILL, LEFT, MOST_TENANTS, OTHER, bill_steps, waterfall
+from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
 WEEK = "/economics/?from=now-7d"
-
-
-def browser(user) -> Client:
-    client = Client(headers={"host": "127.0.0.1"})
-    client.force_login(user)
-    return client
-
-
-def rows(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
 
 
 @pytest.fixture
