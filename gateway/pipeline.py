@@ -264,20 +264,22 @@ class Pipeline:
         return [s for s in found if self._is_long_enough(exchange, asked, s)] or [wish.service]
 
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
-        """At most two attempts at one service."""
+        """Two attempts at one service, and one more where the second could not even be sent."""
         try:
             await self._awake(exchange, wish)
             seat = await self._first_seat(wish)
         except Refusal as refusal:
             raise AttemptError(refusal) from refusal
         self.shadows.mirror(exchange, asked, wish)
-        try:
-            await self._attempt(exchange, client, asked, wish, seat)
-        except AttemptError as error:
-            other = self._other_seat(exchange, wish, seat, error)
-        else:
-            return
-        await self._attempt(exchange, client, asked, wish, other)
+        failed: frozenset[str] = frozenset()
+        while True:
+            try:
+                return await self._attempt(exchange, client, asked, wish, seat)
+            except AttemptError as error:
+                if len(failed) == 2 or (failed and not error.is_unreachable):
+                    raise
+                failed |= {(error.at or seat.endpoint).address}
+                seat = self._other_seat(exchange, wish, seat, error, failed)
 
     async def _awake(self, exchange: Exchange, wish: Wish) -> None:
         """Wait where the service sleeps; time in which nobody could have answered."""
@@ -363,13 +365,20 @@ class Pipeline:
             self.pools.correct(wish, work, now)
         self.pools.give_back(seat)
 
-    def _other_seat(self, exchange: Exchange, wish: Wish, seat: Seat, error: AttemptError) -> Seat:
-        """Find another endpoint for the one reroute, or raise what ended the first attempt."""
+    def _other_seat(
+        self,
+        exchange: Exchange,
+        wish: Wish,
+        seat: Seat,
+        error: AttemptError,
+        failed: frozenset[str],
+    ) -> Seat:
+        """Find another endpoint for a reroute, or raise what ended the attempt."""
         saved = self._retries.get(wish.service.name, RETRIES_SAVED)
         now = asyncio.get_running_loop().time()
         other, at = None, error.at or seat.endpoint
         if saved >= 1.0:
-            other = self.pools.take(wish, now, without=frozenset({at.address}))
+            other = self.pools.take(wish, now, without=failed)
         if other is None and error.is_stale:
             other = self.pools.take(wish, now)
             if other is not None:

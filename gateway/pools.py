@@ -129,10 +129,14 @@ class Pools:
         without: frozenset[str] = frozenset(),
     ) -> Seat | None:
         """Take a seat if there is one. `without`: addresses that already failed this request."""
-        for pools in turns(wish.service.canary, wish, self._candidates(wish), without):
-            seat = self._take_one_of(pools, wish, now, without)
-            if seat is not None:
-                return seat
+        groups = turns(wish.service.canary, wish, self._candidates(wish), without)
+        # A pool whose endpoints are all gone waits behind every other, whatever its weight.
+        for awake in (True, False):
+            for pools in groups:
+                chosen = [pool for pool in pools if self._awake(pool, now) is awake]
+                seat = self._take_one_of(chosen, wish, now, without)
+                if seat is not None:
+                    return seat
         return None
 
     def _take_one_of(

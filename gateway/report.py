@@ -119,6 +119,10 @@ class Reporter:
         self._bells.add(service_id)
         self._hurry.set()
 
+    def hurry(self) -> None:
+        """Something changed that the console waits for."""
+        self._hurry.set()
+
     async def run(self) -> None:
         while True:
             await self.write()

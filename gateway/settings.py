@@ -25,6 +25,7 @@ class Settings:
     redis_url: str = "redis://127.0.0.1:6379/0"
     ingest_url: str = ""
     ingest_token: str = ""
+    routing_url: str = ""  # asked while Redis does not answer
     workers: int = 1
     replicas: int = 1  # gateways behind one balancer: the divisor of emergency limits
     name: str = ""
@@ -56,6 +57,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         redis_url=_text(env, "REDIS_URL", "redis://127.0.0.1:6379/0"),
         ingest_url=ingest_url,
         ingest_token=_text(env, "QM_INGEST_TOKEN", ""),
+        routing_url=_text(env, "QM_ROUTING_URL", _beside(ingest_url)),
         workers=_number(env, "QM_GATEWAY_WORKERS", 1),
         replicas=_number(env, "QM_GATEWAY_REPLICAS", 1),
         name=_text(env, "QM_GATEWAY_NAME", ""),
@@ -66,6 +68,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         redis_timeout=_number(env, "QM_GATEWAY_STORE_MS", 50) / 1000,
         spool_bytes=_number(env, "QM_GATEWAY_SPOOL_BYTES", 1024 * 1024 * 1024),
     )
+
+
+def _beside(ingest_url: str) -> str:
+    """The console's door for routing stands beside that for usage."""
+    base, found, _ = ingest_url.rpartition("/usage/events")
+    return f"{base}/routing/snapshot" if found else ""
 
 
 def _text(env: Mapping[str, str], name: str, default: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -184,6 +184,7 @@ class Snapshots:
         self.policy: Policy | None = None
         self.routing: Routing | None = None
         self.on_routing: Callable[[Routing], None] = lambda routing: None
+        self.elsewhere: Callable[[int], Awaitable[bytes | None]] | None = None
         self.flags: set[str] = set()
         self._max_age = max_age
         self._heard_at = float("-inf")  # monotonic
@@ -216,6 +217,7 @@ class Snapshots:
                 await self.refresh()
             except (RedisError, OSError) as error:
                 log.warning("snapshot store does not answer: %s", error)
+                await self._ask_elsewhere()
             try:
                 await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)
             except TimeoutError:
@@ -279,6 +281,22 @@ class Snapshots:
         else:
             self.flags.discard(flag)
             log.info("snapshot %s is now %s", pointer, version.decode())
+
+    async def _ask_elsewhere(self) -> None:
+        """Without the store, routing may still come: weights must reach every gateway."""
+        if self.elsewhere is None:
+            return
+        raw = await self.elsewhere(self.routing.document.version if self.routing else 0)
+        if raw is None:
+            return
+        try:
+            self._take_routing(raw)
+        except BrokenSnapshotError as error:
+            self.flags.add("broken:routing")
+            log.error("routing from the console refused: %s", error)
+        else:
+            assert self.routing is not None
+            log.info("routing is now %d, from the console", self.routing.document.version)
 
     def _take_policy(self, raw: bytes) -> None:
         taken = decode_policy(raw)

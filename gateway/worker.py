@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import redis.asyncio as aioredis
 
+from gateway.console import Console
 from gateway.counters import Counters
 from gateway.estimate import Estimator
 from gateway.limits.emergency import EmergencyLimits
@@ -53,6 +54,8 @@ class Worker:
         )
         self.wire = Wire(settings.redis_url, timeout=settings.redis_timeout)
         self.snapshots = Snapshots(settings.redis_url, max_age=settings.max_snapshot_age)
+        console = Console(self._session, url=settings.routing_url, token=settings.ingest_token)
+        self.snapshots.elsewhere = console.routing
         self.pools = Pools(workers=settings.workers)
         shares = settings.workers * settings.replicas
         self._reports = aioredis.Redis.from_url(settings.redis_url, socket_timeout=2.0)
@@ -86,6 +89,7 @@ class Worker:
     def _route(self, routing: Routing) -> None:
         self.pools.update(routing)
         self.rooms.update()
+        self.reporter.hurry()
 
     async def _start_loops(self, recovered: Recovered) -> None:
         self._spawn("quota store", self.wire.keep_connected)

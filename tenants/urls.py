@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from tenants.api import applications, evidence, people, quotas, tenants
+from tenants.api import applications, evidence, gateways, people, quotas, tenants
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("me", people.MeView.as_view()),
@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage-sources", people.SourcesView.as_view()),
     path("usage-sources/<slug:name>/renew", people.RenewSourceView.as_view()),
     path("usage-sources/<slug:name>/revoke", people.RevokeSourceView.as_view()),
+    path("routing/snapshot", gateways.RoutingView.as_view()),
     path("changes", evidence.ChangesView.as_view()),
     path("changes/<int:change_id>", evidence.ChangeView.as_view()),
     path("changes/<int:change_id>/decide", evidence.DecideView.as_view()),

@@ -78,6 +78,16 @@ def test_a_test_that_a_document_names_exists(document, path, name):
     assert name in {node.name for node in ast.walk(tree) if isinstance(node, functions)}
 
 
+GUARANTEES = (ROOT / "docs" / "rollouts.md").read_text().partition("way back guarantees\n")[2]
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_a_test_stands_behind_each_guarantee_of_a_way_back(number):
+    section = GUARANTEES.partition("\n## ")[0]
+    (row,) = re.findall(rf"^\| {number} \|.*$", section, re.MULTILINE)
+    assert NAMED.findall(row)
+
+
 DRIVEN = {p.stem: p.read_text() for p in (ROOT / "fleet" / "drive").glob("*.py")}
 
 

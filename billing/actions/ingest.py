@@ -283,6 +283,7 @@ def _sample(accepted: Accepted) -> TrafficSample:
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,
         adapter=event.adapter,
+        took_ms=(event.finished_at - event.started_at) / 1000,
     )
 
 

@@ -15,11 +15,13 @@ from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from billing.queries.rollout_costs import RolloutCost, rollout_cost
 from console import rollout_page as page_parts
 from console.access import ViewerRequest
+from console.harm_page import harm_page, verified
 from console.manifests import shown
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
 from fleet.queries.freezes import held
+from fleet.queries.rollout_harm import harm_of
 from fleet.queries.rollout_outcome import outcome_of
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
@@ -67,6 +69,8 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "dots": page_parts.dots(detail),
         "moments": page_parts.moments(detail),
         "back": page_parts.way_back(detail),
+        "harm": harm_page(harm_of(viewer, row), now),
+        "verified": verified(detail) if detail.rollout.cause else None,
         "cost": page_parts.cost_of(detail, prices_of(viewer, detail), now),
         "measured": measured(viewer, rollout_id) if row.started_at else None,
         "manifests": shown(detail.manifests),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
+from fleet.actions.rollout_answers import count_answers
 from fleet.rules.traffic import TrafficSample, gather
 
 FINE_FOR = timedelta(hours=6)  # gates read nothing older; a loaded history needs no fine slots
@@ -51,6 +52,7 @@ ON CONFLICT (service_id, day, adapter, tenant_id) DO UPDATE SET
 def record(samples: Sequence[TrafficSample], *, now: datetime | None = None) -> None:
     """Add requests to the slots, inside the caller's transaction and scope."""
     _add(samples, TRAFFIC, now)
+    count_answers(samples, now or timezone.now())
     adapters = sorted({s.adapter for s in samples if s.adapter})
     for adapter in adapters:
         _add([s for s in samples if s.adapter == adapter], ADAPTERS, now, adapter)

@@ -2,7 +2,15 @@
 
 from django.urls import URLPattern, path
 
-from fleet.api import freezes, plan_outcome, releases, resolutions, rollout_queue, rollouts
+from fleet.api import (
+    freezes,
+    plan_outcome,
+    releases,
+    resolutions,
+    rollout_harm,
+    rollout_queue,
+    rollouts,
+)
 from fleet.api.observation_urls import own_scope
 
 urlpatterns: list[URLPattern] = [
@@ -18,6 +26,7 @@ urlpatterns: list[URLPattern] = [
     path("rollouts/queues", rollout_queue.QueuesView.as_view()),
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),
     path("rollouts/<int:rollout_id>/plan", plan_outcome.PlanOutcomeView.as_view()),
+    path("rollouts/<int:rollout_id>/harm", rollout_harm.HarmView.as_view()),
     path("rollouts/<int:rollout_id>/by-hand", rollouts.ByHandView.as_view()),
     path("rollouts/<int:rollout_id>/exception", freezes.ExceptionView.as_view()),
     path("rollouts/<int:rollout_id>/pause", rollouts.PauseView.as_view()),

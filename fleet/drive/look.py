@@ -21,6 +21,7 @@ from fleet.queries.gateways import read_gateways
 from fleet.queries.releases import spec_of
 from fleet.queries.sequences import approved_as_stage
 from fleet.queries.situations import queued
+from fleet.queries.told import last_request, told
 from fleet.queries.traffic import window as traffic
 from fleet.rules.adapters import names_of
 from fleet.rules.comparison import Window
@@ -51,6 +52,7 @@ from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
 from tenants.queries.changes import get_change, get_verdict
 from tenants.rules.access import Permission, system_viewer
 
+LEAVES = GOING_BACK | {Phase.PROMOTING}
 WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING})
 
 
@@ -135,6 +137,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         weight_new=new.weight if new else 0,
         declared_old=old.replicas if old else 0,
         declared_new=new.replicas if new else 0,
+        new_left=r.new_left_at,
         started=r.started_at is not None,
         is_rollback=r.is_rollback,
         start_deadline=timedelta(seconds=n["start_seconds"]),
@@ -221,8 +224,17 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     new = side_of(found, r.to_release)
     old = side_of(found, r.from_release) if r.from_release else Side()
     seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
-    seen = replace(seen, probes=probe(view, seen, outside))
+    seen = replace(seen, probes=probe(view, seen, outside), **asked_gateways(r, state, now))
     return replace(seen, contract=put_prompts(view, seen, outside))
+
+
+def asked_gateways(r: Rollout, state: State, now: datetime) -> dict[str, Any]:
+    """Where replicas go after traffic has left them."""
+    if state.phase not in LEAVES:
+        return {}
+    answer = told(r, now, version=state.memory.told)
+    last = last_request(r) if state.phase in GOING_BACK else None
+    return {"gateways": answer, "last_new": last}
 
 
 def side_of(look: dict[str, Any], release: Release) -> Side:

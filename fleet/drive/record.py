@@ -22,6 +22,7 @@ from fleet.models import (
 )
 from fleet.queries.contracts import contract_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from fleet.rules.recorded import objects_before, objects_now
 from fleet.rules.state import KEEP, Decision, Place
 from tenants.actions import audit, changes
 from tenants.base.scope import fleet_scope
@@ -80,6 +81,22 @@ def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:
         found["started_at"] = now
     if d.phase in FINAL:
         found["ended_at"] = now
+    return found | left_at(view, d, now)
+
+
+def left_at(view: View, d: Decision, now: datetime) -> dict[str, Any]:
+    """Since when a release gets no traffic any more."""
+    if d.want is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, before, place in (
+        ("old_left_at", view.state.weight_old, d.want.old),
+        ("new_left_at", view.state.weight_new, d.want.new),
+    ):
+        if place.weight:
+            found[name] = None
+        elif before:
+            found[name] = now
     return found
 
 
@@ -127,12 +144,22 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
         detail: dict[str, Any] = dict(changed) | ({"cause": d.cause.value} if d.cause else {})
         if d.admit:
             detail["admitted"] = list(d.admit)
+        detail |= open_requests(view, changed)
         RolloutEvent.objects.create(
             rollout=r, phase=d.phase.value, step=d.step, why=d.why, detail=detail
         )
     if moved and d.phase in AUDITED:
-        after = {"phase": d.phase.value, "step": d.step, "cause": d.cause.value if d.cause else ""}
-        before = {"phase": r.phase, "step": r.step, "manifest_digest": r.manifest_digest}
+        after: dict[str, Any] = {"phase": d.phase.value, "step": d.step}
+        after["cause"] = d.cause.value if d.cause else ""
+        before: dict[str, Any] = {
+            "phase": r.phase,
+            "step": r.step,
+            "manifest_digest": r.manifest_digest,
+        }
+        if view.manifests:
+            state, seen = view.state, view.seen
+            before["objects"] = objects_before(state, view.manifests)
+            after["objects"] = objects_now(state, seen, d.want, view.manifests)
         audit.record(viewer(), f"rollout.{d.phase}", r, before=before, after=after, why=d.why)
     if d.reading:
         kept = d.reading.as_json()
@@ -152,6 +179,18 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
         if release is not None:
             admitted = [p for p in side.pods if p.uid in d.admit]
             store_starts(r.service, r.cluster, release, admitted, now)
+
+
+def open_requests(view: View, changed: dict[str, int]) -> dict[str, int]:
+    """What gateways had in flight on a release whose replicas go now."""
+    told, found = view.seen.gateways, {}
+    for which, side, flying in (
+        ("old", view.seen.old, told.open_old if told else None),
+        ("new", view.seen.new, told.open_new if told else None),
+    ):
+        if flying is not None and changed.get(f"replicas_{which}", side.wanted) < side.wanted:
+            found[f"open_{which}"] = flying
+    return found
 
 
 def store_contract(view: View, d: Decision, now: datetime) -> None:

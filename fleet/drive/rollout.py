@@ -73,6 +73,8 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
     if not record(view, decision, claim, now):
         log.info("claim lost, the record is dropped", rollout=rollout_id)
         return None
+    if moves_traffic(view, decision):
+        tell_at_once()
     log.info("rollout", rollout=rollout_id, phase=decision.phase, step=decision.step)
     return sooner(view) or decision.look_again
 
@@ -90,6 +92,21 @@ def tell_gateways(view: View, decision: Decision) -> None:
         if decision.phase not in GOING_BACK and not view.rollout.is_rollback:
             raise Temporary(f"Gateways cannot be told. {error.message}") from error
         log.warning("goes back without telling gateways", error=error.message)
+
+
+def moves_traffic(view: View, decision: Decision) -> bool:
+    want, state = decision.want, view.state
+    if want is None:
+        return False
+    return (want.old.weight, want.new.weight) != (state.weight_old, state.weight_new)
+
+
+def tell_at_once() -> None:
+    """Traffic waits for no other task: there may be none, or many before it."""
+    try:
+        publish_routing()
+    except Unavailable as error:
+        log.warning("gateways cannot be told now", error=error.message)
 
 
 def sooner(view: View) -> timedelta | None:

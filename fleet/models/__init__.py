@@ -17,6 +17,7 @@ from fleet.models.resolution import Resolution
 from fleet.models.rollout import (
     GateResult,
     Rollout,
+    RolloutAnswer,
     RolloutEvent,
     RolloutGpuTime,
     StartSample,
@@ -65,6 +66,7 @@ __all__ = [
     "Release",
     "Resolution",
     "Rollout",
+    "RolloutAnswer",
     "RolloutEvent",
     "RolloutGpuTime",
     "RolloutSequence",

@@ -53,6 +53,8 @@ class Rollout(Claimable):
     cause = models.CharField(max_length=32, blank=True)  # closed list, of an abort
     started_at = models.DateTimeField(null=True)  # first write to the cluster
     ended_at = models.DateTimeField(null=True)
+    old_left_at = models.DateTimeField(null=True)  # since when no traffic goes to it any more;
+    new_left_at = models.DateTimeField(null=True)  # null: it has some, or never had any
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -90,6 +92,38 @@ class RolloutGpuTime(models.Model):
 
     def __str__(self) -> str:
         return f"RO-{self.rollout_id} {self.hour:%Y-%m-%dT%H} {self.gpu_ms}"
+
+
+class RolloutAnswer(models.Model):
+    """Requests that ended on a release of a rollout from its first write on, by how they ended.
+
+    Added to in the transaction that stores the usage rows, once per row really stored.
+    """
+
+    rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="answers")
+    tenant_id = models.BigIntegerField()
+    release_id = models.BigIntegerField()
+    leaving = models.BooleanField()  # ended after the release's weight had gone to 0
+    outcome = models.CharField(max_length=10)
+    reason = models.CharField(max_length=24, blank=True)  # gateway.contract Reason
+    cut = models.BooleanField()  # it broke after its first token
+    requests = models.BigIntegerField()
+    last_began = models.DateTimeField()
+    last_ended = models.DateTimeField()
+
+    class Meta:
+        db_table = "rollout_answer"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[
+                    "rollout", "tenant_id", "release_id", "leaving", "outcome", "reason", "cut",
+                ],
+                name="rollout_answer_once",
+            )
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"RO-{self.rollout_id} {self.outcome} {self.requests}"
 
 
 class RolloutEvent(models.Model):

@@ -19,12 +19,12 @@ from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of, watch
 from fleet.rules.phases import Cause, Phase, Verdict
+from fleet.rules.settling import settled
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
 CONFIRM = timedelta(seconds=90)  # answers must show the new share by then
-SETTLE = timedelta(seconds=3)  # gateways have the new weights
 EXTENSION = timedelta(seconds=30)  # of a gate, on top of a second hold
 
 
@@ -347,12 +347,12 @@ def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
         return shift(state, seen, weights, why, now)
     if decision := grow(state, seen, now, state.replicas):
         return decision
-    since = moment(state.memory.shifted_at)
-    if state.has_old and since and now - since < SETTLE:
-        return replace(stay(state, "Gateways take the new weights"), look_again=SOON)
+    told = settled(state, seen, now)
+    if state.has_old and not told.done:
+        return replace(stay(state, told.why), look_again=SOON)
     keep = kept_old(state)
     if state.has_old and seen.old.wanted > keep:
-        why = f"{state.new} carries everything: {state.old} shrinks to {keep}"
+        why = f"{state.new} carries everything: {state.old} shrinks to {keep}. {told.why}".strip()
         return scale(state, Counts(keep, state.replicas), why)
     why = f"{state.replicas} of {state.replicas} replicas of {state.new} carry all traffic"
     return enter(state, Phase.SOAKING, f"{why}, watched for {seconds(state.soak)}")

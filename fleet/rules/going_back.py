@@ -11,17 +11,16 @@ from fleet.rules.causes import Patience, diagnose, progress_of
 from fleet.rules.groups import is_worker
 from fleet.rules.moves import scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase
+from fleet.rules.settling import quiet, settled
 from fleet.rules.state import KEEP, NOW, SOON, Decision, Place, Seen, State, Want, moment
 
-SETTLE = timedelta(seconds=3)  # gateways have the new weights
 LEARN = timedelta(seconds=15)  # the observer sees old replicas that came; not waited for longer
 
 
 def begin(state: State, seen: Seen, now: datetime, cause: Cause, why: str) -> Decision:
     """Traffic goes back in this very pass; replicas follow in the next ones."""
-    memory = replace(
-        state.memory, back_since=now.isoformat(), shifted_at=now.isoformat(), reason=why
-    )
+    at = now.isoformat()
+    memory = replace(state.memory, back_since=at, shifted_at=at, told=0, reason=why)
     state = replace(state, memory=memory, cause=cause)
     decision = Decision(Phase.ABORTING, state.step, why, look_again=NOW, cause=cause, memory=memory)
     if seen.trouble:
@@ -60,12 +59,15 @@ def next_move(state: State, seen: Seen, now: datetime) -> Decision:
         return shift(state, seen, weights, f"{weights[0]} % of the traffic on {state.old}", now)
     counts = backward(state, seen, at_any_price=at_any_price(state))
     if counts != counts_of(seen):
-        if counts.new < seen.new.wanted and seen.new.serving and not settled(state, now):
-            return replace(stay(state, "Gateways take the new weights"), look_again=SOON)
-        return scale(state, counts, back_text(state, seen, counts.old, counts.new))
+        told = settled(state, seen, now)
+        shrinks = counts.new < seen.new.wanted and seen.new.serving > 0
+        if shrinks and not told.done:
+            return replace(stay(state, told.why), look_again=SOON)
+        why = back_text(state, seen, counts.old, counts.new)
+        return scale(state, counts, f"{why}. {told.why}" if shrinks and told.why else why)
     if state.has_old and seen.old.serving < state.old_replicas:
         return stay(state, f"{state.old}: {tally(seen.old)} ({progress_of(seen.old)})")
-    return removed(state, seen)
+    return removed(state, seen, now)
 
 
 def phase_back(state: State, seen: Seen, now: datetime) -> Phase:
@@ -85,19 +87,15 @@ def old_fault(state: State, seen: Seen, now: datetime) -> str:
     return fault.why if fault else ""
 
 
-def settled(state: State, now: datetime) -> bool:
-    since = moment(state.memory.shifted_at)
-    return since is None or now - since >= SETTLE
-
-
 def blocked_because(state: State, seen: Seen, now: datetime) -> str:
     since = moment(state.memory.back_since) or state.phase_since
     fault = old_fault(state, seen, now)
     return f"Blocked, trying on: {fault or f'not back after {seconds(now - since)}'}."
 
 
-def removed(state: State, seen: Seen) -> Decision:
-    """Old answers in full: the new release goes, and only its absence ends the rollout."""
+def removed(state: State, seen: Seen, now: datetime) -> Decision:
+    """Old answers in full: the new release goes. Its absence, proof of who answers and a window
+    without a request to the new one end the rollout."""
     if not seen.new.gone or state.declared_new:  # what is declared would be made again
         old = Place(seen.old.wanted, state.weight_old) if state.has_old else Place(None, 0)
         want = Want(old=old, new=Place(None, 0))
@@ -108,15 +106,20 @@ def removed(state: State, seen: Seen) -> Decision:
     if state.has_old and unproved:
         words = "; ".join(f.text for p in unproved if (f := seen.probes.get(p.uid)) and not f.ok)
         return replace(stay(state, f"Asks {state.old} who it is. {words}".strip()), look_again=SOON)
-    return replace(stay(state, end_text(state, seen)), phase=Phase.ROLLED_BACK, look_again=None)
+    silence = quiet(state, seen, now)
+    if not silence.done:
+        return replace(stay(state, silence.why), look_again=SOON)
+    text = end_text(state, seen, silence.why)
+    return replace(stay(state, text), phase=Phase.ROLLED_BACK, look_again=None)
 
 
-def end_text(state: State, seen: Seen) -> str:
+def end_text(state: State, seen: Seen, silence: str) -> str:
     reason = f"Cause: {state.memory.reason}" if state.memory.reason else ""
     if not state.has_old:
         return f"Taken away; nothing served before. {reason}".strip()
     proved = f"{seen.old.alive} of {state.old_replicas} replicas of {state.old} answer"
-    return f"Back on {state.old}: {proved} by fingerprint, {state.new} is gone. {reason}".strip()
+    gone = f"{state.new} is gone, {silence}"
+    return f"Back on {state.old}: {proved} by fingerprint, {gone}. {reason}".strip()
 
 
 def back_text(state: State, seen: Seen, old: int, new: int) -> str:

@@ -73,7 +73,7 @@ def scale(state: State, counts: Counts, why: str) -> Decision:
 
 def shift(state: State, seen: Seen, weights: tuple[int, int], why: str, now: datetime) -> Decision:
     """Other traffic, the same replicas."""
-    memory = replace(state.memory, shifted_at=now.isoformat(), share=None)
+    memory = replace(state.memory, shifted_at=now.isoformat(), told=0, share=None)
     want = want_of(state, counts_of(seen), *weights)
     return replace(stay(state, why, memory=memory), want=want, look_again=SOON)
 

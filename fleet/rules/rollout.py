@@ -55,6 +55,7 @@ def remember(state: State, seen: Seen, now: datetime) -> Memory:
     memory = replace(
         measured(state, seen),
         old_serving=seen.old.serving,
+        told=state.memory.told or (seen.gateways.version if seen.gateways else 0),
         probes={**state.memory.probes, **{u: p.text for u, p in seen.probes.items()}},
     )
     if progress == memory.progress:

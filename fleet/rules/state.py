@@ -31,6 +31,7 @@ class Memory:
     progress: str = ""  # counts of replicas when they last changed
     progress_at: str = ""
     shifted_at: str = ""  # since when the present weight holds
+    told: int = 0  # version of the routing snapshot that holds it; 0: none is known yet
     paused_by: str = ""  # operator, gate
     extended: bool = False  # the gate got a second hold
     looks: int = 0  # of the present gate, each spent some of its error rate
@@ -98,6 +99,7 @@ class State:
     weight_new: int = 0
     declared_old: int = 0  # replicas, as the last pass wanted them
     declared_new: int = 0
+    new_left: datetime | None = None  # since when the new release gets no traffic any more
     started: bool = False  # something was written to the cluster
     is_rollback: bool = False
     start_deadline: timedelta = timedelta(minutes=10)  # of one replica of the new release
@@ -154,6 +156,32 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """One worker of a gateway: the routing that it reports, and how old the report is."""
+
+    name: str
+    version: int
+    age_seconds: float = 0.0
+
+    @property
+    def words(self) -> str:
+        said = f"routing {self.version}"
+        return f"{said}, silent for {self.age_seconds:.0f} s" if self.age_seconds > 5 else said
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What gateways say of themselves. Their workers that are gone are left out after 15 s."""
+
+    version: int = 0  # newest snapshot, if it holds the weights that the row wants; else 0
+    workers: tuple[Applied, ...] = ()
+    trouble: str = ""  # they cannot be asked
+    arrears: str = ""  # usage that they hold back
+    open_old: int | None = None  # requests that are in flight on each release
+    open_new: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What the cluster and the traffic reported a moment ago."""
 
@@ -168,6 +196,8 @@ class Seen:
     frozen: str = ""  # the calendar lets no rollout begin now
     queued: str = ""  # it is another one's turn: the GPUs do not suffice for both
     routed: frozenset[str] | None = None  # pods that gateways can be told of; None: all of them
+    gateways: Told | None = None  # None: not asked
+    last_new: datetime | None = None  # when the last request to the new release began
 
     def unrouted(self, side: Side) -> int:
         """Replicas that serve and that the observer has not seen yet: no gateway knows them."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -35,6 +35,11 @@ class TrafficSample(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
     completion_tokens: int = 0
     adapter: str = ""  # that it asked for; empty: the service's own model
+    took_ms: float = 0.0  # from its beginning to its end
+
+    @property
+    def began(self) -> datetime:
+        return self.at - timedelta(milliseconds=self.took_ms)
 
     @property
     def measured(self) -> tuple[float | None, ...]:

@@ -18,6 +18,7 @@ from msgspec import json, structs
 
 from tenants.base.scope import fleet_scope
 from tenants.clients.redis import SnapshotStore, routing_store
+from tenants.errors import Unavailable
 from tenants.models import Snapshot
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,12 @@ def publish_routing(build: Build, store: SnapshotStore | None = None) -> int:
 
 
 def publish(kind: Kind, build: Build, store: SnapshotStore) -> int:
-    seen = store.look()
+    try:
+        seen = store.look()
+    except Unavailable:
+        with fleet_scope():
+            keep(kind, build)  # gateways that lost Redis as well ask the console for it
+        raise
     with fleet_scope():
         snapshot = keep(kind, build, above=seen.version)
     if seen.version != snapshot.version or not seen.has_document:

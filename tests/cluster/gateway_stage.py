@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -46,6 +47,13 @@ class Clients:
 @pytest.fixture
 def clients(stage, live_server, settings, tmp_path):
     """A gateway that reports to this console, and a tenant with a key."""
+    with gateway(stage, f"{live_server.url}/api/v1/usage/events", settings, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def gateway(stage, ingest, settings, tmp_path, **environment):
+    """`environment` is taken before what it would have otherwise."""
     fields = tenants.TenantFields(name="Acme")
     stage.act(tenants.create_tenant, slug="acme", fields=fields)
     stage.act(applications.create_application, "acme", slug="app", name="App")
@@ -59,13 +67,14 @@ def clients(stage, live_server, settings, tmp_path):
         "PATH": os.environ["PATH"],
         "QM_GATEWAY_PORT": str(free_port()),
         "REDIS_URL": settings.REDIS_URL,
-        "QM_INGEST_URL": f"{live_server.url}/api/v1/usage/events",
+        "QM_INGEST_URL": ingest,
         "QM_INGEST_TOKEN": token,
         "QM_SPOOL_DIR": str(tmp_path / "spool"),
         "QM_GATEWAY_STORE_MS": "10000",
         "QM_SALT_SECRET": "a secret of at least thirty-two characters",
     }
-    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environ, cwd=ROOT)
+    command = [sys.executable, "-m", "gateway"]
+    process = subprocess.Popen(command, env=environ | environment, cwd=ROOT)
     address = f"http://127.0.0.1:{environ['QM_GATEWAY_PORT']}"
     try:
         wait_ready(process, address)

@@ -23,6 +23,7 @@ from fleet.actions.waking import wake_by_change
 from fleet.drive.foreground import drive_to_the_end
 from fleet.models import Release, Rollout
 from fleet.queries.by_hand import of_service, way_back_by_hand
+from fleet.queries.rollout_harm import Harm, harm_of
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
 from fleet.queries.services import get_service
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
@@ -84,6 +85,8 @@ class Command(BaseCommand):
     def do_show(self, viewer: Viewer, options: dict[str, Any]) -> None:
         with scope_of(viewer):
             self.show(get_rollout(viewer, options["rollout"]))
+            for line in harm_lines(harm_of(viewer, options["rollout"])):
+                self.stdout.write(f"  {line}")
 
     def do_drive(self, viewer: Viewer, options: dict[str, Any]) -> None:
         drive_to_the_end(options["rollout"], self.stdout.write)
@@ -158,6 +161,23 @@ class Command(BaseCommand):
         for event in detail.timeline:
             who = event.actor or "machine"
             self.stdout.write(f"  {event.at:%H:%M:%S} {event.phase:<18} {who}: {event.why}")
+
+
+def harm_lines(harm: Harm) -> list[str]:
+    if harm.start is None:
+        return []
+    cut = f", {harm.cut} cut mid-stream" if harm.cut else ""
+    lines = [f"harm: {harm.requests} requests broken{cut}"]
+    lines += [f"  {h.tenant} on {h.release}: {h.ends.requests}" for h in harm.tenants]
+    for d in harm.drains:
+        known = "?" if d.open_requests is None else d.open_requests
+        lines.append(
+            f"{d.release} left at {d.since:%H:%M:%S}: last request sent {d.lag_seconds:.1f} s"
+            f" later, last answer {d.drain_seconds:.1f} s later; {known} open when it went,"
+            f" then {d.served} whole, {d.ends.aborted} aborted, {d.ends.failed} failed,"
+            f" {d.ends.hung} hung"
+        )
+    return lines
 
 
 def door_of(verb: str) -> str:

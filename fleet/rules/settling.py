@@ -1,0 +1,65 @@
+"""Traffic leaves before replicas do: gateways confirm it, then a window proves it. Pure.
+
+Neither may hold up a way back for ever: what a gateway that is gone or silent does not confirm is
+not waited for beyond a limit, and said.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fleet.rules.moves import seconds
+from fleet.rules.state import Seen, State, moment
+
+SETTLE = timedelta(seconds=3)  # nobody reports: what gateways need to read new weights
+UNHEARD = timedelta(seconds=6)  # reports cannot be read: gateways read weights elsewhere by then
+CONFIRM = timedelta(seconds=30)  # of gateways that report and do not apply
+WINDOW = timedelta(seconds=10)  # without a request, before a way back is over
+ARRIVE = timedelta(seconds=60)  # usage that gateways hold back is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    done: bool
+    why: str
+
+
+def settled(state: State, seen: Seen, now: datetime) -> Settled:
+    """Whether gateways took the weights that this rollout wrote last."""
+    since = moment(state.memory.shifted_at)
+    if since is None:
+        return Settled(True, "")
+    waits, told, version = now - since, seen.gateways, state.memory.told
+    if told is None or (not told.workers and not told.trouble):
+        return Settled(waits >= SETTLE, "Gateways take the new weights")
+    if told.trouble:
+        text = f"Gateways cannot be asked: {told.trouble}. Goes on after {seconds(UNHEARD)}"
+        return Settled(waits >= UNHEARD, text)
+    behind = [w for w in told.workers if w.version < version] if version else list(told.workers)
+    every = len(told.workers)
+    if not behind:
+        return Settled(True, f"All {every} gateway workers apply routing {version}")
+    names = ", ".join(f"{w.name} ({w.words})" for w in behind[:3])
+    more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
+    wanted = f"routing {version}" if version else "the new weights, which are not published yet"
+    text = f"{len(behind)} of {every} gateway workers do not apply {wanted}: {names}{more}"
+    if waits >= CONFIRM:
+        return Settled(True, f"{text}. Not waited for beyond {seconds(CONFIRM)}")
+    return Settled(False, f"Waits for gateways. {text}")
+
+
+def quiet(state: State, seen: Seen, now: datetime) -> Settled:
+    """Whether the new release got no request for one window, by what gateways metered."""
+    left = state.new_left
+    if left is None:
+        return Settled(True, f"{state.new} got no traffic")
+    waits = now - left
+    last = max(left, seen.last_new or left)
+    silent = now - last
+    if silent < WINDOW:
+        text = f"{state.new} got its last request {seconds(silent)} ago, {seconds(WINDOW)} without"
+        return Settled(False, f"{text} one prove that no gateway sends any")
+    late = seen.gateways.arrears if seen.gateways else ""
+    if late and waits < ARRIVE:
+        return Settled(False, f"What {state.new} answered is not all known. {late}")
+    proved = f"{state.new} got 0 requests for {seconds(silent)}"
+    return Settled(True, f"{proved} as far as known. {late}" if late else proved)
