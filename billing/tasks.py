@@ -13,6 +13,7 @@ from billing.actions import (
     anomalies,
     budgets,
     calendars,
+    calls,
     commitments,
     confidence,
     cost_methods,
@@ -97,6 +98,11 @@ def keep_credits(change_id: int = 0) -> None:
     """Rung with a decided change, swept without: grant what was approved, end what is over."""
     grants.apply_decisions(timezone.now())
     grants.expire_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.call_people")
+def call_people() -> None:
+    calls.call_people(timezone.now())
 
 
 @shared_task(name="billing.tasks.deliver_events")

@@ -28,6 +28,7 @@ app.conf.beat_schedule = {
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
     "weigh tokens": {"task": "billing.tasks.weigh_tokens", "schedule": 600.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
+    "call people": {"task": "billing.tasks.call_people", "schedule": 5.0},
     "deliver events": {"task": "billing.tasks.deliver_events", "schedule": 5.0},
     "keep engine hours": {"task": "billing.tasks.keep_engine_hours", "schedule": 300.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},

@@ -57,6 +57,8 @@ class Environment(Trust, BaseSettings):
     qm_mail_password: str = ""
     qm_mail_security: Literal["starttls", "tls", "none"] = "starttls"
     qm_mail_from: str = "quartermaster@localhost"
+    qm_on_call_mails: str = ""  # who is called about rollouts, besides receivers of webhooks
+    qm_call_again_minutes: int = Field(15, ge=1)  # while it stays so and nobody is on it
     qm_api_requests_per_minute: int = Field(1_200, ge=0)  # of a token or person; 0: any number
     qm_api_failures_per_minute: int = Field(60, ge=0)  # wrong credentials of an address; 0: any
     qm_max_body: int = 32 * 1024 * 1024
@@ -328,6 +330,8 @@ EMAIL_USE_TLS = ENV.qm_mail_security == "starttls"
 EMAIL_USE_SSL = ENV.qm_mail_security == "tls"
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = ENV.qm_mail_from
+QM_ON_CALL_MAILS = words(ENV.qm_on_call_mails)
+QM_CALL_AGAIN_MINUTES = ENV.qm_call_again_minutes
 QM_KV_CONNECTORS = words(ENV.qm_kv_connectors)
 QM_KV_CONNECTOR_MODULES = words(ENV.qm_kv_connector_modules)
 QM_REGISTRIES = addresses(ENV.qm_registries)

@@ -50,6 +50,8 @@ def main() -> int:
         measured = [walk.once(place) for _ in range(given.runs)]
         good = report("approval to first cluster write", [a for a, _ in measured], APPROVAL_LIMIT)
         good &= report("abort to all traffic on the old one", [b for _, b in measured], ABORT_LIMIT)
+        blue = [walk.once(place, walk.PlanKind.BLUE_GREEN)[1] for _ in range(given.runs)]
+        good &= report("abort of a blue-green one", blue, ABORT_LIMIT)
         pods = [walk.pod_to_snapshot(place) for _ in range(given.runs)]
         good &= report("pod to routing snapshot", pods, POD_LIMIT)
         whole = [walk.added(place) for _ in range(given.runs)]
@@ -70,8 +72,10 @@ def crowded(place: Any, count: int, runs: int) -> bool:
     good = report("longest wait of an open rollout", [crowd.overdue(WATCHED)], OVERDUE_LIMIT)
     pods = [walk.pod_to_snapshot(place) for _ in range(runs)]
     good &= report(f"pod to routing snapshot, {count} open", pods, POD_LIMIT)
-    back = crowd.aborted(held, 4 * runs)
-    return good & report(f"abort with {count} open", back, ABORT_LIMIT)
+    for words, kind in crowd.WAYS:
+        back = crowd.aborted(held, kind, 2 * runs)
+        good &= report(f"abort, {words}, {count} open", back, ABORT_LIMIT) if back else False
+    return good
 
 
 def report(name: str, seconds: list[float], limit: float) -> bool:

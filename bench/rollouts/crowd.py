@@ -9,8 +9,9 @@ from bench.rollouts.waiting import wait
 from bench.rollouts.walk import HELD, Place, approve, back_after_abort, propose, published, reach
 from fleet.actions.waking import OPEN
 from fleet.models import Rollout, Service
-from fleet.rules.phases import Phase
+from fleet.rules.phases import Phase, PlanKind
 
+WAYS = (("surge", PlanKind.SURGE_CANARY), ("blue-green", PlanKind.BLUE_GREEN))
 STARTING = 900.0  # seconds for two engines a rollout, on few cores
 
 
@@ -34,8 +35,9 @@ def services_of(place: Place, count: int) -> list[Service]:
 
 
 def each(places: list[Place], image: str, steps, phases: set[Phase]) -> list[Rollout]:
-    """A rollout for each, all at the same time."""
-    proposed = [propose(place, image, steps) for place in places]
+    """A rollout for each, all at the same time, by turns of one kind and of the other."""
+    kinds = [WAYS[n % 2][1] if steps else None for n in range(len(places))]
+    proposed = [propose(p, image, steps, k) for p, k in zip(places, kinds, strict=True)]
     for place, rollout in zip(places, proposed, strict=True):
         reach(rollout, {Phase.AWAITING_APPROVAL}, STARTING)
         approve(place, rollout)
@@ -60,6 +62,7 @@ def overdue(seconds: float) -> float:
     return worst
 
 
-def aborted(held: list[tuple[Place, Rollout]], runs: int) -> list[float]:
-    """Seconds until the traffic is back, of a few among all that stay open."""
-    return [back_after_abort(place, rollout) for place, rollout in held[:runs]]
+def aborted(held: list[tuple[Place, Rollout]], kind: PlanKind, runs: int) -> list[float]:
+    """Seconds until the traffic is back, of a few of this kind among all that stay open."""
+    of_kind = [(place, rollout) for place, rollout in held if rollout.plan_kind == kind]
+    return [back_after_abort(place, rollout) for place, rollout in of_kind[:runs]]

@@ -13,7 +13,7 @@ from fleet.actions import clusters
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import abort_rollout, propose_rollout
 from fleet.models import Cluster, ObservedPod, Rollout, RolloutEvent, Service
-from fleet.rules.phases import Phase
+from fleet.rules.phases import Phase, PlanKind
 from fleet.rules.situation import StepPlan
 from gateway.contract import keys
 from gateway.contract.routing import Pool, RoutingSnapshot
@@ -64,10 +64,10 @@ def make_person(name: str, role: str) -> Viewer:
     return viewer_of_user(user)
 
 
-def once(place: Place) -> tuple[float, float]:
+def once(place: Place, kind: PlanKind = PlanKind.SURGE_CANARY) -> tuple[float, float]:
     """Seconds from the approval to the first object, and from the abort to traffic at 100 %."""
     alone(place)
-    rollout = propose(place, "standin-0.32.1", HELD)
+    rollout = propose(place, "standin-0.32.1", HELD, kind)
     reach(rollout, {Phase.AWAITING_APPROVAL})
     name = next(m for m in rollout.manifests if m["kind"] == "Deployment")["metadata"]["name"]
     began = time.monotonic()
@@ -122,7 +122,10 @@ def back_after_abort(place: Place, rollout: Rollout) -> float:
     return time.monotonic() - began
 
 
-def propose(place: Place, image: str, steps: tuple[StepPlan, ...]) -> Rollout:
+def propose(
+    place: Place, image: str, steps: tuple[StepPlan, ...], kind: PlanKind | None = None
+) -> Rollout:
+    """`kind` None: the best one."""
     place.number += 1
     with scope_of(place.olga):
         release = create_release(
@@ -134,7 +137,7 @@ def propose(place: Place, image: str, steps: tuple[StepPlan, ...]) -> Rollout:
             probes={"startup_seconds": 60, "pre_stop_seconds": 2, "drain_seconds": 4},
         )
         return propose_rollout(
-            place.olga, place.service.pk, release.pk, steps=steps, soak_seconds=0
+            place.olga, place.service.pk, release.pk, kind=kind, steps=steps, soak_seconds=0
         )
 
 

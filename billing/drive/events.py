@@ -15,6 +15,7 @@ from billing.clients.delivery import Answer, Message, send
 from billing.clients.vault import Unreadable, unseal
 from billing.models import EventDelivery
 from billing.rules.alerts import mail_of
+from billing.rules.calls import is_call, mail_of_call
 from billing.rules.webhooks import key_of, next_try
 from tenants.base.scope import fleet_scope
 
@@ -79,8 +80,12 @@ def _by_mail(row: EventDelivery) -> Answer:
     if not settings.EMAIL_HOST:
         return Answer(None, NO_MAIL, is_final=True)
     document = json.loads(row.event.payload)
-    place = f"{settings.QM_CONSOLE_URL}/billing/{document['data']['tenant']}/alerts/"
-    subject, text = mail_of(document, place)
+    data = document["data"]
+    if is_call(document["type"]):
+        subject, text = mail_of_call(document, data["url"])
+    else:
+        place = f"{settings.QM_CONSOLE_URL}/billing/{data['tenant']}/alerts/"
+        subject, text = mail_of(document, place)
     try:
         EmailMessage(subject, text, to=[row.mail]).send()
     except (smtplib.SMTPException, OSError) as error:

@@ -19,6 +19,11 @@ class Kind(StrEnum):
     EXPORT_FAILED = "export.failed"
     DELIVERED = "export.delivered"
     UNDELIVERED = "export.delivery_failed"
+    ROLLBACK_BLOCKED = "rollout.rollback_blocked"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLED_BACK = "rollout.rolled_back"
+    APPROVAL_WAITS = "rollout.approval_waiting"
+    APPROVAL_EXPIRES = "rollout.approval_expiring"
 
 
 SAID: dict[Kind, str] = {
@@ -33,6 +38,11 @@ SAID: dict[Kind, str] = {
     Kind.EXPORT_FAILED: "an export could not be made",
     Kind.DELIVERED: "a file arrived at its receiver",
     Kind.UNDELIVERED: "a file could not be delivered",
+    Kind.ROLLBACK_BLOCKED: "the way back of a rollout is blocked; told again while it is",
+    Kind.ROLLOUT_PAUSED: "a gate paused a rollout; told again while it is",
+    Kind.ROLLED_BACK: "a rollout went back by itself",
+    Kind.APPROVAL_WAITS: "a rollout waits for an approval",
+    Kind.APPROVAL_EXPIRES: "an approval that a rollout waits for expires soon",
 }
 KINDS = tuple(kind.value for kind in Kind)
 # What Standard Webhooks proposes: soon at first, then over more than a day.

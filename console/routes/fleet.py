@@ -48,6 +48,7 @@ urlpatterns: list[URLPattern] = [
     page("rollouts/<int:rollout_id>/timeline.json", rollouts.timeline, "rollout_timeline"),
     page("rollouts/<int:rollout_id>/pause/", rollouts.pause, "rollout_pause"),
     page("rollouts/<int:rollout_id>/resume/", rollouts.resume, "rollout_resume"),
+    page("rollouts/<int:rollout_id>/acknowledge/", rollouts.acknowledge, "rollout_acknowledge"),
     page("rollouts/<int:rollout_id>/abort/", rollouts.abort, "rollout_abort"),
     page("rollouts/<int:rollout_id>/roll-back/", rollouts.roll_back, "rollout_back"),
     page("rollouts/<int:rollout_id>/skip-gate/", rollouts.skip_gate, "rollout_skip"),

@@ -17,9 +17,11 @@ from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.harm_page import harm_page, verified
 from console.manifests import shown
+from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
+from fleet.queries.calls import open_calls
 from fleet.queries.freezes import held
 from fleet.queries.rollout_harm import harm_of
 from fleet.queries.rollout_outcome import outcome_of
@@ -77,6 +79,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "outcome": outcome_of(viewer, row),
         "by_hand": by_hand(viewer, row),
         "held": held(viewer, row, now),
+        "calls": open_calls(viewer, rollout_id) if detail.rollout.is_open or row.cause else (),
         "last_point": next((p for p in reversed(points) if p.share is not None), None),
         **gate_context(detail, points),
     }
@@ -155,6 +158,11 @@ def resume(request: ViewerRequest, rollout_id: int) -> HttpResponse:
 @require_POST
 def abort(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return wish(request, rollout_id, actions.abort_rollout, "abort asked; traffic goes back first")
+
+
+@require_POST
+def acknowledge(request: ViewerRequest, rollout_id: int) -> HttpResponse:
+    return wish(request, rollout_id, calls.acknowledge, "you are on it; nobody is called again")
 
 
 @require_POST

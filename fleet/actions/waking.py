@@ -34,4 +34,4 @@ def tell_rollouts(cluster_id: int, services: Collection[str]) -> None:
     """
     rows = Rollout.objects.filter(cluster_id=cluster_id, phase__in=MOVING)
     for rollout_id in rows.filter(service__name__in=services).values_list("id", flat=True):
-        nudge(PODS_CHANGED, rollout_id)
+        nudge(PODS_CHANGED, rollout_id, machine=True)

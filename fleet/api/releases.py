@@ -54,6 +54,9 @@ class ProbesOut(serializers.Serializer[Any]):
     pre_stop_seconds = serializers.IntegerField()
     drain_seconds = serializers.IntegerField()
     teardown_seconds = serializers.IntegerField()
+    kv_lease_seconds = serializers.IntegerField(
+        help_text="Of roles: from the end of traffic until prefill goes"
+    )
 
 
 class PodRoleOut(serializers.Serializer[Any]):
@@ -143,6 +146,9 @@ class ProbesIn(Strict):
     pre_stop_seconds = CountField(required=False)
     drain_seconds = CountField(required=False)
     teardown_seconds = CountField(required=False)
+    kv_lease_seconds = CountField(
+        required=False, help_text="Of roles: from the end of traffic until prefill goes"
+    )
 
 
 class PodRoleIn(Strict):

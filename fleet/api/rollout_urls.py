@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern] = [
     path("rollouts/<int:rollout_id>/by-hand", rollouts.ByHandView.as_view()),
     path("rollouts/<int:rollout_id>/exception", freezes.ExceptionView.as_view()),
     path("rollouts/<int:rollout_id>/pause", rollouts.PauseView.as_view()),
+    path("rollouts/<int:rollout_id>/acknowledge", rollouts.AcknowledgeView.as_view()),
     path("rollouts/<int:rollout_id>/resume", rollouts.ResumeView.as_view()),
     path("rollouts/<int:rollout_id>/abort", rollouts.AbortView.as_view()),
     path("rollouts/<int:rollout_id>/roll-back", rollouts.RollBackView.as_view()),

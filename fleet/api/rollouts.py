@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.api.contracts import ContractResultOut
 from fleet.queries import plans
@@ -332,6 +333,10 @@ ResumeView = wish_view("resume", actions.resume_rollout, "Go on.")
 AbortView = wish_view("abort", actions.abort_rollout, "Go back, from every open phase.")
 RollBackView = wish_view(
     "roll_back", actions.roll_back, "Abort an open rollout, or undo a finished one by a new one."
+)
+
+AcknowledgeView = wish_view(
+    "acknowledge", calls.acknowledge, "Be on it: nobody is called again about what it waits for."
 )
 
 

@@ -43,7 +43,7 @@ from fleet.rules.manifests import (
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
-from fleet.rules.release import digest_json
+from fleet.rules.release import Probes, digest_json
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.situation import StepPlan
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
@@ -144,6 +144,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         back_deadline=timedelta(seconds=n["back_seconds"]),
         patience=timedelta(seconds=n["patience_seconds"]),
         drain=timedelta(seconds=n["drain_seconds"]),
+        lease=lease_of(r),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
         contract=prompts_of(r),
@@ -152,6 +153,13 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
     )
+
+
+def lease_of(r: Rollout) -> timedelta:
+    """The longest of both releases; of those without roles there is none."""
+    grouped = (release for release in (r.from_release, r.to_release) if release and release.roles)
+    leases = (Probes(**release.probes).kv_lease_seconds for release in grouped)
+    return timedelta(seconds=max(leases, default=0))
 
 
 def prompts_of(r: Rollout) -> tuple[Prompt, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from fleet.clients.kube import Json
 from fleet.clients.workloads import Workloads
+from fleet.rules.groups import DECODE, PREFILL
 from fleet.rules.manifests import SCALED, Manifest, deployments_of, files_of, items_of, placed
 from fleet.rules.seen import Side
 
@@ -25,12 +26,17 @@ def put(
     """Apply with so many replicas of the release. Of what `side` saw, these very objects."""
     uids = {part.name: part.uid for part in side.parts} if side else {}
     owner: Json = {}
+    stays = decodes_of(side) if side and not replicas else frozenset()
     for item in files_of(manifest):  # before the pods, which would wait for them
         workloads.apply(owned(item, _known(manifest, uids)))
     for item in deployments_of(manifest):
         uid = uids.get(item["metadata"]["name"], "")
+        if item["metadata"]["name"] in stays:
+            continue
         applied = workloads.apply(placed(item, replicas=replicas, fence=fence, uid=uid))
         owner = owner or applied
+    if stays:
+        return  # what belongs to it alone is there, and follows its owner
     for item in items_of(manifest):
         if item["kind"] not in SCALED:
             workloads.apply(owned(item, owner))
@@ -54,5 +60,15 @@ def owned(manifest: Manifest, owner: Json) -> Manifest:
 
 
 def remove(workloads: Workloads, side: Side) -> None:
+    """Prefill before decode: who calls does it again until nothing is left."""
+    stays = decodes_of(side)
     for part in side.parts:
-        workloads.delete(part.kind, part.name, part.uid)
+        if part.name not in stays:
+            workloads.delete(part.kind, part.name, part.uid)
+
+
+def decodes_of(side: Side) -> frozenset[str]:
+    """Names of parts that go last: decodes finish answers while pods of prefill drain."""
+    if not any(p.role.startswith(PREFILL) for p in side.pods):
+        return frozenset()
+    return frozenset(part.name for part in side.parts if part.role.startswith(DECODE))

@@ -145,6 +145,35 @@ class RolloutEvent(models.Model):
         return f"{self.rollout_id} {self.phase}: {self.why}"
 
 
+class RolloutCall(models.Model):
+    """A person is called: something stands still or went back by itself, or waits for a decision.
+
+    Told again and again while it stays so, unless somebody has taken it on.
+    """
+
+    rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="calls")
+    kind = models.CharField(max_length=20)  # fleet.rules.calls.CallKind
+    since = models.DateTimeField()
+    called_at = models.DateTimeField(null=True)  # the last time
+    times = models.PositiveIntegerField(default=0)
+    acknowledged_by = models.CharField(max_length=254, blank=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)  # it is over
+
+    class Meta:
+        db_table = "rollout_call"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "kind"],
+                condition=Q(ended_at=None),
+                name="rollout_call_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"RO-{self.rollout_id} {self.kind}"
+
+
 class GateResult(models.Model):
     """One look of a gate at one step, with the samples that it saw."""
 

@@ -18,7 +18,7 @@ def taken_away(state: State, seen: Seen, now: datetime) -> Decision | None:
         return None
     new, old = lost_new(state, seen), lost_old(state, seen, now)
     if not new and not old:
-        return None
+        return leaving(state, seen)
     want = Want(
         old=Place(state.declared_old if old else KEEP, state.weight_old),
         new=Place(state.declared_new if new else KEEP, state.weight_new),
@@ -30,6 +30,15 @@ def taken_away(state: State, seen: Seen, now: datetime) -> Decision | None:
     # What its gate has counted was answered by replicas that are gone: the step begins anew.
     memory = replace(state.memory, shifted_at="")
     return replace(decision, phase=Phase.SHIFTING, memory=memory)
+
+
+def leaving(state: State, seen: Seen) -> Decision | None:
+    """Of an old release whose prefill is gone or drains, decode goes next."""
+    if state.declared_old or not seen.old.exists or not seen.old.uneven:
+        return None
+    want = Want(old=Place(0, state.weight_old), new=Place(KEEP, state.weight_new))
+    why = f"{state.old} goes: its prefill first, then its decode"
+    return replace(stay(state, why), want=want, look_again=SOON)
 
 
 def lost_new(state: State, seen: Seen) -> str:

@@ -8,7 +8,7 @@ from fleet.rules.groups import MOST_PODS, refuse_roles
 from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
 from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
-from fleet.rules.release import ModelPin, ReleaseSpec
+from fleet.rules.release import KV_LEASE, ModelPin, ReleaseSpec
 from fleet.rules.vllm_args import number_of, refusals, values_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -36,7 +36,6 @@ ENVIRONMENT = {
     "LD_PRELOAD": "it can replace any code of the image",
 }
 GIB = 2**30
-KV_LEASE = 30  # seconds that vLLM keeps blocks which nobody fetched
 GATEWAYS_LAG = 3  # seconds until each gateway has left a replica that goes away
 EXIT = 8  # seconds that vLLM takes to exit after its last request, as measured
 
@@ -245,6 +244,8 @@ def refuse_probes(spec: ReleaseSpec) -> Iterator[str]:
         yield f"drain_seconds {p.drain_seconds}: between 1 and 3,600"
     if not 1 <= p.teardown_seconds <= 300:
         yield f"teardown_seconds {p.teardown_seconds}: between 1 and 300"
+    if not KV_LEASE <= p.kv_lease_seconds <= 600:
+        yield f"kv_lease_seconds {p.kv_lease_seconds}: between {KV_LEASE} and 600"
 
 
 def warnings_of(spec: ReleaseSpec, *, request_seconds: int) -> list[str]:

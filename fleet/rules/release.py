@@ -10,6 +10,7 @@ from fleet.rules.pins import Pins, pins_from, stored
 
 GPU = "nvidia.com/gpu"
 SERVE = "serve"  # of a release without roles
+KV_LEASE = 30  # seconds that vLLM keeps blocks which nobody fetched
 
 
 def ranks_of(role: str, size: int) -> list[str]:
@@ -64,6 +65,7 @@ class Probes:
     pre_stop_seconds: int = 15  # gateways that lag still find it
     drain_seconds: int = 90  # --shutdown-timeout
     teardown_seconds: int = 15
+    kv_lease_seconds: int = KV_LEASE  # of roles: from the end of traffic until prefill goes
 
     @property
     def grace_seconds(self) -> int:
@@ -151,6 +153,7 @@ def canonical(spec: ReleaseSpec) -> dict[str, Any]:
         "arguments": list(spec.arguments),
         "environment": dict(sorted(spec.environment.items())),
         "resources": stored_resources(spec.resources),
+        "probes": stored_probes(spec.probes),
         "roles": [stored_role(role) for role in spec.roles],
     }
     if not spec.roles:
@@ -164,6 +167,12 @@ def stored_resources(resources: Resources) -> dict[str, Any]:
     """Without what is as it always was."""
     usual = {"group_size"} if resources.group_size == 1 else set()
     return {name: value for name, value in asdict(resources).items() if name not in usual}
+
+
+def stored_probes(probes: Probes) -> dict[str, Any]:
+    """Likewise: releases from before there was a lease keep their digest."""
+    usual = {"kv_lease_seconds"} if probes.kv_lease_seconds == KV_LEASE else set()
+    return {name: value for name, value in asdict(probes).items() if name not in usual}
 
 
 def stored_role(role: Role) -> dict[str, Any]:

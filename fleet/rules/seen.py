@@ -61,6 +61,7 @@ class Part:
     pods: int  # wanted
     each: int = 1  # of one replica of the release
     kind: str = "Deployment"
+    role: str = SERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ def read_part(deployment: Json) -> Part:
     meta = deployment["metadata"]
     pods = deployment["spec"].get("replicas", 0)
     kind = deployment.get("kind", "Deployment")
-    return Part(meta.get("name", ""), meta["uid"], pods, each_of(deployment), kind)
+    role = (meta.get("labels") or {}).get(ROLE, SERVE)
+    return Part(meta.get("name", ""), meta["uid"], pods, each_of(deployment), kind, role)
 
 
 def fence_in(deployment: Json) -> int:

@@ -24,10 +24,19 @@ class Settled:
 
 
 def settled(state: State, seen: Seen, now: datetime) -> Settled:
-    """Whether gateways took the weights that this rollout wrote last."""
+    """Whether gateways took the weights that this rollout wrote last, and blocks were fetched."""
     since = moment(state.memory.shifted_at)
     if since is None:
         return Settled(True, "")
+    told = confirmed(state, seen, since, now)
+    if not told.done or now - since >= state.lease:
+        return told
+    left = seconds(state.lease - (now - since))
+    text = f"Blocks that prefill handed over may be fetched for {seconds(state.lease)}: {left} more"
+    return Settled(False, text)
+
+
+def confirmed(state: State, seen: Seen, since: datetime, now: datetime) -> Settled:
     waits, told, version = now - since, seen.gateways, state.memory.told
     if told is None or (not told.workers and not told.trouble):
         return Settled(waits >= SETTLE, "Gateways take the new weights")

@@ -106,6 +106,7 @@ class State:
     back_deadline: timedelta = timedelta(minutes=10)  # of one replica of the old release
     patience: timedelta = timedelta(seconds=60)  # for a place, drains not counted
     drain: timedelta = timedelta(seconds=120)
+    lease: timedelta = NOW  # of blocks that prefill handed over, after the end of traffic
     soak: timedelta = timedelta(hours=1)
     longest_pause: timedelta = timedelta(hours=24)
     limits: GateLimits = GateLimits()

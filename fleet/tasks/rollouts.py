@@ -44,11 +44,13 @@ def drive_rollout(rollout_id: int) -> None:
 def follow_rollout(rollout_id: int) -> None:
     """The timer of one that moves; its kind comes before every sweep's bell.
 
-    So that many of them do not hold up the others for ever, one that is late goes first.
+    So that many of them do not hold up the others for ever, one that is late goes first. A worker
+    runs a timer as soon as its time has come, whatever else waits: it only rings, and an abort is
+    taken before the pass.
     """
     for late in driving.late_rollouts(LATE)[:1]:
-        drive_rollout(late)
-    drive_rollout(rollout_id)
+        nudge(DRIVE, late, machine=True)
+    nudge(DRIVE, rollout_id, machine=True)
 
 
 @shared_task(name=NEXT)

@@ -1,6 +1,8 @@
 """What waits for a decision, and what was decided by whom and why."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -49,6 +51,12 @@ def get_verdict(viewer: Viewer, change_id: int) -> Verdict:
 
 def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest | None:
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
+
+
+def waiting_until(ids: Iterable[int]) -> dict[int, datetime]:
+    """Those of these that wait for a decision, with when they expire."""
+    rows = ChangeRequest.objects.filter(pk__in=list(ids), state=WAITING)
+    return dict(rows.values_list("pk", "expires_at"))
 
 
 def undecided() -> set[int]:

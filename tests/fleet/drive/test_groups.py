@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from django.utils import timezone
 
+from fleet.actions.rollouts import abort_rollout
 from fleet.drive import place
 from fleet.drive.keep import due_deployments, keep
 from fleet.models import Deployment, Drift, Node, ObservedPod
@@ -36,7 +37,7 @@ def run(stage, rollout, **more):
     while not stage_is_over(rollout) and len(seen) < 200:
         stage.step(rollout, **more)
         seen.append(numbers(stage))
-        assert all(decode == 2 * prefill for prefill, decode in seen[-1].values()), seen[-1]
+        assert even(seen[-1]), seen[-1]
     return seen
 
 
@@ -50,7 +51,12 @@ def numbers(stage):
     for one in stage.fake.deployments.values():
         labels = one["metadata"]["labels"]
         found.setdefault(labels[RELEASE], {})[labels[ROLE]] = one["spec"]["replicas"]
-    return {release: (n["prefill"], n["decode"]) for release, n in found.items()}
+    return {r: (n.get("prefill", 0), n.get("decode", 0)) for r, n in found.items()}
+
+
+def even(found):
+    """Each release stands for whole replicas; of one that leaves, prefill goes before decode."""
+    return all(decode == 2 * prefill or not prefill for prefill, decode in found.values())
 
 
 def deployment(stage, release, role):
@@ -77,7 +83,7 @@ def test_a_group_moves_as_one_and_never_below_its_minimum(stage):
     least = []
     while not stage_is_over(rollout):
         stage.step(rollout)
-        assert all(d == 2 * p for p, d in numbers(stage).values()), numbers(stage)
+        assert even(numbers(stage)), numbers(stage)
         both = [answering(stage, r) for r in (old, rollout.to_release)]
         least.append(sum(min(c["prefill"], c["decode"] // 2) for c in both))
     assert rollout.phase == Phase.SUCCEEDED, rollout.why
@@ -176,9 +182,31 @@ def test_a_write_that_was_cut_in_the_middle_is_made_whole(stage):
 def run_until_even(stage, rollout):
     for _ in range(5):
         stage.step(rollout)
-        if all(d == 2 * p for p, d in numbers(stage).values()):
+        if even(numbers(stage)):
             return
     raise AssertionError(numbers(stage))
+
+
+@pytest.mark.parametrize(("probes", "lease"), [({}, 30), ({"kv_lease_seconds": 60}, 60)])
+def test_on_the_way_back_prefill_goes_after_a_lease_and_decode_after_prefill(stage, probes, lease):
+    times = {"startup_seconds": 120, "drain_seconds": 10, "pre_stop_seconds": 1}
+    rollout = stage.propose(stage.release("b", **GROUP, probes=times | probes))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.ANALYZING})
+    stage.act(abort_rollout, rollout.pk, why="enough")
+    seen, new = [], rollout.to_release.fingerprint
+    while not stage_is_over(rollout):
+        stage.step(rollout, 2)
+        left = rollout.new_left_at
+        pods = [p["metadata"]["labels"] for p in stage.fake.pods.values()]
+        drains = any(p[RELEASE] == new and p[ROLE] == "prefill" for p in pods)
+        waited = (stage.fake.now - left).total_seconds() if left else 0
+        seen.append((waited, *numbers(stage).get(new, (0, 0)), drains))
+    assert rollout.phase == Phase.ROLLED_BACK, rollout.why
+    first = next(s for s in seen if not s[1])
+    assert lease <= first[0] < lease + 10, seen
+    assert first[2] == 2, "decode goes on while prefill drains"
+    assert all(decode == 2 for _, _, decode, drains in seen if drains)
 
 
 def test_a_role_that_somebody_deletes_during_a_rollout_is_made_again(stage):

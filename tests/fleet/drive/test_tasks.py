@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
+from fleet.actions import rollouts as actions
 from fleet.actions import waking
 from fleet.actions.observation import store_pods, tell
 from fleet.drive.outside import Outside
@@ -12,6 +14,7 @@ from fleet.models import Rollout
 from fleet.rules.observation import read_pods
 from fleet.rules.phases import Phase
 from fleet.tasks import rollouts as tasks
+from tenants import nudge as nudging
 from tenants.base.rows import database_now
 from tenants.models import ChangeRequest
 from tests.fleet.drive.stage import make_stage
@@ -31,7 +34,7 @@ def stage(monkeypatch):
 @pytest.fixture
 def rung(monkeypatch):
     found = []
-    monkeypatch.setattr(tasks, "nudge", lambda *call, later: found.append(call))
+    monkeypatch.setattr(tasks, "nudge", lambda *call, **order: found.append(call))
     return found
 
 
@@ -47,7 +50,7 @@ def timed(monkeypatch):
 @pytest.fixture
 def told(monkeypatch):
     found = []
-    monkeypatch.setattr(waking, "nudge", lambda *call: found.append(call))
+    monkeypatch.setattr(waking, "nudge", lambda *call, machine: found.append(call))
     return found
 
 
@@ -80,17 +83,33 @@ def test_a_sweeps_bell_is_for_the_one_that_waits_longest(rung, monkeypatch):
     assert (driven, rung) == ([7], [(tasks.NEXT, now)])
 
 
-def test_a_timer_lets_one_that_is_late_go_first(stage, monkeypatch):
-    driven = []
-    monkeypatch.setattr(tasks, "drive_rollout", driven.append)
+def test_a_timer_lets_one_that_is_late_go_first(stage, rung):
     rollout = stage.propose(stage.release("b"))
     row = Rollout.objects.filter(pk=rollout.pk)
     row.update(look_again=database_now() - timedelta(seconds=5))
     tasks.follow_rollout(999_999)
-    assert driven == [999_999]
+    assert rung == [(tasks.DRIVE, 999_999)]
     row.update(look_again=database_now() - timedelta(seconds=11))
     tasks.follow_rollout(999_999)
-    assert driven == [999_999, rollout.pk, 999_999]
+    assert rung[1:] == [(tasks.DRIVE, rollout.pk), (tasks.DRIVE, 999_999)]
+
+
+def test_what_a_person_asks_for_goes_before_all_that_machines_ring_for(stage, monkeypatch):
+    """In the order of a worker: 0 first. Bells without a priority have that of 0."""
+    sent = []
+    monkeypatch.setattr(
+        nudging.current_app, "send_task",
+        lambda task, args, retry, priority=0: sent.append((priority, task)),
+    )  # fmt: skip
+    rollout = stage.propose(stage.release("b"))
+    sent.clear()
+    tasks.follow_rollout(rollout.pk)
+    tasks.sweep_rollouts()
+    with transaction.atomic():
+        stage.act(actions.abort_rollout, rollout.pk, why="no")
+    assert (0, tasks.DRIVE) in sent
+    assert sorted(priority for priority, _ in sent if priority)[0] == nudging.MACHINES
+    assert max(sent)[0] == nudging.LAST
 
 
 def test_bells_of_sweeps_do_not_pile_up(rung, monkeypatch):

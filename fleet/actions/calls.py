@@ -1,0 +1,141 @@
+"""Call a person: note what needs one, say when to tell it, and who has taken it on.
+
+Fleet knows no receivers: whoever sends takes what is due in its own transaction, so that a call is
+told once, or again after a time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from fleet.models import Rollout, RolloutCall, RolloutEvent
+from fleet.rules.calls import NEWS, CallKind, Facts, calls_for, is_due
+from fleet.rules.phases import Phase
+from tenants.actions.audit import record
+from tenants.errors import Conflict, NotFound
+from tenants.queries.changes import waiting_until
+from tenants.rules.access import Permission, Viewer
+
+LOCK = 7_010_060  # of advisory locks: one tells at a time
+CALLING = (Phase.AWAITING_APPROVAL.value, Phase.PAUSED.value, Phase.ROLLBACK_BLOCKED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is told now. `times`: how often it was told, this one included."""
+
+    kind: CallKind
+    rollout_id: int
+    label: str  # RO-12
+    service: str
+    cluster: str
+    release_from: str
+    release_to: str
+    why: str
+    since: datetime
+    expires_at: datetime | None
+    times: int
+
+
+def take_due(now: datetime, again: timedelta) -> list[Due]:
+    """Bring calls up to date; answers those to tell now. In the caller's transaction and scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            return []
+    related = ("service", "cluster", "from_release", "to_release")
+    news = Q(phase=Phase.ROLLED_BACK.value, ended_at__gt=now - NEWS)
+    rows = Rollout.objects.filter(Q(phase__in=CALLING) | news).select_related(*related)
+    rollouts = {r.pk: r for r in rows.order_by("id")}
+    waits = waiting_until(r.change_id for r in rollouts.values() if r.change_id)
+    wanted = {pk: calls_for(facts_of(r, waits), now) for pk, r in rollouts.items()}
+    found = {(c.rollout_id, c.kind): c for c in known(rollouts, now, again)}
+    for (pk, kind), call in found.items():
+        if call.ended_at is None and kind not in wanted.get(pk, ()):
+            RolloutCall.objects.filter(pk=call.pk).update(ended_at=now)
+    pairs = [(pk, kind) for pk, kinds in wanted.items() for kind in sorted(kinds)]
+    told = (
+        _tell(rollouts[pk], kind, found.get((pk, kind)), waits, now, again) for pk, kind in pairs
+    )
+    return [due for due in told if due]
+
+
+def known(rollouts: Iterable[int], now: datetime, again: timedelta) -> Iterable[RolloutCall]:
+    """Open ones, and those that ended a moment ago: what flickers is one call."""
+    lately = Q(rollout__in=list(rollouts), ended_at__gt=now - again)
+    once = Q(kind=CallKind.ROLLED_BACK.value, rollout__in=list(rollouts))
+    return RolloutCall.objects.filter(Q(ended_at=None) | lately | once).order_by("id")
+
+
+def facts_of(r: Rollout, waits: dict[int, datetime]) -> Facts:
+    until = waits.get(r.change_id or 0)
+    return Facts(
+        phase=Phase(r.phase),
+        paused_by=r.memory.get("paused_by", ""),
+        cause=r.cause,
+        approval="waiting" if until else "",
+        expires_at=until,
+        ended_at=r.ended_at,
+    )
+
+
+def _tell(
+    r: Rollout,
+    kind: CallKind,
+    call: RolloutCall | None,
+    waits: dict[int, datetime],
+    now: datetime,
+    again: timedelta,
+) -> Due | None:
+    call = call or RolloutCall(rollout=r, kind=kind.value, since=now)
+    acknowledged = call.acknowledged_at is not None
+    due = is_due(kind, call.called_at, acknowledged=acknowledged, now=now, again=again)
+    if not due and call.ended_at is None:
+        return None
+    call.ended_at = None
+    if not due:
+        call.save()
+        return None
+    call.called_at, call.times = now, call.times + 1
+    call.save()
+    return Due(
+        kind=kind,
+        rollout_id=r.pk,
+        label=str(r),
+        service=r.service.name,
+        cluster=r.cluster.slug,
+        release_from=str(r.from_release) if r.from_release else "",
+        release_to=str(r.to_release),
+        why=r.why,
+        since=call.since,
+        expires_at=waits.get(r.change_id or 0),
+        times=call.times,
+    )
+
+
+@transaction.atomic
+def acknowledge(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
+    """Somebody is on it: nobody is called again about what this rollout waits for now."""
+    viewer.require(Permission.PROPOSE)
+    rollout = Rollout.objects.filter(pk=rollout_id).first()
+    if rollout is None:
+        raise NotFound("There is no such rollout")
+    calls = RolloutCall.objects.select_for_update().filter(rollout=rollout, ended_at=None)
+    open_calls = [call for call in calls.order_by("id") if call.acknowledged_at is None]
+    if not open_calls:
+        raise Conflict(f"{rollout} calls nobody, or somebody is on it already")
+    at = RolloutEvent.objects.create(
+        rollout=rollout,
+        phase=rollout.phase,
+        step=rollout.step,
+        actor=viewer.email,
+        why="Is on it" + (f": {why.strip()}" if why.strip() else ""),
+    ).at
+    ids = [call.pk for call in open_calls]
+    RolloutCall.objects.filter(pk__in=ids).update(acknowledged_by=viewer.email, acknowledged_at=at)
+    after = {"calls": [call.kind for call in open_calls]}
+    record(viewer, "rollout.acknowledge", rollout, after=after, why=why)
+    return rollout
