@@ -14,7 +14,9 @@ from fleet.rules.fit import NodeRoom
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import plan_of
 from fleet.rules.release import Resources
+from fleet.rules.settling import CONFIRM, WINDOW
 from fleet.rules.situation import Situation, StepPlan
+from fleet.rules.state import moment
 from tests.fleet.rules.test_rollout_walks import PLANS
 from tests.fleet.rules.walk import Walk, make_spec, make_state
 
@@ -26,8 +28,9 @@ class Checked(Walk):
 
     def step(self, seconds=5):
         before = self.serving()
-        was = self.state
+        was, wanted = self.state, self.wanted("new") if self.serves("new") else 0
         decision = super().step(seconds=0)
+        self.check_drain(was, wanted)
         self.check_order(was, decision)
         self.check_capacity(before)
         self.cluster.tick(seconds)
@@ -45,6 +48,20 @@ class Checked(Walk):
     def wanted(self, which):
         found = self.cluster.deployments.get(self.manifests[which]["metadata"]["name"])
         return found["spec"].get("replicas", 0) if found else 0
+
+    def check_drain(self, was, wanted):
+        """Replicas that had traffic go when gateways know, or do not say so for long; the end is
+        told after a window without traffic.
+        """
+        shifted = moment(was.memory.shifted_at)
+        going = was.phase in GOING_BACK and self.wanted("new") < wanted
+        if going and shifted and not self.cluster.down:
+            assert self.applied == self.routing or self.now - shifted >= CONFIRM, self.state.why
+        if self.state.phase is Phase.ROLLED_BACK and self.state.new_left:
+            assert self.now - self.state.new_left >= WINDOW
+
+    def serves(self, which):
+        return self.cluster.serving(self.names[which]) > 0
 
     def check_order(self, was, decision):
         assert self.state.weight_old + self.state.weight_new in (0, 100)
@@ -96,6 +113,8 @@ HAPPENINGS = {
     "cluster_down": lambda walk: setattr(walk.cluster, "down", True),
     "cluster_up": lambda walk: setattr(walk.cluster, "down", False),
     "pod_lost": lose_pod,
+    "gateway_lags": lambda walk: setattr(walk, "lags", True),
+    "gateway_follows": lambda walk: setattr(walk, "lags", False),
     "new_deleted": lambda walk: walk.delete("new"),
     "old_deleted": lambda walk: walk.delete("old"),
     "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice

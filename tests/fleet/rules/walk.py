@@ -14,7 +14,7 @@ from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest
 from fleet.rules.rollout import decide
 from fleet.rules.seen import read_side
 from fleet.rules.situation import StepPlan
-from fleet.rules.state import KEEP, Approval, Seen, State, moment
+from fleet.rules.state import KEEP, Applied, Approval, Seen, State, Told, moment
 from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import Expected, judge, to_probe
 from tests.fakes.workloads import FakeWorkloads
@@ -69,6 +69,9 @@ class Walk:
     copies: bool = True  # gateways copy requests for a shadow
     counted: bool = True  # the statistics can be read
     late: str = ""  # why they cannot be trusted
+    routing: int = 1  # version of the snapshot with the present weights
+    applied: int = 1  # that the one gateway has
+    lags: bool = False  # it reports and applies nothing new
     history: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -104,7 +107,11 @@ class Walk:
         probes = {
             p.uid: judge(p, self.cluster.ask(p.address, "chat"), self.expect(k)) for p, k in asked
         }
-        seen = Seen(old=old, new=new, probes=probes, window=self.window(), dry_run="")
+        self.applied = self.applied if self.lags else self.routing
+        told = Told(self.routing, (Applied("gw-0", self.applied),))
+        seen = Seen(
+            old=old, new=new, probes=probes, window=self.window(), dry_run="", gateways=told
+        )
         return replace(seen, contract=tuple(self.answer(q) for q in questions(self.state, seen)))
 
     def answer(self, question):
@@ -142,6 +149,7 @@ class Walk:
         self.apply(decision)
         moved = (decision.phase, decision.step) != (self.state.phase, self.state.step)
         want = decision.want
+        self.route(want)
         self.state = replace(
             self.state,
             phase=decision.phase,
@@ -161,6 +169,16 @@ class Walk:
             self.history.append((decision.phase, decision.why))
         self.cluster.tick(seconds)
         return decision
+
+    def route(self, want):
+        """What the record writes of traffic."""
+        if want is None:
+            return
+        new = want.new.weight
+        if (want.old.weight, new) != (self.state.weight_old, self.state.weight_new):
+            self.routing += 1
+        left = self.now if self.state.weight_new and not new else self.state.new_left
+        self.state = replace(self.state, new_left=None if new else left)
 
     def apply(self, decision):
         if self.cluster.down:
