@@ -29,15 +29,18 @@ READ = (
 
 def count_answers(samples: Sequence[TrafficSample], now: datetime) -> None:
     """Add them to rollouts that write to the cluster, or ended lately. In the caller's scope."""
-    services = {s.service_id for s in samples if s.release_id}
-    if not services:
+    by_service: dict[int, list[TrafficSample]] = {}
+    for sample in samples:
+        if sample.release_id:
+            by_service.setdefault(sample.service_id, []).append(sample)
+    if not by_service:
         return
     lately = Q(ended_at=None) | Q(ended_at__gt=now - LATE)
-    moving = Rollout.objects.filter(lately, service__in=services, started_at__isnull=False)
+    moving = Rollout.objects.filter(lately, service__in=list(by_service), started_at__isnull=False)
     sums: dict[tuple[Any, ...], list[Any]] = {}
     for pk, service, old, new, started, ended, old_left, new_left in moving.values_list(*READ):
         left = {old: old_left, new: new_left}
-        for sample in _of(samples, service, left, started, ended):
+        for sample in _of(by_service[service], left, started, ended):
             since = left[sample.release_id]
             leaving = since is not None and sample.at > since
             _add(sums, (pk, sample.tenant_id, sample.release_id, leaving), sample)
@@ -48,13 +51,12 @@ def count_answers(samples: Sequence[TrafficSample], now: datetime) -> None:
 
 def _of(
     samples: Sequence[TrafficSample],
-    service: int,
     releases: Any,
     started: datetime,
     ended: datetime | None,
 ) -> Iterable[TrafficSample]:
     """What began before the end may end after it: it was open then."""
-    ours = (s for s in samples if s.service_id == service and s.release_id in releases)
+    ours = (s for s in samples if s.release_id in releases)
     return (s for s in ours if s.at >= started and (ended is None or s.began <= ended))
 
 
