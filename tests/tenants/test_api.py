@@ -84,6 +84,7 @@ ELSEWHERE = {
     "people/{person}/reactivate",
     "changes/{change}/decide",
     "tokens/{token}/revoke",
+    "routing/snapshot",
 }
 FILLED = {"acme", "chat", "gateway-1", "tiny-chat", "other"}
 
