@@ -16,6 +16,7 @@ from billing.queries.rollout_costs import RolloutCost, rollout_cost
 from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.manifests import shown
+from console.views.tries import tries_for
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
@@ -48,6 +49,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "services": queries.moved_services(request.viewer),
         "views": VIEWS.items(),
         "may_propose": request.viewer.may(Permission.PROPOSE),
+        "tries": tries_for(request),
     }
     return render(request, "rollouts/index.html", context)
 
