@@ -16,6 +16,7 @@ from console.views import (
     rollouts,
     scaling,
     services,
+    tries,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -44,6 +45,7 @@ urlpatterns: list[URLPattern] = [
     page("releases/<int:old_id>/to/<int:new_id>/", releases.diff, "release_diff"),
     page("rollouts/", rollouts.index, "rollouts"),
     page("new/rollout/", plans.new, "rollout_new"),
+    page("rollouts/try/<int:release_id>/", tries.start, "rollout_try"),
     page("rollouts/<int:rollout_id>/", rollouts.show, "rollout"),
     page("rollouts/<int:rollout_id>/timeline.json", rollouts.timeline, "rollout_timeline"),
     page("rollouts/<int:rollout_id>/pause/", rollouts.pause, "rollout_pause"),

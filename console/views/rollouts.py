@@ -17,6 +17,7 @@ from console import rollout_page as page_parts
 from console.access import ViewerRequest
 from console.harm_page import harm_page, verified
 from console.manifests import shown
+from console.views.tries import tries_for
 from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.queries import rollouts as queries
@@ -52,6 +53,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "services": queries.moved_services(request.viewer),
         "views": VIEWS.items(),
         "may_propose": request.viewer.may(Permission.PROPOSE),
+        "tries": tries_for(request),
     }
     return render(request, "rollouts/index.html", context)
 

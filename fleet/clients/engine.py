@@ -7,12 +7,15 @@ from typing import Any
 
 import httpx
 
+from fleet.rules.engine_metrics import samples
+from fleet.rules.running import read_config
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
 SECONDS = 8.0  # a cold engine may need longer for its first answer: the next pass asks again
 # Engines speak plain HTTP: to load everybody's certificates takes longer than the questions.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BODY = {"prompt": "ping", "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+CORRUPTED = "vllm:corrupted_requests_total"  # only where VLLM_COMPUTE_NANS_IN_LOGITS is set
 HANDS_OVER = {
     "max_tokens": 1,
     "kv_transfer_params": {"do_remote_decode": True, "do_remote_prefill": False},
@@ -50,6 +53,9 @@ def put_questions(
             models = read(http.get("/v1/models"))["data"]
             said["models"] = tuple(str(m["id"]) for m in models)
             said["max_model_len"] = models[0].get("max_model_len") if models else None
+            page = told_metrics(http)
+            said["config"] = read_config(page)
+            said["corrupted"] = corrupted(page)
             for _ in range(PASSES):
                 body = BODY | {"model": service}
                 answer = http.post("/v1/completions", json=body | more(body))
@@ -62,6 +68,17 @@ def put_questions(
     return Answers(
         **said, **read_completions(completions), milliseconds=milliseconds, trouble=trouble
     )
+
+
+def told_metrics(http: httpx.Client) -> str:
+    """Empty where the engine has none: what a release may switch off is no fault of a replica."""
+    answer = http.get("/metrics")
+    return answer.text if answer.status_code == httpx.codes.OK else ""
+
+
+def corrupted(page: str) -> float | None:
+    found = [value for name, value in samples(page) if name == CORRUPTED]
+    return sum(found) if found else None
 
 
 def client(address: str) -> httpx.Client:

@@ -175,7 +175,7 @@ def admit_verified(
 ) -> None:
     pods = to_probe(side)
     answers = ask_all(pods, row.service.name, outside)
-    probes = {p.uid: judge(p, answers[p.uid], expected(row.release)) for p in pods}
+    probes = {p.uid: judge(p, answers[p.uid], expected(row.release, p)) for p in pods}
     store_probes(row.service, probes, answers, now)
     for pod in pods:
         if not probes[pod.uid].ok:

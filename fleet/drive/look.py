@@ -44,11 +44,13 @@ from fleet.rules.measures import GateLimits
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
 from fleet.rules.release import Probes, digest_json
+from fleet.rules.running import promised
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.situation import StepPlan
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
 from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
+from fleet.rules.vllm_args import number_of, values_of
 from tenants.queries.changes import get_change, get_verdict
 from tenants.rules.access import Permission, system_viewer
 
@@ -287,7 +289,9 @@ def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:
     if r.from_release:
         asked += [(p, r.from_release) for p in to_probe(seen.old, again=proving)]
     view.answers = ask_all([p for p, _ in asked], r.service.name, outside)
-    return {pod.uid: judge(pod, view.answers[pod.uid], expected(release)) for pod, release in asked}
+    return {
+        pod.uid: judge(pod, view.answers[pod.uid], expected(release, pod)) for pod, release in asked
+    }
 
 
 def put_prompts(view: View, seen: Seen, outside: Outside) -> tuple[Sample, ...]:
@@ -301,13 +305,16 @@ def put_prompts(view: View, seen: Seen, outside: Outside) -> tuple[Sample, ...]:
         return tuple(judge_answer(q.prompt, answer, q.pod.name) for q, answer in pairs)
 
 
-def expected(release: Release) -> Expected:
+def expected(release: Release, pod: Pod) -> Expected:
+    roles = (r.get("arguments", ()) for r in release.roles if r["name"] == pod.role)
+    arguments = [*release.arguments, *next(roles, ())]
     return Expected(
         fingerprint=release.fingerprint,
         service=release.service.name,
-        max_model_len=0,
+        max_model_len=number_of(values_of(arguments), "--max-model-len", 0),
         image=f"{release.image}@{release.image_digest}",
         adapters=names_of(pins_from(release.pins)),
+        config=promised(arguments),
     )
 
 

@@ -1,9 +1,10 @@
 """Which replicas to ask whether they are who they should be, and what their answers mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleet.rules.groups import DECODE, is_worker
+from fleet.rules.running import unlike
 from fleet.rules.seen import Pod, Side
 
 PASSES = 3  # answers in a row
@@ -18,6 +19,8 @@ class Answers:
     models: tuple[str, ...] = ()
     max_model_len: int | None = None
     version: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)  # of its cache, by label
+    corrupted: float | None = None  # requests with NaN in their logits; None: not counted
     fingerprints: tuple[str, ...] = ()
     tokens: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -39,9 +42,10 @@ class Probe:
 class Expected:
     fingerprint: str
     service: str
-    max_model_len: int
+    max_model_len: int  # 0: nothing is promised
     image: str  # repository@digest
     adapters: tuple[str, ...] = ()  # that it answers to beside the service's name
+    config: Mapping[str, str] = field(default_factory=dict)  # as its arguments say
 
 
 def to_probe(side: Side, *, again: bool = False) -> list[Pod]:
@@ -56,7 +60,7 @@ def judge(pod: Pod, answers: Answers, expected: Expected) -> Probe:
     """Compare what a replica said with what its release must say."""
     if wrong := wrong_identity(pod, answers, expected):
         return Probe(False, True, f"{pod.name}: {wrong}")
-    if wrong := wrong_tokens(answers, expected):
+    if wrong := wrong_tokens(answers, expected) or wrong_work(answers, expected):
         return Probe(False, True, f"{pod.name}: {wrong}")
     if answers.trouble:
         return Probe(False, False, f"{pod.name}: {answers.trouble}")
@@ -98,6 +102,12 @@ def wrong_tokens(answers: Answers, expected: Expected) -> str:
                 f"asked for {TOKENS} tokens it gave {tokens} and ended with {reason or 'nothing'}"
             )
     return ""
+
+
+def wrong_work(answers: Answers, expected: Expected) -> str:
+    if answers.corrupted:
+        return f"counted {answers.corrupted:.0f} requests with corrupted logits"
+    return unlike(answers.config, expected.config)
 
 
 def first_wrong(probes: Mapping[str, Probe], side: Side) -> Probe | None:

@@ -100,6 +100,7 @@ _IMAGES = (
         "--loose",
     ),
     _faulty("wrong-answer", "Answers every request with no token at all", "--garble"),
+    _faulty("wrong-cache", "Tells that it runs with another cache than its arguments say", "--lie"),
     _faulty(
         "wrong-fingerprint",
         "Answers with the fingerprint of another release",

@@ -39,7 +39,9 @@ FAULTS = {
     "faulty-never-ready": Cause.NEVER_READY,
     "faulty-wrong-answer": Cause.WRONG_ANSWER,
     "faulty-wrong-fingerprint": Cause.WRONG_ANSWER,
+    "faulty-wrong-cache": Cause.WRONG_ANSWER,
     "faulty-slow": Cause.GATE_FAILED,
+    "faulty-errors": Cause.GATE_FAILED,
     "faulty-truncated": Cause.GATE_FAILED,
     "unknown": Cause.IMAGE_PULL,
 }
@@ -49,7 +51,8 @@ FAULTS = {
 def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
     good = stage.service.current_release.fingerprint
     reference = UNKNOWN_REFERENCE if image == "unknown" else ""
-    rollout = stage.roll_out(stage.release(image, reference))
+    release = stage.release(image, reference, arguments=["--enable-prefix-caching"])
+    rollout = stage.roll_out(release)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, FAULTS[image]), rollout.why
     assert stage.fingerprints() == [good] * 2
     weights = dict(Deployment.objects.values_list("release_id", "weight"))

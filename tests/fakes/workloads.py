@@ -130,7 +130,7 @@ class FakeWorkloads:
         tokens = 1 if behaviour == "short_answers" else TOKENS
         return Answers(
             models=(service, *self.adapters),
-            max_model_len=4096,
+            max_model_len=1_000_000,
             version="0.32.0",
             fingerprints=(said,) * PASSES,
             tokens=(tokens,) * PASSES,

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from sandbox.engines.standin.core import WORDS
+from sandbox.engines.standin.core import BLOCK, WORDS
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -37,6 +37,11 @@ def _add_vllm(p: argparse.ArgumentParser) -> None:
     p.add_argument("--master-port", type=int, default=29501)
     p.add_argument("--headless", action="store_true")
     p.add_argument("--enable-lora", action="store_true")
+    p.add_argument("--block-size", default=str(BLOCK))
+    p.add_argument("--kv-cache-dtype", default="auto")
+    p.add_argument("--gpu-memory-utilization", default="0.92")
+    p.add_argument("--prefix-caching-hash-algo", default="sha256")
+    p.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
     p.add_argument("--lora-modules", nargs="+", default=[], type=_adapter)
 
 
@@ -71,4 +76,5 @@ def _add_own(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--break-rate", type=float, default=0.0)
     group.add_argument("--loose", action="store_true", help="no schemas, stop words, tools, limit")
     group.add_argument("--garble", action="store_true", help="answer every request with nothing")
+    group.add_argument("--lie", action="store_true", help="tell a cache that is not as asked for")
     group.add_argument("--force-fingerprint", help="wins over --fingerprint-value")

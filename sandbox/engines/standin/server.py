@@ -24,7 +24,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
-from sandbox.engines.standin.core import BLOCK, Draining, Engine, EngineDead, Job, Knobs, QueueFull
+from sandbox.engines.standin.core import Draining, Engine, EngineDead, Job, Knobs, QueueFull
 from sandbox.engines.standin.group import Group
 from sandbox.engines.standin.http import Connection, Request, Server
 from sandbox.engines.standin.kv import Refused, handover_of
@@ -36,15 +36,19 @@ BUSY = (
     "Please try again later or on a different instance."
 )
 DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-CACHE_CONFIG = {  # vllm:cache_config_info has some thirty labels more
-    "block_size": str(BLOCK),
-    "cache_dtype": "auto",
-    "enable_prefix_caching": "True",
-    "gpu_memory_utilization": "0.92",
-    "num_gpu_blocks": "16384",
-    "prefix_caching_hash_algo": "sha256",
-}
 GENERATE = {"/v1/completions": False, "/v1/chat/completions": True}
+
+
+def cache_config(args: argparse.Namespace) -> dict[str, str]:
+    """Labels of vllm:cache_config_info, which has some thirty more."""
+    return {
+        "block_size": args.block_size,
+        "cache_dtype": args.kv_cache_dtype,
+        "enable_prefix_caching": str(args.enable_prefix_caching != args.lie),
+        "gpu_memory_utilization": args.gpu_memory_utilization,
+        "num_gpu_blocks": "16384",
+        "prefix_caching_hash_algo": args.prefix_caching_hash_algo,
+    }
 
 
 def dumps(value: object) -> bytes:
@@ -76,7 +80,7 @@ class StandIn:
         self.args = args
         self.names: list[str] = args.served_model_name or [args.model]
         self.adapters = dict(args.lora_modules)  # paths by name
-        self.metrics = Metrics(self.names[0], CACHE_CONFIG)
+        self.metrics = Metrics(self.names[0], cache_config(args))
         self.knobs = Knobs(
             ttft_ms=args.ttft_ms,
             ttft_ms_per_token=args.ttft_ms_per_token,

@@ -102,7 +102,9 @@ def test_it_keeps_releases_apart():
     assert read_side(look, "rel-2").gone
 
 
-EXPECTED = Expected("rel-1", "chat", 4096, "repo@sha256:d")
+EXPECTED = Expected(
+    "rel-1", "chat", 4096, "repo@sha256:d", config={"enable_prefix_caching": "True"}
+)
 GOOD = Answers(
     models=("chat",), max_model_len=4096, version="0.32.0", fingerprints=("rel-1",) * PASSES,
     tokens=(TOKENS,) * PASSES, reasons=("length",) * PASSES,
@@ -115,6 +117,12 @@ PROBES = {
     "an early end": ({"reasons": ("length", "stop", "length")}, (False, True), "ended with stop"),
     "another model": ({"models": ("other",)}, (False, True), "serves other"),
     "a shorter context": ({"max_model_len": 512}, (False, True), "4,096 are promised"),
+    "another cache": (
+        {"config": {"enable_prefix_caching": "False"}}, (False, True),
+        "runs with enable_prefix_caching False, its arguments say True"),
+    "nothing told of its cache": ({"config": {}}, (True, False), "3 of 3"),
+    "broken numbers": ({"corrupted": 2.0}, (False, True), "2 requests with corrupted logits"),
+    "no broken numbers": ({"corrupted": 0.0}, (True, False), "3 of 3"),
     "silence": (
         {"fingerprints": (), "tokens": (), "reasons": (), "trouble": "no answer within 8 s"},
         (False, False), "no answer"),
