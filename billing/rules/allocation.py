@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from typing import TypeVar
 
 METHOD, WORK_METHOD = "engine-time-1", "token-work-1"
 POOLS = (
@@ -33,12 +34,14 @@ METHODS = {
         " requests were in the engine, on all its GPUs; that time is shared by token work: prompt"
         " tokens that were not cached x the release's prefill weight + completion tokens x its"
         " decode weight. A release whose weights could not be fitted counts with its engine time."
-        " Time that nobody used, and free GPUs, are idle; loading, draining and out-of-service ones are overhead."
-        " What cached tokens would have cost is shown beside the shares and is in none of them."
+        " Time that nobody used, and free GPUs, are idle; loading, draining and out-of-service ones"
+        " are overhead. What cached tokens would have cost is shown beside the shares and is in"
+        " none of them."
     ),
 }
 PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
+K = TypeVar("K", int, str)  # a tenant, or a service
 Source = tuple[int, bool]  # a service, and whether engines of a hosted provider answer for it
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
 SERVING, FREE = "serving", "free"
@@ -107,6 +110,18 @@ def split(amount: Decimal, weights: Sequence[int]) -> list[Decimal]:
     for i in order[: units - sum(floors)]:
         floors[i] += 1
     return [Decimal(f).scaleb(-12) for f in floors]
+
+
+def spread_over(amount: Decimal, direct: Mapping[K, Decimal]) -> dict[K, Decimal]:
+    """Parts of `amount` by what each caused directly, which add up to it exactly.
+
+    Nobody caused anything: nobody has a part.
+    """
+    keys = sorted(direct)
+    weights = [int(direct[key].scaleb(12)) for key in keys]
+    if not any(weights):
+        return {}
+    return dict(zip(keys, split(amount, weights), strict=True))
 
 
 def allocate_pool(
