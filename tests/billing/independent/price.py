@@ -48,8 +48,7 @@ class Line:
     """One line of a price list."""
 
     def __init__(self, model, meter, text, traffic_class, place=""):
-        self.name = (model, meter, traffic_class)
-        self.place = place
+        self.name, self.place = (model, meter, traffic_class), place
         words = text.split()
         self.kind = words.pop(0) if words[0].isalpha() else "unit"
         self.words = words
@@ -109,7 +108,6 @@ class Version:
         self.prices = {(*line.name, line.place): line for line in rest}
 
     def find(self, model, meter, traffic_class, place):
-        """GPU time has a price for all products; a provider's answers never have the own price."""
         rest = "" if meter == "gpu_second" else "hosted"
         for where in (place, rest) if place else ("",):
             for of_class in (traffic_class, ""):
@@ -175,8 +173,7 @@ class Month:
 
     def _count(self, uses, is_agreed):
         """One line's month, hour by hour: tiers, volume, packages."""
-        total = sum(quantity for _, quantity, _ in uses)
-        before = Fraction(0)
+        total, before = sum(quantity for _, quantity, _ in uses), Fraction(0)
         for key, quantity, line in uses:
             after = before + quantity
             if line.kind == "package":
