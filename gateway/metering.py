@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.contract.outcomes import ANSWERED, Outcome, Reason, UsageQuality
+from gateway.contract.routing import provider_of
 from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE, WAKING, UsageEvent
 from gateway.counters import Counters
 from gateway.estimate import Estimator
@@ -230,6 +231,9 @@ def _place(exchange: Exchange) -> dict[str, Any]:
             "release": pool.release,
             "cluster": pool.cluster,
             "pod": exchange.seat.endpoint.pod,
+            "gpus": exchange.seat.endpoint.gpus,
+            "gpu_product": exchange.seat.endpoint.gpu_product,
+            "hosted": provider_of(pool),
         }
     return place
 

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import BooleanField, ExpressionWrapper, Q, Sum
 
 from billing.actions.pool_costs import Priced, elapsed_ms, pools_of, price_pools
 from billing.actions.rating import LOCK as RATING_LOCK
@@ -31,6 +31,7 @@ from billing.rules.allocation import (
     Consumer,
     GpuPool,
     Share,
+    Source,
     allocate_pool,
     serving_ms,
 )
@@ -137,17 +138,25 @@ def _allocate(hour: datetime, method: str, now: datetime) -> bool:
     return True
 
 
-def _used(hour: datetime) -> dict[int, dict[Consumer, Use]]:
-    """Engine time and tokens by service and consumer; what failed has used GPUs as well."""
-    found: dict[int, dict[Consumer, Use]] = defaultdict(dict)
+def _used(hour: datetime) -> dict[Source, dict[Consumer, Use]]:
+    """GPU time and tokens by source and consumer; what failed has used GPUs as well.
+
+    What a hosted provider answered is kept apart: it took no time of the fleet's own GPUs.
+    """
+    found: dict[Source, dict[Consumer, Use]] = defaultdict(dict)
     rows = UsageHour.objects.filter(hour=hour, gpu_ms__gt=0)
-    names = "service_id", "tenant_id", "application_id", "model", "release"
-    sums = rows.values_list(*names).annotate(
-        Sum("gpu_ms"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens")
+    is_hosted = ExpressionWrapper(~Q(hosted=""), BooleanField())
+    names = "service_id", "is_hosted", "tenant_id", "application_id", "model", "release"
+    sums = (
+        rows.annotate(is_hosted=is_hosted)
+        .values_list(*names)
+        .annotate(
+            Sum("gpu_ms"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens")
+        )
     )
-    for service, tenant, application, model, release, ms, prompt, cached, completion in sums:
-        consumer = Consumer(tenant, application, model, release)
-        found[service][consumer] = Use(ms, prompt - cached, cached, completion)
+    for service, hosted, *names_of_one, ms, prompt, cached, completion in sums:
+        use = Use(ms, prompt - cached, cached, completion)
+        found[service, hosted][Consumer(*names_of_one)] = use
     return found
 
 
@@ -155,12 +164,15 @@ def _digest(
     rule: Rule,
     sheet: GpuPriceSheet,
     pools: Sequence[GpuPool],
-    used: Mapping[int, Mapping[Consumer, Use]],
+    used: Mapping[Source, Mapping[Consumer, Use]],
     reserved: Sequence[Reservation],
 ) -> str:
     inputs = [rule.method, str(sheet.pk), *sorted(map(str, pools)), *map(str, reserved)]
     inputs += [f"{release} {rule.weights[release]}" for release in sorted(rule.weights)]
-    inputs += [f"{s} {c} {used[s][c]}" for s in sorted(used) for c in sorted(used[s])]
+    for service, hosted in sorted(used):
+        of = f"hosted {service}" if hosted else f"{service}"
+        own = used[service, hosted]
+        inputs += [f"{of} {c} {own[c]}" for c in sorted(own)]
     return hashlib.sha256("\n".join(inputs).encode()).hexdigest()
 
 
@@ -169,7 +181,7 @@ def _write(
     rule: Rule,
     sheet: GpuPriceSheet,
     priced: Sequence[Priced],
-    used: Mapping[int, Mapping[Consumer, Use]],
+    used: Mapping[Source, Mapping[Consumer, Use]],
     reserved: Sequence[Reservation],
     digest: str,
     now: datetime,
@@ -190,8 +202,8 @@ def _write(
     cut: list[tuple[CostPool, GpuPool, list[Share]]] = []
     for row, pool, cost in zip(rows, pools, costs, strict=True):
         if cost is not None:
-            mine = used.get(pool.service_id, {}) if pool.state == SERVING else {}
-            whole = totals.get(pool.service_id, 0)
+            mine = used.get(pool.source, {}) if pool.state == SERVING else {}
+            whole = totals.get(pool.source, 0)
             cut.append((row, pool, rule.shares(pool, cost, mine, whole)))
     owned = charge_owners([(p, s) for _, p, s in cut], reserved, elapsed_ms(hour, now))
     shares = [s for (row, _, _), of in zip(cut, owned, strict=True) for s in _shares(row, of)]

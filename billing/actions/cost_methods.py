@@ -28,7 +28,7 @@ FROM (
     SELECT *, row_number() OVER (PARTITION BY release ORDER BY event_time DESC, id DESC) AS place
     FROM (
         SELECT id, release, request_id, prompt_tokens - cached_tokens AS fresh, completion_tokens,
-            gpu_ms, event_time, outcome
+            gpu_ms * gpus AS gpu_ms, event_time, outcome
         FROM usage_event WHERE event_time >= %s AND event_time < %s
         ORDER BY event_time DESC, id DESC LIMIT %s
     ) AS newest

@@ -74,6 +74,9 @@ SAME = (
     "price_version",
     "engine_id",
     "demo",
+    "gpus",
+    "gpu_product",
+    "hosted",
 )
 same_of = attrgetter(*SAME)
 ALSO = ("modifiers", "limit_versions", "request_id", "source_id")

@@ -43,6 +43,7 @@ def pools_of(hour: datetime) -> list[GpuPool]:
             g.node_pool,
             g.capacity,
             g.profile,
+            g.hosted,
         )  # fmt: skip
         for g in gpu_hours(hour)
         if g.gpu_ms > 0

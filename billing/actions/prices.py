@@ -11,6 +11,7 @@ from billing.rules.prices import (
     CURRENCIES,
     PriceLine,
     faults_of_prices,
+    said_place,
 )
 from billing.rules.prices.kinds import say_terms
 from billing.rules.prices.terms import Kind
@@ -102,6 +103,7 @@ def _write(version: PriceBookVersion, prices: Sequence[PriceLine]) -> None:
             model=line.model,
             meter=line.meter,
             traffic_class=line.traffic_class,
+            runs_on=line.runs_on,
             kind=line.terms.kind.value,
             unit_price=line.terms.unit_price if line.terms.kind == Kind.UNIT else None,
             terms="" if line.terms.kind == Kind.UNIT else say_terms(line.terms),
@@ -118,5 +120,8 @@ def find_book(slug: str) -> PriceBook:
 
 
 def facts(version: PriceBookVersion, prices: Sequence[PriceLine]) -> dict[str, object]:
-    lines = {f"{p.model} {p.meter} {p.traffic_class}".strip(): p.text for p in prices}
+    lines = {
+        " ".join(filter(None, (p.model, p.meter, p.traffic_class, said_place(p)))): p.text
+        for p in prices
+    }
     return {"number": version.number, "prices": lines}

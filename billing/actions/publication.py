@@ -17,7 +17,7 @@ from billing.actions.prices import find_book, find_draft
 from billing.models import PriceBook, PriceBookVersion
 from billing.queries.books import lines_of, terms_of
 from billing.rules.meters import Meter
-from billing.rules.prices import PriceLine, fault_of_end, fault_of_start
+from billing.rules.prices import PriceLine, fault_of_end, fault_of_start, said_place
 from billing.rules.prices.terms import Terms
 from billing.rules.webhooks import Kind
 from tenants.actions import changes
@@ -90,9 +90,9 @@ def payload_of(
 
 
 def shown(line: PriceLine) -> str:
-    return ", ".join((line.model or "*", line.meter or "*", line.text, line.traffic_class)).rstrip(
-        ", "
-    )
+    """What has no place reads as it always did: proposals that wait are bound to their text."""
+    cells = line.model or "*", line.meter or "*", line.text, line.traffic_class, said_place(line)
+    return ", ".join(cell for cell in cells if cell)
 
 
 def _check_range(
@@ -203,7 +203,8 @@ def tell_gateways(viewer: Viewer, now: datetime) -> None:
 def gateway_prices(version: PriceBookVersion) -> dict[str, PublishedPrice]:
     """Prices for every class; gateways hold by these, the ledger rates by class and month."""
     by_model: dict[str, dict[str, int]] = {}
-    for price in version.prices.filter(traffic_class="").exclude(kind="factor"):
+    own = version.prices.filter(traffic_class="", runs_on="")
+    for price in own.exclude(kind="factor"):
         by_model.setdefault(price.model, {})[price.meter] = _pico(terms_of(price))
     return {
         model: PublishedPrice(

@@ -14,23 +14,23 @@ from billing.queries.hours import columns
 from billing.queries.months import Due
 from billing.rules.lanes import Lane
 from billing.rules.meters import BILLED, BY_USE, Meter
-from billing.rules.rate_card import NO_TARIFF, Card, Wanted
+from billing.rules.rate_card import NO_TARIFF, Card, Name, Wanted
 from billing.rules.rating import Key, Owed
 
 WORKING = {
     "rate_due": "hour timestamptz, tenant_id bigint, version int",
     "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
-        traffic_class text, tariff bigint, request bigint, prompt bigint, cached bigint,
-        completion bigint, gpu_ms bigint""",
+        traffic_class text, runs_on text, tariff bigint, request bigint, prompt bigint,
+        cached bigint, completion bigint, gpu_ms bigint""",
     "rate_span": "tariff bigint, hour timestamptz, span int",
-    "rate_price": """span int, model text, traffic_class text, meter text, unit_price numeric,
-        currency text, book_version_id bigint, by_month boolean""",
+    "rate_price": """span int, model text, traffic_class text, runs_on text, meter text,
+        unit_price numeric, currency text, book_version_id bigint, by_month boolean""",
     "rate_owed": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
-        traffic_class text, meter text, quantity numeric, unit_price numeric, currency text,
-        book_version_id bigint""",
+        traffic_class text, meter text, runs_on text, quantity numeric, unit_price numeric,
+        currency text, book_version_id bigint""",
     "rate_change": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
-        traffic_class text, meter text, quantity numeric, unit_price numeric, currency text,
-        book_version_id bigint""",
+        traffic_class text, meter text, runs_on text, quantity numeric, unit_price numeric,
+        currency text, book_version_id bigint""",
 }
 # Hour by hour, so that no more heads are read than a pass takes.
 TAKE = """
@@ -53,12 +53,22 @@ WITH d AS MATERIALIZED (
     LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS t (tenant_id, tariff) USING (tenant_id)
 )
 INSERT INTO rate_used
-SELECT u.hour, u.tenant_id, application_id, model, traffic_class, d.tariff,
-    sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(gpu_ms)
+SELECT u.hour, u.tenant_id, application_id, model, traffic_class, {runs_on}, d.tariff, {sums}
 FROM d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
-WHERE outcome = ANY(%s)
-GROUP BY 1, 2, 3, 4, 5, 6
+WHERE outcome = ANY(%s) {and_where}
+GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
+# What is counted by whose engines answered, and what by their GPUs.
+OF_REQUESTS = USE.format(
+    runs_on="hosted",
+    sums="sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), 0",
+    and_where="",
+)
+OF_GPUS = USE.format(
+    runs_on="gpu_product",
+    sums="0, 0, 0, 0, sum(gpu_ms)",
+    and_where="AND hosted = '' AND gpu_ms <> 0",
+)
 # As `rules.meters.quantities` has them; a meter without its own fails here, not in somebody's bill.
 QUANTITIES = {
     Meter.PROMPT: "prompt - cached",
@@ -72,22 +82,25 @@ PRICED = f"""
 FROM rate_used u
 JOIN rate_span s ON s.tariff = u.tariff AND s.hour = u.hour
 JOIN rate_price c ON c.span = s.span AND c.model = u.model AND c.traffic_class = u.traffic_class
+    AND c.runs_on = u.runs_on
 CROSS JOIN LATERAL (SELECT CASE c.meter {CASES} END AS quantity) q
 WHERE q.quantity <> 0
 """
 PRICE = f"""
 INSERT INTO rate_owed
-SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, q.quantity,
-    c.unit_price, c.currency, c.book_version_id
+SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, u.runs_on,
+    q.quantity, c.unit_price, c.currency, c.book_version_id
 {PRICED} AND NOT c.by_month
 """
 BY_MONTH = f"""
-SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, q.quantity
+SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, u.runs_on,
+    q.quantity
 {PRICED} AND c.by_month
 """
 ADD_OWED = """
 INSERT INTO rate_owed SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[],
-    %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[])
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[],
+    %s::bigint[])
 """
 SPENT = """
 SELECT coalesce(sum(quantity * unit_price), 0) FROM rate_owed
@@ -125,18 +138,22 @@ def add_due(cursor: Any, due: Sequence[Due]) -> None:
         cursor.execute("ANALYZE rate_due")
 
 
-def gather(cursor: Any, tariffs: Mapping[int, int]) -> dict[int, Wanted]:
-    """Read the usage of what is due; answer which prices of which tariff it needs."""
+def gather(cursor: Any, tariffs: Mapping[int, int], *, by_gpu: bool) -> dict[int, Wanted]:
+    """Read the usage of what is due; answer which prices of which tariff it needs.
+
+    `by_gpu`: somebody pays for GPU time.
+    """
     billed = sorted(outcome.value for outcome in BILLED)
-    cursor.execute(USE, [NO_TARIFF, list(tariffs), list(tariffs.values()), billed])
+    for statement in (OF_REQUESTS, OF_GPUS) if by_gpu else (OF_REQUESTS,):
+        cursor.execute(statement, [NO_TARIFF, list(tariffs), list(tariffs.values()), billed])
     hours: dict[int, set[datetime]] = defaultdict(set)
-    names: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    names: dict[int, set[Name]] = defaultdict(set)
     cursor.execute("SELECT DISTINCT tariff, hour FROM rate_used")
     for tariff, hour in cursor.fetchall():
         hours[tariff].add(hour)
-    cursor.execute("SELECT DISTINCT tariff, model, traffic_class FROM rate_used")
-    for tariff, model, traffic_class in cursor.fetchall():
-        names[tariff].add((model, traffic_class))
+    cursor.execute("SELECT DISTINCT tariff, model, traffic_class, runs_on FROM rate_used")
+    for tariff, model, traffic_class, runs_on in cursor.fetchall():
+        names[tariff].add((model, traffic_class, runs_on))
     return {tariff: Wanted(hours[tariff], names[tariff]) for tariff in hours}
 
 
@@ -148,7 +165,7 @@ def price(cursor: Any, card: Card) -> dict[Key, Decimal]:
     if not any(row[-1] for row in card.prices):
         return {}
     cursor.execute(BY_MONTH)
-    return {Key(*row[:6]): Decimal(row[6]) for row in cursor.fetchall()}
+    return {Key(*row[:7]): Decimal(row[7]) for row in cursor.fetchall()}
 
 
 def add_owed(cursor: Any, owed: Owed) -> None:
@@ -160,6 +177,7 @@ def add_owed(cursor: Any, owed: Owed) -> None:
             key.model,
             key.traffic_class,
             key.meter,
+            key.runs_on,
             quantity,
             tag.unit_price,
             tag.currency,

@@ -31,6 +31,7 @@ from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
 from billing.queries.months import whole_months
 from billing.rules.lanes import RATING_LOCK, WHOLE, Lane
+from billing.rules.meters import Meter
 from billing.rules.rate_card import alike, card_of
 from billing.rules.rating import RULES_VERSION, Period, fees, spread
 from billing.rules.tariffs import Tariff
@@ -55,26 +56,26 @@ FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_
 """
 OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
 OWED = """
-SELECT hour, tenant_id, application_id, model, traffic_class, meter, quantity, unit_price,
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on, quantity, unit_price,
     currency, book_version_id
 FROM rate_owed WHERE unit_price IS NOT NULL
 """
 CHARGED = "FROM rate_due d JOIN charge c ON c.hour = d.hour AND c.tenant_id = d.tenant_id"
 DIFFERENCES = f"""
-SELECT hour, tenant_id, application_id, model, traffic_class, meter, sum(quantity) AS quantity,
-    unit_price, currency, book_version_id
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on,
+    sum(quantity) AS quantity, unit_price, currency, book_version_id
 FROM ({OWED} UNION ALL
-    SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, -quantity,
+    SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, runs_on, -quantity,
         unit_price, currency, book_version_id {CHARGED}) AS both_sides
-GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, unit_price, currency,
-    book_version_id
+GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, runs_on, unit_price,
+    currency, book_version_id
 HAVING sum(quantity) <> 0
 """
 # In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
-    quantity, unit_price, amount, currency, book_version_id, correction_period_id)
-SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
+    runs_on, quantity, unit_price, amount, currency, book_version_id, correction_period_id)
+SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter, runs_on,
     quantity, unit_price, quantity * unit_price, currency, book_version_id, late.period_id
 FROM rate_change AS m LEFT JOIN (
     SELECT d.hour, d.tenant_id, o.id AS period_id
@@ -84,16 +85,17 @@ FROM rate_change AS m LEFT JOIN (
         AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
 ) AS late ON late.hour = m.hour AND late.tenant_id = m.tenant_id
 ORDER BY m.hour, m.tenant_id, application_id, model COLLATE "C", traffic_class COLLATE "C",
-    meter COLLATE "C", quantity, unit_price, book_version_id
+    meter COLLATE "C", runs_on COLLATE "C", quantity, unit_price, book_version_id
 """
 FORGET_UNPRICED = """
 DELETE FROM unpriced_usage u USING rate_due d WHERE u.hour = d.hour AND u.tenant_id = d.tenant_id
 """
 LIST_UNPRICED = """
-INSERT INTO unpriced_usage (hour, tenant_id, application_id, model, traffic_class, meter, quantity)
-SELECT hour, tenant_id, application_id, model, traffic_class, meter, quantity
+INSERT INTO unpriced_usage (hour, tenant_id, application_id, model, traffic_class, meter, runs_on,
+    quantity)
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on, quantity
 FROM rate_owed WHERE unit_price IS NULL
-ORDER BY hour, tenant_id, application_id, model, traffic_class, meter
+ORDER BY hour, tenant_id, application_id, model, traffic_class, meter, runs_on
 """
 RATED = """
 WITH d AS MATERIALIZED (
@@ -201,7 +203,8 @@ def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
     refs = tenant_refs(tenants)
     tariffs = read_tariffs(refs.values())
     periods = _widen(cursor, tariffs, refs, now)
-    card = card_of(tariffs, sets.gather(cursor, alike(tariffs)))
+    by_gpu = any(tariff.sells(Meter.GPU_SECOND) for tariff in tariffs.values())
+    card = card_of(tariffs, sets.gather(cursor, alike(tariffs), by_gpu=by_gpu))
     by_month = sets.price(cursor, card)
     sets.add_owed(cursor, spread(by_month, tariffs))
     _add_fees(cursor, periods, tariffs, now)

@@ -41,14 +41,16 @@ DELETE FROM usage_hour u USING roll_pair m WHERE u.hour = m.hour AND u.tenant_id
 # client could make the table as long as it likes.
 SUMS = """
 e.application_id, CASE WHEN e.reason = 'unknown_model' THEN '' ELSE e.model END AS named,
-coalesce(e.service_id, 0) AS service, e.traffic_class, e.outcome, e.release, count(*),
-sum(e.prompt_tokens), sum(e.cached_tokens), sum(e.completion_tokens), sum(e.gpu_ms)
+coalesce(e.service_id, 0) AS service, e.traffic_class, e.outcome, e.release, e.hosted,
+e.gpu_product, count(*), sum(e.prompt_tokens), sum(e.cached_tokens), sum(e.completion_tokens),
+sum(e.gpu_ms * e.gpus)
 FROM usage_event e
 """
 STORE = """
 WITH summed AS (
     INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class,
-        outcome, release, requests, prompt_tokens, cached_tokens, completion_tokens, gpu_ms)
+        outcome, release, hosted, gpu_product, requests, prompt_tokens, cached_tokens,
+        completion_tokens, gpu_ms)
     {rows} RETURNING hour, tenant_id, requests, prompt_tokens, completion_tokens
 )
 INSERT INTO roll_sum
@@ -60,7 +62,7 @@ SUM_CROWDED = STORE.format(
     rows=f"""
 SELECT s.* FROM (
     SELECT date_bin('1 hour', e.event_time, 'epoch') AS hour, e.tenant_id, {SUMS}
-    WHERE e.event_time >= %s AND e.event_time < %s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    WHERE e.event_time >= %s AND e.event_time < %s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ) AS s JOIN roll_pair m ON m.hour = s.hour AND m.tenant_id = s.tenant_id
 """
 )
@@ -69,7 +71,7 @@ SUM_SINGLE = STORE.format(
 SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
     SELECT {SUMS} WHERE e.tenant_id = m.tenant_id
         AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
-    GROUP BY 1, 2, 3, 4, 5, 6
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ) AS s WHERE NOT m.is_crowded
 """
 )

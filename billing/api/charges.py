@@ -15,6 +15,9 @@ from tenants.api.base.serializers import Strict
 from tenants.api.base.views import ConsoleView, Pages
 
 AMOUNT = (38, 12)
+RUNS_ON = (
+    "A GPU product of GPU time, else the hosted provider that answered; empty: none, or unknown"
+)
 
 
 class HourPages(Pages):
@@ -29,6 +32,7 @@ class ChargeOut(serializers.Serializer[Any]):
     model = serializers.CharField()
     traffic_class = serializers.CharField()
     meter = serializers.CharField()
+    runs_on = serializers.CharField(help_text=RUNS_ON)
     quantity = serializers.DecimalField(38, 6, help_text="Negative in a reversal")
     unit_price = serializers.DecimalField(24, 12)
     amount = serializers.DecimalField(*AMOUNT, help_text="quantity x unit_price, exact")
@@ -46,6 +50,7 @@ class UnpricedOut(serializers.Serializer[Any]):
     model = serializers.CharField()
     traffic_class = serializers.CharField()
     meter = serializers.CharField()
+    runs_on = serializers.CharField(help_text=RUNS_ON)
     quantity = serializers.DecimalField(38, 6)
 
 

@@ -65,6 +65,7 @@ class ReleaseMarginOut(serializers.Serializer[Any]):
     charged = serializers.DecimalField(*AMOUNT)
     gpu_ms = serializers.IntegerField(help_text="As the method shares it")
     cost = serializers.DecimalField(*AMOUNT, help_text="GPU time that its requests took")
+    other = serializers.DecimalField(*AMOUNT, help_text="Of the platform and hosted bills")
     margin = serializers.DecimalField(*AMOUNT)
     saved = serializers.DecimalField(*AMOUNT, help_text="By cached tokens; in no sum")
 

@@ -55,6 +55,7 @@ class LineOut(serializers.Serializer[Any]):
     name = serializers.CharField(source="row.name")
     model = serializers.CharField(source="row.model", allow_blank=True)
     meter = serializers.CharField(source="row.meter", allow_blank=True)
+    runs_on = serializers.CharField(source="row.runs_on", allow_blank=True)
     corrects = serializers.CharField(source="row.corrects", allow_blank=True)
     quantity = serializers.DecimalField(38, 6, source="row.quantity", allow_null=True)
     unit_price = serializers.DecimalField(24, 12, source="row.unit_price", allow_null=True)

@@ -35,6 +35,13 @@ class PriceField(serializers.DecimalField):
         return super().to_internal_value(data)
 
 
+RUNS_ON = (
+    "Of GPU time a product, empty: every one. Else a hosted provider, or `hosted`: any of them;"
+    " empty: the fleet's own engines, whose price never holds for a provider"
+)
+IN_A_LINE = ("model", "meter", "price", "traffic_class", "runs_on")
+
+
 class PriceIn(Strict):
     model = TextField(
         max_length=128, allow_blank=True, help_text="Empty: of a factor all, of a fee the tenant"
@@ -50,6 +57,9 @@ class PriceIn(Strict):
     )
     traffic_class = serializers.ChoiceField(
         ("", *CLASSES), required=False, default="", help_text="Empty: every class"
+    )
+    runs_on = TextField(
+        max_length=120, required=False, default="", allow_blank=True, help_text=RUNS_ON
     )
 
 
@@ -80,6 +90,7 @@ class PriceLineOut(serializers.Serializer[Any]):
     model = serializers.CharField(allow_blank=True)
     meter = serializers.CharField(allow_blank=True)
     traffic_class = serializers.CharField(allow_blank=True)
+    runs_on = serializers.CharField(allow_blank=True, help_text=RUNS_ON)
     kind = serializers.CharField()
     text = serializers.CharField(help_text="As it is written in a draft")
     price = serializers.DecimalField(38, 12, allow_null=True, help_text="Of the kind unit")
@@ -145,6 +156,7 @@ class PriceDifferenceOut(serializers.Serializer[Any]):
     model = serializers.CharField(source="price.model", allow_blank=True)
     meter = serializers.CharField(source="price.meter", allow_blank=True)
     traffic_class = serializers.CharField(source="price.traffic_class", allow_blank=True)
+    runs_on = serializers.CharField(source="price.runs_on", allow_blank=True)
     per = serializers.CharField(source="price.per")
     was = serializers.CharField(allow_null=True)
     will = serializers.CharField(allow_null=True)
@@ -257,7 +269,7 @@ def lines_in(given: list[dict[str, Any]]) -> list[PriceLine]:
     found, faults = [], {}
     for index, p in enumerate(given):
         try:
-            found.append(read_line(p["model"], p["meter"], p["price"], p["traffic_class"]))
+            found.append(read_line(*(p[name] for name in IN_A_LINE)))
         except ValueError as error:
             faults[f"prices/{index}"] = str(error)
     if faults:

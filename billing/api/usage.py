@@ -22,6 +22,8 @@ from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
 
+HOSTED = "The hosted provider that answered; empty: the fleet's own engines"
+
 
 class HourPages(Pages):
     ordering = ("-hour", "-id")
@@ -46,7 +48,11 @@ class UsageHourOut(serializers.Serializer[Any]):
     prompt_tokens = serializers.IntegerField(help_text="Cached ones included")
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
-    gpu_ms = serializers.IntegerField(help_text="Time in the engine, milliseconds")
+    hosted = serializers.CharField(help_text=HOSTED)
+    gpu_product = serializers.CharField(help_text="Of the engine's GPUs; empty: not known")
+    gpu_ms = serializers.IntegerField(
+        help_text="GPU-milliseconds: time in the engine x the GPUs of the engine"
+    )
 
 
 class UsageEventOut(serializers.Serializer[Any]):
@@ -75,7 +81,10 @@ class UsageEventOut(serializers.Serializer[Any]):
     ttft_ms = serializers.FloatField(allow_null=True)
     itl_ms = serializers.FloatField(allow_null=True)
     itl_p95_ms = serializers.FloatField(allow_null=True)
-    gpu_ms = serializers.IntegerField()
+    gpu_ms = serializers.IntegerField(help_text="Time in the engine")
+    gpus = serializers.IntegerField(help_text="Of the engine that answered")
+    gpu_product = serializers.CharField(allow_blank=True)
+    hosted = serializers.CharField(allow_blank=True, help_text=HOSTED)
     demo = serializers.BooleanField()
 
 

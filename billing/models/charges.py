@@ -36,6 +36,8 @@ class Charge(models.Model):
     model = models.CharField(max_length=128)
     traffic_class = models.CharField(max_length=12)
     meter = models.CharField(max_length=12)
+    # A GPU product of GPU time, else the hosted provider that answered; empty: not known, or none.
+    runs_on = models.CharField(max_length=120, default="", db_default="", blank=True)
     quantity = models.DecimalField(max_digits=38, decimal_places=6)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = models.DecimalField(max_digits=38, decimal_places=12)
@@ -190,6 +192,7 @@ class UnpricedUsage(models.Model):
     model = models.CharField(max_length=128)
     traffic_class = models.CharField(max_length=12)
     meter = models.CharField(max_length=12)
+    runs_on = models.CharField(max_length=120, default="", db_default="", blank=True)
     quantity = models.DecimalField(max_digits=38, decimal_places=6)
 
     class Meta:

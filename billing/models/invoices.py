@@ -84,9 +84,10 @@ class InvoiceLine(models.Model):
     invoice = models.ForeignKey(Invoice, models.PROTECT, related_name="lines")
     position = models.PositiveIntegerField()
     kind = models.CharField(max_length=10)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=320)
     model = models.CharField(max_length=128, blank=True)
     meter = models.CharField(max_length=32, blank=True)
+    runs_on = models.CharField(max_length=120, default="", db_default="", blank=True)
     corrects = models.CharField(max_length=7, blank=True)  # the period that the usage is of
     quantity = models.DecimalField(max_digits=38, decimal_places=6, null=True)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12, null=True)

@@ -76,6 +76,9 @@ class Price(models.Model):
     model = models.CharField(max_length=128, blank=True)  # empty: all, or of the tenant
     meter = models.CharField(max_length=12, blank=True)
     traffic_class = models.CharField(max_length=12, blank=True)  # empty: every class
+    # Of GPU time a product, empty: every one. Else a hosted provider, or "hosted": every one;
+    # empty: the fleet's own engines.
+    runs_on = models.CharField(max_length=120, default="", db_default="", blank=True)
     kind = models.CharField(max_length=10, choices=KINDS, default=Kind.UNIT.value)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12, null=True)  # kind unit
     terms = models.CharField(max_length=1000, blank=True, default="")  # of all other kinds
@@ -84,9 +87,9 @@ class Price(models.Model):
         db_table = "price"
         constraints = [
             models.UniqueConstraint(
-                fields=["book_version", "model", "meter", "traffic_class"],
+                fields=["book_version", "model", "meter", "traffic_class", "runs_on"],
                 condition=~models.Q(kind="factor"),
-                name="price_once",
+                name="price_of_place_once",
             ),
             models.UniqueConstraint(
                 fields=["book_version", "model", "meter", "traffic_class"],

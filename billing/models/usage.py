@@ -11,7 +11,7 @@ class UsageEvent(models.Model):
     """One request, as the gateway reported it. Quantities only. Never changed.
 
     No foreign keys: they would cost a lookup a row, and the ingest door checks tenant and
-    application. Durations in milliseconds, `gpu_ms` is time in the engine.
+    application. Durations in milliseconds, `gpu_ms` is time in the engine, on `gpus` GPUs at once.
     """
 
     request_id = models.UUIDField()
@@ -52,6 +52,9 @@ class UsageEvent(models.Model):
     limit_versions = ArrayField(models.BigIntegerField())
     engine_id = models.CharField(max_length=128)
     demo = models.BooleanField()
+    gpus = models.IntegerField(default=1, db_default=1)
+    gpu_product = models.CharField(max_length=120, default="", db_default="")
+    hosted = models.CharField(max_length=120, default="", db_default="")  # empty: own engines
     stored_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -154,11 +157,14 @@ class UsageHour(models.Model):
     outcome = models.CharField(max_length=12)
     # Empty: no release answered, or the hour was rolled up before hours knew theirs.
     release = models.CharField(max_length=32, db_default="")
+    # Whose engines answered, empty: the fleet's; and on which GPUs, empty: not known.
+    hosted = models.CharField(max_length=120, db_default="")
+    gpu_product = models.CharField(max_length=120, db_default="")
     requests = models.BigIntegerField()
     prompt_tokens = models.BigIntegerField()
     cached_tokens = models.BigIntegerField()
     completion_tokens = models.BigIntegerField()
-    gpu_ms = models.BigIntegerField()
+    gpu_ms = models.BigIntegerField()  # of GPUs: time in an engine x its GPUs
 
     class Meta:
         db_table = "usage_hour"
@@ -173,8 +179,10 @@ class UsageHour(models.Model):
                     "traffic_class",
                     "outcome",
                     "release",
+                    "hosted",
+                    "gpu_product",
                 ],
-                name="usage_hour_of_release",
+                name="usage_hour_of_gpus",
             )
         ]
         indexes = [models.Index(fields=["hour", "tenant_id"], name="usage_hour_time")]

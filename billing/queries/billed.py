@@ -25,14 +25,15 @@ WHERE c.tenant_id = %(tenant)s AND c.id > %(after)s AND c.id <= %(upto)s
 SUMS = f"""
 SELECT c.currency, c.model, c.meter, c.unit_price, sum(c.quantity), sum(c.amount), count(*),
     encode(sha256(string_agg(c.id || ' ' || c.amount, E'\\n' ORDER BY c.id)::bytea), 'hex'),
-    min(c.hour), max(c.hour) + interval '1 hour', coalesce(o.name, '')
+    min(c.hour), max(c.hour) + interval '1 hour', coalesce(o.name, ''), c.runs_on
 {BILLED}
-GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
+GROUP BY c.currency, c.model, c.meter, c.runs_on, c.unit_price, coalesce(o.name, '')
 HAVING sum(c.quantity) <> 0
-ORDER BY c.currency, coalesce(o.name, ''), c.model, c.meter, c.unit_price
+ORDER BY c.currency, coalesce(o.name, ''), c.model, c.meter, c.runs_on, c.unit_price
 """
 LEFT = f"""
-SELECT 1 {BILLED} GROUP BY c.currency, c.model, c.meter, c.unit_price, coalesce(o.name, '')
+SELECT 1 {BILLED}
+GROUP BY c.currency, c.model, c.meter, c.runs_on, c.unit_price, coalesce(o.name, '')
 HAVING sum(c.quantity) <> 0 LIMIT 1
 """
 NEWEST = f"SELECT coalesce(max(c.id), 0) {BILLED}"
@@ -103,6 +104,7 @@ def charges_of_line(line: InvoiceLine, invoice: Invoice) -> QuerySet[Charge]:
         currency=invoice.priced_in,
         model=line.model,
         meter=line.meter,
+        runs_on=line.runs_on,
         unit_price=line.unit_price,
     )
     if line.corrects:

@@ -11,12 +11,13 @@ USAGE = "kind IN ('usage', 'correction')"
 # A correction's own month decides which line has it.
 OF_LINE = f"""
 SELECT i.id, c.model, c.meter, c.unit_price, coalesce(o.name, '') AS corrects,
+    c.runs_on,
     encode(sha256(string_agg(c.id || ' ' || c.amount, E'\\n' ORDER BY c.id)::bytea), 'hex') AS sha,
     i.net, round(sum(c.amount) * i.rate, 12) AS amount  -- in the currency of the invoice
 {OF_INVOICE}
 LEFT JOIN billing_period o ON c.correction_period_id IS NOT NULL AND o.tenant_id = c.tenant_id
     AND c.hour >= o.starts_at AND c.hour < o.ends_at
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY 1, 2, 3, 4, 5, 6
 """
 DIGESTS = """
 SELECT sum((encode(sha256(convert_to(snapshot, 'UTF8')), 'hex') <> sha256)::int
@@ -55,6 +56,7 @@ BOOKS = (
         f"SELECT count(*) FROM invoice_line l LEFT JOIN ({OF_LINE}) AS found"
         " ON found.id = l.invoice_id AND found.model = l.model AND found.meter = l.meter"
         " AND found.unit_price = l.unit_price AND found.corrects = l.corrects"
+        " AND found.runs_on = l.runs_on"
         f" WHERE l.{USAGE} AND l.charges_sha256 IS DISTINCT FROM found.sha",
     ),
     (

@@ -39,7 +39,7 @@ def _read() -> dict[tuple[int | None, str], Versions]:
     )
     lines: dict[int, dict[tuple[Priced, bool], Terms]] = defaultdict(dict)
     for price in Price.objects.filter(book_version__in=versions).order_by("id"):
-        name = (price.model, price.meter, price.traffic_class)
+        name = (price.model, price.meter, price.traffic_class, price.runs_on)
         lines[price.book_version_id][name, price.kind == Kind.FACTOR] = terms_of(price)
     found: dict[tuple[int | None, str], Versions] = defaultdict(list)
     for v in versions:
@@ -58,6 +58,6 @@ def terms_of(price: Price) -> Terms:
 def lines_of(version: PriceBookVersion) -> list[PriceLine]:
     """The prices of one version, as they were written down."""
     return [
-        PriceLine(p.model, p.meter, terms_of(p), p.traffic_class)
+        PriceLine(p.model, p.meter, terms_of(p), p.traffic_class, p.runs_on)
         for p in version.prices.order_by("id")
     ]

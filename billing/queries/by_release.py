@@ -20,30 +20,34 @@ from tenants.rules.access import Viewer
 
 ZERO = Decimal(0)
 KEY = "hour, tenant_id, application_id, model, traffic_class"
+SAME = " AND ".join(f"u.{name} = p.{name}" for name in KEY.split(", "))
 OUTCOMES = ", ".join(f"'{outcome}'" for outcome in sorted(BILLED))
 # `charges` and `usage` are rows of the same hours, each with the day it is summed up for.
 CUT = f"""
 WITH paid AS MATERIALIZED (
-    SELECT day, {KEY}, meter, currency, sum(amount) AS amount FROM ({{charges}}) AS c
-    GROUP BY day, {KEY}, meter, currency
+    SELECT day, {KEY}, meter, runs_on, currency, sum(amount) AS amount FROM ({{charges}}) AS c
+    GROUP BY day, {KEY}, meter, runs_on, currency
 ), used AS MATERIALIZED (
-    SELECT {KEY}, release, sum(prompt_tokens - cached_tokens) AS prompt,
+    SELECT {KEY}, release, hosted, gpu_product, sum(prompt_tokens - cached_tokens) AS prompt,
         sum(cached_tokens) AS cached, sum(completion_tokens) AS completion,
         sum(requests) AS request, sum(gpu_ms) AS gpu_second
-    FROM ({{usage}}) AS u WHERE outcome IN ({OUTCOMES}) GROUP BY {KEY}, release
+    FROM ({{usage}}) AS u WHERE outcome IN ({OUTCOMES})
+    GROUP BY {KEY}, release, hosted, gpu_product
 ), shares AS (
-    SELECT p.*, u.release, CASE meter WHEN 'prompt' THEN u.prompt WHEN 'cached' THEN u.cached
-        WHEN 'completion' THEN u.completion WHEN 'request' THEN u.request
-        WHEN 'gpu_second' THEN u.gpu_second ELSE 0 END AS part
-    FROM paid p LEFT JOIN used u USING ({KEY})
+    SELECT p.*, u.release, u.gpu_product, CASE meter WHEN 'prompt' THEN u.prompt
+        WHEN 'cached' THEN u.cached WHEN 'completion' THEN u.completion
+        WHEN 'request' THEN u.request WHEN 'gpu_second' THEN u.gpu_second ELSE 0 END AS part
+    FROM paid p LEFT JOIN used u ON {SAME} AND CASE meter
+        WHEN 'gpu_second' THEN u.hosted = '' AND u.gpu_product = p.runs_on
+        ELSE u.hosted = p.runs_on END
 ), cut AS (
     SELECT *, amount * part / sum(part) OVER w AS exact,
-        row_number() OVER (w ORDER BY part DESC, release) AS place
-    FROM shares WHERE part > 0 WINDOW w AS (PARTITION BY day, {KEY}, meter, currency)
+        row_number() OVER (w ORDER BY part DESC, release, gpu_product) AS place
+    FROM shares WHERE part > 0 WINDOW w AS (PARTITION BY day, {KEY}, meter, runs_on, currency)
 ), rounded AS (
     SELECT day, {KEY}, release, meter, currency, CASE place WHEN 1
         THEN amount - coalesce(sum(round(exact, 12)) FILTER (WHERE place > 1)
-            OVER (PARTITION BY day, {KEY}, meter, currency), 0)
+            OVER (PARTITION BY day, {KEY}, meter, runs_on, currency), 0)
         ELSE round(exact, 12) END AS amount
     FROM cut
 )

@@ -20,11 +20,12 @@ from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.other_costs import OtherCosts, other_costs
 from billing.queries.visibility import visible_tenants
+from billing.rules.allocation import spread_over
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
-NO_OTHER: Mapping[int, Decimal] = MappingProxyType({})
+NO_OTHER: Mapping[Any, Decimal] = MappingProxyType({})
 HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
@@ -55,7 +56,7 @@ class Margin:
     name: str
     charged: Decimal
     cost: Decimal  # direct: before idle and overhead
-    idle_share: Decimal  # by direct cost; shown, never added to the tenant's cost
+    idle_share: Decimal  # by direct cost, by largest remainder; never in the cost itself
     overhead_share: Decimal
     wanted: ChargeFilter
     other: Decimal = ZERO  # its part of what the fleet costs besides GPUs
@@ -152,7 +153,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     wanted = ChargeFilter(known.start, known.end)
     charged = sum(revenue.by_tenant.values(), ZERO)
     products = product_times(known.start, known.end)
-    other = other_costs(known.hours, currency, costs.by_tenant)
+    other = other_costs(known.hours, currency, costs.by_tenant, costs.by_model)
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
         start=known.start,
@@ -168,7 +169,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         hours_attributed=len(known.hours),
         hours=max(0, int((min(known.end, now) - known.start) / timedelta(hours=1))),
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
-        models=margins(costs, revenue, wanted, None),
+        models=margins(costs, revenue, wanted, None, other.by_model),
         products=products,
         utilisation=costs.by_product,
         unpriced_products=tuple(sorted({p.product for p in products if p.cost is None})),
@@ -241,15 +242,15 @@ def margins(
     revenue: Revenue,
     wanted: ChargeFilter,
     tenants: dict[int, TenantRef] | None,
-    other: Mapping[int, Decimal] = NO_OTHER,
+    other: Mapping[Any, Decimal] = NO_OTHER,
 ) -> tuple[Margin, ...]:
     """By tenant, or by model when no tenants are given; the largest charge first."""
     charged: Mapping[Any, Decimal] = revenue.by_model if tenants is None else revenue.by_tenant
     direct: Mapping[Any, Decimal] = costs.by_model if tenants is None else costs.by_tenant
-    whole = sum(direct.values(), ZERO)
+    idle = spread_over(costs.by_kind["idle"], direct)
+    overhead = spread_over(costs.by_kind["overhead"], direct)
     found = []
     for key in charged.keys() | direct.keys() | other.keys():
-        part = direct.get(key, ZERO) / whole if whole else ZERO
         name = tenants[key].slug if tenants and isinstance(key, int) and key in tenants else key
         narrowed = (
             replace(wanted, tenant_id=key) if isinstance(key, int) else replace(wanted, model=key)
@@ -260,10 +261,10 @@ def margins(
                 name=str(name),
                 charged=charged.get(key, ZERO),
                 cost=direct.get(key, ZERO),
-                idle_share=costs.by_kind["idle"] * part,
-                overhead_share=costs.by_kind["overhead"] * part,
+                idle_share=idle.get(key, ZERO),
+                overhead_share=overhead.get(key, ZERO),
                 wanted=narrowed,
-                other=other.get(key, ZERO) if isinstance(key, int) else ZERO,
+                other=other.get(key, ZERO),
                 saved=costs.saved.get(key, ZERO) if isinstance(key, int) else ZERO,
             )
         )

@@ -22,7 +22,7 @@ CONVERTED = f"""
 SELECT id, sum(round(amount * rate, 12)) FROM (
     SELECT i.id, i.rate, sum(c.amount) AS amount {OF_INVOICE} AND i.id = ANY(%s)
     GROUP BY i.id, c.hour, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
-        c.book_version_id) AS keys
+        c.book_version_id, c.runs_on) AS keys
 GROUP BY id
 """
 CHUNK = 2_000

@@ -13,15 +13,15 @@ PAIRS = "unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)"
 USAGE = f"""
 SELECT u.hour, u.tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
     sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
-    sum(gpu_ms)::bigint
+    sum(gpu_ms)::bigint, hosted, gpu_product
 FROM {PAIRS} JOIN usage_hour u USING (hour, tenant_id)
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+GROUP BY 1, 2, 3, 4, 5, 6, 12, 13 ORDER BY 1, 2, 3, 4, 5, 6, 12, 13
 """
 CHARGED = f"""
-SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter,
+SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, runs_on,
     unit_price, currency, book_version_id, sum(quantity)
 FROM {PAIRS} JOIN charge c USING (hour, tenant_id)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(quantity) <> 0
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 HAVING sum(quantity) <> 0
 """
 UNRATED = """
 SELECT hour, tenant_id FROM usage_hour_head
@@ -44,7 +44,7 @@ def read_usage(pairs: Pairs) -> list[Usage]:
 def read_charged(pairs: Pairs) -> dict[tuple[Key, PriceTag], Decimal]:
     with connection.cursor() as cursor:
         cursor.execute(CHARGED, list(pairs))
-        return {(Key(*row[:6]), PriceTag(*row[6:9])): row[9] for row in cursor.fetchall()}
+        return {(Key(*row[:7]), PriceTag(*row[7:10])): row[10] for row in cursor.fetchall()}
 
 
 def unrated_hours(

@@ -1,6 +1,5 @@
 """What stands behind the ids of a line: names, price books, months, invoices."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -9,12 +8,13 @@ from billing.models import BillingPeriod, Invoice, InvoiceLine, Price, PriceBook
 from billing.queries.charged import ChargeFilter
 from billing.rules.exchange import Exchange
 from billing.rules.focus import Line, SoldAs
-from billing.rules.meters import Meter
+from billing.rules.meters import Meter, names_of
 from tenants.queries.directory import ApplicationRef, TenantRef, application_refs, tenant_refs
 from tenants.rules.quotas import Month, month_of
 
 NO_APPLICATION = ApplicationRef(0, 0, "", "", "")  # what the tenant owes as a whole
-PlaceKey = tuple[str, str, Decimal | None, str]  # model, meter, unit price, corrected period
+# Model, meter, unit price, corrected period, and what it ran on.
+PlaceKey = tuple[str, str, Decimal | None, str, str]
 
 
 class Key(NamedTuple):
@@ -31,15 +31,16 @@ class Key(NamedTuple):
     period_id: int  # 0: there is none yet
     invoice_id: int  # 0: it is not billed yet
     corrects: bool
+    runs_on: str
 
 
 def key_of(model: str, texts: str) -> Key:
     """As the database writes them."""
     tenant, application, traffic_class, meter, price, currency, *rest = texts.split("/")
-    version, period, invoice, corrects = rest
+    version, period, invoice, corrects, runs_on = rest
     return Key(
         int(tenant), int(application), model, traffic_class, meter, Decimal(price), currency,
-        int(version), int(period), int(invoice), corrects == "t",
+        int(version), int(period), int(invoice), corrects == "t", runs_on,
     )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ class Names:
         self._books = {pk: (slug, number) for pk, slug, number in versions}
         packages = Price.objects.filter(kind="package")
         self._packages = set(
-            packages.values_list("book_version_id", "model", "meter", "traffic_class")
+            packages.values_list("book_version_id", "model", "meter", "traffic_class", "runs_on")
         )
         self._months: dict[str, Month] = {}
         self._periods = _periods(wanted)
@@ -77,7 +78,8 @@ class Names:
         period = self._period(key.tenant_id, key.period_id) if key.period_id else month
         corrected = month.name if period != month else ""
         bill = self._bills[key.invoice_id] if key.invoice_id else None
-        place = bill.places.get((key.model, key.meter, key.unit_price, corrected)) if bill else None
+        of = key.model, key.meter, key.unit_price, corrected, key.runs_on
+        place = bill.places.get(of) if bill else None
         exchange = (key.currency, bill.currency, bill.rate) if bill else (key.currency,) * 2
         return Line(
             tenant=tenant.slug,
@@ -89,6 +91,7 @@ class Names:
             model=key.model,
             traffic_class=key.traffic_class,
             meter=key.meter,
+            runs_on=key.runs_on,
             unit_price=key.unit_price,
             currency=key.currency,
             book=book,
@@ -116,7 +119,11 @@ class Names:
     def _sold_as(self, key: Key) -> SoldAs:
         if key.meter in (Meter.FEE, Meter.COMMITMENT):
             return SoldAs.MONTH
-        names = {(key.version_id, key.model, key.meter, of) for of in (key.traffic_class, "")}
+        names = {
+            (key.version_id, key.model, key.meter, of_class, place)
+            for of_class in (key.traffic_class, "")
+            for place in names_of(key.meter, key.runs_on)
+        }
         return SoldAs.PACKAGE if names & self._packages else SoldAs.USE
 
     def _month(self, tenant: TenantRef, hour: datetime) -> Month:
@@ -156,11 +163,11 @@ def _bills(wanted: ChargeFilter, newest: int) -> dict[int, Bill]:
         pk: Bill(number, currency, rate, {})
         for pk, number, currency, rate in rows.values_list("id", "number", "currency", "rate")
     }
-    lines: Iterable[tuple[int, str, str, Decimal | None, str, int]] = InvoiceLine.objects.filter(
-        invoice__in=list(found)
-    ).values_list("invoice_id", "model", "meter", "unit_price", "corrects", "position")
-    for invoice_id, model, meter, price, of, position in lines:
-        found[invoice_id].places[model, meter, price, of] = position
+    fields = ("model", "meter", "unit_price", "corrects", "runs_on")
+    lines = InvoiceLine.objects.filter(invoice__in=list(found))
+    for invoice_id, position, *place in lines.values_list("invoice_id", "position", *fields):
+        model, meter, price, of, runs_on = place
+        found[invoice_id].places[model, meter, price, of, runs_on] = position
     return found
 
 

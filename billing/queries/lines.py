@@ -38,7 +38,7 @@ from billing.rules.focus import Line, Measure, stamp
 CELLS = """c.hour, count(*), sum(c.amount), string_agg(concat_ws(',',
     '"' || replace(c.model, '"', '""') || '"',
     concat_ws('/', c.tenant_id, c.application_id, c.traffic_class, c.meter, c.unit_price,
-        c.currency, c.book_version_id, {documents}),
+        c.currency, c.book_version_id, {documents}, c.runs_on),
     c.quantity, c.run_id, c.id), E'\n')"""
 TYPES = {
     "model": CODED, "key": CODED, "quantity": COUNT, "run": pa.int64(), "newest": pa.int64(),

@@ -5,29 +5,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
 
 from billing.models import OtherCost
 from billing.rules.meters import BILLED
-from billing.rules.other_costs import HOSTED, PLATFORM, Line, Spread, spans_of, spread
+from billing.rules.other_costs import HOSTED, PLATFORM, Line, spans_of, spread, tokens_by
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
+# Of services that lines name, and of providers; `who` is a tenant or a release.
 TOKENS = """
-SELECT model, tenant_id, sum(prompt_tokens + completion_tokens)::bigint FROM usage_hour
-WHERE hour = ANY(%s) AND model = ANY(%s) AND outcome = ANY(%s) GROUP BY 1, 2
+SELECT model, hosted, {who}, sum(prompt_tokens + completion_tokens)::bigint FROM usage_hour
+WHERE hour = ANY(%s) AND outcome = ANY(%s) AND (model = ANY(%s) OR hosted = ANY(%s))
+GROUP BY 1, 2, 3
 """
+Of = tuple[str, str]  # a service and a release
 
 
 @dataclass(frozen=True, slots=True)
 class OtherCosts:
-    """Of the hours whose GPU cost is known: platform + hosted = tenants + unallocated, exactly."""
+    """Of the hours whose GPU cost is known: platform + hosted = tenants + unallocated, exactly, and
+    services add up to what tenants do."""
 
     platform: Decimal
     hosted: Decimal
     by_tenant: Mapping[int, Decimal]
+    by_model: Mapping[str, Decimal]
     unallocated: Decimal
     otherwise: tuple[tuple[str, Decimal], ...]  # in other currencies: in no sum here
 
@@ -42,9 +48,46 @@ def list_other_costs(viewer: Viewer) -> QuerySet[OtherCost]:
 
 
 def other_costs(
-    hours: Sequence[datetime], currency: str, direct: Mapping[int, Decimal]
+    hours: Sequence[datetime],
+    currency: str,
+    by_tenant: Mapping[int, Decimal],
+    by_model: Mapping[str, Decimal],
 ) -> OtherCosts:
-    """`hours` in order; `direct` is what each tenant used GPUs for in them."""
+    """`hours` in order; what each tenant, and what each service, used GPUs for in them."""
+    found = _found(hours, currency)
+    rows = list(_tokens(hours, found.lines, "tenant_id"))
+    tenants = spread(found.lines, by_tenant, tokens_by(rows))
+    of_models = tokens_by((model, hosted, model, tokens) for model, hosted, _, tokens in rows)
+    return OtherCosts(
+        platform=found.sums[PLATFORM],
+        hosted=found.sums[HOSTED],
+        by_tenant=tenants.parts,
+        by_model=spread(found.lines, by_model, of_models).parts,
+        unallocated=tenants.unallocated,
+        otherwise=tuple(sorted(found.elsewhere.items())),
+    )
+
+
+def costs_of_releases(
+    hours: Sequence[datetime], currency: str, direct: Mapping[Of, Decimal]
+) -> Mapping[Of, Decimal]:
+    """The same lines by service and release."""
+    found = _found(hours, currency)
+    rows = _tokens(hours, found.lines, "release")
+    of_releases = tokens_by((model, by, (model, of), tokens) for model, by, of, tokens in rows)
+    return spread(found.lines, direct, of_releases).parts
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Lines with what falls into the hours, sums by kind, and those in other currencies."""
+
+    lines: Sequence[tuple[Line, Decimal]]
+    sums: Mapping[str, Decimal]
+    elsewhere: Mapping[str, Decimal]
+
+
+def _found(hours: Sequence[datetime], currency: str) -> Found:
     spans = spans_of(hours)
     sums: dict[str, Decimal] = {PLATFORM: ZERO, HOSTED: ZERO}
     elsewhere: dict[str, Decimal] = defaultdict(Decimal)
@@ -56,14 +99,7 @@ def other_costs(
                 mine.append((line, part))
             else:
                 elsewhere[line.currency] += part
-    found: Spread = spread(mine, direct, _tokens(hours, {line.model for line, _ in mine}))
-    return OtherCosts(
-        platform=sums[PLATFORM],
-        hosted=sums[HOSTED],
-        by_tenant=found.by_tenant,
-        unallocated=found.unallocated,
-        otherwise=tuple(sorted(elsewhere.items())),
-    )
+    return Found(mine, sums, elsewhere)
 
 
 def _lines(start: datetime, end: datetime) -> Iterable[Line]:
@@ -72,13 +108,17 @@ def _lines(start: datetime, end: datetime) -> Iterable[Line]:
     return (Line(*values) for values in rows.values_list(*names))
 
 
-def _tokens(hours: Sequence[datetime], models: set[str]) -> Mapping[str, Mapping[int, int]]:
-    """That are paid for, by service and tenant."""
-    found: dict[str, dict[int, int]] = defaultdict(dict)
-    wanted = sorted(models - {""})
-    if wanted:
-        with connection.cursor() as cursor:
-            cursor.execute(TOKENS, [list(hours), wanted, sorted(BILLED)])
-            for model, tenant_id, tokens in cursor.fetchall():
-                found[model][tenant_id] = tokens
-    return found
+def _tokens(
+    hours: Sequence[datetime], lines: Iterable[tuple[Line, Decimal]], who: str
+) -> Sequence[tuple[str, str, Any, int]]:
+    """That are paid for: service, provider, who, tokens."""
+    scopes = {scope for line, _ in lines for scope in line.scopes}
+    if not scopes:
+        return ()
+    models = sorted({model for _, model in scopes} - {""})
+    providers = sorted({provider for provider, _ in scopes} - {""})
+    with connection.cursor() as cursor:
+        given: list[Any] = [list(hours), sorted(BILLED), models, providers]
+        cursor.execute(TOKENS.format(who=who), given)
+        rows: list[tuple[str, str, Any, int]] = cursor.fetchall()
+        return rows

@@ -31,9 +31,9 @@ ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 USAGE = """
 SELECT hour, tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
     sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
-    sum(gpu_ms)::bigint
+    sum(gpu_ms)::bigint, hosted, gpu_product
 FROM usage_hour WHERE tenant_id = ANY(%s) AND hour >= %s AND hour < %s
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY tenant_id, 1, 3, 4, 5, 6
+GROUP BY 1, 2, 3, 4, 5, 6, 12, 13 ORDER BY tenant_id, 1, 3, 4, 5, 6, 12, 13
 """
 
 
@@ -130,7 +130,10 @@ def find_version(slug: str, number: int) -> PriceBookVersion:
 
 
 def digest_of_prices(version: PriceBookVersion) -> str:
-    lines = ([p.model, p.meter, p.text, p.traffic_class] for p in lines_of(version))
+    lines = (
+        [p.model, p.meter, p.text, p.traffic_class, *([p.runs_on] if p.runs_on else [])]
+        for p in lines_of(version)
+    )
     return digest_of({"prices": list(lines)})
 
 
@@ -167,7 +170,7 @@ def price_twice(
 def _as_if(version: PriceBookVersion) -> BookVersion:
     """The version as if it held always."""
     lines = {
-        ((p.model, p.meter, p.traffic_class), p.kind == Kind.FACTOR): terms_of(p)
+        ((p.model, p.meter, p.traffic_class, p.runs_on), p.kind == Kind.FACTOR): terms_of(p)
         for p in version.prices.order_by("id")
     }
     return version_of(version.pk, version.book.currency, (ALWAYS, None), lines)

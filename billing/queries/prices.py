@@ -25,6 +25,7 @@ class PriceOut:
     meter: str
     label: str
     traffic_class: str
+    runs_on: str
     kind: str
     text: str
     price: Decimal | None  # of the kind unit
@@ -32,8 +33,8 @@ class PriceOut:
     unit_price: Decimal | None
 
     @property
-    def name(self) -> tuple[str, str, str, bool]:
-        return (self.model, self.meter, self.traffic_class, self.kind == "factor")
+    def name(self) -> tuple[str, str, str, str, bool]:
+        return (self.model, self.meter, self.traffic_class, self.runs_on, self.kind == "factor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,10 @@ def _version(row: PriceBookVersion, now: datetime) -> VersionOut:
     )
 
 
-def _order(price: Price) -> tuple[str, int, str, str]:
+def _order(price: Price) -> tuple[str, int, str, str, str]:
     meters = [m.value for m in Meter]
     place = meters.index(price.meter) if price.meter else len(meters)
-    return (price.model, place, price.traffic_class, price.kind)
+    return (price.model, place, price.runs_on, price.traffic_class, price.kind)
 
 
 def _price(row: Price) -> PriceOut:
@@ -170,6 +171,7 @@ def _price(row: Price) -> PriceOut:
         meter=row.meter,
         label=sale.label if sale else "Every meter",
         traffic_class=row.traffic_class,
+        runs_on=row.runs_on,
         kind=row.kind,
         text=text,
         price=Decimal(text) if row.unit_price is not None else None,

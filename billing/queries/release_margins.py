@@ -10,6 +10,7 @@ from django.db import connection
 from billing.queries.attributed import Attributed, attributed
 from billing.queries.by_release import Of, revenue_of_releases
 from billing.queries.economics import hours_beside
+from billing.queries.other_costs import costs_of_releases
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
@@ -23,7 +24,8 @@ WHERE day >= %s AND day < %s AND currency = %s AND kind = 'tenant' GROUP BY 1, 2
 
 @dataclass(frozen=True, slots=True)
 class ReleaseMargin:
-    """Cost is direct: the GPU time that its requests took. `saved` is in no sum."""
+    """Cost is direct: the GPU time that its requests took. `other`: its part of the platform and of
+    hosted providers' bills. `saved` is in no sum."""
 
     model: str
     release: str
@@ -31,10 +33,11 @@ class ReleaseMargin:
     gpu_ms: int  # of the GPUs, as the method shares them
     cost: Decimal
     saved: Decimal
+    other: Decimal = ZERO
 
     @property
     def margin(self) -> Decimal:
-        return self.charged - self.cost
+        return self.charged - self.cost - self.other
 
     @property
     def ratio(self) -> Decimal | None:
@@ -60,6 +63,7 @@ class ReleaseMargins:
             sum(row.gpu_ms for row in self.rows),
             sum((row.cost for row in self.rows), ZERO),
             sum((row.saved for row in self.rows), ZERO),
+            sum((row.other for row in self.rows), ZERO),
         )
 
 
@@ -70,11 +74,14 @@ def release_margins(viewer: Viewer, start: datetime, end: datetime) -> ReleaseMa
     days, others = hours_beside(known.hours)
     charged = revenue_of_releases(days, others, known.currency)
     costs = _costs(known)
+    direct = {of: cost for of, (_, cost, _) in costs.items()}
+    other = costs_of_releases(known.hours, known.currency, direct)
     rows = []
-    for model, release in charged.keys() | costs.keys():
+    for model, release in charged.keys() | costs.keys() | other.keys():
         gpu_ms, cost, saved = costs.get((model, release), NO_COST)
         amount = charged.get((model, release), ZERO)
-        rows.append(ReleaseMargin(model, release, amount, gpu_ms, cost, saved))
+        more = other.get((model, release), ZERO)
+        rows.append(ReleaseMargin(model, release, amount, gpu_ms, cost, saved, more))
     rows.sort(key=lambda row: (-row.charged, row.model, row.release))
     return ReleaseMargins(known, tuple(rows))
 

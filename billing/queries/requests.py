@@ -176,7 +176,9 @@ def meter_lines(event: UsageEvent, tenant: TenantRef) -> tuple[MeterLine, ...]:
         prompt_tokens=event.prompt_tokens,
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,
-        gpu_ms=event.gpu_ms,
+        gpu_ms=event.gpu_ms * event.gpus,
+        hosted=event.hosted,
+        gpu_product=event.gpu_product,
     )
     rated = rate([usage], read_tariffs([tenant]))
     priced = [

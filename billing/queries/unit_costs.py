@@ -5,7 +5,7 @@ failed has used GPUs too, so its cost is borne by what was answered.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from django.db import connection
 from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter
 from billing.queries.economics import Margin, margins, read_costs, read_revenue
+from billing.queries.other_costs import other_costs
 from billing.rules.meters import BILLED
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
@@ -40,7 +41,8 @@ HOURS_OF_DAY = 24
 
 @dataclass(frozen=True, slots=True)
 class UnitCost:
-    """Cost is direct; `full` adds the share of idle and overhead, by direct cost."""
+    """Cost is direct; `full` adds the share of idle and overhead, by direct cost, and `other`: of
+    the platform and of hosted providers' bills. What of these is nobody's is in the whole alone."""
 
     name: str
     requests: int
@@ -48,6 +50,7 @@ class UnitCost:
     charged: Decimal
     cost: Decimal
     full: Decimal
+    other: Decimal
 
     @property
     def per_request(self) -> Decimal | None:
@@ -94,7 +97,9 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
     tenants = tenant_refs() if by == TENANT else None
     costs = read_costs(known.first, known.last, known.currency)
     revenue = read_revenue(known.hours, known.currency)
-    found = margins(costs, revenue, ChargeFilter(known.start, known.end), tenants)
+    other = other_costs(known.hours, known.currency, costs.by_tenant, costs.by_model)
+    borne: Mapping[Any, Decimal] = other.by_tenant if by == TENANT else other.by_model
+    found = margins(costs, revenue, ChargeFilter(known.start, known.end), tenants, borne)
     used = used_by(by, known.hours)
     rows = [_row(m, *used.get(m.key, (0, 0))) for m in found]
     return UnitCosts(
@@ -110,7 +115,8 @@ def unit_costs(viewer: Viewer, start: datetime, end: datetime, *, by: str) -> Un
             sum(row.tokens for row in rows),
             sum((row.charged for row in rows), ZERO),
             sum((row.cost for row in rows), ZERO),
-            sum(costs.by_kind.values(), ZERO),
+            sum(costs.by_kind.values(), ZERO) + other.whole,
+            other.whole,
         ),
     )
 
@@ -138,5 +144,6 @@ def _row(margin: Margin, requests: int, tokens: int) -> UnitCost:
         tokens,
         margin.charged,
         margin.cost,
-        margin.cost + margin.idle_share + margin.overhead_share,
+        margin.cost + margin.idle_share + margin.overhead_share + margin.other,
+        margin.other,
     )

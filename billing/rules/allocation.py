@@ -1,15 +1,18 @@
 """Cost attribution: the GPU time of one hour, split into tenants, idle and overhead.
 
 Method `engine-time-1`: a pool is the time of like GPUs that did one thing in one hour.
-Serving GPUs of a service are shared by the engine time that each tenant's requests took there;
-time that nobody used is idle. Where requests overlap and their sum is more than the GPUs' time,
-they share all of it. Free GPUs are idle; loading, draining and out-of-service ones are overhead.
+Serving GPUs of a service are shared by the engine time that each tenant's requests took there, on
+so many GPUs as the engine has; time that nobody used is idle. What a hosted provider answered has
+no part of the fleet's own GPUs, only of those of hosted clusters. Where requests overlap and
+their sum is more than the GPUs' time, they share all of it. Free GPUs are idle; loading, draining
+and out-of-service ones are overhead.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from typing import TypeVar
 
 METHOD, WORK_METHOD = "engine-time-1", "token-work-1"
 POOLS = (
@@ -21,21 +24,25 @@ POOLS = (
 METHODS = {
     METHOD: (
         f"{POOLS} Serving GPUs of a service are shared by the engine"
-        " time of each tenant's requests, by largest remainder; time that nobody used is idle."
+        " time of each tenant's requests x the GPUs of the engine, by largest remainder; time that"
+        " nobody used is idle. What a hosted provider answered used none of the fleet's own GPUs."
         " Free GPUs are idle; loading, draining and out-of-service ones are overhead. Idle and"
         " overhead are shown, and spread by what each caused directly."
     ),
     WORK_METHOD: (
         f"{POOLS} Serving GPUs of a service worked as long as its"
-        " requests were in the engine; that time is shared by token work: prompt tokens that were"
-        " not cached x the release's prefill weight + completion tokens x its decode weight. A"
-        " release whose weights could not be fitted counts with its engine time. Time that nobody"
-        " used, and free GPUs, are idle; loading, draining and out-of-service ones are overhead."
-        " What cached tokens would have cost is shown beside the shares and is in none of them."
+        " requests were in the engine, on all its GPUs; that time is shared by token work: prompt"
+        " tokens that were not cached x the release's prefill weight + completion tokens x its"
+        " decode weight. A release whose weights could not be fitted counts with its engine time."
+        " Time that nobody used, and free GPUs, are idle; loading, draining and out-of-service ones"
+        " are overhead. What cached tokens would have cost is shown beside the shares and is in"
+        " none of them."
     ),
 }
 PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
+K = TypeVar("K", int, str)  # a tenant, or a service
+Source = tuple[int, bool]  # a service, and whether engines of a hosted provider answer for it
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
 SERVING, FREE = "serving", "free"
 UNUSED = "unused"  # paid for by a commitment, and not on any node
@@ -54,6 +61,12 @@ class GpuPool:
     node_pool: str = ""
     capacity: str = ""
     profile: str = ""
+    # In a cluster that others run: not in its text, so hours keep the digest of their inputs.
+    hosted: bool = field(default=False, repr=False)
+
+    @property
+    def source(self) -> "Source":
+        return self.service_id, self.hosted
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,10 +112,22 @@ def split(amount: Decimal, weights: Sequence[int]) -> list[Decimal]:
     return [Decimal(f).scaleb(-12) for f in floors]
 
 
+def spread_over(amount: Decimal, direct: Mapping[K, Decimal]) -> dict[K, Decimal]:
+    """Parts of `amount` by what each caused directly, which add up to it exactly.
+
+    Nobody caused anything: nobody has a part.
+    """
+    keys = sorted(direct)
+    weights = [int(direct[key].scaleb(12)) for key in keys]
+    if not any(weights):
+        return {}
+    return dict(zip(keys, split(amount, weights), strict=True))
+
+
 def allocate_pool(
     pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
 ) -> list[Share]:
-    """Split the cost of one pool. `used` is the engine time of the pool's service by consumer,
+    """Split the cost of one pool. `used` is the GPU time of the pool's service by consumer,
     `service_ms` the serving time of all its pools: a pool stands for its part of both.
     """
     if pool.state != SERVING:
@@ -126,16 +151,16 @@ def allocate_pool(
 def parts_of(
     pool: GpuPool, used: Mapping[Consumer, int], service_ms: int
 ) -> list[tuple[Consumer, int]]:
-    """The pool's part of the engine time of each who has some."""
+    """The pool's part of the GPU time of each who has some."""
     if not service_ms:
         return []
     found = ((c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used))
     return [(c, ms) for c, ms in found if ms > 0]
 
 
-def serving_ms(pools: Iterable[GpuPool]) -> dict[int, int]:
-    found: dict[int, int] = {}
+def serving_ms(pools: Iterable[GpuPool]) -> dict[Source, int]:
+    found: dict[Source, int] = {}
     for pool in pools:
         if pool.state == SERVING:
-            found[pool.service_id] = found.get(pool.service_id, 0) + pool.gpu_ms
+            found[pool.source] = found.get(pool.source, 0) + pool.gpu_ms
     return found

@@ -63,9 +63,10 @@ def _line(row: Row, currency: str, starts_at: datetime, ends_at: datetime) -> di
         return line
     charged = row.charged
     return line | {
-        "name": name_of(charged.model, charged.meter, charged.period),
+        "name": name_of(charged.model, charged.meter, charged.period, charged.runs_on),
         "model": charged.model,
         "meter": charged.meter,
+        "runs_on": charged.runs_on,
         "corrects": charged.period,
         "quantity": charged.quantity,
         "unit_price": charged.unit_price,
@@ -76,8 +77,8 @@ def _line(row: Row, currency: str, starts_at: datetime, ends_at: datetime) -> di
     }
 
 
-def name_of(model: str, meter: str, period: str) -> str:
-    label = SALES[Meter(meter)].label
+def name_of(model: str, meter: str, period: str, runs_on: str = "") -> str:
+    label = SALES[Meter(meter)].label + (f" on {runs_on}" if runs_on else "")
     return f"{model}, {label}" + (f", correction of {period}" if period else "")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -20,6 +21,7 @@ FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
 MAX_LATE = timedelta(days=62)
 LARGEST = 2**53  # far above any request, far below the end of bigint
 LARGEST_MS = 1e9
+MOST_GPUS = 1_000  # of one engine; times the largest number it is still a bigint
 LATEST = 4_102_444_800_000_000  # the year 2100: what follows is no time of a request
 LARGEST_STATUS = 999
 MOST_VERSIONS = 64
@@ -35,6 +37,8 @@ LENGTHS = {
     "finish_reason": 32,
     "worker": 128,
     "engine_id": 128,
+    "gpu_product": 120,
+    "hosted": 120,
 }
 COUNTS = (
     "prompt_tokens",
@@ -59,10 +63,16 @@ BOUNDS: dict[str, Any] = {
     **dict.fromkeys(TIMES_MS, _Millis | None),
     **dict.fromkeys(("started_at", "finished_at"), _Time),
     "http_status": Annotated[int, msgspec.Meta(ge=0, le=LARGEST_STATUS)],
+    "gpus": Annotated[int, msgspec.Meta(ge=0, le=MOST_GPUS)],
     "modifiers": Annotated[tuple[_Modifier, ...], msgspec.Meta(max_length=MOST_MODIFIERS)],
     "limit_versions": Annotated[tuple[_Count, ...], msgspec.Meta(max_length=MOST_VERSIONS)],
 }
+# Names that stand in lines of prices and in keys of files.
+NAME = re.compile(r"[^,/\"\x00-\x1f\x7f]*")
 KEY = re.compile(rb'"\s*:')
+# How an event ends that says nothing of what older gateways did not know, and how theirs did: what
+# was delivered before it is read with these fields is still the same event after that.
+SAYS_NO_MORE = b',"gpus":1,"gpu_product":"","hosted":""}'
 
 
 class Reason(StrEnum):
@@ -167,7 +177,10 @@ def read_event(raw: bytes, now: datetime) -> Accepted | Refused:
         detail = f"It ended {(now - ended).days} days ago; {MAX_LATE.days} are taken"
         return Refused(str(found.id), Reason.TOO_LATE, detail, raw)
     is_copy = found.type == SHADOW_TYPE
-    said = _encode(found.data) + (found.type.encode() if is_copy else b"")
+    said = _encode(found.data)
+    if said.endswith(SAYS_NO_MORE):
+        said = said.removesuffix(SAYS_NO_MORE) + b"}"
+    said += found.type.encode() if is_copy else b""
     return Accepted(found.id, found.data, hashlib.sha256(said).digest(), raw, ended, is_copy)
 
 
@@ -197,6 +210,8 @@ def _is_plain(found: CloudEvent, raw: bytes) -> bool:
         and data.request_id == str(found.id)
         and data.cached_tokens <= data.prompt_tokens
         and data.started_at <= data.finished_at
+        and is_name(data.gpu_product)
+        and is_name(data.hosted)
         and b"\\u0000" not in raw
         and _has_known_keys(raw)
     )
@@ -236,6 +251,8 @@ def _numbers(found: CloudEvent, raw: bytes) -> str:
         return "data.limit_versions is out of range"
     if not 0 <= data.http_status <= LARGEST_STATUS:
         return "data.http_status is out of range"
+    if not 0 <= data.gpus <= MOST_GPUS:
+        return f"data.gpus is more than {MOST_GPUS}"
     return ""
 
 
@@ -263,10 +280,18 @@ def _texts(found: CloudEvent, raw: bytes) -> str:
     for name, longest in LENGTHS.items():
         if len(getattr(found.data, name)) > longest:
             return f"data.{name} is longer than {longest}"
+    for name in ("gpu_product", "hosted"):
+        if not is_name(getattr(found.data, name)):
+            return f"data.{name} holds a comma, a slash or a quotation mark"
     modifiers = found.data.modifiers
     if len(modifiers) > MOST_MODIFIERS or any(len(m) > LONGEST_MODIFIER for m in modifiers):
         return "data.modifiers are too many or too long"
     return ""
+
+
+@lru_cache(1_024)
+def is_name(text: str) -> bool:
+    return NAME.fullmatch(text) is not None
 
 
 def _duplicate_keys(found: CloudEvent, raw: bytes) -> str:

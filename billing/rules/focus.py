@@ -122,10 +122,15 @@ class Line:
     corrects: bool = False  # a period that was closed or billed before
     invoice: str = ""  # its number, once it is issued
     invoice_line: str = ""
+    runs_on: str = ""  # a GPU product of GPU time, or a hosted provider
 
     @property
     def billed_in(self) -> str:
         return self.exchange.quote
+
+    @property
+    def sku(self) -> str:
+        return "/".join(filter(None, (self.model or "account", self.meter, self.runs_on)))
 
 
 class ExtraKind(StrEnum):
@@ -179,16 +184,16 @@ def focus_row(line: Line, issuer: str) -> Cells:
     row |= dict.fromkeys(PRICED_UNIT_PRICES, money(line.unit_price))
     row |= {
         "ChargeClass": "Correction" if line.corrects else "",
-        "ChargeDescription": ", ".join(filter(None, (sale.label, line.model))),
+        "ChargeDescription": described(line),
         "ChargePeriodEnd": Measure.END,
         "ChargePeriodStart": Measure.START,
         "PricingCategory": "Standard",
         "PricingQuantity": Measure.QUANTITY,
         "PricingUnit": sale.unit,
-        "SkuId": f"{line.model or 'account'}/{line.meter}",
+        "SkuId": line.sku,
         "SkuMeter": sale.label,
         "SkuPriceDetails": details(line),
-        "SkuPriceId": f"{line.book}-{line.book_version}/{line.model or 'account'}/{line.meter}",
+        "SkuPriceId": f"{line.book}-{line.book_version}/{line.sku}",
         "x_PriceBookVersion": f"{line.book}-{line.book_version}",
         "x_RatingRunId": Measure.RUN,
         "x_TrafficClass": line.traffic_class,
@@ -293,12 +298,19 @@ def who(line: Line) -> Row:
     }
 
 
+def described(line: Line) -> str:
+    place = f"on {line.runs_on}" if line.runs_on else ""
+    return ", ".join(filter(None, (SALES[Meter(line.meter)].label, line.model, place)))
+
+
 def details(line: Line) -> str:
     if line.sold_as == SoldAs.MONTH:
         return "{}"
     found = [("x_ModelName", line.model), ("x_TrafficClass", line.traffic_class)]
     if SALES[Meter(line.meter)].unit == "Tokens":
         found.append(("x_TokenType", line.meter))
+    if line.runs_on:
+        found.append(("x_RunsOn", line.runs_on))
     return written(*found)
 
 

@@ -66,6 +66,7 @@ class ChargeSum:
     starts_at: datetime
     ends_at: datetime
     period: str = ""
+    runs_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from gateway.contract.outcomes import Outcome
 
 MILLI = Decimal("0.001")
+HOSTED = "hosted"  # in a price: whichever hosted provider answers
 
 
 class Meter(StrEnum):
@@ -62,11 +63,16 @@ class Usage:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
-    gpu_ms: int
+    gpu_ms: int  # of GPUs: time x how many
+    hosted: str = ""  # the provider that answered; empty: the fleet's own engines
+    gpu_product: str = ""  # empty: not known
 
 
 def quantities(usage: Usage) -> dict[Meter, Decimal]:
-    """What is paid for, by meter. Exact: whole units, GPU time to the millisecond."""
+    """What is paid for, by meter. Exact: whole units, GPU time to the millisecond.
+
+    A hosted provider's GPUs are none of ours to sell by the second.
+    """
     if usage.outcome not in BILLED:
         return {}
     return {
@@ -74,5 +80,20 @@ def quantities(usage: Usage) -> dict[Meter, Decimal]:
         Meter.CACHED: Decimal(usage.cached_tokens),
         Meter.COMPLETION: Decimal(usage.completion_tokens),
         Meter.REQUEST: Decimal(usage.requests),
-        Meter.GPU_SECOND: usage.gpu_ms * MILLI,
+        Meter.GPU_SECOND: Decimal(0) if usage.hosted else usage.gpu_ms * MILLI,
     }
+
+
+def runs_on(usage: Usage, meter: Meter) -> str:
+    """What a price may name besides service, meter and class."""
+    return usage.gpu_product if meter == Meter.GPU_SECOND else usage.hosted
+
+
+def names_of(meter: str, runs_on: str) -> tuple[str, ...]:
+    """By which a price of it is looked for, the most exact first.
+
+    GPU time has a price for all products; what a hosted provider answers has one for all
+    providers, and never that of the fleet's own engines.
+    """
+    other = "" if meter == Meter.GPU_SECOND else HOSTED
+    return (runs_on, other) if runs_on else ("",)

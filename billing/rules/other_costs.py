@@ -1,8 +1,10 @@
 """What the fleet costs besides GPUs: the shared platform, and bills of hosted providers.
 
-Rule `other-1`: a line is spread evenly over its time, and counts for the hours whose GPU cost is
-known, as revenue does. Of a line with a service each tenant bears its part of that service's
-tokens; of any other line, its part of what GPUs were used for. Nobody's is unallocated.
+Rule `other-2`: a line is spread evenly over its time, and counts for the hours whose GPU cost is
+known, as revenue does. A hosted provider's line is borne by the tokens that this provider answered,
+of the line's service where it names one. Of any other line with a service each bears its part of
+that service's tokens; of the rest, its part of what GPUs were used for. So is a provider's line
+where no usage says that this provider answered. Nobody's is unallocated.
 """
 
 import csv
@@ -13,11 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import Generic, TypeVar
 
 from billing.rules.allocation import PICO, split
 from billing.rules.currencies import EXPONENTS
 
-OTHER_METHOD = "other-1"
+OTHER_METHOD = "other-2"
 PLATFORM, HOSTED = "platform", "hosted"
 KINDS = (PLATFORM, HOSTED)
 COLUMNS = ("starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
@@ -29,6 +32,8 @@ LARGEST_FILE = 8 << 20  # bytes, or characters
 LARGEST = Decimal(10) ** 15
 HOUR, MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
 Span = tuple[datetime, datetime]
+K = TypeVar("K", int, str, tuple[str, str])  # a tenant, a service, or a service's release
+Scope = tuple[str, str]  # a provider or empty, a service or empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,17 @@ class Line:
     model: str
     currency: str
     amount: Decimal  # below 0: given back
+
+    @property
+    def provider(self) -> str:
+        """Of a hosted one: what its name says before a colon."""
+        return self.name.partition(":")[0].strip() if self.kind == HOSTED else ""
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """Whose tokens bear it, the most exact first."""
+        wanted = [(self.provider, self.model)] if self.provider else []
+        return [*wanted, ("", self.model)] if self.model else wanted
 
     def part(self, spans: Iterable[Span]) -> Decimal:
         """What falls into these spans. Parts of spans that follow each other add up exactly."""
@@ -160,29 +176,57 @@ def keys_of(rows: Sequence[Line]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    by_tenant: Mapping[int, Decimal]
+class Spread(Generic[K]):
+    parts: Mapping[K, Decimal]
     unallocated: Decimal
 
 
 def spread(
     lines: Iterable[tuple[Line, Decimal]],
-    direct: Mapping[int, Decimal],
-    tokens: Mapping[str, Mapping[int, int]],
-) -> Spread:
-    """Parts of lines by tenant: `direct` is what GPUs were used for, `tokens` are by service."""
-    of_gpus = {tenant: int(cost.scaleb(12)) for tenant, cost in direct.items()}
-    found: dict[int, Decimal] = {}
+    direct: Mapping[K, Decimal],
+    tokens: Mapping[Scope, Mapping[K, int]],
+) -> Spread[K]:
+    """Parts of lines by tenant, service or release, all of which add up to the same.
+
+    `direct` is what GPUs were used for.
+    """
+    of_gpus = {key: int(cost.scaleb(12)) for key, cost in direct.items()}
+    found: dict[K, Decimal] = {}
     unallocated = Decimal(0)
     for line, part in lines:
-        weights = tokens.get(line.model, {}) if line.model else of_gpus
+        weights = _weights(line, of_gpus, tokens)
         bearers = sorted(weights)
-        if not any(weights.values()):
+        if not bearers:
             unallocated += part
             continue
-        for tenant, share in zip(bearers, _split(part, [weights[t] for t in bearers]), strict=True):
-            found[tenant] = found.get(tenant, Decimal(0)) + share
+        for key, share in zip(bearers, _split(part, [weights[k] for k in bearers]), strict=True):
+            found[key] = found.get(key, Decimal(0)) + share
     return Spread(found, unallocated)
+
+
+def _weights(
+    line: Line, of_gpus: Mapping[K, int], tokens: Mapping[Scope, Mapping[K, int]]
+) -> Mapping[K, int]:
+    """The first of the line's scopes that anybody had; empty: nobody bears it."""
+    known = [tokens[scope] for scope in line.scopes if scope in tokens]
+    if not line.model:
+        known.append(of_gpus)
+    return next((weights for weights in known if any(weights.values())), {})
+
+
+def tokens_by(
+    rows: Iterable[tuple[str, str, K, int]],
+) -> dict[Scope, dict[K, int]]:
+    """Sums by scope of rows of service, provider, who, and tokens."""
+    found: dict[Scope, dict[K, int]] = {}
+    for model, provider, key, tokens in rows:
+        scopes = [("", model)]
+        if provider:
+            scopes += [(provider, model), (provider, "")]
+        for scope in scopes:
+            own = found.setdefault(scope, {})
+            own[key] = own.get(key, 0) + tokens
+    return found
 
 
 def _split(part: Decimal, weights: Sequence[int]) -> list[Decimal]:

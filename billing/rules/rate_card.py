@@ -17,11 +17,11 @@ from billing.rules.rating import Key, tag_of
 from billing.rules.tariffs import Tariff
 
 NO_TARIFF = 0
-Name = tuple[str, str]  # model, traffic class
+Name = tuple[str, str, str]  # model, traffic class, what it runs on
 Span = tuple[int, datetime, int]  # tariff, hour, number of the span
-# Span, model, class, meter; unit price, currency, book version, all of them missing where nobody
-# priced it, or where the price depends on the month; whether it does.
-PriceRow = tuple[int, str, str, str, Decimal | None, str | None, int | None, bool]
+# Span, model, class, what it runs on, meter; unit price, currency, book version, all of them
+# missing where nobody priced it, or where the price depends on the month; whether it does.
+PriceRow = tuple[int, str, str, str, str, Decimal | None, str | None, int | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,17 @@ def _state(tariff: Tariff | None, hour: datetime) -> Hashable:
 def _rows(
     span: int, tariff: Tariff | None, hour: datetime, names: Collection[Name]
 ) -> Iterator[PriceRow]:
-    for model, traffic_class in sorted(names):
+    for model, traffic_class, runs_on in sorted(names):
         for meter in BY_USE:
-            place = span, model, traffic_class, meter.value
-            found = tariff.find(hour, model, meter, traffic_class) if tariff else None
+            place = span, model, traffic_class, runs_on, meter.value
+            asked = (hour, model, meter, traffic_class, runs_on)
+            found = tariff.find(*asked) if tariff else None
             if found is None or tariff is None:
                 if meter in TOKENS:
                     yield *place, None, None, None, False
             elif found.terms.kind in MONTHLY:
                 yield *place, None, None, None, True
             else:
-                key = Key(hour, 0, 0, model, traffic_class, meter.value)
+                key = Key(hour, 0, 0, model, traffic_class, meter.value, runs_on)
                 tag = tag_of(key, found, tariff, found.terms.unit_price)
                 yield *place, tag.unit_price, tag.currency, tag.book_version_id, False

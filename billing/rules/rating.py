@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.rules.meters import TOKENS, Meter, Usage, quantities
+from billing.rules.meters import TOKENS, Meter, Usage, quantities, runs_on
 from billing.rules.prices.kinds import parts_of
 from billing.rules.prices.terms import MONTHLY, Kind, Use
 from billing.rules.tariffs import BookVersion, Found, Priced, Tariff
 
-RULES_VERSION = "4"  # raised when the same input would give other charges
+RULES_VERSION = "5"  # raised when the same input would give other charges
 ZERO = Decimal(0)
 HOUR = timedelta(hours=1)
 
@@ -31,6 +31,7 @@ class Key:
     model: str
     traffic_class: str
     meter: str
+    runs_on: str = ""  # a GPU product of GPU time, else a hosted provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
             if not quantity:
                 continue
             key = _key(row, meter)
-            found = tariff.find(row.hour, row.model, meter, row.traffic_class) if tariff else None
+            found = _found(key, tariff) if tariff else None
             if found is None or tariff is None:
                 if meter in TOKENS:
                     unpriced[key] += quantity
@@ -98,15 +99,19 @@ def spread(by_month: Mapping[Key, Decimal], tariffs: Mapping[int, Tariff]) -> Ow
     pools: dict[Pool, dict[Key, Decimal]] = defaultdict(dict)
     for key, quantity in by_month.items():
         tariff = tariffs[key.tenant_id]
-        pools[pool_of(key, _found(key, tariff), tariff)][key] = quantity
+        pools[pool_of(key, _known(key, tariff), tariff)][key] = quantity
     owed: Owed = defaultdict(Decimal)
     for pool, rows in pools.items():
         _spread(rows, tariffs[pool[0]], owed)
     return dict(owed)
 
 
-def _found(key: Key, tariff: Tariff) -> Found:
-    found = tariff.find(key.hour, key.model, key.meter, key.traffic_class)
+def _found(key: Key, tariff: Tariff) -> Found | None:
+    return tariff.find(key.hour, key.model, key.meter, key.traffic_class, key.runs_on)
+
+
+def _known(key: Key, tariff: Tariff) -> Found:
+    found = _found(key, tariff)
     assert found is not None  # the key is here because it was found
     return found
 
@@ -124,14 +129,14 @@ def _spread(rows: Mapping[Key, Decimal], tariff: Tariff, owed: Owed) -> None:
     """Walk a pool in the order of its keys, so the same month is always cut in the same places."""
     total, before = sum(rows.values(), ZERO), ZERO
     for key in sorted(rows):
-        found = _found(key, tariff)
+        found = _known(key, tariff)
         for part in parts_of(found.terms, Use(before, rows[key], total)):
             owed[key, tag_of(key, found, tariff, part.unit_price)] += part.quantity
         before += rows[key]
 
 
 def tag_of(key: Key, found: Found, tariff: Tariff, unit_price: Decimal) -> PriceTag:
-    asked = (key.model, key.meter, key.traffic_class)
+    asked = (key.model, key.meter, key.traffic_class, key.runs_on)
     price = tariff.with_factors(found, unit_price, key.hour, asked)
     return PriceTag(price, found.version.currency, found.version.id)
 
@@ -189,7 +194,7 @@ def _add_fees(
     if start >= end or start > month.seen_at:
         return  # nothing of it, or nothing yet
     share = month.share(start, end)
-    for (_, meter, _), terms in version.by_month.items():
+    for (_, meter, _, _), terms in version.by_month.items():
         if terms.kind == Kind.COMMITMENT and not month.is_over:
             continue
         used = spent(tenant_id, start, end) if terms.kind == Kind.COMMITMENT else ZERO
@@ -233,5 +238,11 @@ def differences(
 
 def _key(row: Usage, meter: Meter) -> Key:
     return Key(
-        row.hour, row.tenant_id, row.application_id, row.model, row.traffic_class, meter.value
+        row.hour,
+        row.tenant_id,
+        row.application_id,
+        row.model,
+        row.traffic_class,
+        meter.value,
+        runs_on(row, meter),
     )

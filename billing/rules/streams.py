@@ -14,7 +14,7 @@ NDJSON, CSV = "ndjson", "csv"
 MEDIA_TYPES = {NDJSON: "application/x-ndjson", CSV: "text/csv"}
 COLUMNS = (
     "id", "hour", "tenant_id", "application_id", "model", "traffic_class", "meter", "quantity",
-    "unit_price", "amount", "currency", "run_id", "price_book", "price_version",
+    "unit_price", "amount", "currency", "run_id", "price_book", "price_version", "runs_on",
 )  # fmt: skip
 
 

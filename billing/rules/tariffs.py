@@ -6,12 +6,13 @@ from datetime import datetime
 from decimal import Context, Decimal
 
 from billing.rules.calendars import Calendar
-from billing.rules.meters import Meter
+from billing.rules.meters import Meter, names_of
 from billing.rules.prices.factor import factor_at
 from billing.rules.prices.lines import DECIMALS, MOST_DECIMALS
 from billing.rules.prices.terms import BY_MONTH, MONTHLY, Kind, Terms
 
-Priced = tuple[str, str, str]  # model, meter, class or "" for every class
+# Model, meter, class or "" for every class, and what it runs on (see `meters.runs_on`).
+Priced = tuple[str, str, str, str]
 # Factors have many digits; only what they make of a price is rounded, once.
 EXACT = Context(prec=500)
 
@@ -74,11 +75,18 @@ class Tariff:
     contract: Sequence[BookVersion] = ()
     calendar: Calendar = Calendar()
 
-    def find(self, hour: datetime, model: str, meter: str, traffic_class: str) -> Found | None:
+    def find(
+        self, hour: datetime, model: str, meter: str, traffic_class: str, runs_on: str = ""
+    ) -> Found | None:
+        names = [
+            (model, meter, of_class, place)
+            for place in names_of(meter, runs_on)
+            for of_class in (traffic_class, "")
+        ]
         for versions, by_contract in ((self.contract, True), (self.book, False)):
             for version in versions:
                 if version.holds(hour):
-                    for name in ((model, meter, traffic_class), (model, meter, "")):
+                    for name in names:
                         terms = version.prices.get(name)
                         if terms is not None:
                             return Found(terms, name, version, by_contract)
@@ -96,6 +104,11 @@ class Tariff:
             price = EXACT.multiply(price, version.factor(hour, asked))
         decimals = DECIMALS.get(Meter(asked[1]), MOST_DECIMALS)
         return price.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
+
+    def sells(self, meter: Meter) -> bool:
+        return any(
+            sold == meter for v in (*self.book, *self.contract) for _, sold, _, _ in v.prices
+        )
 
     @property
     def monthly(self) -> bool:

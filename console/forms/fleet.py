@@ -8,6 +8,7 @@ from django import forms
 
 from fleet.rules.objectives import DEFAULTS, FIELDS, LIMITS
 
+PROVIDER_HELP = "Of a hosted one, as prices and bills name it. Empty: the short name."
 UNITS = {"ttft_ms": "TTFT p95, ms", "itl_ms": "Inter-token p95, ms", "queue_ms": "Queue, ms"}
 
 
@@ -31,6 +32,9 @@ class ClusterForm(forms.Form):
         " Commands (exec plugins) and switched-off TLS checks are refused.",
     )
     hosted = forms.BooleanField(label="Managed by somebody else (hosted)", required=False)
+    provider = forms.CharField(
+        label="Provider", max_length=63, required=False, help_text=PROVIDER_HELP
+    )
     confidential = forms.BooleanField(label="Confidential computing", required=False)
 
     def clean(self) -> dict[str, Any]:
@@ -44,6 +48,9 @@ class ClusterChangeForm(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     region = forms.CharField(label="Region", max_length=64, required=False)
     hosted = forms.BooleanField(label="Managed by somebody else (hosted)", required=False)
+    provider = forms.CharField(
+        label="Provider", max_length=63, required=False, help_text=PROVIDER_HELP
+    )
     confidential = forms.BooleanField(label="Confidential computing", required=False)
     version = forms.IntegerField(widget=forms.HiddenInput)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django import forms
 
-from billing.rules.prices import PriceLine, read_line
+from billing.rules.prices import ON, PriceLine, read_line
 
-COLUMNS = "service, meter, price, class"
+COLUMNS = "service, meter, price, class, on what"
 ANY = "*"
 HOUR_FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -35,11 +35,13 @@ class DraftForm(forms.Form):
 
 
 def price_line(number: int, cells: list[str]) -> PriceLine:
-    if len(cells) not in (3, 4):
+    places = [cell.removeprefix(ON) for cell in cells[3:] if cell.startswith(ON)]
+    classes = [cell for cell in cells[3:] if not cell.startswith(ON)]
+    if len(cells) < 3 or len(places) > 1 or len(classes) > 1:
         raise forms.ValidationError(f"Line {number} has {len(cells)} parts; write {COLUMNS}")
     model, meter = ("" if cell == ANY else cell for cell in cells[:2])
     try:
-        return read_line(model, meter, cells[2], cells[3] if len(cells) == 4 else "")
+        return read_line(model, meter, cells[2], "".join(classes), "".join(places).strip())
     except ValueError as error:
         raise forms.ValidationError(f"Line {number}: {error}") from error
 

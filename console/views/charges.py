@@ -21,7 +21,7 @@ from console.ranges import read_range
 
 CHARGE_COLUMNS = (
     "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",
-    "amount", "currency", "book_version_id", "run_id",
+    "amount", "currency", "book_version_id", "run_id", "runs_on",
 )  # fmt: skip
 F = TypeVar("F", ChargeFilter, UsageFilter)
 
@@ -92,7 +92,7 @@ def hours(request: ViewerRequest, slug: str) -> HttpResponse:
     rows = usage_queries.list_hours(request.viewer, wanted)
     columns = (
         "hour", "application_id", "model", "release", "traffic_class", "outcome", "requests",
-        "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
+        "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms", "hosted", "gpu_product",
     )  # fmt: skip
     if wants_file(request):
         return download(request, f"hours-{slug}", columns, rows.values_list(*columns).iterator())

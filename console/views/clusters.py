@@ -70,6 +70,7 @@ def detail(request: ViewerRequest, slug: str) -> dict[str, Any]:
     form = ClusterChangeForm(
         initial={
             "name": row.name, "region": row.region, "hosted": row.hosted,
+            "provider": row.provider,
             "confidential": row.confidential, "version": row.version,
         }
     )  # fmt: skip

@@ -24,7 +24,8 @@ from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
 RELEASE_COLUMNS = (
-    "model", "release", "charged", "gpu_hours", "cost", "margin", "ratio", "saved", "currency",
+    "model", "release", "charged", "gpu_hours", "cost", "other", "margin", "ratio", "saved",
+    "currency",
 )  # fmt: skip
 CHOICE_COLUMNS = ("method", "starts_at", "why", "chosen_at", "chosen_by")
 WEIGHT_COLUMNS = (

@@ -34,8 +34,8 @@ COLUMNS = (
     "saved", "currency",
 )  # fmt: skip
 UNIT_COLUMNS = (
-    "name", "requests", "tokens", "cost", "full", "charged", "per_request", "full_per_request",
-    "per_million", "full_per_million", "charged_per_million", "currency",
+    "name", "requests", "tokens", "cost", "other", "full", "charged", "per_request",
+    "full_per_request", "per_million", "full_per_million", "charged_per_million", "currency",
 )  # fmt: skip
 BILL_COLUMNS = ("kind", "part", "amount", "left", "currency")
 DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}

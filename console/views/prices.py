@@ -17,6 +17,7 @@ from billing.queries import money, node_prices, preview
 from billing.queries import prices as queries
 from billing.queries.charged import ChargeFilter
 from billing.queries.prices import BookOut, VersionOut
+from billing.rules.prices import ON
 from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.money import ANY, ContractForm, DraftForm, ProposeForm
@@ -170,7 +171,10 @@ def as_lines(book: BookOut, version: VersionOut | None) -> str:
         return "*, *, factor 0.9"
     if version is None:
         return "chat-large, prompt, 0.50\nchat-large, cached, 0.10\nchat-large, completion, 1.50"
-    rows = ([p.model or ANY, p.meter or ANY, p.text, p.traffic_class] for p in version.prices)
+    rows = (
+        [p.model or ANY, p.meter or ANY, p.text, p.traffic_class, p.runs_on and f"{ON}{p.runs_on}"]
+        for p in version.prices
+    )
     return "\n".join(", ".join(cell for cell in row if cell) for row in rows)
 
 

@@ -25,7 +25,7 @@ from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid, NotFound, Unavailable
 from tenants.rules.access import Permission, Viewer
 
-CHANGEABLE = frozenset({"name", "region", "namespace", "hosted", "confidential"})
+CHANGEABLE = frozenset({"name", "region", "namespace", "hosted", "provider", "confidential"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +95,20 @@ def register(
     region: str = "",
     namespace: str = "models",
     hosted: bool = False,
+    provider: str = "",
     confidential: bool = False,
 ) -> Cluster:
     viewer.require(Permission.MANAGE_FLEET)
     _check_slug(slug)
     check_namespace(namespace)
+    _check_provider(provider)
     cluster = Cluster(
         slug=slug,
         name=name.strip() or slug,
         region=region.strip(),
         namespace=namespace,
         hosted=hosted,
+        provider=provider.strip(),
         confidential=confidential,
         **_credential(examined),
     )
@@ -136,6 +139,9 @@ def change(
         check_namespace(fields["namespace"])
         _refuse_while_used(cluster, "Its namespace cannot change")
     before = picture(cluster)
+    if "provider" in fields:
+        fields["provider"] = fields["provider"].strip()
+        _check_provider(fields["provider"])
     if examined is not None:
         fields |= _credential(examined)
     cluster.change(expected_version, **fields)
@@ -162,6 +168,12 @@ def get_live(cluster_id: int) -> Cluster:
     if cluster is None:
         raise NotFound("There is no such cluster")
     return cluster
+
+
+def _check_provider(provider: str) -> None:
+    """It stands in lines of prices and in keys of files."""
+    if set(provider) & set(',/"') or not provider.isprintable():
+        raise Invalid(provider="A provider's name has no comma, slash or quotation mark")
 
 
 def check_namespace(namespace: object) -> None:

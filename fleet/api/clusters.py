@@ -33,6 +33,9 @@ class ClusterOut(serializers.Serializer[Any]):
     server = serializers.CharField()
     in_cluster = serializers.BooleanField()
     hosted = serializers.BooleanField()
+    provider = serializers.CharField(
+        help_text="Of a hosted one: as prices and bills name it; empty: its slug"
+    )
     confidential = serializers.BooleanField()
     version = serializers.IntegerField()
     kubernetes = serializers.CharField(help_text="Version of its API server")
@@ -104,6 +107,7 @@ class ClusterFields(Strict):
     region = TextField(required=False, allow_blank=True, max_length=64)
     namespace = TextField(required=False, max_length=63)
     hosted = serializers.BooleanField(required=False)
+    provider = TextField(required=False, allow_blank=True, max_length=63)
     confidential = serializers.BooleanField(required=False)
 
 

@@ -17,6 +17,8 @@ class Cluster(Versioned, Claimable):
     in_cluster = models.BooleanField(default=False)  # use the pod's own account
     credential = models.BinaryField(default=bytes)  # kubeconfig, encrypted
     hosted = models.BooleanField(default=False)
+    # Of a hosted one: as its bills and prices name it. Empty: as the cluster is called (slug).
+    provider = models.CharField(max_length=63, default="", db_default="", blank=True)
     confidential = models.BooleanField(default=False)
     server = models.CharField(max_length=200, blank=True)
 

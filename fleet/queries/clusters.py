@@ -63,6 +63,7 @@ class ClusterRow:
     server: str
     in_cluster: bool
     hosted: bool
+    provider: str
     confidential: bool
     version: int
     etag: str
@@ -245,6 +246,7 @@ def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime
         server=cluster.server,
         in_cluster=cluster.in_cluster,
         hosted=cluster.hosted,
+        provider=cluster.provider,
         confidential=cluster.confidential,
         version=cluster.version,
         etag=cluster.etag,

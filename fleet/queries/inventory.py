@@ -22,9 +22,9 @@ WITH seen AS (
     WHERE hour = %(start)s
 )
 SELECT s.cluster_id, c.slug, s.product, s.state, s.service_id, coalesce(v.name, ''),
-    sum(s.ms)::bigint, s.node_pool, s.capacity, s.profile
+    sum(s.ms)::bigint, s.node_pool, s.capacity, s.profile, c.hosted
 FROM seen s JOIN cluster c ON c.id = s.cluster_id LEFT JOIN service v ON v.id = s.service_id
-GROUP BY 1, 2, 3, 4, 5, 6, 8, 9, 10
+GROUP BY 1, 2, 3, 4, 5, 6, 8, 9, 10, 11
 ORDER BY 1, 3, 4, 5, 8, 9, 10
 """
 OBSERVED = """
@@ -53,6 +53,7 @@ class GpuHour:
     node_pool: str = ""
     capacity: str = ""  # rules.node_capacity; empty: counted before nodes told it
     profile: str = ""  # of a part of a GPU; empty: a whole one
+    hosted: bool = False  # in a cluster that others run
 
 
 def gpu_hours(hour: datetime) -> list[GpuHour]:

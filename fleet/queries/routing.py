@@ -3,31 +3,35 @@
 from dataclasses import replace
 from datetime import datetime
 
-from fleet.models import Cluster, Deployment, ObservedPod, Release, ScalingPolicy, Service
+from fleet.models import Cluster, Deployment, Node, ObservedPod, Release, ScalingPolicy, Service
 from fleet.queries.audience import canaries
 from fleet.queries.placements import placements_by_service
 from fleet.queries.situations import starts_of
 from fleet.rules.adapters import names_of
 from fleet.rules.groups import answers_clients
 from fleet.rules.pins import pins_from
-from fleet.rules.routing import Offered, Placed, Replica, snapshot
+from fleet.rules.routing import Offered, Placed, Replica, snapshot, with_workers
 from fleet.rules.scaling import ASSUMED_START
 from gateway.contract.routing import Canary, RoutingSnapshot, WaitingRoom
 
+PRODUCT = ("cluster_id", "name", "gpu_product")
 UNREAD = ("environment", "resources", "probes")
 
 
 def build_routing(now: datetime) -> RoutingSnapshot:  # content has no time
     replicas: dict[int, list[Replica]] = {}
+    products = _products()
     for pod in ObservedPod.objects.exclude(deployment=None):
         assert pod.deployment_id is not None
-        replicas.setdefault(pod.deployment_id, []).append(_replica(pod))
+        product = products.get((pod.cluster_id, pod.node), "")
+        replicas.setdefault(pod.deployment_id, []).append(_replica(pod, product))
     placed: dict[int, list[Placed]] = {}
     # What no gateway reads stays unread: of hundreds of rows it takes longer than all the rest.
     clusters = Cluster.objects.filter(removed_at=None).in_bulk()
     rows = Deployment.objects.filter(cluster__in=clusters).select_related("release")
     for row in rows.defer("manifest", *(f"release__{name}" for name in UNREAD)):
-        found = _placed(row, clusters[row.cluster_id], tuple(replicas.get(row.pk, ())))
+        engines = with_workers(replicas.get(row.pk, ()))
+        found = _placed(row, clusters[row.cluster_id], engines)
         placed.setdefault(row.service_id, []).append(found)
     moving, rooms, others = canaries(), _rooms(), placements_by_service()
     return snapshot(
@@ -58,7 +62,13 @@ def _room(row: ScalingPolicy) -> WaitingRoom:
     )
 
 
-def _replica(pod: ObservedPod) -> Replica:
+def _products() -> dict[tuple[int, str], str]:
+    """GPU products by cluster and node."""
+    rows = Node.objects.exclude(gpu_product="")
+    return {(c, name): product for c, name, product in rows.values_list(*PRODUCT)}
+
+
+def _replica(pod: ObservedPod, product: str) -> Replica:
     return Replica(
         name=pod.name,
         address=pod.address,
@@ -68,6 +78,8 @@ def _replica(pod: ObservedPod) -> Replica:
         terminating=pod.terminating,
         probe_failures=pod.probe_failures,
         role=pod.role,
+        gpus=pod.gpus or 1,  # parts of one count as a whole
+        gpu_product=product,
     )
 
 
@@ -89,6 +101,7 @@ def _placed(row: Deployment, cluster: Cluster, replicas: tuple[Replica, ...]) ->
         roles=tuple(r["name"] for r in row.release.roles),
         replicas=replicas,
         hosted=cluster.hosted,
+        provider=cluster.provider,
         confidential=cluster.confidential,
         adapters=names_of(pins_from(row.release.pins)),
     )

@@ -1,10 +1,10 @@
 """Which engines answer for a model: the routing snapshot out of what is wanted and seen. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fleet.rules.groups import PREFILL, answers_clients
+from fleet.rules.groups import PREFILL, answers_clients, is_worker, leader_of
 from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
 from fleet.rules.release import SERVE
@@ -35,6 +35,8 @@ class Replica:
     terminating: bool = False
     probe_failures: int = 0  # in a row
     role: str = SERVE
+    gpus: int = 1  # of the engine that it answers for, all its pods together
+    gpu_product: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Placed:
     roles: tuple[str, ...] = ()  # of which a whole replica is made; none: it is one pod
     replicas: tuple[Replica, ...] = ()
     hosted: bool = False
+    provider: str = ""
     confidential: bool = False
     adapters: tuple[str, ...] = ()
 
@@ -125,6 +128,7 @@ def _pool(placed: Placed) -> Pool:
         prefill=endpoints_of(prefill) if answering else (),
         max_num_seqs=_whole(given.get("--max-num-seqs")) or MAX_NUM_SEQS,
         hosted=placed.hosted,
+        provider=placed.provider if placed.hosted else "",
         confidential=placed.confidential,
         priority_scheduling=given.get("--scheduling-policy") == "priority",
         adapters=placed.adapters,
@@ -133,7 +137,7 @@ def _pool(placed: Placed) -> Pool:
 
 def endpoints_of(replicas: Iterable[Replica]) -> tuple[Endpoint, ...]:
     return tuple(
-        Endpoint(address=r.address, pod=r.name, node=r.node)
+        Endpoint(address=r.address, pod=r.name, node=r.node, gpus=r.gpus, gpu_product=r.gpu_product)
         for r in sorted(replicas, key=lambda r: r.name)
     )
 
@@ -148,6 +152,15 @@ def healthy(replicas: Sequence[Replica]) -> list[Replica]:
     sound = [r for r in takes if r.probe_failures < OUT_AFTER]
     lost = {r.role for r in takes} - {r.role for r in sound}
     return sound + [r for r in takes if r.role in lost]
+
+
+def with_workers(replicas: Sequence[Replica]) -> tuple[Replica, ...]:
+    """Each with the GPUs of its whole engine: where it has workers, one of every rank."""
+    ranks = {r.role: r.gpus for r in replicas if is_worker(r.role)}
+    more: dict[str, int] = {}
+    for role, gpus in ranks.items():
+        more[leader_of(role)] = more.get(leader_of(role), 0) + gpus
+    return tuple(replace(r, gpus=r.gpus + more.get(r.role, 0)) for r in replicas)
 
 
 def _whole(text: str | None) -> int:

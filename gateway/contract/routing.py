@@ -22,6 +22,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     address: str  # host:port of one pod
     pod: str
     node: str = ""
+    gpus: int = 1  # of the engine behind it, all its pods together
+    gpu_product: str = ""  # empty: not known
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     max_num_seqs: int = 256  # a pod
     hosted: bool = False
+    provider: str = ""  # whose bill it is on, of a hosted one; a console before this said none
     confidential: bool = False
     priority_scheduling: bool = False
     # A gateway that does not know this yet lets `endpoints` read their prompts themselves.
@@ -49,6 +52,11 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     # Names of LoRA adapters that these endpoints answer to, beside the service's. A gateway that
     # does not know this yet says that there are no such models.
     adapters: tuple[str, ...] = ()
+
+
+def provider_of(pool: Pool) -> str:
+    """Who answers instead of the fleet's own GPUs; empty: these do."""
+    return (pool.provider or pool.cluster) if pool.hosted else ""
 
 
 class Canary(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None = None
     itl_ms: float | None = None  # mean gap between tokens
     itl_p95_ms: float | None = None
-    gpu_ms: int = 0  # time in the engine, for cost attribution
+    gpu_ms: int = 0  # time in the engine; on so many GPUs at once as `gpus` says
     worker: str = ""
     policy_version: int = 0
     routing_version: int = 0
@@ -70,6 +70,11 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     limit_versions: tuple[int, ...] = ()
     engine_id: str = ""
     demo: bool = False
+    # Those that older gateways do not send come last: the door's digest leaves them out where they
+    # say nothing, so that an event has one digest in every version.
+    gpus: int = 1  # of the engine that answered, all its pods together
+    gpu_product: str = ""  # empty: not known
+    hosted: str = ""  # the provider that answered; empty: engines of the fleet
 
 
 class PoolReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ def sort_key(c, documents):
     return (
         c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.unit_price,
         c.book_version_id, period.pk if period else 0, invoice.pk if invoice else 0, late,
+        c.runs_on,
     )  # fmt: skip
 
 
@@ -99,7 +100,8 @@ def as_row(key, sums, issuer):
     rate = invoice.rate if invoice else Decimal(1)
     cost, price = text(converted(amount, rate)), text(converted(c.unit_price, rate))
     book = f"{c.book_version.book.slug}-{c.book_version.number}"
-    sku = f"{c.model or 'account'}/{c.meter}"
+    place = f", on {c.runs_on}" if c.runs_on else ""
+    sku = f"{c.model or 'account'}/{c.meter}" + (f"/{c.runs_on}" if c.runs_on else "")
     row = dict.fromkeys({name for names in COLUMNS.values() for name in names}, "")
     row |= dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost)
     row |= dict.fromkeys(("ContractedUnitPrice", "ListUnitPrice"), price)
@@ -111,7 +113,7 @@ def as_row(key, sums, issuer):
         "BillingCurrency": invoice.currency if invoice else c.currency,
         "BillingPeriodStart": at(billing[1]), "BillingPeriodEnd": at(billing[2]),
         "ChargeClass": "Correction" if late else "",
-        "ChargeDescription": LABELS[c.meter] + (f", {c.model}" if c.model else ""),
+        "ChargeDescription": LABELS[c.meter] + (f", {c.model}" if c.model else "") + place,
         "ChargePeriodStart": at(c.hour), "ChargePeriodEnd": at(c.hour + timedelta(hours=1)),
         "InvoiceId": invoice.number if invoice else "",
         "InvoiceDetailId": detail(invoice, c, "" if billing[1] == first else month),
@@ -151,10 +153,14 @@ def sale(c, row, first, after):
     details = {"x_ModelName": c.model, "x_TrafficClass": c.traffic_class}
     if c.meter in TOKENS:
         details["x_TokenType"] = c.meter
+    if c.runs_on:
+        details["x_RunsOn"] = c.runs_on
     found["SkuPriceDetails"] = json.dumps(details)
     packages = Price.objects.filter(
         kind="package", book_version=c.book_version_id, model=c.model, meter=c.meter
     )
+    rest = "" if c.meter == "gpu_second" else "hosted"
+    packages = packages.filter(runs_on__in=(c.runs_on, rest) if c.runs_on else ("",))
     if packages.filter(traffic_class__in=("", c.traffic_class)).exists():
         return found | {"ChargeCategory": "Purchase", "ChargeFrequency": "One-Time"}
     used = {"ConsumedQuantity": row["PricingQuantity"], "ConsumedUnit": row["PricingUnit"]}
@@ -179,7 +185,11 @@ def detail(invoice, c, corrected):
     if invoice is None:
         return ""
     found = invoice.lines.filter(
-        model=c.model, meter=c.meter, unit_price=c.unit_price, corrects=corrected
+        model=c.model,
+        meter=c.meter,
+        unit_price=c.unit_price,
+        corrects=corrected,
+        runs_on=c.runs_on,
     ).first()
     return f"{invoice.number}/{found.position}" if found else ""
 

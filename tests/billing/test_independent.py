@@ -171,7 +171,7 @@ def second_opinion(events, agreed, folder):
 
 def plain(invoice):
     amounts = [Decimal(invoice[k]) for k in ("rounding", "promoted", "net", "total", "prepaid")]
-    lines = [(*line[:3], *map(Decimal, line[3:])) for line in invoice["lines"]]
+    lines = [(*line[:4], *map(Decimal, line[4:])) for line in invoice["lines"]]
     return invoice["tenant"], invoice["month"], lines, list(map(Decimal, invoice["taxes"])), amounts
 
 
@@ -183,7 +183,7 @@ def invoices():
         for line in invoice.lines.order_by("position"):
             kinds[line.kind].append(line)
         lines = [
-            (c.corrects, c.model, c.meter, c.unit_price, c.quantity, c.exact, c.amount)
+            (c.corrects, c.model, c.meter, c.runs_on, c.unit_price, c.quantity, c.exact, c.amount)
             for c in [*kinds["usage"], *kinds["correction"]]
         ]
         promoted = -sum(p.amount for p in kinds["promotion"])
@@ -202,10 +202,10 @@ def invoices():
 
 
 def rows(found):
-    return [(r[0], at(r[1]), *r[2:6], *map(Decimal, r[6:])) for r in found]
+    return [(r[0], at(r[1]), *r[2:7], *map(Decimal, r[7:])) for r in found]
 
 
-NAMES = ("tenant_id", "hour", "application_id", "model", "traffic_class", "meter")
+NAMES = ("tenant_id", "hour", "application_id", "model", "traffic_class", "meter", "runs_on")
 
 
 def charges():
@@ -225,12 +225,16 @@ def seldom_seen(found):
         "a minimum": any(line[2] == "commitment" for line in lines),
         "GPU time": any(line[2] == "gpu_second" for line in lines),
         "a correction": any(line[0] for line in lines),
-        "a reversal": any(Decimal(line[4]) < 0 for line in lines),
+        "a reversal": any(Decimal(line[5]) < 0 for line in lines),
         "a promotion": any(Decimal(i["promoted"]) for i in found["invoices"]),
         "prepaid": any(Decimal(i["prepaid"]) for i in found["invoices"]),
         "a conversion": any(
-            Decimal(line[5]) != Decimal(line[3]) * Decimal(line[4]) for line in lines
+            Decimal(line[6]) != Decimal(line[4]) * Decimal(line[5]) for line in lines
         ),
         "no price": bool(found["unpriced"]),
+        "a provider without a price": any(row[6] for row in found["unpriced"]),
+        "a provider's price": any(row[5] != "gpu_second" and row[6] for row in found["charges"]),
+        "GPU time by product": {"", "H100"}
+        <= {row[6] for row in found["charges"] if row[5] == "gpu_second"},
     }
     return [name for name, is_there in wanted.items() if not is_there]

@@ -94,8 +94,8 @@ def test_parts_of_spans_that_follow_each_other_are_the_whole(amount, cuts):
 )
 def test_what_tenants_bear_and_what_is_nobodys_are_all_of_it(amounts, direct, tokens):
     lines = [(line(a, "chat" if n % 2 else ""), a) for n, a in enumerate(amounts)]
-    found = spread(lines, direct, {"chat": tokens})
-    assert sum(found.by_tenant.values()) + found.unallocated == sum(amounts)
+    found = spread(lines, direct, {("", "chat"): tokens})
+    assert sum(found.parts.values()) + found.unallocated == sum(amounts)
 
 
 def test_hours_that_follow_each_other_are_one_span():

@@ -226,13 +226,13 @@ def test_it_refuses_text_that_is_no_price(text):
 @pytest.mark.parametrize(("digits", "price"), [("0.5", 0), ("0.5" + "0" * 30 + "1", 1)])
 def test_it_rounds_a_price_with_factors_once_however_many_digits_they_have(digits, price):
     lines = {
-        (("chat", "prompt", ""), False): read_terms("0.000001", 1_000_000),
-        (("", "", ""), True): read_terms(f"factor {digits}"),
+        (("chat", "prompt", "", ""), False): read_terms("0.000001", 1_000_000),
+        (("", "", "", ""), True): read_terms(f"factor {digits}"),
     }
     tariff = Tariff([version_of(1, "USD", (START, None), lines)])
     found = tariff.find(START, "chat", "prompt", "batch")
     factored = tariff.with_factors(
-        found, found.terms.unit_price, START, ("chat", "prompt", "batch")
+        found, found.terms.unit_price, START, ("chat", "prompt", "batch", "")
     )
     assert factored * 10**12 == price, "half even of 0.5 and a little more"
 

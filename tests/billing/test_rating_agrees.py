@@ -40,6 +40,10 @@ ZONES = ("Europe/Berlin", "Asia/Kolkata", "UTC")
 MORE = [
     ["code", "request", "0.777"],
     ["chat", "gpu_second", "0.000123457"],
+    ["chat", "gpu_second", "0.000345678", "", "H100"],
+    ["chat", "prompt", "tiered 2000000:0.91 rest:0.8", "", "hosted"],
+    ["chat", "cached", "0.31", "", "hosted"],
+    ["chat", "completion", "2.2", "", "hosted"],
     ["chat", "prompt", "0.7", "batch"],
 ]
 
@@ -56,6 +60,8 @@ class Row:
     cached: int
     completion: int
     gpu_ms: int
+    hosted: str
+    gpu_product: str
 
 
 rows = st.builds(
@@ -70,6 +76,8 @@ rows = st.builds(
     cached=st.integers(0, 100),
     completion=st.integers(0, 400_000),
     gpu_ms=st.integers(0, 90_001),
+    hosted=st.sampled_from(["", "", "Example AI", "Other"]),
+    gpu_product=st.sampled_from(["", "H100", "L40S"]),
 )
 # A list, or a contract with one of the tenants; how many hours ago it began to hold.
 agreed = st.tuples(
@@ -143,6 +151,8 @@ def add(tenants, found):
                 "service_id": 1,
                 "traffic_class": row.traffic_class,
                 "outcome": row.outcome,
+                "hosted": row.hosted,
+                "gpu_product": row.gpu_product,
             }
             UsageHour.objects.update_or_create(**key, defaults=sums)
             heads = HourHead.objects.filter(hour=hour, tenant_id=tenant.pk)
@@ -183,13 +193,14 @@ def compare():
 
 
 def plain(c):
-    key = Key(c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter)
+    key = Key(c.hour, c.tenant_id, c.application_id, c.model, c.traffic_class, c.meter, c.runs_on)
     return key, c.quantity, PriceTag(c.unit_price, c.currency, c.book_version_id)
 
 
 def unpriced():
-    fields = ("hour", "tenant_id", "application_id", "model", "traffic_class", "meter", "quantity")
-    return {Key(*row[:6]): row[6] for row in UnpricedUsage.objects.values_list(*fields)}
+    key = ("hour", "tenant_id", "application_id", "model", "traffic_class", "meter", "runs_on")
+    fields = (*key, "quantity")
+    return {Key(*row[:7]): row[7] for row in UnpricedUsage.objects.values_list(*fields)}
 
 
 def billed_in(charge):

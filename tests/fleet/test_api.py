@@ -296,6 +296,17 @@ def test_it_changes_and_removes_a_cluster(world, olga):
         cluster_actions.register(olga.viewer, EXAMINED, slug="east")
 
 
+def test_it_names_the_provider_of_a_hosted_cluster(world, olga):
+    at = f"clusters/{world['cluster']}"
+    etag = call(olga, "get", at).headers["ETag"]
+    given = {"hosted": True, "provider": " Example AI ", "why": "rented"}
+    changed = call(olga, "patch", at, given, **{"If-Match": etag})
+    assert changed.json()["cluster"]["provider"] == "Example AI"
+    bad = call(olga, "patch", at, {"provider": "a, b"}, **{"If-Match": changed.headers["ETag"]})
+    assert bad.status_code == 422
+    assert bad.json()["errors"][0]["pointer"] == "/provider"
+
+
 def test_it_refuses_actions_of_those_who_only_look(world, vic):
     with vic.scope():
         for act in (

@@ -8,12 +8,13 @@ import redis
 from django.conf import settings
 
 from fleet.actions.routing import publish_routing
-from fleet.models import Deployment, ObservedPod, Placement, Service
-from fleet.rules.routing import Offered, Placed, Replica, healthy, snapshot
+from fleet.models import Cluster, Deployment, Node, ObservedPod, Placement, Service
+from fleet.rules.routing import Offered, Placed, Replica, healthy, snapshot, with_workers
 from gateway.contract import keys
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.routing import RoutingSnapshot
 from tests.fleet.makers import (
+    NOW,
     make_cluster,
     make_deployment,
     make_pod_row,
@@ -88,6 +89,24 @@ def test_it_drops_pools_that_neither_take_nor_have_anything():
     assert [p.deployment_id for p in pools] == [1, 3]
 
 
+def test_an_engine_over_several_pods_has_the_gpus_of_all_of_them():
+    def pod(name, role, gpus=8):
+        return Replica(name, f"{name}:8000", role=role, gpus=gpus)
+
+    two = [pod(f"{of}-{n}", role) for n in "ab" for of, role in (("l", "serve"), ("w", "serve-w1"))]
+    assert {r.name: r.gpus for r in with_workers(two)} == {
+        "l-a": 16, "l-b": 16, "w-a": 8, "w-b": 8,
+    }  # fmt: skip
+    apart = [pod("p", "prefill", 2), pod("d", "decode", 4), pod("dw", "decode-w1", 4)]
+    assert [r.gpus for r in with_workers(apart)] == [2, 8, 4]
+
+
+def test_only_a_hosted_place_has_a_provider():
+    own, away = (placed(n, hosted=hosted, provider="x") for n, hosted in ((1, False), (2, True)))
+    pools = snapshot([Offered(1, "a", placed=(own, away))]).services["a"].pools
+    assert [p.provider for p in pools] == ["", "x"]
+
+
 def test_it_gives_every_class_an_objective():
     own = {"interactive": {"ttft_ms": 700}}
     objectives = snapshot([Offered(1, "a", objectives=own)]).services["a"].objectives
@@ -128,6 +147,18 @@ def test_it_tells_gateways_where_the_engines_are(store, chat):
     (pool,) = service.pools
     assert (pool.region, pool.weight, pool.release) == ("eu-1", 100, chat.release.fingerprint)
     assert [e.address for e in pool.endpoints] == ["10.0.0.1:8000"]
+
+
+def test_it_tells_whose_gpus_answer_and_which(store, chat):
+    Cluster.objects.update(hosted=True, provider="Example AI")
+    ObservedPod.objects.update(gpus=4)
+    Node.objects.create(
+        cluster=chat.cluster, name="h100-1", gpu_product="H100", changed_at=NOW, observed_at=NOW
+    )
+    publish_routing()
+    (pool,) = told(store).services["chat"].pools
+    assert (pool.hosted, pool.provider) == (True, "Example AI")
+    assert [(e.gpus, e.gpu_product) for e in pool.endpoints] == [(4, "H100")]
 
 
 def test_it_tells_nothing_new_when_nothing_changed(store, chat):

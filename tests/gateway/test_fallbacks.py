@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from gateway.contract.policy import DataPolicy
+from gateway.contract.routing import Endpoint
 from tests.gateway.fleet import (
     GLOBEX_KEY,
     PRICE,
@@ -92,3 +93,30 @@ async def test_it_does_not_stand_in_for_an_engine_that_failed(fleet):
     other = await offer(fleet, make_pool("a", bad.address))
     assert (await fleet.post(chat()))[0] == 502
     assert other.requests == []
+
+
+AWAY = DataPolicy(hosted_fallback=True)
+SAID = {
+    "a console that names the provider": ({"provider": "Example AI"}, "Example AI"),
+    "an older console": ({}, "away"),
+}
+
+
+@pytest.mark.parametrize(("said", "name"), SAID.values(), ids=SAID)
+async def test_it_records_the_hosted_provider_that_answered(fleet, said, name):
+    where = {"cluster": "away", "hosted": True, "confidential": False} | said
+    spare = await fleet.add_engine()
+    pool = make_pool("b", spare.address, **where)
+    await offer(fleet, make_pool("a"), tenant={"data_policy": AWAY}, spare={"pools": (pool,)})
+    assert (await fleet.post(chat()))[0] == 200
+    (event,) = await fleet.events(1)
+    assert (event["outcome"], event["model"], event["hosted"]) == ("rerouted", "tiny", name)
+
+
+async def test_it_records_the_gpus_of_the_engine_that_answered(fleet):
+    engine = await fleet.add_engine()
+    endpoint = Endpoint(address=engine.address, pod="pod-0", gpus=8, gpu_product="H100")
+    await offer(fleet, make_pool("a", endpoints=(endpoint,)))
+    assert (await fleet.post(chat()))[0] == 200
+    (event,) = await fleet.events(1)
+    assert (event["gpus"], event["gpu_product"], event["hosted"]) == (8, "H100", "")

@@ -8,19 +8,23 @@ Begin with `terms.py`: what a price may say. Each kind is one file with the same
 from billing.rules.prices.lines import (
     CURRENCIES,
     LARGEST,
+    ON,
     PriceLine,
     fault_of_end,
     fault_of_start,
     faults_of_prices,
     read_line,
+    said_place,
 )
 
 __all__ = [
     "CURRENCIES",
     "LARGEST",
+    "ON",
     "PriceLine",
     "fault_of_end",
     "fault_of_start",
     "faults_of_prices",
     "read_line",
+    "said_place",
 ]

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.rules.meters import BY_USE, SALES, TOKENS, Meter
+from billing.rules.events import is_name
+from billing.rules.meters import BY_USE, HOSTED, SALES, TOKENS, Meter
 from billing.rules.prices.kinds import fault_of_terms, read_terms, say_terms
 from billing.rules.prices.terms import BY_MONTH, Kind, Terms
 from gateway.contract.outcomes import TrafficClass
 
 LARGEST = Decimal("1000000000")
+ON = "on "  # before what a price runs on, in a line of text
 DECIMALS = {Meter.GPU_SECOND: 9}  # a quantity of milliseconds x 9 decimals is exact at 12
 MOST_DECIMALS = 12
 MOST_LINES = 5_000
@@ -29,13 +31,15 @@ class PriceLine:
     """A price as people say it: for SALES[meter].per units, a million tokens say.
 
     `price` is a number, so much for each unit, or terms whose numbers are for one unit already.
-    Factors may leave model and meter empty: for all of them.
+    Factors may leave model and meter empty: for all of them. `runs_on` names a GPU product where
+    the meter is GPU time, else a hosted provider, or "hosted" for any of them.
     """
 
     model: str
     meter: str
     price: Decimal | Terms
     traffic_class: str = ""
+    runs_on: str = ""
 
     @property
     def terms(self) -> Terms:
@@ -53,17 +57,25 @@ def per_of(meter: str) -> int:
     return SALES[Meter(meter)].per if meter in Meter.__members__.values() else 1
 
 
-def read_line(model: str, meter: str, text: str, traffic_class: str = "") -> PriceLine:
+def read_line(
+    model: str, meter: str, text: str, traffic_class: str = "", runs_on: str = ""
+) -> PriceLine:
     """Parse a price as people write it: "0.50", "tiered 10000000:0.50 rest:0.30"."""
-    return PriceLine(model, meter, read_terms(text, per_of(meter)), traffic_class)
+    return PriceLine(model, meter, read_terms(text, per_of(meter)), traffic_class, runs_on)
+
+
+def said_place(line: PriceLine) -> str:
+    """As it is written behind a price."""
+    return f"{ON}{line.runs_on}" if line.runs_on else ""
 
 
 def faults_of_prices(lines: Sequence[PriceLine], *, contract: bool = False) -> dict[str, str]:
     """Sentences by place in the list; empty when the prices can be used."""
     faults: dict[str, str] = {}
-    seen: set[tuple[str, str, str, bool]] = set()
+    seen: set[tuple[str, str, str, str, bool]] = set()
     for index, line in enumerate(lines):
-        name = (line.model, line.meter, line.traffic_class, line.terms.kind == Kind.FACTOR)
+        is_factor = line.terms.kind == Kind.FACTOR
+        name = (line.model, line.meter, line.traffic_class, line.runs_on, is_factor)
         if name in seen:
             faults[f"prices/{index}"] = f"{line.model} {line.meter} stands twice"
         seen.add(name)
@@ -81,6 +93,7 @@ def fault_of_price(line: PriceLine, *, contract: bool) -> str:
     if len(line.model) > 128:
         return "Name the model that tenants call, in at most 128 characters"
     fault = fault_of_month(line, contract) if kind in BY_MONTH else fault_of_use(line)
+    fault = fault or fault_of_place(line)
     return fault or fault_of_terms(line.terms) or fault_of_numbers(line)
 
 
@@ -102,6 +115,18 @@ def fault_of_use(line: PriceLine) -> str:
     return ""
 
 
+def fault_of_place(line: PriceLine) -> str:
+    if not line.runs_on:
+        return ""
+    if line.terms.kind in {Kind.FACTOR, *BY_MONTH}:
+        return f"A price of the kind {line.terms.kind} counts wherever it runs: leave that out"
+    if len(line.runs_on) > 120 or not is_name(line.runs_on):
+        return "A provider or GPU product has at most 120 characters, no comma, slash or quotes"
+    if line.meter == Meter.GPU_SECOND and line.runs_on == HOSTED:
+        return "GPU time is of the fleet's own GPUs: name a product, or none for every product"
+    return ""
+
+
 def fault_of_numbers(line: PriceLine) -> str:
     """Every unit price is exact, so quantity x price is."""
     terms, per = line.terms, per_of(line.meter)
@@ -117,19 +142,21 @@ def fault_of_numbers(line: PriceLine) -> str:
 
 def incomplete(lines: Iterable[PriceLine]) -> dict[str, str]:
     """A model with a price for some tokens only would leave the others unpriced."""
-    meters: dict[str, set[str]] = {}
+    meters: dict[tuple[str, str], set[str]] = {}
     for line in lines:
         if line.terms.kind == Kind.FACTOR:
             continue
-        found = meters.setdefault(line.model, set())
+        runs_on = "" if line.meter == Meter.GPU_SECOND else line.runs_on
+        found = meters.setdefault((line.model, runs_on), set())
         if not line.traffic_class:
             found.add(line.meter)
     faults = {}
-    for model, found in meters.items():
+    for (model, runs_on), found in meters.items():
         missing = [m.value for m in TOKENS if m not in found]
         if missing:
             faults["prices"] = (
-                f"{model} has no price for every class of {', '.join(missing)}; "
+                f"{model}{runs_on and f' on {runs_on}'} has no price for every class of "
+                f"{', '.join(missing)}; "
                 "give 0 where it is free on purpose"
             )
     return faults

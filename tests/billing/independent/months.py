@@ -58,6 +58,11 @@ CREDITS = {
     ],
     "tokyo": [{"name": "Welcome", "amount": "77", "priority": 100}],
 }
+# Half of all say nothing, as older gateways do.
+PLACES = (
+    *([{}] * 5), {"gpus": 8, "gpu_product": "H100"}, {"gpus": 1, "gpu_product": "L40S"},
+    {"gpus": 2, "gpu_product": "H100"}, {"hosted": "Example AI"}, {"hosted": "Other", "gpus": 4},
+)  # fmt: skip
 FREE = [["chat", "cached", "0"], ["embed", "cached", "0"], ["embed", "completion", "0"]]
 # (owner, currency): versions as (from, until, published, lines).
 BOOKS = {
@@ -68,6 +73,11 @@ BOOKS = {
             ["code", "prompt", "volume 4000000:1.251 9000000:1.1 rest:0.999"],
             ["code", "cached", "0.125"], ["code", "completion", "tiered 700000:5.003 rest:4.1"],
             ["chat", "completion", "1.7001", "critical"], ["chat", "gpu_second", "0.000123457"],
+            ["chat", "gpu_second", "0.000345678", "", "H100"],
+            ["chat", "prompt", "tiered 3000000:0.91 rest:0.8", "", "hosted"],
+            ["chat", "cached", "0.31", "", "hosted"], ["chat", "completion", "2.2", "", "hosted"],
+            ["chat", "prompt", "1.13", "", "Example AI"], ["chat", "cached", "0", "", "Example AI"],
+            ["chat", "completion", "2.9", "", "Example AI"],
             ["", "", "factor Europe/Berlin mon-fri@22-6:0.5 sat-sun@0-24:0.83333"],
             ["chat", "", "factor 0.777777", "batch"],
         ]),
@@ -154,7 +164,7 @@ def version(start, until, published, lines):
         "from": hour(start),
         "until": until and hour(until),
         "published": hour(published),
-        "prices": [[*line, ""][:4] for line in lines],
+        "prices": [[*line, "", ""][:5] for line in lines],
     }
 
 
@@ -203,6 +213,7 @@ def event(rng, tenant_id, application_id):
         "cached_tokens": rng.choice((0, prompt, prompt // 3)),
         "completion_tokens": rng.choice((0, rng.randrange(5_000), rng.randrange(90_000))),
         "gpu_ms": rng.randrange(90_000),
+        **rng.choice(PLACES),
         "started_at": micros - 1_000,
         "finished_at": micros,
     }

@@ -47,8 +47,8 @@ def hours_of(month, zone):
 class Line:
     """One line of a price list."""
 
-    def __init__(self, model, meter, text, traffic_class):
-        self.name = (model, meter, traffic_class)
+    def __init__(self, model, meter, text, traffic_class, place=""):
+        self.name, self.place = (model, meter, traffic_class), place
         words = text.split()
         self.kind = words.pop(0) if words[0].isalpha() else "unit"
         self.words = words
@@ -104,11 +104,16 @@ class Version:
         lines = [Line(*line) for line in given["prices"]]
         self.factors = [line for line in lines if line.kind == "factor"]
         self.monthly = [line for line in lines if line.kind in ("flat", "commitment")]
-        self.prices = {line.name: line for line in lines if line not in self.factors + self.monthly}
+        rest = (line for line in lines if line not in self.factors + self.monthly)
+        self.prices = {(*line.name, line.place): line for line in rest}
 
-    def find(self, model, meter, traffic_class):
-        name = (model, meter, traffic_class)
-        return self.prices.get(name) or self.prices.get((model, meter, ""))
+    def find(self, model, meter, traffic_class, place):
+        rest = "" if meter == "gpu_second" else "hosted"
+        for where in (place, rest) if place else ("",):
+            for of_class in (traffic_class, ""):
+                if line := self.prices.get((model, meter, of_class, where)):
+                    return line
+        return None
 
 
 def holding(versions, hour):
@@ -130,7 +135,7 @@ class Month:
             [v for v in books.get((owner, tenant["currency"]), []) if v.published <= known]
             for owner in (None, tenant["id"])
         )
-        self.rows = defaultdict(Fraction)  # (hour, application, model, class, meter, price)
+        self.rows = defaultdict(Fraction)  # (hour, application, model, class, meter, place, price)
         self.unpriced = defaultdict(Fraction)
         self._use([e for e in events if e["received"] <= known])
         self._fees(known)
@@ -139,10 +144,12 @@ class Month:
         used = self._sum(events)
         counted = defaultdict(list)  # what counts together: plain prices do not count for tiers
         for key in sorted(k for k in used if used[k]):
-            hour, _, model, traffic_class, meter = key
-            line, is_agreed = self._line(hour, model, meter, traffic_class)
+            hour, _, model, traffic_class, meter, place = key
+            line, is_agreed = self._line(hour, model, meter, traffic_class, place)
             if line:
-                counted[is_agreed, line.name, line.kind == "unit"].append((key, used[key], line))
+                counted[is_agreed, line.name, line.place, line.kind == "unit"].append(
+                    (key, used[key], line)
+                )
             elif meter in TOKENS:
                 self.unpriced[key] += used[key]
         for (is_agreed, *_), uses in counted.items():
@@ -152,22 +159,21 @@ class Month:
         used, inside = defaultdict(Fraction), set(self.hours)
         for event in events:
             if event["hour"] in inside and event["outcome"] in PAID:
-                for meter, quantity in event["used"].items():
-                    used[*event["key"], meter] += quantity
+                for (meter, place), quantity in event["used"].items():
+                    used[*event["key"], meter, place] += quantity
         return used
 
-    def _line(self, hour, model, meter, traffic_class):
+    def _line(self, hour, model, meter, traffic_class, place):
         for versions, is_agreed in ((self.contract, True), (self.listed, False)):
             version = holding(versions, hour)
-            line = version.find(model, meter, traffic_class) if version else None
+            line = version.find(model, meter, traffic_class, place) if version else None
             if line:
                 return line, is_agreed
         return None, False
 
     def _count(self, uses, is_agreed):
         """One line's month, hour by hour: tiers, volume, packages."""
-        total = sum(quantity for _, quantity, _ in uses)
-        before = Fraction(0)
+        total, before = sum(quantity for _, quantity, _ in uses), Fraction(0)
         for key, quantity, line in uses:
             after = before + quantity
             if line.kind == "package":
@@ -188,7 +194,7 @@ class Month:
             before = after
 
     def _charge(self, key, quantity, price, is_agreed):
-        hour, _, model, traffic_class, meter = key
+        hour, _, model, traffic_class, meter, _ = key
         books = [self.contract] if is_agreed else [self.contract, self.listed]
         for version in filter(None, (holding(book, hour) for book in books)):
             for line in version.factors:
@@ -208,10 +214,10 @@ class Month:
             for line in version.monthly if held and held[0] <= known else ():
                 meter = "fee" if line.kind == "flat" else "commitment"
                 if meter == "fee" and line.unit and share:
-                    self.rows[held[0], 0, "", "", meter, line.unit] += share
+                    self.rows[held[0], 0, "", "", meter, "", line.unit] += share
                 missing = line.unit * share - sum(spent[h] for h in held)
                 if meter == "commitment" and is_over and missing > 0:
-                    self.rows[held[-1], 0, "", "", meter, missing] += 1
+                    self.rows[held[-1], 0, "", "", meter, "", missing] += 1
 
 
 def half_even(value, decimals):
@@ -233,8 +239,8 @@ def to_pay(value, tenant):
 
 def lines_of(month):
     found = defaultdict(Fraction)
-    for (_, _, model, _, meter, price), quantity in month.rows.items():
-        found[model, meter, price] += quantity
+    for (_, _, model, _, meter, place, price), quantity in month.rows.items():
+        found[model, meter, place, price] += quantity
     return found
 
 
@@ -291,7 +297,7 @@ def bill(tenant, month, closed_at, lines, left, rate):
         "tenant": tenant["id"],
         "month": month,
         "lines": [
-            [*row[:3], *map(text, [*row[3:], amount])]
+            [*row[:4], *map(text, [*row[4:], amount])]
             for row, amount in zip(rows, amounts, strict=True)
         ],
         "rounding": text(sum(amounts) - sum(row[-1] for row in rows)),
@@ -347,13 +353,12 @@ def read_events(lines):
         e = line["data"]
         ended = datetime.fromtimestamp(e["finished_at"] // 1_000_000, UTC)
         hour = ended.replace(minute=0, second=0)
-        used = {
-            "prompt": e["prompt_tokens"] - e["cached_tokens"],
-            "cached": e["cached_tokens"],
-            "completion": e["completion_tokens"],
-            "request": 1,
-            "gpu_second": Fraction(e["gpu_ms"], 1000),
-        }
+        hosted = e.get("hosted", "")
+        used = {(m, hosted): e[f"{m}_tokens"] for m in TOKENS} | {("request", hosted): 1}
+        used["prompt", hosted] -= e["cached_tokens"]
+        if not hosted:
+            of_gpus = "gpu_second", e.get("gpu_product", "")
+            used[of_gpus] = Fraction(e["gpu_ms"] * e.get("gpus", 1), 1000)
         found[e["tenant_id"]].append(
             {
                 "received": at(line["received_at"]),
@@ -383,7 +388,7 @@ def price(lines, agreed):
             last = Month(tenant, month, mine, books, at(agreed["known_until"]))
             for name, rows in (("charges", last.rows), ("unpriced", last.unpriced)):
                 found[name] += [
-                    [tenant["id"], hour.isoformat(), *key[:4], *map(text, [*key[4:], quantity])]
+                    [tenant["id"], hour.isoformat(), *key[:5], *map(text, [*key[5:], quantity])]
                     for (hour, *key), quantity in sorted(rows.items())
                 ]
     return found
