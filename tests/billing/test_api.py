@@ -141,7 +141,7 @@ def test_it_sums_charges_to_the_summary(finance):
 def test_it_tells_what_is_used_of_each_budget(finance, acme):
     make_budget(acme, "10", monthly_tokens=1_000)
     make_budget(acme, "", application_id=acme.app.pk, model="chat", monthly_input_tokens=500)
-    money, tokens, input_ = finance.get("tenants/acme/budgets")
+    money, tokens, input_ = finance.get("tenants/acme/budgets")["results"]
     assert (money["kind"], money["limit"]) == ("money", "10.000000")
     assert (tokens["kind"], tokens["limit"]) == ("tokens", "1000.000000")
     assert (input_["application"], input_["model"]) == ("app", "chat")
@@ -152,7 +152,7 @@ def test_it_tells_what_is_used_of_each_budget(finance, acme):
 def test_it_tells_what_is_used_of_a_minimum(finance, acme):
     start = timezone.now().replace(minute=0, second=0, microsecond=0)
     sign(acme, ("", "commitment", "commitment 10"), starts_at=start, now=timezone.now())
-    (found,) = finance.get("commitments")
+    (found,) = finance.get("commitments")["results"]
     assert (found["tenant"], found["contract"], found["version"]) == ("acme", "contract-acme", 1)
     assert 0 < Decimal(found["unused"]) <= Decimal(found["amount"]) <= 10
     assert (found["is_over"], found["contract_ends_at"], found["days_left"]) == (False, None, None)
