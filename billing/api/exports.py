@@ -131,6 +131,14 @@ class ExportView(ConsoleView):
         return self.answer(ExportOut(queries.get_export(self.viewer, export_id)).data)
 
 
+class RetryView(ConsoleView):
+    @operation("exports_retry", gives=ExportOut, status=202)
+    def post(self, request: Request, export_id: int) -> Response:
+        """Make a failed file again; it is there seconds later, see its `state`."""
+        job = actions.retry_export(self.viewer, export_id, now=timezone.now())
+        return self.answer(ExportOut(job).data, status=202)
+
+
 described: Callable[[Any], Any] = extend_schema(
     operation_id="exports_download",
     parameters=[IF_NONE_MATCH],

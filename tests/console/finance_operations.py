@@ -10,8 +10,9 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from billing import urls
-from billing.models import BillingPeriod, EventDelivery, UsageQuarantine
+from billing.models import BillingPeriod, EventDelivery, ExportJob, UsageQuarantine
 from billing.queries.periods import period_checks
+from fleet.models import GpuInterval, GpuUnit
 from tenants.base.scope import fleet_scope
 from tests.billing.factories import SYSTEM
 
@@ -41,6 +42,20 @@ REFUSED = {
 OF_EVERYBODY = "GET price-books/{slug}"
 
 
+def furnish(scene: SimpleNamespace) -> None:
+    """What pages do not show: a GPU's interval, an export that failed."""
+    unit = GpuUnit.objects.create(cluster=scene.cluster, node="h200-sxm-00", slot=0)
+    GpuInterval.objects.create(
+        unit=unit, product="h200-sxm", state="serving", service=scene.services[0],
+        starts_at=scene.request.event_time - timedelta(hours=2),
+    )  # fmt: skip
+    scene.failed = ExportJob.objects.create(
+        format="csv", starts_at=scene.closed.starts_at, ends_at=scene.closed.ends_at,
+        state="failed", requested_by="tests", why="The disk was full",
+        requested_at=scene.request.event_time,
+    )  # fmt: skip
+
+
 def parts(scene: SimpleNamespace, name: str) -> dict[str, Any]:
     """Path parameters of an operation that lead to rows of `scene`."""
     path = name.partition(" ")[2]
@@ -63,7 +78,7 @@ def parts(scene: SimpleNamespace, name: str) -> dict[str, Any]:
         "delivery_id": lambda: EventDelivery.objects.filter(webhook=None).earliest("id").pk,
         "credit_id": lambda: scene.credit.pk,
         "period_id": lambda: period(scene, path.rpartition("/")[2]).pk,
-        "export_id": lambda: scene.export.pk,
+        "export_id": lambda: (scene.failed if path.endswith("retry") else scene.export).pk,
         "account": lambda: "bank",
         "destination_id": lambda: scene.receiver.pk,
         "schedule_id": lambda: scene.schedule.pk,
@@ -95,6 +110,10 @@ def queries(scene: SimpleNamespace) -> dict[str, str]:
         "since": (now - timedelta(days=40)).isoformat(),
         "until": now.isoformat(),
         "limit": "3",
+        "first": f"{now - timedelta(days=9):%Y-%m-%d}",
+        "last": f"{now:%Y-%m-%d}",
+        "with_first": f"{now - timedelta(days=20):%Y-%m-%d}",
+        "with_last": f"{now - timedelta(days=10):%Y-%m-%d}",
     }
 
 
