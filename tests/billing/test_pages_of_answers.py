@@ -57,6 +57,19 @@ def test_it_leads_back_over_the_same_pages(finance):
     assert again == pages[1:]
 
 
+def test_a_balance_is_the_same_on_every_page(finance):
+    make_tenant("acme")
+    for n in range(5):
+        body = {"amount": "1", "currency": "USD", "reference": f"SEPA-{n}"}
+        assert finance("post", "billing-accounts/acme/payments", body).status_code == 201
+    whole = finance.get("billing-accounts/acme/statement")["results"]
+    assert [row["balance"][:2] for row in whole] == ["-5", "-4", "-3", "-2", "-1"]
+    pages, last = walk(finance, "billing-accounts/acme/statement?limit=2", "next")
+    back, _ = walk(finance, last["previous"].partition("/api/v1/")[2], "previous")
+    assert [row for page in pages for row in page] == whole
+    assert back == pages[-2::-1]
+
+
 def test_it_pages_what_is_no_table(finance):
     for slug in ("acme", "globex", "initech"):
         make_tenant(slug)
