@@ -58,6 +58,29 @@ def furnish(scene: SimpleNamespace) -> None:
 
 def parts(scene: SimpleNamespace, name: str) -> dict[str, Any]:
     """Path parameters of an operation that lead to rows of `scene`."""
+    known = values(scene, name)
+    with fleet_scope():
+        return {part: known[part]() if part in known else 1 for part in names_in(name)}
+
+
+def names_in(name: str) -> list[str]:
+    found: list[str] = re.findall(r"{(\w+)}", name)
+    return found
+
+
+def unknown(scene: SimpleNamespace) -> list[str]:
+    """Operations of which this file does not say how to call them well."""
+    sent = bodies(scene)
+    return [
+        name
+        for name, operation in OPERATIONS.items()
+        if set(names_in(name)) - set(values(scene, name))
+        or (any(body.is_required for body in operation.body) and name not in sent)
+    ]
+
+
+def values(scene: SimpleNamespace, name: str) -> dict[str, Any]:
+    """Functions that find a value of each path parameter."""
     path = name.partition(" ")[2]
     is_write = not name.startswith("GET")
     numbers = {
@@ -66,7 +89,7 @@ def parts(scene: SimpleNamespace, name: str) -> dict[str, Any]:
         "costs": lambda: scene.sheet.number if is_write else 1,
         "price-books": lambda: scene.draft.number,
     }
-    known = {
+    return {
         "slug": lambda: "list" if path.startswith("price-books") else "acme",
         "number": lambda: numbers[path.split("/")[0]](),
         "other": lambda: 1,
@@ -83,8 +106,6 @@ def parts(scene: SimpleNamespace, name: str) -> dict[str, Any]:
         "destination_id": lambda: scene.receiver.pk,
         "schedule_id": lambda: scene.schedule.pk,
     }
-    with fleet_scope():
-        return {name: known[name]() for name in re.findall(r"{(\w+)}", path)}
 
 
 def period(scene: SimpleNamespace, verb: str) -> BillingPeriod:
