@@ -17,6 +17,7 @@ from billing.actions import (
     commitments,
     confidence,
     cost_methods,
+    gpu_retention,
     grants,
     periods,
     publication,
@@ -142,3 +143,8 @@ def run_exports() -> None:
 @shared_task(name="billing.tasks.deliver_exports", soft_time_limit=1_500, time_limit=1_700)
 def deliver_exports() -> None:
     deliveries.deliver_due(timezone.now())
+
+
+@shared_task(name="billing.tasks.forget_gpu_intervals")
+def forget_gpu_intervals() -> None:
+    repeat(gpu_retention.forget_gpu_intervals)

@@ -26,6 +26,10 @@ app.conf.beat_schedule = {
     "publish prices": {"task": "billing.tasks.publish_prices", "schedule": 15.0},
     "preview prices": {"task": "billing.tasks.preview_prices", "schedule": 15.0},
     "allocate cost": {"task": "billing.tasks.allocate", "schedule": 60.0},
+    "forget gpu intervals": {
+        "task": "billing.tasks.forget_gpu_intervals",
+        "schedule": 600.0,
+    },
     "weigh tokens": {"task": "billing.tasks.weigh_tokens", "schedule": 600.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "call people": {"task": "billing.tasks.call_people", "schedule": 5.0},

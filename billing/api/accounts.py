@@ -12,6 +12,7 @@ from billing.actions import accounts as actions
 from billing.queries import accounts as queries
 from billing.rules.accounts import LONGEST_TERMS, AccountTerms
 from billing.rules.invoices import Tax
+from tenants.api.base.pages import ListPages
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -95,11 +96,18 @@ class PaymentOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
 
 
+class AccountPages(ListPages):
+    def key(self, row: Any) -> str:
+        return str(row.tenant)
+
+
 class AccountsView(ConsoleView):
+    pagination_class = AccountPages
+
     @operation("billing_accounts_list", gives=AccountOut(many=True))
     def get(self, request: Request) -> Response:
-        """Every account of the viewer: one for each tenant."""
-        return self.answer(AccountOut(queries.list_accounts(self.viewer), many=True).data)
+        """Every account of the viewer: one for each tenant, by its name."""
+        return self.page(queries.list_accounts(self.viewer), AccountOut)
 
 
 class AccountView(ConsoleView):

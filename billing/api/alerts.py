@@ -14,6 +14,7 @@ from billing.queries import alerts, anomalies
 from billing.queries.budgets import tenant_budgets
 from billing.queries.money import find_tenant
 from billing.rules.alerts import COMMITMENT, LARGEST_THRESHOLD
+from tenants.api.base.pages import ListPages
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
@@ -80,13 +81,19 @@ class AnomalyPages(Pages):
     ordering = ("-day", "-id")
 
 
+class BudgetPages(ListPages):
+    def key(self, row: Any) -> str:
+        return f"{row.application} {row.model} {row.use.ref.series} {row.use.ref.kind.value}"
+
+
 class BudgetsView(ConsoleView):
+    pagination_class = BudgetPages
+
     @operation("tenant_budgets_list", gives=BudgetOut(many=True))
     def get(self, request: Request, slug: str) -> Response:
         """Each budget of money and of tokens that holds now, and what is used of it this month."""
         tenant = find_tenant(self.viewer, slug)
-        found = tenant_budgets(self.viewer, tenant, now=timezone.now())
-        return self.answer(BudgetOut(found, many=True).data)
+        return self.page(tenant_budgets(self.viewer, tenant, now=timezone.now()), BudgetOut)
 
 
 class AlertSettingsView(ConsoleView):

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from billing.actions.rating import rate_now
 from billing.api.filters import ChargeFilters, charge_filter
 from billing.queries import money
+from billing.queries.by_release import release_parts
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict
 from tenants.api.base.views import ConsoleView, Pages
@@ -18,6 +19,13 @@ AMOUNT = (38, 12)
 RUNS_ON = (
     "A GPU product of GPU time, else the hosted provider that answered; empty: none, or unknown"
 )
+SHARE = (30, 12)
+CUTS = {
+    "by_model": "model",
+    "by_application": "application_id",
+    "by_meter": "meter",
+    "by_class": "traffic_class",
+}
 
 
 class HourPages(Pages):
@@ -59,6 +67,16 @@ class ChargePartOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     quantity = serializers.DecimalField(38, 6)
     amount = serializers.DecimalField(*AMOUNT)
+    share = serializers.DecimalField(*SHARE, help_text="Of the whole, 0 to 1")
+    before = serializers.DecimalField(*AMOUNT, help_text="In the same span of the month before")
+
+
+class ReleasePartOut(serializers.Serializer[Any]):
+    model = serializers.CharField(allow_blank=True)
+    release = serializers.CharField(allow_blank=True, help_text="Empty: fees, or not known")
+    amount = serializers.DecimalField(*AMOUNT)
+    share = serializers.DecimalField(*SHARE)
+    before = serializers.DecimalField(*AMOUNT)
 
 
 class ForecastOut(serializers.Serializer[Any]):
@@ -66,6 +84,8 @@ class ForecastOut(serializers.Serializer[Any]):
     low = serializers.DecimalField(38, 2, help_text="Four of five outcomes lie between")
     high = serializers.DecimalField(38, 2)
     days = serializers.IntegerField(help_text="Whole days that it rests on")
+    method = serializers.CharField(help_text="How it was made: docs/finance/billing.md")
+    method_version = serializers.IntegerField(help_text="Another rule has another version")
 
 
 class SummaryOut(serializers.Serializer[Any]):
@@ -86,6 +106,10 @@ class SummaryOut(serializers.Serializer[Any]):
     by_model = ChargePartOut(many=True)
     by_application = ChargePartOut(many=True)
     by_meter = ChargePartOut(many=True)
+    by_class = ChargePartOut(many=True)
+    by_release = ReleasePartOut(
+        many=True, help_text="A charge has no release: its hour's answers share it, by tokens"
+    )
 
 
 class SummaryFilters(serializers.Serializer[Any]):
@@ -134,14 +158,15 @@ class SummaryView(ConsoleView):
         """A tenant's month to date, in its own time zone."""
         month = self.filters(SummaryFilters).get("month", "")
         found = money.tenant_month(self.viewer, slug, now=timezone.now(), name=month)
+        before = found.same_span_before
         parts = {
-            name: ChargePartOut(money.parts(self.viewer, found.wanted, by), many=True).data
-            for name, by in (
-                ("by_model", "model"),
-                ("by_application", "application_id"),
-                ("by_meter", "meter"),
-            )
+            name: ChargePartOut(
+                money.parts(self.viewer, found.wanted, by, compared=before), many=True
+            ).data
+            for name, by in CUTS.items()
         }
+        releases = release_parts(self.viewer, found.wanted, before)
+        parts["by_release"] = ReleasePartOut(releases, many=True).data
         fields = SummaryOut()
         own = {
             name: field.to_representation(value)

@@ -1,5 +1,6 @@
 """Minima of contracts: used, unused, when they end."""
 
+from datetime import UTC
 from typing import Any
 
 from django.utils import timezone
@@ -10,6 +11,7 @@ from rest_framework.response import Response
 from billing.api.filters import tenant_id_of
 from billing.api.invoices import TenantFilter
 from billing.queries.commitments import list_commitments
+from tenants.api.base.pages import ListPages
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView
 
@@ -35,11 +37,21 @@ class CommitmentOut(serializers.Serializer[Any]):
     days_left = serializers.IntegerField(allow_null=True, help_text="Until contract_ends_at")
 
 
+class CommitmentPages(ListPages):
+    is_descending = True
+
+    def key(self, row: Any) -> str:
+        at = row.minimum.starts_at.astimezone(UTC)
+        return f"{at:%Y-%m-%dT%H:%M} {row.minimum.tenant.slug} {row.minimum.version_id}"
+
+
 class CommitmentsView(ConsoleView):
+    pagination_class = CommitmentPages
+
     @operation("commitments_list", gives=CommitmentOut(many=True), filters=TenantFilter)
     def get(self, request: Request) -> Response:
         """Each month of the last year in which a contract has a minimum, newest first."""
         tenant = self.filters(TenantFilter).get("tenant")
         tenant_id = tenant_id_of(tenant) if tenant else None
         found = list_commitments(self.viewer, now=timezone.now(), tenant_id=tenant_id)
-        return self.answer(CommitmentOut(found, many=True).data)
+        return self.page(found, CommitmentOut)

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from billing.api.filters import RangeFilters, read_range, tenant_id_of
 from billing.queries import economics
+from billing.queries.release_units import RELEASE, release_unit_costs
 from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView, Pages
@@ -23,6 +24,7 @@ class HourPages(Pages):
 
 class AllocationFilters(RangeFilters):
     tenant = serializers.SlugField(required=False, max_length=63)
+    release = serializers.CharField(required=False, max_length=32)
     kind = serializers.ChoiceField(KINDS, required=False)
 
 
@@ -33,12 +35,19 @@ class AllocationOut(serializers.Serializer[Any]):
     tenant_id = serializers.IntegerField(allow_null=True)
     application_id = serializers.IntegerField(allow_null=True)
     model = serializers.CharField(allow_blank=True)
+    release = serializers.CharField(allow_blank=True, help_text="Empty: none, or not known")
     cluster = serializers.CharField(source="pool.cluster")
+    node_pool = serializers.CharField(source="pool.node_pool", allow_blank=True)
+    capacity = serializers.CharField(source="pool.capacity", allow_blank=True)
+    profile = serializers.CharField(
+        source="pool.profile", allow_blank=True, help_text="Of a part of a GPU; empty: a whole one"
+    )
     product = serializers.CharField(source="pool.product")
     state = serializers.CharField(source="pool.state")
     pool_id = serializers.IntegerField(help_text="Shares of one pool add up to its cost")
     weight = serializers.IntegerField(help_text="GPU-milliseconds that decided the share")
     amount = serializers.DecimalField(*AMOUNT)
+    saved = serializers.DecimalField(*AMOUNT, help_text="By cached tokens; in no sum")
     currency = serializers.CharField(source="pool.run.currency")
     method = serializers.CharField(source="pool.run.method")
 
@@ -47,9 +56,13 @@ class MarginOut(serializers.Serializer[Any]):
     key = serializers.CharField()
     name = serializers.CharField()
     charged = serializers.DecimalField(*AMOUNT)
-    cost = serializers.DecimalField(*AMOUNT)
-    gross = serializers.DecimalField(*AMOUNT)
+    cost = serializers.DecimalField(*AMOUNT, help_text="Caused directly")
+    gross = serializers.DecimalField(*AMOUNT, help_text="Charged less cost")
+    idle_share = serializers.DecimalField(*AMOUNT, help_text="Its part of idle, by direct cost")
+    overhead_share = serializers.DecimalField(*AMOUNT, help_text="And of overhead")
     other = serializers.DecimalField(*AMOUNT, help_text="Its part of other costs; of tenants")
+    net = serializers.DecimalField(*AMOUNT, help_text="Gross less the three parts")
+    saved = serializers.DecimalField(*AMOUNT, help_text="By cached tokens; of tenants; in no sum")
 
 
 class UtilisationOut(serializers.Serializer[Any]):
@@ -89,11 +102,14 @@ class EconomicsOut(serializers.Serializer[Any]):
 
 
 class UnitFilters(RangeFilters):
-    by = serializers.ChoiceField((TENANT, SERVICE), required=False, default=TENANT)
+    by = serializers.ChoiceField((TENANT, SERVICE, RELEASE), required=False, default=TENANT)
 
 
 class UnitCostOut(serializers.Serializer[Any]):
     name = serializers.CharField(allow_blank=True, help_text="Empty for the whole")
+    release = serializers.CharField(
+        default="", allow_blank=True, help_text="By release: of the service `name`"
+    )
     requests = serializers.IntegerField(help_text="That are paid for")
     tokens = serializers.IntegerField(help_text="In and out, that are paid for")
     charged = serializers.DecimalField(*AMOUNT)
@@ -132,6 +148,7 @@ class AllocationsView(ConsoleView):
             end,
             tenant_id=tenant_id_of(tenant) if tenant else None,
             kind=given.get("kind", ""),
+            release=given.get("release", ""),
         )
         return self.page(rows, AllocationOut)
 
@@ -151,5 +168,7 @@ class UnitCostsView(ConsoleView):
         """What a request and a million tokens cost, for the whole UTC days of the range."""
         given = self.filters(UnitFilters)
         start, end = read_range(given)
+        if given["by"] == RELEASE:
+            return self.answer(UnitCostsOut(release_unit_costs(self.viewer, start, end)).data)
         found = unit_costs(self.viewer, start, end, by=given["by"])
         return self.answer(UnitCostsOut(found).data)

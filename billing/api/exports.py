@@ -6,7 +6,7 @@ from typing import Any
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
@@ -21,6 +21,13 @@ from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
+
+
+@extend_schema_field(
+    {"type": "string", "pattern": r"^\d\d:\d\d(:\d\d(\.\d+)?)?$", "example": "02:00"}
+)
+class LocalTimeField(serializers.TimeField):
+    """Of a wall clock, without an offset: not the `time` of JSON Schema."""
 
 
 class ExportIn(Strict):
@@ -67,7 +74,7 @@ class ScheduleIn(Strict):
     name = TextField(max_length=120)
     format = serializers.ChoiceField(FORMATS, help_text="csv: our own columns")
     file_type = serializers.ChoiceField(actions.TYPES, required=False, default="csv")
-    local_time = serializers.TimeField()
+    local_time = LocalTimeField()
     time_zone = TextField(max_length=64, help_text="IANA name")
     tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
     destination_id = serializers.IntegerField(
@@ -77,7 +84,7 @@ class ScheduleIn(Strict):
 
 class ScheduleChange(Strict):
     enabled = serializers.BooleanField(required=False)
-    local_time = serializers.TimeField(required=False)
+    local_time = LocalTimeField(required=False)
     destination_id = serializers.IntegerField(
         required=False, min_value=0, help_text="0: the folder alone"
     )
@@ -90,7 +97,7 @@ class ScheduleOut(serializers.Serializer[Any]):
     format = serializers.CharField()
     file_type = serializers.CharField()
     tenant_id = serializers.IntegerField(allow_null=True)
-    local_time = serializers.TimeField()
+    local_time = LocalTimeField()
     time_zone = serializers.CharField()
     enabled = serializers.BooleanField()
     destination_id = serializers.IntegerField(allow_null=True)
@@ -122,6 +129,14 @@ class ExportView(ConsoleView):
     @operation("exports_get", gives=ExportOut)
     def get(self, request: Request, export_id: int) -> Response:
         return self.answer(ExportOut(queries.get_export(self.viewer, export_id)).data)
+
+
+class RetryView(ConsoleView):
+    @operation("exports_retry", gives=ExportOut, status=202)
+    def post(self, request: Request, export_id: int) -> Response:
+        """Make a failed file again; it is there seconds later, see its `state`."""
+        job = actions.retry_export(self.viewer, export_id, now=timezone.now())
+        return self.answer(ExportOut(job).data, status=202)
 
 
 described: Callable[[Any], Any] = extend_schema(

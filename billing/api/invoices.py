@@ -90,14 +90,18 @@ class UsedOut(serializers.Serializer[Any]):
     amount = serializers.DecimalField(38, 12)
 
 
-class InvoiceOut(InvoiceRowOut):
+class WorthOut(serializers.Serializer[Any]):
     prepaid = serializers.DecimalField(38, 12, help_text="Paid from prepaid credits")
     to_pay = serializers.DecimalField(38, 12, help_text="The total less that")
-    credits_used = UsedOut(many=True)
+    credits_used = UsedOut(many=True, source="used")
     remains = serializers.DecimalField(38, 12, help_text="After credit notes")
     rounding_difference = serializers.DecimalField(38, 12)
     lines = LineOut(many=True)
-    credit_notes = NoteRowOut(many=True)
+    credit_notes = NoteRowOut(many=True, source="notes")
+
+
+class InvoiceOut(WorthOut, InvoiceRowOut):
+    """A row, and what its lines, credits and credit notes are worth."""
 
 
 class GivenIn(Strict):
@@ -137,14 +141,7 @@ class InvoiceView(ConsoleView):
     def get(self, request: Request, number: str) -> Response:
         """With its lines, what credit notes left of each, and the credit notes."""
         found = invoices.get_invoice(self.viewer, number)
-        answer = InvoiceRowOut(found.row).data
-        answer["prepaid"] = found.prepaid
-        answer["to_pay"] = found.to_pay
-        answer["credits_used"] = UsedOut(found.used, many=True).data
-        answer["remains"] = found.remains
-        answer["rounding_difference"] = found.rounding_difference
-        answer["lines"] = LineOut(found.lines, many=True).data
-        answer["credit_notes"] = NoteRowOut(found.notes, many=True).data
+        answer = InvoiceRowOut(found.row).data | WorthOut(found).data
         return self.answer(answer, etag=f'"{found.row.sha256}"')
 
 

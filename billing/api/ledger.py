@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from billing.actions import ledger as actions
 from billing.queries import ledger as queries
+from tenants.api.base.pages import ListPages
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
@@ -26,11 +27,17 @@ class LedgerAccountOut(serializers.Serializer[Any]):
     version = serializers.IntegerField()
 
 
+class LedgerAccountPages(ListPages):
+    def key(self, row: Any) -> str:
+        return str(row.account)
+
+
 class LedgerAccountsView(ConsoleView):
+    pagination_class = LedgerAccountPages
+
     @operation("ledger_accounts_list", gives=LedgerAccountOut(many=True))
     def get(self, request: Request) -> Response:
-        found = queries.list_ledger_accounts(self.viewer)
-        return self.answer(LedgerAccountOut(found, many=True).data)
+        return self.page(queries.list_ledger_accounts(self.viewer), LedgerAccountOut)
 
 
 class LedgerAccountView(ConsoleView):

@@ -17,6 +17,7 @@ from billing.api.filters import (
 from billing.api.ingest import MEDIA_TYPES, CloudEventIn, ReceiptOut, take_batch
 from billing.queries import requests as queries
 from billing.queries.completeness import compare_tokens
+from tenants.api.base.pages import ListPages
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
@@ -132,12 +133,19 @@ class ConfidenceOut(serializers.Serializer[Any]):
     is_alarming = serializers.BooleanField(help_text="More than 0.5 %")
 
 
+class ConfidencePages(ListPages):
+    def key(self, row: Any) -> str:
+        return f"{row.service_id:020}"
+
+
 class ConfidenceView(ConsoleView):
+    pagination_class = ConfidencePages
+
     @operation("usage_confidence_get", gives=ConfidenceOut(many=True), filters=RangeFilters)
     def get(self, request: Request) -> Response:
         """Metered tokens against the engines' own counters, for the whole hours of the range."""
         start, end = read_range(self.filters(RangeFilters))
-        return self.answer(ConfidenceOut(compare_tokens(self.viewer, start, end), many=True).data)
+        return self.page(compare_tokens(self.viewer, start, end), ConfidenceOut)
 
 
 class UsageView(ConsoleView):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from django.db.models import F, QuerySet, Sum, Window
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 
 from billing.models import BillingAccount, JournalLeg
 from billing.queries.money import find_tenant
@@ -90,8 +90,10 @@ def read_taxes(stored: list[dict[str, str]]) -> tuple[Tax, ...]:
 def statement(viewer: Viewer, tenant_id: int) -> QuerySet[JournalLeg]:
     """What the account was billed, was given back and paid, with the balance after each."""
     viewer.require(Permission.VIEW_MONEY, tenant_id)
-    balance = Window(Sum("amount"), partition_by=F("currency"), order_by=F("id").asc())
     rows = JournalLeg.objects.filter(tenant_id=tenant_id, account=RECEIVABLE)
+    # A window would begin anew with the rows of each page.
+    until = rows.filter(currency=OuterRef("currency"), id__lte=OuterRef("id")).order_by()
+    balance = Subquery(until.values("currency").annotate(s=Sum("amount")).values("s"))
     return rows.annotate(balance=balance).select_related("txn").order_by("-id")
 
 

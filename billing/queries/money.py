@@ -63,6 +63,7 @@ class MonthToDate:
     budgets: tuple[BudgetRef, ...]
     forecast: Forecast | None
     wanted: ChargeFilter
+    same_span_before: ChargeFilter
 
     @property
     def waiting(self) -> Decimal:
@@ -122,6 +123,7 @@ def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") ->
         budgets=tuple(budget_refs([tenant.id])),
         forecast=tenant_forecast(tenant, month, now) if until == now else None,
         wanted=wanted,
+        same_span_before=same,
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+METHOD, VERSION = "weekday-level", 1  # the rule above; another one gets another version
 LEAST_DAYS = 3
 LEVEL_DAYS = 14
 LEAST_OF_WEEKDAY = 2
@@ -29,6 +30,8 @@ class Forecast:
     high: Decimal
     days: int  # whole days that it rests on
     by_day: tuple[tuple[date, Decimal], ...]  # today and the days that are left
+    method: str = METHOD
+    method_version: int = VERSION
 
 
 def forecast(

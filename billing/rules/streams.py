@@ -1,4 +1,4 @@
-"""Charges as text, row by row: NDJSON for programs, CSV for tables. Numbers are exact."""
+"""Rows as text, one by one: NDJSON for programs, CSV for tables. Numbers are exact."""
 
 import csv
 import io
@@ -17,27 +17,39 @@ COLUMNS = (
     "unit_price", "amount", "currency", "run_id", "price_book", "price_version", "runs_on",
 )  # fmt: skip
 
+USAGE_COLUMNS = (
+    "hour", "tenant_id", "application_id", "model", "service_id", "traffic_class", "outcome",
+    "release", "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
+)  # fmt: skip
+ALLOCATION_COLUMNS = (
+    "id", "hour", "kind", "tenant_id", "application_id", "model", "release", "cluster",
+    "node_pool", "capacity", "profile", "product", "state", "pool_id", "weight", "amount", "saved",
+    "currency", "method",
+)  # fmt: skip
 
-def head(file_type: str) -> bytes:
-    return (",".join(COLUMNS) + "\n").encode() if file_type == CSV else b""
+
+def head(file_type: str, columns: Sequence[str] = COLUMNS) -> bytes:
+    return (",".join(columns) + "\n").encode() if file_type == CSV else b""
 
 
-def as_text(rows: Sequence[Mapping[str, Any]], file_type: str) -> bytes:
-    return as_csv(rows) if file_type == CSV else as_ndjson(rows)
+def as_text(
+    rows: Sequence[Mapping[str, Any]], file_type: str, columns: Sequence[str] = COLUMNS
+) -> bytes:
+    return as_csv(rows, columns) if file_type == CSV else as_ndjson(rows, columns)
 
 
-def as_ndjson(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def as_ndjson(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     lines = [
-        json.dumps({c: written(row[c]) for c in COLUMNS}, separators=(",", ":")) for row in rows
+        json.dumps({c: written(row[c]) for c in columns}, separators=(",", ":")) for row in rows
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        values = (row[c] for c in COLUMNS)
+        values = (row[c] for c in columns)
         writer.writerow([plain(v) if isinstance(v, str) else written(v) for v in values])
     return text.getvalue().encode()
 

@@ -23,6 +23,7 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.completeness import completeness
 from billing.queries.money import MonthToDate, Part
 from billing.queries.requests import UsageFilter
+from billing.queries.tenant_months import TenantMonth, tenant_months
 from billing.rules.meters import SALES, Meter
 from console.access import ViewerRequest
 from console.charts import Chart, Marker, Series, bar_chart, line_chart
@@ -42,27 +43,6 @@ PART_COLUMNS = ("cut", "key", "name", "quantity", "amount", "share", "before", "
 MONTHS = 12
 MOST_ODD, ODD_SINCE = 20, timedelta(days=7)
 ZERO = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A tenant in the list of all."""
-
-    slug: str
-    name: str
-    currency: str
-    amount: Decimal
-    before: Decimal
-    budget: Decimal | None
-    demo: bool
-
-    @property
-    def used(self) -> Decimal | None:
-        return self.amount / self.budget if self.budget else None
-
-    @property
-    def change(self) -> Decimal | None:
-        return change(self.amount, self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +70,11 @@ def change(amount: Decimal, before: Decimal) -> Decimal | None:
 def index(request: ViewerRequest) -> HttpResponse:
     """All tenants of the viewer, this UTC month against the same span of the month before."""
     now = timezone.now()
-    rows = tenant_lines(request, now)
+    rows = tenant_months(request.viewer, now=now)
     text = request.GET.get("q", "").strip().lower()
     shown = [r for r in rows if text in r.slug or text in r.name.lower()]
     if wants_file(request):
-        names = tuple(f.name for f in fields(Line))
+        names = tuple(f.name for f in fields(TenantMonth))
         return download(request, "billing", names, (astuple(r) for r in shown))
     month = month_of(now, "UTC")
     fleet = request.viewer.may(Permission.VIEW_MONEY)
@@ -127,25 +107,7 @@ def month_filter(now: datetime) -> ChargeFilter:
     return ChargeFilter(month.starts_at, month.ends_at)
 
 
-def tenant_lines(request: ViewerRequest, now: datetime) -> list[Line]:
-    month = month_of(now, "UTC")
-    last = month_of(month.starts_at - timedelta(hours=1), "UTC")
-    amounts = queries.month_amounts(request.viewer, now=now)
-    same = min(last.ends_at, last.starts_at + (now - month.starts_at))
-    before = queries.span_amounts(request.viewer, last.starts_at, same)
-    budgets = queries.budgets()
-    rows = [
-        Line(
-            t.slug, t.name, t.currency, amounts.get(t.id, ZERO), before.get(t.id, ZERO),
-            budgets.get(t.id), t.demo,
-        )
-        for t in tenant_refs().values()
-        if request.viewer.may(Permission.VIEW_MONEY, t.id)
-    ]  # fmt: skip
-    return sorted(rows, key=lambda r: (-r.amount, r.slug))
-
-
-def sums_of(rows: list[Line]) -> list[tuple[str, Decimal, Decimal]]:
+def sums_of(rows: list[TenantMonth]) -> list[tuple[str, Decimal, Decimal]]:
     """Each currency apart: this month, and the same span before."""
     return [
         (

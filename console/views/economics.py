@@ -15,6 +15,7 @@ from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
 from billing.queries import requests as usage_queries
 from billing.queries.economics import Economics, Margin
+from billing.queries.release_units import RELEASE, release_unit_costs
 from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from billing.rules.allocation import METHODS
 from billing.rules.other_costs import OTHER_METHOD
@@ -37,6 +38,7 @@ UNIT_COLUMNS = (
     "name", "requests", "tokens", "cost", "other", "full", "charged", "per_request",
     "full_per_request", "per_million", "full_per_million", "charged_per_million", "currency",
 )  # fmt: skip
+UNIT_KINDS = {TENANT: "Tenants", SERVICE: "Services", RELEASE: "Releases"}
 BILL_COLUMNS = ("kind", "part", "amount", "left", "currency")
 DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
 KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead"}
@@ -108,22 +110,26 @@ def bill_chart(tenants: Sequence[Margin], currency: str) -> Chart:
 
 @require_GET
 def units(request: ViewerRequest) -> HttpResponse:
-    """What a request and a million tokens cost, by tenant or by service."""
+    """What a request and a million tokens cost, by tenant, by service or by release."""
     span = read_range(request.GET, timezone.now(), "now-7d")
-    by = SERVICE if request.GET.get("by") == SERVICE else TENANT
-    found = unit_costs(request.viewer, span.start, span.end, by=by)
+    by = request.GET.get("by", "")
+    by = by if by in UNIT_KINDS else TENANT
+    if by == RELEASE:
+        found = release_unit_costs(request.viewer, span.start, span.end)
+    else:
+        found = unit_costs(request.viewer, span.start, span.end, by=by)
     if wants_file(request):
+        columns = ("release", *UNIT_COLUMNS) if by == RELEASE else UNIT_COLUMNS
         rows = (
-            (*(getattr(row, name) for name in UNIT_COLUMNS[:-1]), found.currency)
-            for row in found.rows
+            (*(getattr(row, name) for name in columns[:-1]), found.currency) for row in found.rows
         )
-        return download(request, "unit-costs", UNIT_COLUMNS, rows)
+        return download(request, "unit-costs", columns, rows)
     context = {
         "found": found,
         "method": METHODS.get(found.method, ""),
         "range": span,
         "by": by,
-        "kinds": {TENANT: "Tenants", SERVICE: "Services"}.items(),
+        "kinds": UNIT_KINDS.items(),
         "currency": found.currency or "USD",
         "page": Paginator(found.rows, 50).get_page(request.GET.get("page")),
     }

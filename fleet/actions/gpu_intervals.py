@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from django.db import connection
+
 from fleet.models import Cluster, GpuInterval, GpuUnit, Service
 from fleet.rules.gpu_time import Doing, Since, Unit, digest_of, doings, since
 from fleet.rules.observation import SeenNode, SeenPod
@@ -14,6 +16,14 @@ OPEN = (
 )  # fmt: skip
 VALUES = slice(2, 10)  # of them: what a doing says
 Row = tuple[object, ...]
+MOST = 20_000  # deleted in one transaction
+# As the index of the table has it; what goes on is before nothing.
+FORGET = """
+DELETE FROM gpu_interval WHERE id IN (
+    SELECT id FROM gpu_interval
+    WHERE tstzrange(starts_at, ends_at) << tstzrange(%s, NULL) LIMIT %s
+)
+"""
 
 
 def store_gpus(
@@ -92,6 +102,14 @@ def _begin(
         )
         for unit, values in wanted.items()
     )
+
+
+def forget_intervals(before: datetime) -> int:
+    """Delete some of those that ended before; answers how many. In the fleet's scope."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, [before, MOST])
+        deleted: int = cursor.rowcount
+        return deleted
 
 
 def _units(cluster: Cluster, missing: set[Unit]) -> dict[Unit, int]:

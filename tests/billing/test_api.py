@@ -55,6 +55,12 @@ FLEET_URLS = [
     "costs/releases",
     "costs/other",
     "costs/gpu-prices",
+    "costs/idle",
+    "costs/rollouts",
+    "costs/nodes",
+    "costs/gpu-time",
+    "costs/gpu-intervals",
+    "usage/completeness",
 ]
 
 
@@ -86,6 +92,11 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
         "costs/allocations?tenant=acme",
         "tenants/acme/billing",
         "tenants/acme/budgets",
+        "tenants/acme/billing/comparison?first=2026-10-01&last=2026-10-02"
+        "&with_first=2026-09-01&with_last=2026-09-02",
+        "usage/download?tenant=acme",
+        "costs/allocations/download?tenant=acme",
+        "usage/completeness?tenant=acme",
         "commitments?tenant=acme",
         "exports/1",
         "exports/1/download",
@@ -98,6 +109,14 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
 )
 def test_it_hides_what_is_not_theirs(data, stranger, url):
     assert stranger("get", url).status_code == 404
+
+
+@pytest.mark.usefixtures("data")
+def test_streams_have_nothing_of_others(stranger):
+    for url in ("usage/download", "costs/allocations/download", "charges/download"):
+        answer = stranger("get", url)
+        assert (answer["X-Rows"], b"".join(answer.streaming_content)) == ("0", b"")
+    assert [m["tenant"] for m in stranger.get("tenant-months")["results"]] == ["globex"]
 
 
 def test_it_hides_anothers_request(data, stranger, finance):
@@ -141,7 +160,7 @@ def test_it_sums_charges_to_the_summary(finance):
 def test_it_tells_what_is_used_of_each_budget(finance, acme):
     make_budget(acme, "10", monthly_tokens=1_000)
     make_budget(acme, "", application_id=acme.app.pk, model="chat", monthly_input_tokens=500)
-    money, tokens, input_ = finance.get("tenants/acme/budgets")
+    money, tokens, input_ = finance.get("tenants/acme/budgets")["results"]
     assert (money["kind"], money["limit"]) == ("money", "10.000000")
     assert (tokens["kind"], tokens["limit"]) == ("tokens", "1000.000000")
     assert (input_["application"], input_["model"]) == ("app", "chat")
@@ -152,7 +171,7 @@ def test_it_tells_what_is_used_of_each_budget(finance, acme):
 def test_it_tells_what_is_used_of_a_minimum(finance, acme):
     start = timezone.now().replace(minute=0, second=0, microsecond=0)
     sign(acme, ("", "commitment", "commitment 10"), starts_at=start, now=timezone.now())
-    (found,) = finance.get("commitments")
+    (found,) = finance.get("commitments")["results"]
     assert (found["tenant"], found["contract"], found["version"]) == ("acme", "contract-acme", 1)
     assert 0 < Decimal(found["unused"]) <= Decimal(found["amount"]) <= 10
     assert (found["is_over"], found["contract_ends_at"], found["days_left"]) == (False, None, None)

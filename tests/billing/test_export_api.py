@@ -82,6 +82,6 @@ def test_it_numbers_ledger_accounts(finance, stranger):
     assert (put.status_code, put.json()["version"]) == (200, 1)
     stale = finance("put", "ledger-accounts/bank", body, **{"If-Match": answer["ETag"]})
     assert stale.status_code == 412
-    assert [a["number"] for a in finance.get("ledger-accounts")].count("1800") == 1
+    assert [a["number"] for a in finance.get("ledger-accounts")["results"]].count("1800") == 1
     denied = stranger("put", "ledger-accounts/bank", body, **{"If-Match": put["ETag"]})
     assert denied.status_code == 404

@@ -32,6 +32,7 @@ def test_it_has_a_task_for_every_bell():
             "keep_engine_hours",
             "allocate",
             "weigh_tokens",
+            "forget_gpu_intervals",
             "run_exports",
             "deliver_exports",
         )

@@ -7,13 +7,13 @@ from typing import Any, cast
 from django.http import HttpResponse
 from django.utils.cache import get_conditional_response
 from rest_framework import serializers
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tenants.actions.idempotency import Claim, claim_key, keep_answer
 from tenants.api.base.authentication import Principal
+from tenants.api.base.pages import Pages as Pages
 from tenants.errors import Invalid, PreconditionRequired
 from tenants.rules.access import Viewer
 from tenants.rules.rates import Rate
@@ -21,15 +21,6 @@ from tenants.rules.rates import Rate
 KEPT_HEADERS = ("ETag", "Location")
 SECRETS = frozenset({"secret", "password"})
 FIELDS = "fields"  # the parameter that names the members of an answer
-
-
-class Pages(CursorPagination):
-    """Cursor pages, newest first, over an ordering that is unique and never null."""
-
-    ordering: str | tuple[str, ...] = "-id"
-    page_size = 100
-    page_size_query_param = "limit"
-    max_page_size = 1000
 
 
 class ConsoleView(APIView):
@@ -89,7 +80,7 @@ class ConsoleView(APIView):
         return known
 
     def page(self, rows: Any, serializer: Any) -> Response:
-        paginator: CursorPagination = self.pagination_class()
+        paginator: Pages = self.pagination_class()
         page: Any = paginator.paginate_queryset(rows, self.request, view=self)
         shown = serializer(page, many=True)
         wanted = self.wanted_fields(shown.child.fields)
