@@ -14,8 +14,10 @@ from django.db import connection
 from billing.queries.attributed import Attributed
 from billing.queries.by_release import Of
 from billing.queries.economics import read_costs
+from billing.queries.other_costs import other_costs
 from billing.queries.release_margins import release_margins
 from billing.queries.unit_costs import UnitCost, UnitCosts
+from billing.rules.allocation import spread_over
 from billing.rules.meters import BILLED
 from tenants.rules.access import Viewer
 
@@ -38,22 +40,25 @@ class ReleaseUnitCost(UnitCost):
 def release_unit_costs(viewer: Viewer, start: datetime, end: datetime) -> UnitCosts:
     """The whole fleet's, for whole UTC days that touch [start, end)."""
     found = release_margins(viewer, start, end)
-    known, direct = found.known, found.whole.cost
-    kinds = read_costs(known.first, known.last, known.currency).by_kind
-    spread = kinds["idle"] + kinds["overhead"]
+    known, direct = found.known, {(m.model, m.release): m.cost for m in found.rows}
+    costs = read_costs(known.first, known.last, known.currency)
+    idle = spread_over(costs.by_kind["idle"], direct)
+    overhead = spread_over(costs.by_kind["overhead"], direct)
     used = _used(known)
     rows = [
         ReleaseUnitCost(
             m.model,
-            *used.get((m.model, m.release), (0, 0)),
+            *used.get(key, (0, 0)),
             charged=m.charged,
             cost=m.cost,
-            full=m.cost + (spread * m.cost / direct if direct else ZERO),
+            full=m.cost + idle.get(key, ZERO) + overhead.get(key, ZERO) + m.other,
+            other=m.other,
             release=m.release,
         )
-        for m in found.rows
+        for key, m in zip(direct, found.rows, strict=True)
     ]
     rows.sort(key=lambda row: (-row.full, row.name, row.release))
+    other = other_costs(known.hours, known.currency, costs.by_tenant, costs.by_model).whole
     return UnitCosts(
         start=known.start,
         end=known.end,
@@ -66,8 +71,9 @@ def release_unit_costs(viewer: Viewer, start: datetime, end: datetime) -> UnitCo
             sum(row.requests for row in rows),
             sum(row.tokens for row in rows),
             found.whole.charged,
-            direct,
-            sum(kinds.values(), ZERO),
+            found.whole.cost,
+            sum(costs.by_kind.values(), ZERO) + other,
+            other,
         ),
     )
 

@@ -41,7 +41,7 @@ METHODS = {
 }
 PICO = Decimal("0.000000000001")
 HOUR_MS = 3_600_000
-K = TypeVar("K", int, str)  # a tenant, or a service
+K = TypeVar("K", int, str, tuple[str, str])  # a tenant, a service, a release of one
 Source = tuple[int, bool]  # a service, and whether engines of a hosted provider answer for it
 IDLE, OVERHEAD, TENANT = "idle", "overhead", "tenant"
 SERVING, FREE = "serving", "free"

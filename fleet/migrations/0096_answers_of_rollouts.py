@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0091_gpus_of_the_last_look")]
+    dependencies = [("fleet", "0093_providers_of_clusters")]
 
     operations = [
         migrations.CreateModel(
