@@ -9,6 +9,7 @@ from fleet.actions import rollouts as actions
 from fleet.drive.rollout import drive
 from fleet.models import ContractResult, Deployment
 from fleet.rules.phases import Cause, Phase
+from fleet.rules.situation import StepPlan
 from sandbox.engines.images import UNKNOWN_REFERENCE
 from tests.cluster.rollout_stage import ONE_STEP, PRODUCT, make_real_stage, make_stage_serving
 from tests.fixtures.kubernetes import apply, deployment
@@ -41,7 +42,6 @@ FAULTS = {
     "faulty-wrong-fingerprint": Cause.WRONG_ANSWER,
     "faulty-wrong-cache": Cause.WRONG_ANSWER,
     "faulty-slow": Cause.GATE_FAILED,
-    "faulty-errors": Cause.GATE_FAILED,
     "faulty-truncated": Cause.GATE_FAILED,
     "unknown": Cause.IMAGE_PULL,
 }
@@ -57,6 +57,12 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
     assert stage.fingerprints() == [good] * 2
     weights = dict(Deployment.objects.values_list("release_id", "weight"))
     assert weights[rollout.from_release_id] == 100
+
+
+def test_one_failure_in_twenty_is_found_once_there_are_samples(stage):
+    rollout = stage.roll_out(stage.release("faulty-errors"), steps=(StepPlan(50, 3, 400),))
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED), rollout.why
+    assert "error ratio" in rollout.why or "failed" in rollout.why
 
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
