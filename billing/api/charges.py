@@ -61,6 +61,10 @@ class ForecastOut(serializers.Serializer[Any]):
     low = serializers.DecimalField(38, 2, help_text="Four of five outcomes lie between")
     high = serializers.DecimalField(38, 2)
     days = serializers.IntegerField(help_text="Whole days that it rests on")
+    contract = serializers.DecimalField(
+        38, 2, help_text="Fees and minima of the contract, part of the amount"
+    )
+    method = serializers.CharField()
 
 
 class SummaryOut(serializers.Serializer[Any]):

@@ -24,6 +24,7 @@ from console.views import (
     rates,
     requests,
     reservations,
+    tenant_billing,
     waste,
     webhooks,
 )
@@ -32,7 +33,7 @@ urlpatterns: list[URLPattern] = [
     page("requests/", requests.index, "requests"),
     page("requests/<uuid:request_id>/", requests.show, "request"),
     page("billing/", billing.index, "billing"),
-    page("billing/<slug:slug>/", billing.show, "tenant_billing"),
+    page("billing/<slug:slug>/", tenant_billing.show, "tenant_billing"),
     page("billing/<slug:slug>/compare/", comparison.compare, "billing_compare"),
     page("billing/<slug:slug>/charges/", charges.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", charges.hours, "billing_hours"),
