@@ -53,6 +53,11 @@ def hourly_of(gpus: Mapping[str, int], prices: Mapping[str, HourlyPrice]) -> Dec
     return sum((n * prices[product].hourly for product, n in gpus.items()), Decimal(0))
 
 
+def lines_of(prices: Mapping[str, HourlyPrice]) -> list[tuple[str, HourlyPrice]]:
+    """The lines of node prices that the GPUs on top are priced by, as they are written."""
+    return [(line.text, price) for price in prices.values() for line in price.lines]
+
+
 def cost_of(plan: Plan, hourly: Decimal | None) -> Decimal | None:
     if hourly is None or plan.finish_seconds is None:
         return None

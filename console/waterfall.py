@@ -89,5 +89,8 @@ def _bar(step: Step) -> dict[str, object]:
         "y": [float(step.amount if step.kind in (BILL, LEFT) else abs(step.amount))],
         "base": [float(base)],
         "name": step.name,
+        "text": [figures.number(step.amount)],
+        "textposition": "outside",
+        "cliponaxis": False,
         "marker": marker | {"pattern": {"shape": step.pattern}} if step.pattern else marker,
     }

@@ -86,6 +86,9 @@ class ForecastOut(serializers.Serializer[Any]):
     days = serializers.IntegerField(help_text="Whole days that it rests on")
     method = serializers.CharField(help_text="How it was made: docs/finance/billing.md")
     method_version = serializers.IntegerField(help_text="Another rule has another version")
+    contract = serializers.DecimalField(
+        38, 2, help_text="Fees and minima of the contract, part of the amount"
+    )
 
 
 class SummaryOut(serializers.Serializer[Any]):

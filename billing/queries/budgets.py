@@ -10,8 +10,11 @@ from django.db.models import Sum
 
 from billing.models import UsageHour
 from billing.queries.charged import ChargeFilter, sum_charges
+from billing.queries.month_ahead import read_forecast, token_forecast
 from billing.queries.waiting import waiting_rows
 from billing.rules.alerts import WORDS
+from billing.rules.budget_ahead import BudgetAhead, ahead_of
+from billing.rules.forecast import Forecast
 from billing.rules.meters import BILLED
 from billing.rules.rating import ChargeRow
 from tenants.queries.directory import (
@@ -59,6 +62,7 @@ class NamedBudget:
     application: str  # empty: the whole tenant
     model: str  # empty: all models
     use: BudgetUse
+    ahead: BudgetAhead | None = None  # None: too little is known to go by
 
     @property
     def words(self) -> str:
@@ -113,7 +117,10 @@ def _units(budget: BudgetRef, sources: Iterable[Amounts]) -> int:
 def tenant_budgets(viewer: Viewer, tenant: TenantRef, *, now: datetime) -> list[NamedBudget]:
     """This month's, the tenant's own first, then its applications', then by model."""
     viewer.require(Permission.VIEW_MONEY, tenant.id)
-    return month_budgets(tenant, budget_refs([tenant.id]), now)
+    budgets = budget_refs([tenant.id])
+    of_money = any(b.kind is BudgetKind.MONEY for b in budgets)
+    money = read_forecast(tenant, now) if of_money else None
+    return month_budgets(tenant, budgets, now, money=money)
 
 
 def month_budgets(
@@ -121,12 +128,22 @@ def month_budgets(
     budgets: Sequence[BudgetRef],
     now: datetime,
     waiting: Sequence[ChargeRow] | None = None,
+    *,
+    money: Forecast | None,
 ) -> list[NamedBudget]:
-    """The same of budgets, and of charges that wait for the rating, that were read already."""
+    """The same of budgets, charges that wait for the rating, and a forecast that were read."""
+    month = month_of(now, tenant.time_zone)
+    of_tokens = any(b.kind is not BudgetKind.MONEY for b in budgets)
+    tokens = token_forecast(tenant, month, now) if of_tokens else None
     ids = {b.application_id for b in budgets if b.application_id}
     names = {a.id: a.slug for a in application_refs(ids).values()} if ids else {}
     found = [
-        NamedBudget(names.get(use.ref.application_id or 0, ""), use.ref.model, use)
+        NamedBudget(
+            names.get(use.ref.application_id or 0, ""),
+            use.ref.model,
+            use,
+            ahead_of(money if use.ref.kind is BudgetKind.MONEY else tokens, use.spent, use.limit),
+        )
         for use in _used(budgets, [tenant], now, waiting)
     ]
     return sorted(found, key=lambda b: (b.application, b.model))

@@ -150,6 +150,33 @@ WHERE hour >= %(start)s AND hour < %(end)s {where} GROUP BY 1 ORDER BY 1
 """
 
 
+BY_LOCAL_DAY_OF_USE = """
+SELECT (hour AT TIME ZONE %(zone)s)::date, left(model, 1), sum(amount) FROM charge
+WHERE hour >= %(start)s AND hour < %(end)s {where} GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
+def sum_days_of_use(
+    wanted: ChargeFilter, time_zone: str = "UTC"
+) -> tuple[dict[date, Decimal], dict[date, Decimal]]:
+    """Amounts by the zone's day: for use of services, and what is owed by the account as a whole
+    (fees, minima), which has no service."""
+    if time_zone == "UTC":
+        rows = [(*key, of) for key, of in sum_amounts(wanted, by=("day", "model")).items()]
+    else:
+        where, given = wanted.conditions()
+        given |= {"zone": time_zone, "start": wanted.start, "end": wanted.end}
+        with connection.cursor() as cursor:
+            cursor.execute(BY_LOCAL_DAY_OF_USE.format(where=where), given)
+            rows = cursor.fetchall()
+    use: dict[date, Decimal] = {}
+    account: dict[date, Decimal] = {}
+    for day, model, amount in rows:
+        of = use if model else account
+        of[day] = of.get(day, Decimal(0)) + amount
+    return use, account
+
+
 def sum_days(wanted: ChargeFilter, time_zone: str = "UTC") -> dict[date, Decimal]:
     """Amounts by the zone's calendar day; quiet days are absent."""
     if time_zone == "UTC":

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 
-from billing.models import Allocation, CostPool
+from billing.models import Allocation
 from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.other_costs import OtherCosts, other_costs
@@ -26,6 +26,7 @@ from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
 NO_OTHER: Mapping[Any, Decimal] = MappingProxyType({})
+NOBODY = "nobody"
 HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
@@ -37,6 +38,13 @@ FROM cost_day WHERE day >= %s AND day < %s AND currency = %s
 GROUP BY kind, GROUPING SETS ((tenant_id), (model), (product))
 """
 OF_TENANTS, OF_MODELS, OF_PRODUCTS = 0b011, 0b101, 0b110  # what is left out of the three
+POOLS = """
+SELECT grouping(p.product), p.product, p.state, p.hourly, p.price_id, sum(p.gpu_ms)::bigint,
+    sum(p.cost)
+FROM cost_pool p JOIN allocation_run r ON r.id = p.run_id AND r.is_current
+WHERE p.hour >= %s AND p.hour < %s
+GROUP BY GROUPING SETS ((p.product, p.state, p.hourly), (p.price_id)) ORDER BY 2, 3, 4, 5
+"""
 # Of a day with one attributed hour or more: all of it, less its other hours. Those are few, where
 # the day's own hours have charges by the ten thousand.
 REVENUE = """
@@ -115,9 +123,11 @@ class Economics:
     charged_otherwise: tuple[tuple[str, Decimal], ...]  # in other currencies: in no sum here
     hours_attributed: int
     hours: int
+    known_hours: tuple[datetime, ...]  # the attributed ones
     tenants: tuple[Margin, ...]
     models: tuple[Margin, ...]
     products: tuple[ProductTime, ...]
+    by_price: tuple[tuple[int | None, Decimal], ...]  # the bill by line of node prices
     utilisation: tuple[Utilisation, ...]
     unpriced_products: tuple[str, ...]
     other: OtherCosts
@@ -152,7 +162,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     revenue = read_revenue(known.hours, currency)
     wanted = ChargeFilter(known.start, known.end)
     charged = sum(revenue.by_tenant.values(), ZERO)
-    products = product_times(known.start, known.end)
+    products, by_price = product_times(known.start, known.end)
     other = other_costs(known.hours, currency, costs.by_tenant, costs.by_model)
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
@@ -168,9 +178,11 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         charged_otherwise=tuple(sorted(every.items())),
         hours_attributed=len(known.hours),
         hours=max(0, int((min(known.end, now) - known.start) / timedelta(hours=1))),
+        known_hours=known.hours,
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None, other.by_model),
         products=products,
+        by_price=by_price,
         utilisation=costs.by_product,
         unpriced_products=tuple(sorted({p.product for p in products if p.cost is None})),
         other=other,
@@ -271,14 +283,16 @@ def margins(
     return tuple(sorted(found, key=lambda m: (-m.charged, m.name)))
 
 
-def product_times(start: datetime, end: datetime) -> tuple[ProductTime, ...]:
-    rows = (
-        CostPool.objects.filter(run__is_current=True, hour__gte=start, hour__lt=end)
-        .values_list("product", "state", "hourly")
-        .annotate(ms=Sum("gpu_ms"), of=Sum("cost"))
-        .order_by("product", "state", "hourly")
-    )
-    return tuple(ProductTime(p, s, ms, of, hourly) for p, s, hourly, ms, of in rows)
+def product_times(
+    start: datetime, end: datetime
+) -> tuple[tuple[ProductTime, ...], tuple[tuple[int | None, Decimal], ...]]:
+    """Times of products, and what each line of node prices made them cost: one look at both."""
+    with connection.cursor() as cursor:
+        cursor.execute(POOLS, [start, end])
+        rows = cursor.fetchall()
+    times = [ProductTime(p, s, ms, of, at) for by, p, s, at, _, ms, of in rows if not by]
+    lines = [(price, of) for by, _, _, _, price, _, of in rows if by and of]
+    return tuple(times), tuple(lines)
 
 
 def list_allocations(
@@ -289,8 +303,13 @@ def list_allocations(
     tenant_id: int | None = None,
     kind: str = "",
     release: str = "",
+    model: str = "",
+    product: str = "",
 ) -> QuerySet[Allocation]:
-    """The rows behind cost figures, newest hour first; a tenant's people see their shares."""
+    """The rows behind cost figures, newest hour first; a tenant's people see their shares.
+
+    `kind` is one of a share, or `NOBODY`: idle and overhead together.
+    """
     tenants = visible_tenants(viewer, tenant_id)
     # All three have the same hour. Said of each, PostgreSQL starts from the pools of these hours;
     # else it looks up the pool and the run of every single share.
@@ -299,8 +318,10 @@ def list_allocations(
     rows = Allocation.objects.filter(pool__run__is_current=True, **first, **last)
     if tenants is not None:
         rows = rows.filter(tenant_id__in=tenants)
-    if kind:
+    if kind == NOBODY:
+        rows = rows.exclude(kind=Allocation.Kind.TENANT)
+    elif kind:
         rows = rows.filter(kind=kind)
-    if release:
-        rows = rows.filter(release=release)
+    given = {"release": release, "model": model, "pool__product": product}
+    rows = rows.filter(**{name: value for name, value in given.items() if value})
     return rows.select_related("pool__run").order_by("-hour", "-id")

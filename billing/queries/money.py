@@ -1,20 +1,30 @@
 """What a tenant pays: month to date, forecast, parts of it, and the rows behind each figure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Max, Min, QuerySet, Sum
+from django.db import connection
+from django.db.models import QuerySet
+from django.db.models import Sum as SumOf
 
 from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
 from billing.queries.budgets import limit_of
-from billing.queries.charged import ChargeFilter, sum_amounts, sum_charges, sum_days
+from billing.queries.charged import (
+    ChargeFilter,
+    Sum,
+    sum_amounts,
+    sum_charges,
+    sum_days,
+    sum_days_of_use,
+)
+from billing.queries.month_ahead import BEFORE, BookName, month_forecast, month_terms
 from billing.queries.visibility import narrowed, require_money, visible_tenants
 from billing.queries.waiting import waiting_rows
-from billing.rules.forecast import Forecast, forecast
+from billing.rules.forecast import Forecast
 from billing.rules.meters import SALES, Meter
 from billing.rules.rating import ChargeRow
 from tenants.errors import Invalid, NotFound
@@ -29,7 +39,6 @@ from tenants.rules.access import Permission, Viewer
 from tenants.rules.quotas import BudgetKind, Month, month_of
 
 ZERO = Decimal(0)
-BEFORE = timedelta(weeks=8)  # what the forecast learns the week's rhythm from
 PARTS = ("model", "application_id", "meter", "traffic_class", "tenant_id")
 
 
@@ -64,6 +73,9 @@ class MonthToDate:
     forecast: Forecast | None
     wanted: ChargeFilter
     same_span_before: ChargeFilter
+    days: Mapping[date, Decimal]  # charged by the tenant's day, some weeks before the month too
+    books: tuple[BookName, ...]  # what it pays by now, its contract first
+    first_hour: datetime | None  # with usage: where the choice of months begins
 
     @property
     def waiting(self) -> Decimal:
@@ -100,31 +112,60 @@ def tenant_month(viewer: Viewer, slug: str, *, now: datetime, name: str = "") ->
     until = min(now, month.ends_at)
     wanted = ChargeFilter(month.starts_at, month.ends_at, tenant_id=tenant.id)
     last = month_of(month.starts_at - timedelta(hours=1), tenant.time_zone)
-    before = replace(wanted, start=last.starts_at, end=last.ends_at)
-    same = replace(before, end=min(last.ends_at, last.starts_at + (until - month.starts_at)))
-    heads = HourHead.objects.filter(
-        tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
-    )
-    unpriced = UnpricedUsage.objects.filter(
-        tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at
-    )
+    end = min(last.ends_at, last.starts_at + (until - month.starts_at))
+    same = replace(wanted, start=last.starts_at, end=end)
+    since = replace(wanted, start=month.starts_at - BEFORE)
+    use, account = sum_days_of_use(since, tenant.time_zone)
+    days = {day: use.get(day, ZERO) + account.get(day, ZERO) for day in use.keys() | account.keys()}
     waiting = waiting_rows(month.starts_at, month.ends_at, now, [tenant.id])
+    rated_at, unpriced, first = _state(wanted)
+    terms = month_terms(tenant, month, now)
     return MonthToDate(
         tenant=tenant,
         month=month,
         until=until,
-        charged=total(wanted),
+        charged=sum_of(days, month, tenant.time_zone),
         waiting_rows=tuple(waiting),
-        month_before=total(before),
+        month_before=sum_of(days, last, tenant.time_zone),
         month_before_same_span=total(same),
         rated_until=min((row.key.hour for row in waiting), default=None),
-        rated_at=heads.aggregate(at=Max("rated_at"))["at"],
-        unpriced_rows=unpriced.count(),
+        rated_at=rated_at,
+        unpriced_rows=unpriced,
         budgets=tuple(budget_refs([tenant.id])),
-        forecast=tenant_forecast(tenant, month, now) if until == now else None,
+        forecast=month_forecast(tenant, month, now, use=use, account=account, terms=terms)
+        if until == now
+        else None,
         wanted=wanted,
         same_span_before=same,
+        days=days,
+        books=terms.books,
+        first_hour=first,
     )
+
+
+STATE = """
+SELECT (SELECT max(rated_at) FROM usage_hour_head
+        WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(end)s),
+    (SELECT count(*) FROM unpriced_usage
+        WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(end)s),
+    (SELECT min(hour) FROM usage_hour_head WHERE tenant_id = %(tenant)s)
+"""
+
+
+def _state(wanted: ChargeFilter) -> tuple[datetime | None, int, datetime | None]:
+    """When the month was rated last, its rows without a price, and the tenant's first hour."""
+    with connection.cursor() as cursor:
+        given = {"tenant": wanted.tenant_id, "start": wanted.start, "end": wanted.end}
+        cursor.execute(STATE, given)
+        rated_at, unpriced, first = cursor.fetchone()
+    return rated_at, unpriced, first
+
+
+def sum_of(days: Mapping[date, Decimal], month: Month, time_zone: str) -> Decimal:
+    """Of the month's days, by its zone."""
+    zone = ZoneInfo(time_zone)
+    first, after = (at.astimezone(zone).date() for at in (month.starts_at, month.ends_at))
+    return sum((amount for day, amount in days.items() if first <= day < after), ZERO)
 
 
 def named_month(name: str, time_zone: str) -> Month:
@@ -133,28 +174,6 @@ def named_month(name: str, time_zone: str) -> Month:
     except ValueError as error:
         raise Invalid(month=f"{name[:20]!r} is no month; write 2026-11") from error
     return month_of(first, time_zone)
-
-
-def tenant_forecast(tenant: TenantRef, month: Month, now: datetime) -> Forecast | None:
-    zone = ZoneInfo(tenant.time_zone)
-    wanted = ChargeFilter(month.starts_at - BEFORE, now, tenant_id=tenant.id)
-    days = sum_days(wanted, tenant.time_zone)
-    today = now.astimezone(zone).date()
-    return forecast(
-        filled(days, until=today),
-        today=today,
-        today_so_far=days.get(today, ZERO),
-        month_end=month.ends_at.astimezone(zone).date(),
-    )
-
-
-def filled(days: dict[date, Decimal], *, until: date) -> dict[date, Decimal]:
-    """Quiet days between the first charge and `until` as zeros: they are days as well."""
-    if not days:
-        return {}
-    first = min(days)
-    span = (first + timedelta(days=n) for n in range((until - first).days))
-    return {day: days.get(day, ZERO) for day in span}
 
 
 def budgets() -> dict[int, Decimal]:
@@ -200,8 +219,19 @@ def parts(
         raise Invalid(by=f"There is no part {by!r}; there are {', '.join(PARTS)}")
     lines = sum_charges(wanted, by=(by,))
     old = {s.key[0]: s.amount for s in sum_charges(compared, by=(by,))} if compared else {}
+    return parts_from(by, lines, old, wanted)
+
+
+def parts_from(
+    by: str,
+    lines: Sequence[Sum],
+    old: Mapping[Any, Decimal],
+    wanted: ChargeFilter,
+    names: Mapping[object, str] | None = None,
+) -> list[Part]:
+    """Of sums that were read already, with those of the span before by the same key."""
     whole = sum((line.amount for line in lines), ZERO)
-    names = names_of(by, (line.key[0] for line in lines))
+    names = names_of(by, (line.key[0] for line in lines)) if names is None else names
     found = [
         Part(
             key=str(line.key[0]),
@@ -278,20 +308,10 @@ def span_amounts(
     return {key[0]: amount for key, amount in sum_amounts(wanted, by=("tenant_id",)).items()}
 
 
-def first_hour(viewer: Viewer, tenant_id: int | None = None) -> datetime | None:
-    """The oldest hour with usage: where the choice of months begins."""
-    tenants = visible_tenants(viewer, tenant_id)
-    rows = HourHead.objects.all()
-    if tenants is not None:
-        rows = rows.filter(tenant_id__in=tenants)
-    found: datetime | None = rows.aggregate(at=Min("hour"))["at"]
-    return found
-
-
 def rated_sum(viewer: Viewer, wanted: ChargeFilter) -> Decimal:
     """What hours say they were rated at: the same sum from another table."""
     tenants = visible_tenants(viewer, wanted.tenant_id)
     rows = HourHead.objects.filter(hour__gte=wanted.start, hour__lt=wanted.end)
     if tenants is not None:
         rows = rows.filter(tenant_id__in=tenants)
-    return rows.aggregate(s=Sum("amount"))["s"] or ZERO
+    return rows.aggregate(s=SumOf("amount"))["s"] or ZERO

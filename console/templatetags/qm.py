@@ -215,6 +215,29 @@ def bar(*parts: object, total: float, label: str, css: str = "") -> SafeString:
     )
 
 
+@register.simple_tag
+def uses_bar(fills: Sequence[tuple[str, Decimal]], label: str) -> SafeString:
+    """The bar of shares that add up to 1: pairs of CSS fill and share."""
+    parts = [value for pair in fills for value in pair]
+    return bar(*parts, total=1, label=label, css="bar-14")
+
+
+@register.simple_tag
+@lru_cache(maxsize=64)
+def swatch(fill: str) -> SafeString:
+    """The square of a colour in a key; the word stands beside it."""
+    return format_html(
+        '<svg class="sw" viewBox="0 0 14 14" aria-hidden="true">'
+        '<rect class="f-{}" width="14" height="14"/></svg>',
+        fill,
+    )
+
+
+@register.simple_tag
+def percent_of(part: Decimal, whole: Decimal) -> str:
+    return figures.percent(part / whole if whole else None)
+
+
 @register.inclusion_tag("components/why.html")
 def why(text: str, tone: str = "info", name: str = "") -> dict[str, str]:
     """One sentence for the person who must act, with numbers. Tone: info, ok, warn, bad."""

@@ -1,5 +1,6 @@
 """Clusters, what the console may do there, and their nodes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -8,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from billing.queries.gpu_prices import NodePrice, node_prices
 from console.access import ViewerRequest, own_scope, refused
 from console.confirm import require_typed
 from console.forms import explain
@@ -15,10 +17,11 @@ from console.forms.fleet import ClusterChangeForm, ClusterForm
 from fleet.actions import clusters as actions
 from fleet.queries import clusters as queries
 from fleet.queries.drift import list_drift
+from fleet.queries.node_capacity import NodeCapacity, list_node_capacity
 from fleet.queries.node_drift import list_node_drift
 from tenants.base.scope import scope_of
 from tenants.errors import ConsoleError
-from tenants.rules.access import Permission
+from tenants.rules.access import Permission, Viewer
 
 NODE_STATES = {"": "All", "out": "Out of service", "free": "With free GPUs"}
 
@@ -41,14 +44,34 @@ def index(request: ViewerRequest) -> HttpResponse:
 def nodes(request: ViewerRequest) -> HttpResponse:
     """Filters: `state` (out, free), `product`, `cluster`."""
     rows = queries.list_nodes(request.viewer)
+    paid = how_paid(request.viewer)
     products = sorted({n.gpu_product for n in rows if n.gpu_product})
     wanted = {k: request.GET.get(k, "") for k in ("state", "product", "cluster")}
     shown = [n for n in rows if matches(n, **wanted)]
-    context = {"nodes": shown, "all": len(rows), "products": products, "wanted": wanted}
+    context: dict[str, Any] = {
+        "nodes": [(n, *paid(n.cluster, n.name)) for n in shown],
+        "all": len(rows),
+        "products": products,
+        "wanted": wanted,
+        "may_money": request.viewer.may(Permission.VIEW_MONEY),
+    }
     context["clusters"] = sorted({n.cluster for n in rows})
     context["node_drifts"] = list_node_drift(request.viewer, cluster=wanted["cluster"])
     context["may_propose"] = request.viewer.may(Permission.PROPOSE)
     return render(request, "clusters/nodes.html", context | {"states": NODE_STATES.items()})
+
+
+Paid = tuple[NodeCapacity | None, NodePrice | None]
+
+
+def how_paid(viewer: Viewer) -> Callable[[str, str], Paid]:
+    """By cluster and node: what it told of itself, and its price to those who may see money."""
+    if viewer.may(Permission.VIEW_MONEY):
+        prices = node_prices(viewer, timezone.now())
+        priced = {key: (price.node, price) for key, price in prices.items()}
+        return lambda cluster, name: priced.get((cluster, name), (None, None))
+    nodes = {(n.cluster, n.node): n for n in list_node_capacity(viewer)}
+    return lambda cluster, name: (nodes.get((cluster, name)), None)
 
 
 def matches(node: queries.NodeRow, *, state: str, product: str, cluster: str) -> bool:

@@ -16,9 +16,9 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.compared import Pair, Span, compare_parts, span_of
 from billing.queries.money import find_tenant
 from console.access import ViewerRequest
+from console.billing_page import CUTS, answered_by, change
 from console.downloads import download, wants_file
 from console.filters import charges_query
-from console.views.billing import CUTS, answered_by, change
 from tenants.errors import Invalid
 from tenants.queries.directory import TenantRef
 

@@ -1,6 +1,7 @@
 """Economics: what the fleet's GPUs cost, who caused it, and what tenants pay for it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -14,16 +15,20 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
 from billing.queries import requests as usage_queries
-from billing.queries.economics import Economics, Margin
+from billing.queries.bill_parts import BillPart, bill_parts
+from billing.queries.economics import NOBODY, Economics, Margin
+from billing.queries.gpu_hours import ProductHours, gpu_hours
 from billing.queries.release_units import RELEASE, release_unit_costs
+from billing.queries.service_margins import ServiceMargin, service_margins, share_of
 from billing.queries.unit_costs import SERVICE, TENANT, unit_costs
 from billing.rules.allocation import METHODS
 from billing.rules.other_costs import OTHER_METHOD
+from console import economics_page as shown
 from console.access import ViewerRequest
-from console.charts import Chart, Series, rank_chart
 from console.downloads import download, wants_file
 from console.filters import by_slug, charges_query, compose
 from console.ranges import read_range
+from console.unit_chart import unit_chart
 from console.waterfall import BILL, IDLE, OTHER, OVERHEAD, TENANTS, Step, bill_steps, waterfall
 from console.waterfall import TENANT as OF_TENANT
 from tenants.errors import Invalid
@@ -41,26 +46,25 @@ UNIT_COLUMNS = (
 UNIT_KINDS = {TENANT: "Tenants", SERVICE: "Services", RELEASE: "Releases"}
 BILL_COLUMNS = ("kind", "part", "amount", "left", "currency")
 DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
-KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead"}
+KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead",
+         NOBODY: "Idle and overhead"}  # fmt: skip
+MOST_TOP = 8
 
 
 @require_GET
 def index(request: ViewerRequest) -> HttpResponse:
-    """Whole UTC days that the range touches."""
+    """Whole UTC days that the range touches. `of` names the table that a file is made of."""
     now = timezone.now()
     span = read_range(request.GET, now, "now-7d")
     found = queries.economics(request.viewer, span.start, span.end, now=now)
     steps = bill_steps(found)
-    if wants_file(request) and request.GET.get("of") == "bill":
-        parts = ((s.kind, s.name, s.amount, s.left, found.currency) for s in steps)
-        return download(request, "bill", BILL_COLUMNS, parts)
+    if wants_file(request) and request.GET.get("of") in (None, "", "bill"):
+        return file_of_sums(request, found, steps)
+    services = service_margins(request.viewer, found)
+    products = gpu_hours(request.viewer, found)
+    parts = bill_parts(request.viewer, found)
     if wants_file(request):
-        rows = (
-            (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.other, m.gross,
-             m.net, m.saved, found.currency)
-            for m in found.tenants
-        )  # fmt: skip
-        return download(request, "economics", COLUMNS, rows)
+        return file_of_parts(request, found, services, products, parts)
     page = Paginator(found.tenants, 50).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "found": found,
@@ -69,14 +73,73 @@ def index(request: ViewerRequest) -> HttpResponse:
         "range": span,
         "currency": found.currency or "USD",
         "page": page,
-        "tenants": [(m, charges_query(m.wanted)) for m in page],
-        "chart": bill_chart(list(page), found.currency) if found.hours_attributed else None,
+        "tenants": [(m, charges_query(m.wanted), rows_of_tenant(m, found)) for m in page],
+        "top": [(m, shown.margin_share(m)) for m in found.tenants[:MOST_TOP]],
         "sums": sums(found),
         "rows": compose(found.start, found.end),
         "fall": waterfall("bill", "Where the fleet's bill goes", steps, found.currency),
         "steps": [(step, behind(step, found)) for step in steps],
+        "all_services": shown.all_services(services),
+        "services": [(r, rows_of_service(r, found)) for r in services],
+        "products": shown.products_shown(products, found),
+        "all_products": shown.all_products(products, found),
+        "parts": shown.parts_shown(parts, found),
+        "units": unit_chart(services, found.currency),
+        "lever": shown.largest_lever(products, found, span.query),
+        "below": shown.below_cost(services, found.currency),
+        "without_price": shown.without_price(services),
+        "compare": shown.compare_query(found),
+        "before": shown.span_before(found)[2],
+        "last_day": found.end - timedelta(days=1),
+        "net_share": share_of(found.margin, found.charged),
+        "gross_share": share_of(found.charged - found.attributed, found.charged),
     }
     return render(request, "economics/index.html", context)
+
+
+def file_of_sums(request: ViewerRequest, found: Economics, steps: Sequence[Step]) -> HttpResponse:
+    if request.GET.get("of") == "bill":
+        falls = ((s.kind, s.name, s.amount, s.left, found.currency) for s in steps)
+        return download(request, "bill", BILL_COLUMNS, falls)
+    rows = (
+        (m.name, m.charged, m.cost, m.idle_share, m.overhead_share, m.other, m.gross,
+         m.net, m.saved, found.currency)
+        for m in found.tenants
+    )  # fmt: skip
+    return download(request, "economics", COLUMNS, rows)
+
+
+def file_of_parts(
+    request: ViewerRequest,
+    found: Economics,
+    services: Sequence[ServiceMargin],
+    products: Sequence[ProductHours],
+    parts: Sequence[BillPart],
+) -> HttpResponse:
+    """Of one table, named by `of`."""
+    currency = found.currency
+    tables = {
+        "services": (shown.SERVICE_COLUMNS, shown.service_rows(services, currency)),
+        "products": (shown.PRODUCT_COLUMNS, shown.product_rows(products, currency)),
+        "parts": (shown.PART_COLUMNS, shown.part_rows(parts, found)),
+    }
+    of = request.GET["of"]
+    if of not in tables:
+        raise Invalid(of=f"There is no table {of[:20]!r} here: {', '.join(tables)}")
+    return download(request, f"economics-{of}", *tables[of])
+
+
+def rows_of_tenant(row: Margin, found: Economics) -> str:
+    return compose(found.start, found.end, kind="tenant", tenant=row.name)
+
+
+def rows_of_service(row: ServiceMargin, found: Economics) -> tuple[str, str]:
+    """Addresses: of its charges by tenant, and of its shares of GPU time; empty: it has no name."""
+    if not row.name:
+        return "", ""
+    of = compose(found.start, found.end, service=row.name)
+    rows = compose(found.start, found.end, kind="tenant", model=row.name)
+    return f"{reverse('economics_service')}?{of}", f"{reverse('economics_shares')}?{rows}"
 
 
 def sums(found: Economics) -> list[tuple[str, str, Any, str]]:
@@ -97,15 +160,6 @@ def behind(step: Step, found: Economics) -> str:
     if step.kind not in of:
         return ""
     return f"{reverse('economics_shares')}?{compose(found.start, found.end, **of[step.kind])}"
-
-
-def bill_chart(tenants: Sequence[Margin], currency: str) -> Chart:
-    names = [m.name for m in tenants]
-    series = [
-        Series("charged", [m.charged for m in tenants], colour="c1"),
-        Series("caused", [-m.cost for m in tenants], colour="c2"),
-    ]
-    return rank_chart("margin", "Charged and caused", names, series, unit=currency)
 
 
 @require_GET
@@ -144,9 +198,9 @@ def shares(request: ViewerRequest) -> HttpResponse:
     kind = request.GET.get("kind", "")
     named = by_slug(tenant_refs().values(), request.GET.get("tenant", ""))
     of = named.id if named else None
-    release = request.GET.get("release", "")
+    narrow = {name: request.GET.get(name, "") for name in ("release", "model", "product")}
     rows = queries.list_allocations(
-        request.viewer, span.start, span.end, tenant_id=of, kind=kind, release=release
+        request.viewer, span.start, span.end, tenant_id=of, kind=kind, **narrow
     )
     columns = (
         "hour", "kind", "tenant_id", "model", "release", "pool__cluster", "pool__product",
@@ -163,7 +217,7 @@ def shares(request: ViewerRequest) -> HttpResponse:
         "kind": kind,
         "kinds": KINDS.items(),
         "tenant": named,
-        "release": release,
+        **narrow,
     }
     return render(request, "economics/shares.html", context)
 

@@ -113,6 +113,7 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
         "ways": ways,
         "columns": len(ways) + 1,
         "price": next(iter(prices.values()), None),
+        "priced_by": page_parts.lines_of(prices),
         "starts": proposal.situation.starts_new,
         "touched": proposal.touched,
         "tenants": page_parts.tenants_in(proposal.touched),
@@ -130,4 +131,4 @@ def prices_of(viewer: Viewer, proposal: Proposal) -> dict[str, HourlyPrice]:
     """Nothing for those who may not see money."""
     if not viewer.may(Permission.VIEW_MONEY):
         return {}
-    return gpu_prices(viewer, proposal.gpu_mix, timezone.now())
+    return gpu_prices(viewer, proposal.gpu_mix, timezone.now(), cluster=proposal.cluster)

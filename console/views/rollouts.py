@@ -109,7 +109,8 @@ def prices_of(viewer: Viewer, detail: RolloutDetail) -> dict[str, HourlyPrice]:
     started = detail.rollout.started_at
     if started is None or not viewer.may(Permission.VIEW_MONEY):
         return {}
-    return gpu_prices(viewer, page_parts.on_top(detail), started)
+    gpus, cluster = page_parts.on_top(detail), detail.rollout.cluster
+    return gpu_prices(viewer, gpus, started, cluster=cluster)
 
 
 def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:

@@ -52,6 +52,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "export_destination_new": lambda _: "/new/export-receiver/",
     "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
+    "economics_compare": lambda _: "/economics/compare/",
+    "economics_service": lambda _: "/economics/service/?service=chat-small&from=now-7d",
     "other_costs": lambda _: "/economics/other/",
     "other_costs_import": lambda _: "/economics/other/import/",
     "node_price_sheets": lambda _: "/economics/node-prices/",

@@ -104,7 +104,7 @@ def test_a_tenants_month_has_parts_by_class_and_release(api):
         assert added(found[part], "amount") == Decimal(found["charged"])
         assert added(found[part], "before") <= Decimal(found["month_before"])
     assert (found["forecast"]["method"], found["forecast"]["method_version"]) == (
-        "weekday-level", 1,
+        "weekday-level", 2,
     )  # fmt: skip
     months = api("tenant-months").json()["results"]
     assert [m["tenant"] for m in months] == ["acme", "globex", "initech"]
