@@ -156,7 +156,8 @@ class GpuTimeView(ConsoleView):
         """Attributed time of each GPU product in each state, at each price of an hour."""
         self.viewer.require(Permission.VIEW_MONEY)
         start, end = read_range(self.filters(RangeFilters))
-        return self.page(product_times(start, end), ProductTimeOut)
+        times, _ = product_times(start, end)
+        return self.page(times, ProductTimeOut)
 
 
 class GpuIntervalsView(ConsoleView):

@@ -61,7 +61,7 @@ def steady(amount=10, so_far=10) -> tuple[Forecast, dict[date, Decimal]]:
 
 
 def contract(**lines: str) -> Tariff:
-    by_month = {("", name, ""): read_terms(text) for name, text in lines.items()}
+    by_month = {("", name, "", ""): read_terms(text) for name, text in lines.items()}
     start = datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))
     return Tariff([], [BookVersion(1, "USD", start, None, {}, {}, by_month)])
 
