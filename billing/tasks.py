@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing.actions import (
     allocation,
     anomalies,
+    arrivals,
     budgets,
     calendars,
     commitments,
@@ -107,6 +108,17 @@ def deliver_events() -> None:
 @shared_task(name="billing.tasks.keep_engine_hours")
 def keep_engine_hours() -> None:
     confidence.keep_engine_hours(timezone.now())
+
+
+@shared_task(name="billing.tasks.keep_gateway_hours")
+def keep_gateway_hours() -> None:
+    """More often than reports end, so that none is missed."""
+    arrivals.keep_gateway_hours(timezone.now())
+
+
+@shared_task(name="billing.tasks.fold_arrivals")
+def fold_arrivals() -> None:
+    repeat(arrivals.fold_arrivals)
 
 
 @shared_task(name="billing.tasks.find_anomalies")

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.actions.arrivals import note_arrivals
 from billing.models import UsageQuarantine
 from billing.rules.events import (
     LARGEST_BATCH,
@@ -26,6 +27,7 @@ from billing.rules.events import (
     Reason,
     Refused,
     moment,
+    origin_of,
     read_batch,
     read_event,
 )
@@ -180,6 +182,7 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     stored = [a for a in accepted if a.event_id in fresh]
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
+    note_arrivals(source_id, stored, now=now)
     mark_used(_last_uses(stored))
     new = len(stored) + copies
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))
@@ -304,7 +307,10 @@ def _keep_bad(source_id: int, bad: Sequence[Refused]) -> None:
             tenant_id=b.tenant_id,
             payload=b.raw.decode(errors="replace").replace("\0", "")[:LONGEST_KEPT],
             payload_sha=b.sha,
+            ended_at=origin.ended,
+            worker=origin.worker,
         )
         for b in sorted(bad, key=lambda b: b.sha)
+        for origin in (origin_of(b.raw),)
     ]
     UsageQuarantine.objects.bulk_create(rows, ignore_conflicts=True)

@@ -8,15 +8,12 @@ from rest_framework.response import Response
 
 from billing.actions import quarantine
 from billing.api.filters import (
-    RangeFilters,
     RequestFilters,
     UsageFilters,
-    read_range,
     usage_filter,
 )
 from billing.api.ingest import MEDIA_TYPES, CloudEventIn, ReceiptOut, take_batch
 from billing.queries import requests as queries
-from billing.queries.completeness import compare_tokens
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
@@ -104,31 +101,6 @@ class QuarantineOut(serializers.Serializer[Any]):
     tenant_id = serializers.IntegerField(allow_null=True)
     payload = serializers.CharField(help_text="As sent, cut to 16 KiB")
     received_at = serializers.DateTimeField()
-
-
-class ConfidenceOut(serializers.Serializer[Any]):
-    service_id = serializers.IntegerField()
-    metered_prompt = serializers.IntegerField()
-    metered_completion = serializers.IntegerField()
-    counted_prompt = serializers.IntegerField(help_text="By the engines, without our probes")
-    counted_completion = serializers.IntegerField()
-    engines = serializers.IntegerField(help_text="Most in one hour")
-    hours = serializers.IntegerField(
-        help_text="In which engines were read: both sides are of those"
-    )
-    hours_unknown = serializers.IntegerField(
-        help_text="With metered tokens, but no engine was read"
-    )
-    drift = serializers.FloatField(allow_null=True, help_text="Part of what engines counted")
-    is_alarming = serializers.BooleanField(help_text="More than 0.5 %")
-
-
-class ConfidenceView(ConsoleView):
-    @operation("usage_confidence_get", gives=ConfidenceOut(many=True), filters=RangeFilters)
-    def get(self, request: Request) -> Response:
-        """Metered tokens against the engines' own counters, for the whole hours of the range."""
-        start, end = read_range(self.filters(RangeFilters))
-        return self.answer(ConfidenceOut(compare_tokens(self.viewer, start, end), many=True).data)
 
 
 class UsageView(ConsoleView):

@@ -30,6 +30,8 @@ def test_it_has_a_task_for_every_bell():
             "publish_prices",
             "preview_prices",
             "keep_engine_hours",
+            "keep_gateway_hours",
+            "fold_arrivals",
             "allocate",
             "weigh_tokens",
             "run_exports",
