@@ -20,6 +20,7 @@ from billing.actions import (
     grants,
     periods,
     publication,
+    quarantine,
     rating,
     rollup,
     sheet_publication,
@@ -91,6 +92,12 @@ def keep_periods() -> None:
 def change_decided(change_id: int) -> None:
     """Somebody decided: the closed period that waited for it opens again, or stays."""
     periods.apply_decisions(timezone.now())
+
+
+@shared_task(name="billing.tasks.decide_quarantine")
+def decide_quarantine(change_id: int = 0) -> None:
+    """Rung with a decided change, swept without: take, correct or drop what was approved."""
+    quarantine.apply_decisions(timezone.now())
 
 
 @shared_task(name="billing.tasks.keep_credits")

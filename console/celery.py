@@ -30,6 +30,7 @@ app.conf.beat_schedule = {
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},
     "deliver events": {"task": "billing.tasks.deliver_events", "schedule": 5.0},
     "keep engine hours": {"task": "billing.tasks.keep_engine_hours", "schedule": 300.0},
+    "decide quarantine": {"task": "billing.tasks.decide_quarantine", "schedule": 15.0},
     "keep gateway hours": {"task": "billing.tasks.keep_gateway_hours", "schedule": 5.0},
     "fold arrivals": {"task": "billing.tasks.fold_arrivals", "schedule": 30.0},
     "find anomalies": {"task": "billing.tasks.find_anomalies", "schedule": 600.0},

@@ -50,18 +50,16 @@ Said = tuple[datetime, str, float, int, int, float]
 
 def note_arrivals(source_id: int, stored: Sequence[Accepted], *, now: datetime) -> None:
     """Count what a batch brought, and how long after their end its events came, at the extremes."""
-    ends: dict[tuple[int, str], tuple[int, int, int]] = {}
+    ends: dict[tuple[int, str], list[int]] = {}
     for one in stored:
         ended = one.event.finished_at
-        key = ended // HOUR, one.event.worker
-        count, first, last = ends.get(key, (0, ended, ended))
-        ends[key] = count + 1, min(first, ended), max(last, ended)
+        ends.setdefault((ended // HOUR, one.event.worker), []).append(ended)
     if not ends:
         return
     at = round(now.timestamp() * 1_000_000)
     rows = [
-        (moment(hour * HOUR), worker, count, (at - last) // 1000, (at - first) // 1000)
-        for (hour, worker), (count, first, last) in sorted(ends.items())
+        (moment(hour * HOUR), worker, len(all_), (at - max(all_)) // 1000, (at - min(all_)) // 1000)
+        for (hour, worker), all_ in sorted(ends.items())
     ]
     with connection.cursor() as cursor:
         columns = (list(column) for column in zip(*rows, strict=True))

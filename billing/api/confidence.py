@@ -46,7 +46,7 @@ class HourFilters(RangeFilters):
     )
 
 
-class HourOut(serializers.Serializer[Any]):
+class ConfidenceHourOut(serializers.Serializer[Any]):
     """Of a service's hour; with `tenant`, of what that tenant used in it."""
 
     hour = serializers.DateTimeField(help_text="Its first instant, UTC")
@@ -111,7 +111,7 @@ class ConfidenceView(ConsoleView):
 class ConfidenceHoursView(ConsoleView):
     pagination_class = ListPages
 
-    @operation("usage_confidence_hours", gives=HourOut(many=True), filters=HourFilters)
+    @operation("usage_confidence_hours", gives=ConfidenceHourOut(many=True), filters=HourFilters)
     def get(self, request: Request) -> Response:
         """Hour by hour, newest first, with what each is judged from. For the fleet's people."""
         given = self.filters(HourFilters)
@@ -125,7 +125,7 @@ class ConfidenceHoursView(ConsoleView):
             tenant_id=tenant_id_of(tenant) if tenant else None,
             is_off=given["off"],
         )
-        return self.page(rows, HourOut)
+        return self.page(rows, ConfidenceHourOut)
 
 
 def service_id_of(view: ConsoleView, name: str) -> int:

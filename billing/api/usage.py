@@ -6,7 +6,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.actions import quarantine
 from billing.api.filters import (
     RequestFilters,
     UsageFilters,
@@ -16,7 +15,6 @@ from billing.api.ingest import MEDIA_TYPES, CloudEventIn, ReceiptOut, take_batch
 from billing.queries import requests as queries
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.api.base.schema import operation
-from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
 
 
@@ -92,17 +90,6 @@ class RequestOut(serializers.Serializer[Any]):
     amount = serializers.DecimalField(38, 12)
 
 
-class QuarantineOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    source_id = serializers.IntegerField()
-    event_id = serializers.CharField(allow_blank=True)
-    reason = serializers.CharField()
-    detail = serializers.CharField()
-    tenant_id = serializers.IntegerField(allow_null=True)
-    payload = serializers.CharField(help_text="As sent, cut to 16 KiB")
-    received_at = serializers.DateTimeField()
-
-
 class UsageView(ConsoleView):
     pagination_class = HourPages
 
@@ -141,30 +128,3 @@ class UsageEventView(ConsoleView):
     def get(self, request: Request, request_id: str) -> Response:
         """One request, with what it costs at the prices of its hour."""
         return self.answer(RequestOut(queries.get_request(self.viewer, request_id)).data)
-
-
-class QuarantineDecisionIn(Strict):
-    why = TextField(max_length=2000)
-
-
-class TakeView(ConsoleView):
-    @operation("usage_quarantine_take", takes=QuarantineDecisionIn, status=204)
-    def post(self, request: Request, row_id: int) -> Response:
-        """Store an event after all, however old it is; every other rule holds."""
-        quarantine.take(self.viewer, row_id, **self.given(QuarantineDecisionIn))
-        return self.answer()
-
-
-class DropView(ConsoleView):
-    @operation("usage_quarantine_drop", takes=QuarantineDecisionIn, status=204)
-    def post(self, request: Request, row_id: int) -> Response:
-        """Give an event up; the audit keeps what it said."""
-        quarantine.drop(self.viewer, row_id, **self.given(QuarantineDecisionIn))
-        return self.answer()
-
-
-class QuarantineView(ConsoleView):
-    @operation("usage_quarantine_list", gives=QuarantineOut(many=True))
-    def get(self, request: Request) -> Response:
-        """Events that could not be taken. For the fleet's people."""
-        return self.page(queries.list_quarantine(self.viewer), QuarantineOut)

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     FUTURE = "future"
     TOO_LATE = "too_late"
     CONFLICT = "conflict"
+    NOT_ALLOWED = "not_allowed"  # of a tenant that this source does not report for
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ def test_it_has_a_task_for_every_bell():
             "keep_engine_hours",
             "keep_gateway_hours",
             "fold_arrivals",
+            "decide_quarantine",
             "allocate",
             "weigh_tokens",
             "run_exports",
