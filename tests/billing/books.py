@@ -38,7 +38,7 @@ def find_period(tenant, name="2026-10"):
 
 def engines_agree():
     """Every service's engines counted what gateways metered, hour by hour, so far."""
-    sums = ServiceHour.objects.filter(prompt_tokens__gt=0)
+    sums = ServiceHour.objects.all()
     EngineHour.objects.bulk_create(
         (
             EngineHour(
