@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing.actions import (
     allocation,
     anomalies,
+    arrivals,
     budgets,
     calendars,
     calls,
@@ -21,6 +22,7 @@ from billing.actions import (
     grants,
     periods,
     publication,
+    quarantine,
     rating,
     rollup,
     sheet_publication,
@@ -102,6 +104,12 @@ def change_decided(change_id: int) -> None:
     periods.apply_decisions(timezone.now())
 
 
+@shared_task(name="billing.tasks.decide_quarantine")
+def decide_quarantine(change_id: int = 0) -> None:
+    """Rung with a decided change, swept without: take, correct or drop what was approved."""
+    quarantine.apply_decisions(timezone.now())
+
+
 @shared_task(name="billing.tasks.keep_credits")
 def keep_credits(change_id: int = 0) -> None:
     """Rung with a decided change, swept without: grant what was approved, end what is over."""
@@ -122,6 +130,17 @@ def deliver_events() -> None:
 @shared_task(name="billing.tasks.keep_engine_hours")
 def keep_engine_hours() -> None:
     confidence.keep_engine_hours(timezone.now())
+
+
+@shared_task(name="billing.tasks.keep_gateway_hours")
+def keep_gateway_hours() -> None:
+    """More often than reports end, so that none is missed."""
+    arrivals.keep_gateway_hours(timezone.now())
+
+
+@shared_task(name="billing.tasks.fold_arrivals")
+def fold_arrivals() -> None:
+    repeat(arrivals.fold_arrivals)
 
 
 @shared_task(name="billing.tasks.find_anomalies")

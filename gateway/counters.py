@@ -6,11 +6,15 @@ from collections import Counter
 
 from gateway.contract.outcomes import Outcome, Reason
 
+HOUR_US = 3_600_000_000
+HOURS_TOLD = 3  # the newest ones, for a console that did not listen for a while
+
 
 class Counters:
     def __init__(self) -> None:
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._copies: Counter[str] = Counter()
+        self._hours: Counter[int] = Counter()
         self.in_flight = 0
         self.in_flight_bytes = 0
 
@@ -20,6 +24,18 @@ class Counters:
 
     def ended(self, outcome: Outcome, reason: Reason) -> None:
         self._outcomes[(outcome.value, reason.value)] += 1
+
+    def reported(self, finished_us: int) -> None:
+        """A usage event was written, of a request that ended then: the ledger looks for it."""
+        hour = finished_us // HOUR_US
+        self._hours[hour] += 1
+        if len(self._hours) > HOURS_TOLD:
+            del self._hours[min(self._hours)]
+
+    @property
+    def hours(self) -> dict[int, int]:
+        """Usage events by the hour of their end, in hours since the epoch."""
+        return dict(self._hours)
 
     def copied(self, what: str) -> None:
         """A copy for a shadow: how it ended, or that it was held back."""

@@ -84,6 +84,7 @@ class Meter:
         )
         self._spool.finish(exchange.id, self._encode(event))
         self._counters.ended(outcome, reason)
+        self._counters.reported(event.finished_at)
         self._settle(exchange)
         if outcome in ANSWERED and exchange.asked and event.usage_quality is UsageQuality.FINAL:
             self._estimator.learn(

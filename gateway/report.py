@@ -108,6 +108,7 @@ class Reporter:
 
     def __init__(self, worker: Worker, store: aioredis.Redis) -> None:
         self._worker, self._store = worker, store
+        self._started = time.time()
         self._bells: set[int] = set()
         self._hurry = asyncio.Event()
 
@@ -157,6 +158,8 @@ class Reporter:
             flags=worker.flags(),
             requests_total=worker.counters.total,
             resident_bytes=resident_bytes(),
+            started=self._started,
+            events_by_hour=worker.counters.hours,
         )
 
 

@@ -18,6 +18,8 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.actions.arrivals import note_arrivals
+from billing.actions.named_events import by_ids
 from billing.models import UsageQuarantine
 from billing.rules.events import (
     LARGEST_BATCH,
@@ -26,6 +28,7 @@ from billing.rules.events import (
     Reason,
     Refused,
     moment,
+    origin_of,
     read_batch,
     read_event,
 )
@@ -35,7 +38,7 @@ from gateway.contract.usage import waking_ms
 from tenants.actions.keys import mark_used
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError, Forbidden
-from tenants.queries.directory import application_refs, tenant_refs
+from tenants.queries.directory import application_refs, tenant_refs, tenants_of_source
 from tenants.rules.access import Viewer
 
 LONGEST_KEPT = 16_384
@@ -149,10 +152,11 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
             f"The batch has {len(raws)} events; at most {LARGEST_BATCH} are taken at once",
             limit=LARGEST_BATCH,
         )
-    accepted, refused = judge(raws, now)
+    named = by_ids(raws, viewer.source_id)
+    accepted, refused = judge(named.raws, now)
     with fleet_scope():
         receipt = store(viewer.source_id, accepted, now=now)
-        bad = [*refused, *receipt.quarantined]
+        bad = [*named.refused, *named.as_sent([*refused, *receipt.quarantined])]
         _keep_bad(viewer.source_id, bad)
         doubles = len(raws) - receipt.accepted - len(bad)
         return Receipt(receipt.accepted, doubles, tuple(bad))
@@ -175,7 +179,7 @@ def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Re
 
 def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     """Store good events in the open scope; say which of them cannot be after all."""
-    known, strangers = _known_owners(judged)
+    known, strangers = _known_owners(judged, tenants_of_source(source_id))
     accepted = [a for a in known if not a.is_copy]
     copies = _count_copies(source_id, [a for a in known if a.is_copy], now)
     fresh, conflicts = _insert(source_id, accepted)
@@ -183,6 +187,7 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     stored = [a for a in accepted if a.event_id in fresh]
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
+    note_arrivals(source_id, stored, now=now)
     mark_used(_last_uses(stored))
     new = len(stored) + copies
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))
@@ -208,7 +213,9 @@ def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:
     return last
 
 
-def _known_owners(accepted: list[Accepted]) -> tuple[list[Accepted], list[Refused]]:
+def _known_owners(
+    accepted: list[Accepted], allowed: frozenset[int]
+) -> tuple[list[Accepted], list[Refused]]:
     owners = application_refs({a.event.application_id for a in accepted})
     tenants = tenant_refs({a.event.tenant_id for a in accepted})
     known: list[Accepted] = []
@@ -219,6 +226,11 @@ def _known_owners(accepted: list[Accepted]) -> tuple[list[Accepted], list[Refuse
         if event.tenant_id not in tenants:
             detail = f"There is no tenant {event.tenant_id}"
             strangers.append(Refused(str(a.event_id), Reason.UNKNOWN_TENANT, detail, a.raw))
+        elif allowed and event.tenant_id not in allowed:
+            detail = "This source does not report for this tenant"
+            strangers.append(
+                Refused(str(a.event_id), Reason.NOT_ALLOWED, detail, a.raw, event.tenant_id)
+            )
         elif owner is None or owner.tenant_id != event.tenant_id:
             detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
             strangers.append(
@@ -308,7 +320,10 @@ def _keep_bad(source_id: int, bad: Sequence[Refused]) -> None:
             tenant_id=b.tenant_id,
             payload=b.raw.decode(errors="replace").replace("\0", "")[:LONGEST_KEPT],
             payload_sha=b.sha,
+            ended_at=origin.ended,
+            worker=origin.worker,
         )
         for b in sorted(bad, key=lambda b: b.sha)
+        for origin in (origin_of(b.raw),)
     ]
     UsageQuarantine.objects.bulk_create(rows, ignore_conflicts=True)

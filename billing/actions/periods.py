@@ -27,6 +27,7 @@ from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 KIND = "billing_period"  # of changes
+MOST_NAMED = 100  # in the audit; the signature itself names each
 
 
 @transaction.atomic
@@ -74,11 +75,13 @@ def sign_off(
         period=period,
         key=key,
         number=check.number,
+        covers=check.items,
         why=why.strip(),
         by=viewer.email,
         at=now,
     )
-    record(viewer, "billing_period.sign_off", period, after={key: check.number}, why=why)
+    after = {key: check.number, "said": check.said, "covers": sorted(check.items)[:MOST_NAMED]}
+    record(viewer, "billing_period.sign_off", period, after=after, why=why)
     return row
 
 

@@ -1,57 +1,226 @@
-"""A person decides about an event that the door put aside: take it after all, or drop it."""
+"""Events that the door put aside: one person asks to take, correct or drop them, another approves.
+
+Nothing of it happens before the approval. What was decided is kept with each event as it came, its
+correction and both digests; an event that still cannot be stored goes on waiting, and says why.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
-from billing.actions.ingest import LONGEST_KEPT, store
-from billing.models import UsageQuarantine
+from billing.actions.ingest import store
+from billing.actions.named_events import by_ids
+from billing.models import QuarantineDecision, QuarantineItem, UsageQuarantine
 from billing.rules.events import Refused, moment, peek_end, read_event
+from billing.rules.quarantine import Kind, State, digest_of_items, fault_of_correction, is_whole
+from tenants.actions import changes
 from tenants.actions.audit import record
+from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.nudge import nudge
-from tenants.rules.access import Permission, Viewer
+from tenants.queries.changes import Decision, decision_of
+from tenants.queries.directory import tenant_refs
+from tenants.rules.access import Permission, Viewer, system_viewer
+
+KIND = "usage_quarantine"  # of changes
+MOST = 1_000  # events of one decision
+MOST_NAMED = 100  # in the audit; the decision keeps all
+PAST = {Kind.TAKE: "taken", Kind.CORRECT: "taken", Kind.DROP: "dropped"}
+
+
+class _OnlyLooked(Exception):  # noqa: N818  # undoes what was done to look
+    pass
 
 
 @transaction.atomic
-def take(viewer: Viewer, row_id: int, *, why: str) -> None:
-    """Store it now. Only the rules about its time are waived; all others hold as at the door."""
-    row = _find(viewer, row_id, why)
-    raw = row.payload.encode()
-    if len(raw) >= LONGEST_KEPT:
-        raise Conflict("This event was cut when it was kept; only its gateway can send it again")
-    ended = peek_end(raw)
-    found = read_event(raw, moment(ended) if ended is not None else row.received_at)
-    if isinstance(found, Refused):
-        raise Conflict(f"It still cannot be taken: {found.detail}")
-    receipt = store(row.source_id, [found], now=found.ended)
-    if receipt.quarantined:
-        raise Conflict(f"It still cannot be taken: {receipt.quarantined[0].detail}")
-    _close(viewer, row, "usage_quarantine.take", why)
-    nudge("billing.tasks.roll_up")
+def ask(
+    viewer: Viewer, row_ids: Sequence[int], *, kind: Kind, why: str, now: datetime
+) -> QuarantineDecision:
+    """Ask another person to take or to drop these events."""
+    rows = _lock(viewer, row_ids, why)
+    if kind is Kind.TAKE and len(rows) == 1 and (fault := _fault(rows[0], rows[0].payload)):
+        raise Conflict(f"It still cannot be taken: {fault}")
+    return _ask(viewer, rows, kind=kind, why=why, now=now)
 
 
 @transaction.atomic
-def drop(viewer: Viewer, row_id: int, *, why: str) -> None:
-    """Give it up: it is never charged. The audit keeps what it said."""
-    row = _find(viewer, row_id, why)
-    _close(viewer, row, "usage_quarantine.drop", why)
+def ask_to_correct(
+    viewer: Viewer, row_id: int, *, corrected: str, why: str, now: datetime
+) -> QuarantineDecision:
+    """Ask another person to store an edited copy instead; the rules of the door hold for it."""
+    (row,) = _lock(viewer, [row_id], why)
+    if fault := fault_of_correction(row.payload, row.event_id, row.reason, corrected):
+        raise Invalid(event=fault)
+    if fault := _fault(row, corrected, received_at=row.received_at):
+        raise Invalid(event=f"It cannot be taken so: {fault}")
+    return _ask(viewer, [row], kind=Kind.CORRECT, why=why, now=now, corrected=corrected)
 
 
-def _find(viewer: Viewer, row_id: int, why: str) -> UsageQuarantine:
+def apply_decisions(now: datetime) -> int:
+    """Do what was approved, let go of what was not. Answers how many decisions ended."""
+    ended = 0
+    with fleet_scope():
+        rows = QuarantineDecision.objects.select_for_update(skip_locked=True, no_key=True)
+        waiting = rows.filter(state=State.WAITING.value, change_id__isnull=False)
+        for decision in waiting.order_by("id"):
+            answer = decision_of(decision.change_id or 0)
+            if answer.is_final:
+                _settle(decision, answer, now)
+                ended += 1
+    return ended
+
+
+def _lock(viewer: Viewer, row_ids: Sequence[int], why: str) -> list[UsageQuarantine]:
     viewer.require(Permission.MANAGE_MONEY)
     if not why.strip():
         raise Invalid(why="Say why: this decides about money")
-    row = UsageQuarantine.objects.select_for_update().filter(pk=row_id).first()
-    if row is None:
+    if len(row_ids) > MOST:
+        raise Invalid(events=f"At most {MOST:,} at once; {len(row_ids):,} were given")
+    waiting = UsageQuarantine.objects.select_for_update().filter(pk__in=list(row_ids))
+    rows = list(waiting.order_by("pk"))
+    if not rows or len(rows) != len(set(row_ids)):
         raise NotFound("This event does not wait any more")
-    return row
+    if asked := [row for row in rows if row.decision_id]:
+        raise Conflict(f"Somebody asked already: see decision {asked[0].decision_id}")
+    return rows
 
 
-def _close(viewer: Viewer, row: UsageQuarantine, verb: str, why: str) -> None:
-    before = {
-        "event_id": row.event_id,
-        "reason": row.reason,
-        "detail": row.detail,
-        "payload": row.payload,
+def _ask(
+    viewer: Viewer,
+    rows: Sequence[UsageQuarantine],
+    *,
+    kind: Kind,
+    why: str,
+    now: datetime,
+    corrected: str = "",
+) -> QuarantineDecision:
+    decision = QuarantineDecision(kind=kind.value, why=why.strip(), asked_by=viewer.email)
+    decision.asked_at, decision.events = now, len(rows)
+    items = [_item(row, corrected) for row in rows]
+    decision.digest = _digest(items)
+    decision.save()
+    for item in items:
+        item.decision = decision
+    QuarantineItem.objects.bulk_create(items)
+    change = changes.propose(
+        viewer,
+        kind=KIND,
+        target_id=decision.pk,
+        title=f"quarantine-{decision.pk}: {kind.value} {len(rows)} usage events",
+        payload=payload_of(decision, items),
+        reason=why,
+        permission=Permission.MANAGE_MONEY,
+    )
+    decision.change_id = change.pk
+    decision.save(update_fields=["change_id"])
+    UsageQuarantine.objects.filter(pk__in=[row.pk for row in rows]).update(decision_id=decision.pk)
+    after = {"events": [i.event_id for i in items[:MOST_NAMED]], "sha256": decision.digest}
+    record(viewer, f"usage_quarantine.ask_{kind.value}", decision, after=after, why=why)
+    return decision
+
+
+def _digest(items: Sequence[QuarantineItem]) -> str:
+    return digest_of_items((i.source_id, i.event_id, i.payload_sha, i.corrected_sha) for i in items)
+
+
+def _item(row: UsageQuarantine, corrected: str) -> QuarantineItem:
+    same = (
+        "tenant_id", "source_id", "event_id", "reason", "detail", "payload", "payload_sha",
+        "ended_at", "worker", "received_at",
+    )  # fmt: skip
+    item = QuarantineItem(quarantine_id=row.pk, **{name: getattr(row, name) for name in same})
+    item.payload_sha = bytes(item.payload_sha)
+    if corrected:
+        item.corrected = corrected
+        item.corrected_sha = hashlib.sha256(corrected.encode()).digest()
+    return item
+
+
+def payload_of(decision: QuarantineDecision, items: Sequence[QuarantineItem]) -> dict[str, Any]:
+    """What the approval binds to; the digest stands for every event and its correction."""
+    slugs = {
+        t.id: t.slug for t in tenant_refs({i.tenant_id for i in items if i.tenant_id}).values()
     }
-    record(viewer, verb, row, before=before, why=why, tenant_id=row.tenant_id)
-    row.delete()
+    said: dict[str, Any] = {
+        "decision": decision.kind,
+        "events": len(items),
+        "reasons": dict(sorted(Counter(i.reason for i in items).items())),
+        "tenants": dict(sorted(Counter(slugs.get(i.tenant_id or 0, "") for i in items).items())),
+        "sha256": decision.digest,
+    }
+    if len(items) == 1:
+        said |= {"event": items[0].payload, "corrected": items[0].corrected}
+    return said
+
+
+def _settle(decision: QuarantineDecision, answer: Decision, now: datetime) -> None:
+    viewer = system_viewer("quarantine")
+    items = list(decision.items.order_by("id"))
+    is_done = answer.is_approved and _digest(items) == answer.payload["sha256"]
+    if is_done:
+        for item in items:
+            _apply(item, Kind(decision.kind))
+        QuarantineItem.objects.bulk_update(items, ["outcome", "said"])
+        gone = [i.quarantine_id for i in items if i.outcome != "kept"]
+        UsageQuarantine.objects.filter(pk__in=gone).delete()
+        nudge("billing.tasks.roll_up")
+    UsageQuarantine.objects.filter(decision_id=decision.pk).update(decision_id=None)
+    decision.state = (State.DONE if is_done else State.REFUSED).value
+    decision.decided_by, decision.decided_at = answer.decider, now
+    decision.save(update_fields=["state", "decided_by", "decided_at"])
+    after = {
+        "state": decision.state,
+        "outcomes": dict(Counter(i.outcome for i in items)),
+        "asked_by": decision.asked_by,
+        "decided_by": decision.decided_by,
+    }
+    record(viewer, f"usage_quarantine.{decision.kind}", decision, after=after, why=decision.why)
+
+
+def _apply(item: QuarantineItem, kind: Kind) -> None:
+    item.outcome = PAST[kind]
+    if kind is Kind.DROP:
+        return
+    try:
+        with transaction.atomic():
+            if kind is Kind.CORRECT:
+                _store(item, item.corrected, item.received_at)
+            else:
+                _store(item, item.payload, None)
+    except Conflict as refusal:
+        item.outcome, item.said = "kept", refusal.message
+
+
+def _fault(row: UsageQuarantine, text: str, *, received_at: datetime | None = None) -> str:
+    """Why it could not be stored now; empty when it could."""
+    try:
+        with transaction.atomic():
+            _store(row, text, received_at)
+            raise _OnlyLooked
+    except _OnlyLooked:
+        return ""
+    except Conflict as refusal:
+        return refusal.message
+
+
+def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: datetime | None) -> None:
+    """Judge it as of its arrival, or, where that is None, without the rules about its time."""
+    if text == row.payload and not is_whole(text, bytes(row.payload_sha)):
+        raise Conflict("It was cut when it was kept: correct it in whole, or have it sent again")
+    named = by_ids([text.encode()], row.source_id)
+    if named.refused:
+        raise Conflict(named.refused[0].detail)
+    (raw,) = named.raws
+    if received_at is None:
+        ended = peek_end(raw)
+        received_at = moment(ended) if ended is not None else row.received_at
+    found = read_event(raw, received_at)
+    if isinstance(found, Refused):
+        raise Conflict(found.detail)
+    receipt = store(row.source_id, [found], now=found.ended)
+    if receipt.quarantined:
+        raise Conflict(receipt.quarantined[0].detail)

@@ -1,6 +1,7 @@
 """The ingest door for gateways: a batch of CloudEvents in, a receipt out."""
 
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -8,10 +9,16 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from billing.actions.ingest import BatchTooLarge, ingest
+from billing.queries.clocks import source_clocks
+from billing.rules.clocks import SourceClock
 from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
+from tenants.api.base.schema import operation
+from tenants.api.base.views import ConsoleView
+from tenants.queries.directory import source_names
 from tenants.rules.access import Viewer
 
 LARGEST_BODY = 32 * 1024 * 1024
@@ -32,11 +39,42 @@ class ReceiptOut(serializers.Serializer[Any]):
 
 class CloudEventIn(serializers.Serializer[Any]):
     specversion = serializers.ChoiceField(["1.0"])
-    id = serializers.UUIDField(help_text="The request's id; unique within the credential")
+    id = serializers.UUIDField(help_text="The request's id; unique within the source")
     source = serializers.CharField()  # type: ignore[assignment]  # CloudEvents names it so
     type = serializers.ChoiceField([EVENT_TYPE, SHADOW_TYPE])
     time = serializers.DateTimeField()
-    data = serializers.DictField(help_text="Schema 1")  # type: ignore[assignment]  # as above
+    data = serializers.DictField(  # type: ignore[assignment]  # as above
+        help_text="Schema 1. Tenant and application by `tenant_id` and `application_id`, or by"
+        " their slugs in `tenant` and `application`"
+    )
+
+
+class SourceClockOut(serializers.Serializer[Any]):
+    """Of what arrived within 24 hours; durations from the end of a request to its arrival."""
+
+    source_id = serializers.IntegerField()
+    name = serializers.CharField()
+    events = serializers.IntegerField()
+    least_ms = serializers.IntegerField(help_text="Below 0: it ended in the future")
+    most_ms = serializers.IntegerField()
+    arrived_at = serializers.DateTimeField(allow_null=True, help_text="The last one")
+    from_future = serializers.IntegerField(help_text="In quarantine for it")
+    too_late = serializers.IntegerField(help_text="In quarantine for it")
+    alarms = serializers.ListField(child=serializers.CharField(), help_text="In words")
+
+
+class UsageSourcesView(ConsoleView):
+    @operation("usage_sources_list", gives=SourceClockOut(many=True))
+    def get(self, request: Request) -> Response:
+        """How late each source's events arrive, and whose clock is wrong."""
+        names = source_names()
+        found = source_clocks(self.viewer, timezone.now()).values()
+        rows = [{**SourceClockOut(clock_of(c, names)).data} for c in found]
+        return self.answer(rows)
+
+
+def clock_of(clock: SourceClock, names: dict[int, str]) -> dict[str, Any]:
+    return {**asdict(clock), "name": names.get(clock.source_id, ""), "alarms": clock.alarms}
 
 
 def take_batch(viewer: Viewer, request: Request) -> dict[str, Any]:

@@ -6,21 +6,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.actions import quarantine
 from billing.api.filters import (
-    RangeFilters,
     RequestFilters,
     UsageFilters,
-    read_range,
     usage_filter,
 )
 from billing.api.ingest import MEDIA_TYPES, CloudEventIn, ReceiptOut, take_batch
 from billing.queries import requests as queries
-from billing.queries.completeness import compare_tokens
-from tenants.api.base.pages import ListPages
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.api.base.schema import operation
-from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView, Pages
 
 HOSTED = "The hosted provider that answered; empty: the fleet's own engines"
@@ -105,49 +99,6 @@ class RequestOut(serializers.Serializer[Any]):
     amount = serializers.DecimalField(38, 12)
 
 
-class QuarantineOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    source_id = serializers.IntegerField()
-    event_id = serializers.CharField(allow_blank=True)
-    reason = serializers.CharField()
-    detail = serializers.CharField()
-    tenant_id = serializers.IntegerField(allow_null=True)
-    payload = serializers.CharField(help_text="As sent, cut to 16 KiB")
-    received_at = serializers.DateTimeField()
-
-
-class ConfidenceOut(serializers.Serializer[Any]):
-    service_id = serializers.IntegerField()
-    metered_prompt = serializers.IntegerField()
-    metered_completion = serializers.IntegerField()
-    counted_prompt = serializers.IntegerField(help_text="By the engines, without our probes")
-    counted_completion = serializers.IntegerField()
-    engines = serializers.IntegerField(help_text="Most in one hour")
-    hours = serializers.IntegerField(
-        help_text="In which engines were read: both sides are of those"
-    )
-    hours_unknown = serializers.IntegerField(
-        help_text="With metered tokens, but no engine was read"
-    )
-    drift = serializers.FloatField(allow_null=True, help_text="Part of what engines counted")
-    is_alarming = serializers.BooleanField(help_text="More than 0.5 %")
-
-
-class ConfidencePages(ListPages):
-    def key(self, row: Any) -> str:
-        return f"{row.service_id:020}"
-
-
-class ConfidenceView(ConsoleView):
-    pagination_class = ConfidencePages
-
-    @operation("usage_confidence_get", gives=ConfidenceOut(many=True), filters=RangeFilters)
-    def get(self, request: Request) -> Response:
-        """Metered tokens against the engines' own counters, for the whole hours of the range."""
-        start, end = read_range(self.filters(RangeFilters))
-        return self.page(compare_tokens(self.viewer, start, end), ConfidenceOut)
-
-
 class UsageView(ConsoleView):
     pagination_class = HourPages
 
@@ -186,30 +137,3 @@ class UsageEventView(ConsoleView):
     def get(self, request: Request, request_id: str) -> Response:
         """One request, with what it costs at the prices of its hour."""
         return self.answer(RequestOut(queries.get_request(self.viewer, request_id)).data)
-
-
-class QuarantineDecisionIn(Strict):
-    why = TextField(max_length=2000)
-
-
-class TakeView(ConsoleView):
-    @operation("usage_quarantine_take", takes=QuarantineDecisionIn, status=204)
-    def post(self, request: Request, row_id: int) -> Response:
-        """Store an event after all, however old it is; every other rule holds."""
-        quarantine.take(self.viewer, row_id, **self.given(QuarantineDecisionIn))
-        return self.answer()
-
-
-class DropView(ConsoleView):
-    @operation("usage_quarantine_drop", takes=QuarantineDecisionIn, status=204)
-    def post(self, request: Request, row_id: int) -> Response:
-        """Give an event up; the audit keeps what it said."""
-        quarantine.drop(self.viewer, row_id, **self.given(QuarantineDecisionIn))
-        return self.answer()
-
-
-class QuarantineView(ConsoleView):
-    @operation("usage_quarantine_list", gives=QuarantineOut(many=True))
-    def get(self, request: Request) -> Response:
-        """Events that could not be taken. For the fleet's people."""
-        return self.page(queries.list_quarantine(self.viewer), QuarantineOut)

@@ -9,7 +9,13 @@ from billing.models.charges import (
     RatingRun,
     UnpricedUsage,
 )
-from billing.models.confidence import EngineHour, ServiceHour
+from billing.models.confidence import (
+    Arrival,
+    EngineHour,
+    GatewayHour,
+    ServiceHour,
+    SourceHour,
+)
 from billing.models.costs import (
     Allocation,
     AllocationRun,
@@ -29,6 +35,7 @@ from billing.models.methods import CostMethod, WorkWeight
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
+from billing.models.quarantine import QuarantineDecision, QuarantineItem
 from billing.models.rates import ExchangeRate
 from billing.models.reservations import GpuReservation
 from billing.models.usage import (
@@ -51,7 +58,12 @@ __all__ = [
     "Webhook",
     "CreditEntry",
     "CreditGrant",
+    "Arrival",
     "EngineHour",
+    "GatewayHour",
+    "SourceHour",
+    "QuarantineDecision",
+    "QuarantineItem",
     "ServiceHour",
     "ExportAttempt",
     "ExportDelivery",

@@ -44,3 +44,67 @@ class EngineHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%dT%H} service {self.service_id}"
+
+
+class GatewayHour(models.Model):
+    """What a process of a gateway said of one hour: usage events it wrote, and how they waited."""
+
+    hour = models.DateTimeField()
+    worker = models.CharField(max_length=128)
+    started = models.FloatField()  # seconds since the epoch: a restarted one counts from 0
+    events = models.BigIntegerField()  # of requests that ended in this hour
+    spool_events = models.BigIntegerField()  # most that waited, of all hours
+    spool_oldest_seconds = models.FloatField()  # the longest wait
+
+    class Meta:
+        db_table = "gateway_hour"
+        constraints = [
+            models.UniqueConstraint(fields=["hour", "worker", "started"], name="gateway_hour_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} {self.worker}"
+
+
+class Arrival(models.Model):
+    """Events of one hour and one worker in one batch. Only inserted, then folded and deleted:
+    batches beside each other never wait for one another here.
+    """
+
+    source_id = models.BigIntegerField()
+    hour = models.DateTimeField()  # in which the requests ended
+    worker = models.CharField(max_length=128)
+    events = models.BigIntegerField()  # stored
+    least_ms = models.BigIntegerField()  # from the end of a request to its arrival; below 0:
+    most_ms = models.BigIntegerField()  # it ended in the future of this machine's clock
+    arrived_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_arrival"
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} source {self.source_id}: {self.events}"
+
+
+class SourceHour(models.Model):
+    """Arrivals of one hour, source and worker, folded."""
+
+    source_id = models.BigIntegerField()
+    hour = models.DateTimeField()
+    worker = models.CharField(max_length=128)
+    events = models.BigIntegerField()
+    least_ms = models.BigIntegerField()
+    most_ms = models.BigIntegerField()
+    arrived_at = models.DateTimeField()  # the last one
+
+    class Meta:
+        db_table = "usage_source_hour"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "source_id", "worker"], name="usage_source_hour_key"
+            )
+        ]
+        indexes = [models.Index(fields=["arrived_at"], name="usage_source_hour_arrived")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} source {self.source_id}: {self.events}"

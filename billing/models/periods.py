@@ -66,6 +66,8 @@ class PeriodSignOff(models.Model):
     period = models.ForeignKey(BillingPeriod, models.PROTECT, related_name="signed")
     key = models.CharField(max_length=10)  # of the check
     number = models.BigIntegerField()
+    # Names of what was in the way, where it has names, and how good each was from 0 to 1.
+    covers = models.JSONField(default=dict, db_default={})
     why = models.TextField()
     by = models.CharField(max_length=254)
     at = models.DateTimeField()

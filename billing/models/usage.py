@@ -82,6 +82,12 @@ class UsageEvent(models.Model):
                 condition=~Q(outcome="served"),
             ),
             models.Index(fields=["request_id"], name="usage_event_request"),
+            # Rare, and what the confidence of an hour is judged from.
+            models.Index(
+                fields=["event_time"],
+                name="usage_event_estimated",
+                condition=Q(usage_quality="estimated"),
+            ),
             BrinIndex(fields=["stored_at"], name="usage_event_stored"),
         ]
 
@@ -114,8 +120,11 @@ class UsageQuarantine(models.Model):
     detail = models.TextField()
     tenant_id = models.BigIntegerField(null=True)
     payload = models.TextField()  # as sent, cut to 16 KiB
-    payload_sha = models.BinaryField()
+    payload_sha = models.BinaryField()  # of the whole of it
+    ended_at = models.DateTimeField(null=True)  # as it says, where that can be read
+    worker = models.CharField(max_length=128, blank=True, db_default="")
     received_at = models.DateTimeField(db_default=Now())
+    decision_id = models.BigIntegerField(null=True)  # somebody asked; another person decides
 
     class Meta:
         db_table = "usage_quarantine"

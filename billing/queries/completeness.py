@@ -8,6 +8,7 @@ from django.db import connection
 
 from billing.queries.charged import edges
 from billing.queries.hours import unrated_hours
+from billing.rules.confidence import TOLERATED_DRIFT
 from tenants.rules.access import Permission, Viewer
 
 
@@ -106,9 +107,6 @@ class TokenComparison:
         return self.drift is not None and self.drift > TOLERATED_DRIFT
 
 
-# Requests that run over the edge of the range are counted on one side only; an engine's last
-# seconds are not seen by anybody.
-TOLERATED_DRIFT = 0.005
 COMPARED = """
 WITH metered AS (
     SELECT service_id, hour, prompt_tokens, completion_tokens FROM usage_service_hour

@@ -1,6 +1,7 @@
 """Billing periods, and the list of what must be green before one closes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db.models import F, Q, QuerySet, Sum
@@ -16,15 +17,17 @@ from billing.models import (
 )
 from billing.queries.accounts import accounts_of
 from billing.queries.billed import billed_currencies, invoiced_upto
-from billing.queries.completeness import TOLERATED_DRIFT, compare_tokens
+from billing.queries.confidence import tenant_hours
 from billing.queries.exchange import wanted_rates
 from billing.queries.visibility import visible_tenants
 from billing.rules.periods import Check, CheckKey, PeriodState, Signed
+from fleet.queries.services import service_names
 from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 STATES = tuple(s.value for s in PeriodState)
+MOST_NAMED = 3  # in the words of a check; the page of confidence lists all
 UNSEEN = "There is nothing here, or it is not yours to see"
 
 
@@ -75,14 +78,12 @@ def period_checks(
         lambda p: _exchange(p, now),
     )
     found = [look(period) for look in looks]
-    return [
-        Check(c.key, c.title, c.number, c.said, c.way_out, signed.get(c.key.value)) for c in found
-    ]
+    return [replace(check, signed=signed.get(check.key.value)) for check in found]
 
 
 def _signed(period: BillingPeriod) -> dict[str, Signed]:
     rows = PeriodSignOff.objects.filter(period=period).order_by("id")
-    return {s.key: Signed(s.number, s.by, s.why, s.at) for s in rows}
+    return {s.key: Signed(s.number, s.by, s.why, s.at, s.covers) for s in rows}
 
 
 def _grace(period: BillingPeriod, now: datetime, grace: timedelta) -> Check:
@@ -130,18 +131,28 @@ def _unpriced(period: BillingPeriod) -> Check:
 
 
 def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:
-    compared = compare_tokens(viewer, period.starts_at, period.ends_at)
-    bad = [c for c in compared if c.is_alarming]
-    worst = max((c.drift or 0 for c in compared), default=0)
-    said = f"{len(bad)} of {len(compared)} services off by more than {TOLERATED_DRIFT * 100:.1f} %"
-    if compared:
-        said += f", the worst by {worst * 100:,.2f} %"
-    if unknown := sum(c.hours_unknown for c in compared):
-        said += f"; in {unknown:,} hours of services no engine was read"
-    way = (
-        "Look at the hours that are off and at gateways that were down, or sign off the difference"
-    )
-    return Check(CheckKey.CONFIDENCE, "Tokens against engines", len(bad), said, way)
+    """The hours that this tenant used and whose figures cannot be trusted, each for itself."""
+    used = tenant_hours(viewer, period.tenant_id, period.starts_at, period.ends_at)
+    bad = [h for h in used if h.state != "within"]
+    unknown = sum(h.state == "unknown" for h in bad)
+    said = f"{len(bad)} of {len(used)} used hours of services below the threshold or not known"
+    if bad:
+        names = service_names(viewer)
+        worst = sorted(bad, key=lambda h: (h.figure is None, h.figure or 0.0, h.hour))
+        said += ": " + "; ".join(
+            f"{h.hour:%Y-%m-%d %H:00} {names.get(h.service_id, _unnamed(h.service_id))} ({h.why})"
+            for h in worst[:MOST_NAMED]
+        )
+        if len(bad) > MOST_NAMED:
+            said += f"; and {len(bad) - MOST_NAMED:,} more"
+        said += f"; {unknown:,} not known" if unknown else ""
+    way = "Look at these hours and at gateways that were down, or sign them off"
+    items = {h.key: h.figure or 0.0 for h in bad}
+    return Check(CheckKey.CONFIDENCE, "Confidence by hour", len(bad), said, way, items=items)
+
+
+def _unnamed(service_id: int) -> str:
+    return f"service {service_id}" if service_id else "no service"
 
 
 def _exchange(period: BillingPeriod, now: datetime) -> Check:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 
-from billing.models import UsageEvent, UsageHour, UsageQuarantine
+from billing.models import UsageEvent, UsageHour
 from billing.queries.books import read_tariffs
 from billing.queries.charged import ChargeFilter
 from billing.queries.visibility import visible_tenants
@@ -211,12 +211,6 @@ def list_hours(viewer: Viewer, wanted: UsageFilter) -> QuerySet[UsageHour]:
         if getattr(wanted, name):
             rows = rows.filter(**{name: getattr(wanted, name)})
     return _by_outcome(rows, wanted.outcome).order_by("-hour", "-id")
-
-
-def list_quarantine(viewer: Viewer) -> QuerySet[UsageQuarantine]:
-    """Events that wait for a person, newest first. Only the fleet's people see them."""
-    viewer.require(Permission.VIEW_MONEY)
-    return UsageQuarantine.objects.order_by("-id")
 
 
 def parse_id(text: str) -> UUID:

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     FUTURE = "future"
     TOO_LATE = "too_late"
     CONFLICT = "conflict"
+    NOT_ALLOWED = "not_allowed"  # of a tenant that this source does not report for
 
 
 class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -343,6 +344,31 @@ def peek_end(raw: bytes) -> int | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     return end if 0 <= end <= LATEST else None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What can be read of an event, also of one that is not as it should be."""
+
+    ended: datetime | None = None
+    worker: str = ""
+
+
+def origin_of(raw: bytes) -> Origin:
+    try:
+        found = _decode_any(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return Origin()
+    data = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(data, dict):
+        return Origin()
+    end, worker = data.get("finished_at"), data.get("worker")
+    is_time = isinstance(end, int) and not isinstance(end, bool) and 0 <= end <= LATEST
+    is_text = isinstance(worker, str)
+    return Origin(
+        moment(cast(int, end)) if is_time else None,
+        cast(str, worker).replace("\0", "")[:128] if is_text else "",
+    )
 
 
 def name_of(raw: bytes) -> str:

@@ -1,9 +1,10 @@
 """Billing periods: a calendar month of the account's zone, and when it may be closed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from billing.rules.confidence import covers
 from tenants.rules.quotas import Month, month_of
 
 # Far enough into the month to be in it whatever the zone was before, or is now.
@@ -37,6 +38,7 @@ class Signed:
     by: str
     why: str
     at: datetime
+    covers: dict[str, float] = field(default_factory=dict)  # as `Check.items` was then
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,17 @@ class Check:
     said: str
     way_out: str = ""
     signed: Signed | None = None
+    # What stands in the way one by one, where it has names, and how good each is from 0 to 1.
+    items: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_signed(self) -> bool:
         """A signature covers what was there when it was given, and nothing that came later."""
-        return self.signed is not None and self.number <= self.signed.number
+        if self.signed is None:
+            return False
+        if self.items:
+            return covers(self.signed.covers, self.items)
+        return self.number <= self.signed.number
 
     @property
     def may_sign(self) -> bool:

@@ -76,4 +76,8 @@ class SourceForm(forms.Form):
     name = forms.CharField(
         label="Short name", help_text="One for each gateway installation, as in gateway-fra."
     )
+    tenants = forms.CharField(
+        label="Only for these tenants", required=False,
+        help_text="Short names with commas. None: it reports for all tenants.",
+    )  # fmt: skip
     once = forms.CharField(widget=forms.HiddenInput)

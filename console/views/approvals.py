@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from billing.actions import grants, periods, publication, sheet_publication
+from billing.actions import grants, periods, publication, quarantine, sheet_publication
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
@@ -31,6 +31,8 @@ EFFECTS = {
     " each cluster begins by itself when the one before has baked.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
     grants.KIND: "The account's next invoice draws on it, in the order of priorities.",
+    quarantine.KIND: "What is taken is charged within minutes, at the prices of its hour; what is"
+    " dropped never is.",
     NODE_PRICES: "What GPUs cost us from then on; hours attributed at other prices are attributed"
     " again. No tenant is charged anything else.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
@@ -137,6 +139,8 @@ def place_of(change: Any) -> str:
         return reverse("period", args=[change.target_id])
     if change.kind == grants.KIND:
         return reverse("credit_grant", args=[change.target_id])
+    if change.kind == quarantine.KIND:
+        return reverse("quarantine_decision", args=[change.target_id])
     if change.kind == NODE_PRICES:
         return reverse("node_prices", args=[change.payload["number"]])
     if change.kind == PRICES:

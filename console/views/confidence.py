@@ -9,8 +9,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from billing.queries import confidence as queries
-from billing.queries.completeness import TOLERATED_DRIFT
-from billing.queries.confidence import HOUR, HourCompared
+from billing.queries.confidence import HOUR
+from billing.rules.confidence import TOLERATED, HourCompared
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 from console.filters import by_slug, compose
@@ -19,7 +19,10 @@ from fleet.queries.services import service_names
 from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
 
-COLUMNS = ("hour", "service", "metered", "counted", "engines", "drift", "state", "of_tenant")
+COLUMNS = (
+    "hour", "service", "metered", "counted", "engines", "drift", "state", "of_tenant", "figure",
+    "why", "estimated", "sent", "missing", "quarantined", "spool_events", "spool_oldest_seconds",
+)  # fmt: skip
 SHOWN = {"": "All hours", "1": "Off or unknown"}
 
 
@@ -40,13 +43,13 @@ def index(request: ViewerRequest) -> HttpResponse:
         return download(request, "confidence", COLUMNS, rows)
     page = Paginator(found, 100).get_page(request.GET.get("page"))
     context = {
-        "page": page, "range": span, "tenant": tenant, "tolerated": TOLERATED_DRIFT,
+        "page": page, "range": span, "tenant": tenant, "tolerated": TOLERATED,
         "lines": [(h, names.get(h.service_id, ""), f"{h.hour:%Y-%m-%dT%H:00Z}") for h in page],
         "services": sorted(names.values()), "service": names.get(service or 0, ""),
         "tenants": sorted(t.slug for t in refs),
         "off": request.GET.get("off", ""), "shown": SHOWN.items(),
         "of_states": {s: sum(h.state == s for h in found) for s in ("off", "unknown")},
-        "worst": max((h.drift for h in found if h.drift is not None), default=None),
+        "worst": min((h.figure for h in found if h.figure is not None), default=None),
         "hour": opened(request, service),
     }  # fmt: skip
     return render(request, "economics/confidence.html", context)
@@ -55,7 +58,9 @@ def index(request: ViewerRequest) -> HttpResponse:
 def as_row(found: HourCompared, names: dict[int, str]) -> tuple[object, ...]:
     return (
         found.hour.isoformat(), names.get(found.service_id, ""), found.metered, found.counted,
-        found.engines, found.drift, found.state, found.theirs,
+        found.engines, found.drift, found.state, found.theirs, found.figure, found.why,
+        found.estimated, found.sent, found.missing, found.quarantined, found.waiting,
+        found.oldest_seconds,
     )  # fmt: skip
 
 

@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
-from billing.actions import quarantine as quarantine_actions
 from billing.queries import economics as queries
-from billing.queries import requests as usage_queries
 from billing.queries.bill_parts import BillPart, bill_parts
 from billing.queries.economics import NOBODY, Economics, Margin
 from billing.queries.gpu_hours import ProductHours, gpu_hours
@@ -31,9 +28,7 @@ from console.ranges import read_range
 from console.unit_chart import unit_chart
 from console.waterfall import BILL, IDLE, OTHER, OVERHEAD, TENANTS, Step, bill_steps, waterfall
 from console.waterfall import TENANT as OF_TENANT
-from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
-from tenants.rules.access import Permission
 
 COLUMNS = (
     "tenant", "charged", "cost", "idle_share", "overhead_share", "other", "gross", "net",
@@ -45,7 +40,6 @@ UNIT_COLUMNS = (
 )  # fmt: skip
 UNIT_KINDS = {TENANT: "Tenants", SERVICE: "Services", RELEASE: "Releases"}
 BILL_COLUMNS = ("kind", "part", "amount", "left", "currency")
-DECISIONS = {"take": quarantine_actions.take, "drop": quarantine_actions.drop}
 KINDS = {"": "All", "tenant": "Tenants", "idle": "Idle", "overhead": "Overhead",
          NOBODY: "Idle and overhead"}  # fmt: skip
 MOST_TOP = 8
@@ -220,32 +214,3 @@ def shares(request: ViewerRequest) -> HttpResponse:
         **narrow,
     }
     return render(request, "economics/shares.html", context)
-
-
-@require_GET
-def quarantine(request: ViewerRequest) -> HttpResponse:
-    """Usage events that could not be taken, each with its reason."""
-    request.viewer.require(Permission.VIEW_MONEY)
-    rows = usage_queries.list_quarantine(request.viewer)
-    columns = ("id", "received_at", "source_id", "event_id", "reason", "detail", "payload")
-    if wants_file(request):
-        return download(request, "quarantine", columns, rows.values_list(*columns).iterator())
-    page = Paginator(rows, 50).get_page(request.GET.get("page"))
-    context = {
-        "page": page,
-        "may_decide": request.viewer.may(Permission.MANAGE_MONEY),
-        "as_take": {"decision": "take"},
-        "as_drop": {"decision": "drop"},
-    }
-    return render(request, "economics/quarantine.html", context)
-
-
-@require_POST
-def decide(request: ViewerRequest, row_id: int) -> HttpResponse:
-    """Take or drop one event: `decision`, and `why`."""
-    act = DECISIONS.get(request.POST.get("decision", ""))
-    if act is None:
-        raise Invalid(decision="Take it or drop it; nothing else is possible")
-    act(request.viewer, row_id, why=request.POST.get("why", ""))
-    messages.success(request, f"Event {row_id} does not wait any more")
-    return redirect("quarantine")

@@ -7,11 +7,14 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from billing.queries.clocks import source_clocks
 from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.downloads import download, wants_file
+from console.filters import number
 from console.forms import explain
 from console.forms.people import PERMISSION_WORDS, InviteForm, RoleForm, SourceForm
 from console.once import new_ticket, show_secret, use_ticket
@@ -20,9 +23,11 @@ from tenants.actions import tokens as credentials
 from tenants.errors import ConsoleError
 from tenants.queries import audit, tenants
 from tenants.queries import people as queries
+from tenants.queries.directory import tenant_refs
 from tenants.rules.access import ROLE_PERMISSIONS, TENANT_SLICE, Permission, Role
 
 ROLES = tuple(r.value for r in Role)
+OVERLAPS = ((0, "no longer"), (1, "for 1 hour"), (24, "for 24 hours"), (168, "for 7 days"))
 COLUMNS = ("email", "name", "active", "roles", "live_tokens", "last_sign_in", "since")
 
 
@@ -188,17 +193,25 @@ def sources(request: ViewerRequest) -> HttpResponse:
     viewer = request.viewer
     form = SourceForm(request.POST or None, initial={"once": new_ticket()})
     rows = queries.list_sources(viewer)
+    now = timezone.now()
+    clocks = source_clocks(viewer, now)
+    slugs = {t.id: t.slug for t in tenant_refs().values()}
     if request.method == "POST" and form.is_valid():
         claim = use_ticket(request)
         try:
-            source, secret = credentials.create_source(viewer, name=form.cleaned_data["name"])
+            tenants = form.cleaned_data["tenants"].replace(",", " ").split()
+            source, secret = credentials.create_source(
+                viewer, name=form.cleaned_data["name"], tenants=tenants
+            )
         except ConsoleError as refusal:
             explain(form, refusal)
         else:
             return shown_source(request, claim, source, secret)
     context = {
         "form": form,
-        "sources": rows,
+        "sources": [(s, clocks.get(s.pk), [slugs.get(t, "") for t in s.tenant_ids]) for s in rows],
+        "overlaps": OVERLAPS,
+        "now": now,
         "once": new_ticket(),
         "may_manage": viewer.may(Permission.MANAGE_FLEET),
     }
@@ -220,7 +233,9 @@ def shown_source(request: ViewerRequest, claim: Any, source: Any, secret: str) -
 def renew_source(request: ViewerRequest, name: str) -> HttpResponse:
     require_typed(request, name)
     claim = use_ticket(request)
-    source, secret = credentials.renew_source(request.viewer, name, why=request.POST.get("why", ""))
+    hours = number(request.POST, "keep_hours") or 0
+    why = request.POST.get("why", "")
+    source, secret = credentials.renew_source(request.viewer, name, why=why, keep_hours=hours)
     return shown_source(request, claim, source, secret)
 
 

@@ -81,7 +81,9 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
         "tenant": tenant,
         "totals": totals,
         "charges": charges_query(ChargeFilter(period.starts_at, period.ends_at)),
-        "checks": [(c, way_to(c.key, period.starts_at, period.ends_at)) for c in checks],
+        "checks": [
+            (c, way_to(c.key, period.starts_at, period.ends_at, tenant.slug)) for c in checks
+        ],
         "green": sum(c.is_green for c in checks),
         "is_over": now >= period.ends_at,
         "earlier": queries.earlier_open(period),
@@ -92,10 +94,12 @@ def show(request: ViewerRequest, period_id: int) -> HttpResponse:
     return render(request, "periods/show.html", context)
 
 
-def way_to(key: CheckKey, start: datetime, end: datetime) -> str:
+def way_to(key: CheckKey, start: datetime, end: datetime, tenant: str) -> str:
     """The address, empty when there is no page for it."""
     address = reverse(WAYS[key]) if key in WAYS else ""
-    return f"{address}?{compose(start, end, off=1)}" if key == CheckKey.CONFIDENCE else address
+    if key != CheckKey.CONFIDENCE:
+        return address
+    return f"{address}?{compose(start, end, tenant=tenant, off=1)}"
 
 
 @require_POST

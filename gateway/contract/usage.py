@@ -98,3 +98,6 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     requests_total: int = 0
     resident_bytes: int = 0
     waking: dict[int, int] = {}  # requests that wait for services that sleep, by service
+    started: float = 0.0  # of this process, which counts from 0
+    # Usage events that it wrote, by the hour of their request's end since the epoch; the newest.
+    events_by_hour: dict[int, int] = {}

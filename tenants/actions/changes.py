@@ -20,6 +20,7 @@ BELLS = {  # of kinds with another owner
     "credit_grant": "billing.tasks.keep_credits",
     "gpu_prices": "billing.tasks.publish_prices",
     "price_version": "billing.tasks.publish_prices",
+    "usage_quarantine": "billing.tasks.decide_quarantine",
     "rollout_sequence": "fleet.tasks.sequence_decided",
 }
 WAIT = timedelta(days=3)

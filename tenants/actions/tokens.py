@@ -10,6 +10,7 @@ from tenants.actions.audit import record
 from tenants.actions.credentials import mint
 from tenants.errors import Conflict, Forbidden, Invalid
 from tenants.models import AccessToken, UsageSource
+from tenants.queries.directory import tenant_refs
 from tenants.queries.people import get_source, get_token
 from tenants.rules import names
 from tenants.rules.access import Permission, Viewer
@@ -17,6 +18,7 @@ from tenants.rules.networks import canonical, fault_of_networks
 from tenants.rules.secrets import Kind
 
 LONGEST_LIFE = timedelta(days=365)
+LONGEST_OVERLAP = 30 * 24  # hours, for which two secrets of a source are accepted
 
 
 def grantable(viewer: Viewer) -> list[str]:
@@ -74,32 +76,57 @@ def revoke_token(viewer: Viewer, public_id: str, *, why: str = "") -> AccessToke
 
 
 @transaction.atomic
-def create_source(viewer: Viewer, *, name: str) -> tuple[UsageSource, str]:
-    """Let a gateway deliver usage. Event ids are told apart within one source."""
+def create_source(
+    viewer: Viewer, *, name: str, tenants: Sequence[str] = ()
+) -> tuple[UsageSource, str]:
+    """Let a gateway deliver usage: of these tenants only, or of all where none is named.
+
+    Event ids are told apart within one source.
+    """
     viewer.require(Permission.MANAGE_FLEET)
     if fault := names.fault_of_slug(name):
         raise Invalid(name=fault)
     minted = mint(Kind.USAGE_SOURCE)
-    source = UsageSource(name=name, public_id=minted.public_id, digest=minted.digest)
+    source = UsageSource(
+        name=name,
+        public_id=minted.public_id,
+        digest=minted.digest,
+        tenant_ids=_ids_of(tenants),
+    )
     try:
         with transaction.atomic():
             source.save()
     except IntegrityError as error:
         raise Invalid(name=f"A usage source {name} exists already") from error
-    record(viewer, "source.create", source, after={"name": name, "public_id": minted.public_id})
+    after = {"name": name, "public_id": minted.public_id, "tenants": sorted(set(tenants))}
+    record(viewer, "source.create", source, after=after)
     return source, minted.secret
 
 
 @transaction.atomic
-def renew_source(viewer: Viewer, name: str, *, why: str = "") -> tuple[UsageSource, str]:
-    """Give the source a new secret: its old one ends at once, its event ids go on."""
+def renew_source(
+    viewer: Viewer, name: str, *, why: str = "", keep_hours: int = 0
+) -> tuple[UsageSource, str]:
+    """Give the source a new secret; it stays the same source, and its event ids go on.
+
+    Its old secret is accepted for so many hours more: 0, or one that was revoked, ends at once.
+    """
     viewer.require(Permission.MANAGE_FLEET)
+    if not 0 <= keep_hours <= LONGEST_OVERLAP:
+        raise Invalid(keep_hours=f"Between 0 and {LONGEST_OVERLAP} hours")
     source = get_source(viewer, name)
     before = {"public_id": source.public_id, "revoked_at": source.revoked_at}
     minted = mint(Kind.USAGE_SOURCE)
+    is_kept = keep_hours and not source.revoked_at
+    source.previous_digest = source.digest if is_kept else ""
+    source.previous_until = timezone.now() + timedelta(hours=keep_hours) if is_kept else None
     source.public_id, source.digest, source.revoked_at = minted.public_id, minted.digest, None
     source.save()
-    after = {"public_id": source.public_id, "revoked_at": None}
+    after = {
+        "public_id": source.public_id,
+        "revoked_at": None,
+        "previous_until": source.previous_until,
+    }
     record(viewer, "source.renew", source, before=before, after=after, why=why)
     return source, minted.secret
 
@@ -115,6 +142,13 @@ def revoke_source(viewer: Viewer, name: str, *, why: str = "") -> UsageSource:
     source.save(update_fields=["revoked_at"])
     record(viewer, "source.revoke", source, after={"revoked_at": source.revoked_at}, why=why)
     return source
+
+
+def _ids_of(slugs: Sequence[str]) -> list[int]:
+    known = {t.slug: t.id for t in tenant_refs().values()}
+    if unknown := sorted(set(slugs) - set(known)):
+        raise Invalid(tenants=f"There is no tenant {unknown[0][:63]!r}")
+    return sorted(known[slug] for slug in set(slugs))
 
 
 def _check(

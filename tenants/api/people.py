@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from tenants.actions import people as actions
 from tenants.actions import tokens
+from tenants.actions.tokens import LONGEST_OVERLAP
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
@@ -17,6 +18,7 @@ from tenants.queries import people as queries
 from tenants.rules.access import Permission, Role
 from tenants.rules.networks import MOST
 
+MOST_TENANTS = 1_000  # of a source
 ROLES = [r.value for r in Role]
 PERMISSIONS = [p.value for p in Permission]
 
@@ -97,6 +99,12 @@ class SourceOut(serializers.Serializer[Any]):
     public_id = serializers.CharField()
     created_at = serializers.DateTimeField()
     revoked_at = serializers.DateTimeField(allow_null=True)
+    previous_until = serializers.DateTimeField(
+        allow_null=True, help_text="Until when the secret before is accepted too"
+    )
+    tenant_ids = serializers.ListField(
+        child=serializers.IntegerField(), help_text="It reports for these; none: for all"
+    )
 
 
 class SourceCreated(SourceOut):
@@ -105,6 +113,17 @@ class SourceCreated(SourceOut):
 
 class SourceIn(Strict):
     name = TextField()
+    tenants = serializers.ListField(
+        child=TextField(max_length=63), required=False, default=list, max_length=MOST_TENANTS,
+        help_text="Slugs of those that it reports for; none: for all",
+    )  # fmt: skip
+
+
+class RenewSourceIn(Why):
+    keep_hours = CountField(
+        min_value=0, max_value=LONGEST_OVERLAP, required=False, default=0,
+        help_text="For how long the old secret is accepted beside the new one",
+    )  # fmt: skip
 
 
 class MeOut(serializers.Serializer[Any]):
@@ -215,9 +234,10 @@ class SourcesView(ConsoleView):
 
 
 class RenewSourceView(ConsoleView):
-    @operation("sources_renew", takes=Why, gives=SourceCreated)
+    @operation("sources_renew", takes=RenewSourceIn, gives=SourceCreated)
     def post(self, request: Request, name: str) -> Response:
-        source, secret = tokens.renew_source(self.viewer, name, **self.given(Why))
+        """Make a new secret. It stays the same source: what it sends again is known."""
+        source, secret = tokens.renew_source(self.viewer, name, **self.given(RenewSourceIn))
         return self.answer({**SourceOut(source).data, "secret": secret})
 
 

@@ -49,13 +49,21 @@ class AccessToken(models.Model):
 
 
 class UsageSource(models.Model):
-    """A gateway's credential at the ingest door. Event ids are unique within a source."""
+    """A gateway's credential at the ingest door. Event ids are unique within a source.
+
+    A new secret leaves it the same source, so what it sends again is known.
+    """
 
     name = models.SlugField(max_length=63, unique=True)
     public_id = models.CharField(max_length=8, unique=True)
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # The secret before, and until when it is accepted beside the new one.
+    previous_digest = models.CharField(max_length=64, blank=True, db_default="", default="")
+    previous_until = models.DateTimeField(null=True, blank=True)
+    # Ids of tenants that it may report for; empty: of all.
+    tenant_ids = ArrayField(models.BigIntegerField(), default=list, db_default=[])
 
     class Meta:
         db_table = "usage_source"

@@ -70,7 +70,9 @@ def _viewer_of_token(secret: str, request_id: str, address: str) -> Viewer | Non
 
 
 def _viewer_of_source(secret: str, request_id: str) -> Viewer | None:
-    source = UsageSource.objects.filter(revoked_at=None, digest=digest(secret)).first()
+    found = digest(secret)
+    before = Q(previous_digest=found, previous_until__gt=Now())
+    source = UsageSource.objects.filter(Q(digest=found) | before, revoked_at=None).first()
     if source is None:
         return None
     return Viewer(

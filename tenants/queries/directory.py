@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tenants.models import Application, Quota, Tenant
+from tenants.models import Application, Quota, Tenant, UsageSource
 from tenants.rules.quotas import FIELD_OF_BUDGET, BudgetKind, micros
 
 
@@ -50,6 +50,27 @@ def application_refs(ids: Iterable[int] | None = None) -> dict[int, ApplicationR
         rows = rows.filter(pk__in=list(ids))
     names = ("id", "tenant_id", "slug", "name", "cost_centre")
     return {row[0]: ApplicationRef(*row) for row in rows.values_list(*names)}
+
+
+def source_names() -> dict[int, str]:
+    """Usage sources by id: whose events these are."""
+    return dict(UsageSource.objects.values_list("id", "name"))
+
+
+def tenants_of_source(source_id: int) -> frozenset[int]:
+    """For whom a source may report; empty: for all."""
+    rows = UsageSource.objects.filter(pk=source_id).values_list("tenant_ids", flat=True)
+    return frozenset(rows.first() or ())
+
+
+def named_applications(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Ids of tenant and application by their slugs; what does not exist is not in it."""
+    wanted = set(names)
+    rows = Application.objects.filter(
+        tenant__slug__in={tenant for tenant, _ in wanted}, slug__in={app for _, app in wanted}
+    )
+    found = rows.values_list("tenant__slug", "slug", "tenant_id", "id")
+    return {(tenant, app): (tenant_id, pk) for tenant, app, tenant_id, pk in found}
 
 
 def budget_refs(ids: Iterable[int] | None = None) -> list[BudgetRef]:

@@ -8,7 +8,7 @@ from billing.actions.accounts import change_account
 from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, start_closing
-from billing.models import BillingPeriod
+from billing.models import BillingPeriod, EngineHour, ServiceHour
 from billing.queries.accounts import get_account
 from billing.rules.invoices import Tax
 from tenants.base.scope import fleet_scope
@@ -36,9 +36,30 @@ def find_period(tenant, name="2026-10"):
     return BillingPeriod.objects.get(tenant_id=tenant.pk, name=name)
 
 
+def engines_agree():
+    """Every service's engines counted what gateways metered, hour by hour, so far."""
+    sums = ServiceHour.objects.all()
+    EngineHour.objects.bulk_create(
+        (
+            EngineHour(
+                hour=kept.hour,
+                service_id=kept.service_id,
+                prompt_tokens=kept.prompt_tokens,
+                completion_tokens=kept.completion_tokens,
+                engines=1,
+            )
+            for kept in sums
+        ),
+        update_conflicts=True,
+        unique_fields=["hour", "service_id"],
+        update_fields=["prompt_tokens", "completion_tokens"],
+    )
+
+
 def close_month(tenant, name="2026-10", *, now=NOVEMBER, viewer=SYSTEM):
     """Open what began, then close one month, whose checks are green."""
     keep_periods(now)
+    engines_agree()
     with fleet_scope():
         period = find_period(tenant, name)
         start_closing(viewer, period.pk, now=now)

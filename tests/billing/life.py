@@ -41,7 +41,7 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import ChangeRequest
 from tenants.queries.directory import tenant_refs
-from tests.billing.books import GRACE, set_account
+from tests.billing.books import GRACE, engines_agree, set_account
 from tests.billing.factories import SYSTEM, batch, usage
 from tests.billing.granted import granted
 
@@ -266,6 +266,7 @@ class Life:
         rate = Decimal(self.random.randrange(800_000, 999_999)) / 10**6
         given = Recorded("USD", FOREIGN, self.now.date(), "ECB", rate)
         self.in_fleet(record_rate, SYSTEM, given, now=self.now)
+        engines_agree()
         self.in_fleet(start_closing, SYSTEM, pk, now=self.now)
         self.in_fleet(close, SYSTEM, pk, now=self.now, grace=GRACE)
         try:

@@ -48,6 +48,8 @@ FLEET_URLS = [
     "ledger-accounts",
     "usage/quarantine",
     "usage/confidence",
+    "usage/confidence/hours",
+    "usage/quarantine/decisions",
     "costs/economics",
     "costs/units",
     "costs/methods",

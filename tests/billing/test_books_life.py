@@ -21,7 +21,7 @@ from billing.models import BillingPeriod, Charge, Invoice, InvoiceLine, JournalL
 from billing.queries.checks import run_checks
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
-from tests.billing.books import GRACE
+from tests.billing.books import GRACE, engines_agree
 from tests.billing.factories import PRICES, SYSTEM, load, make_prices, usage
 
 pytestmark = [
@@ -89,6 +89,7 @@ def close_next():
         period = over.order_by("starts_at").first()
         if period is None:
             return
+        engines_agree()
         start_closing(SYSTEM, period.pk, now=NOW)
         close(SYSTEM, period.pk, now=NOW, grace=GRACE)
         with suppress(Conflict):  # nothing was used, or all of it took itself back

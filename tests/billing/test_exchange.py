@@ -31,6 +31,7 @@ from tests.billing.books import (
     ODD_PRICES,
     bill_month,
     close_month,
+    engines_agree,
     find_period,
     set_account,
     spend,
@@ -134,6 +135,7 @@ def test_a_missing_rate_keeps_the_period_from_closing(spent):
     note_rate("JPY", Decimal(150))
     keep_periods(NOVEMBER)
     with fleet_scope():
+        engines_agree()
         pk = start_closing(SYSTEM, find_period(spent).pk, now=NOVEMBER).pk
     check = checks_of(spent)["exchange"]
     assert (check.number, check.may_sign) == (1, False)

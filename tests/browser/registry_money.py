@@ -36,6 +36,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "credit_grant_new": lambda _: "/billing-accounts/acme/new/credit/",
     "credit_grant": lambda s: f"/credits/{s.credit.pk}/",
     "quarantine": lambda _: "/quarantine/",
+    "quarantine_correct": lambda s: f"/quarantine/{s.quarantined.pk}/correct/",
+    "quarantine_decision": lambda s: f"/quarantine/decisions/{s.decision.pk}/",
     "prices": lambda _: "/prices/",
     "commitments": lambda _: "/prices/commitments/",
     "price_draft": lambda _: "/prices/list/new/",

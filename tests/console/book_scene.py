@@ -12,13 +12,15 @@ from billing.actions.exchange import record_rate
 from billing.actions.grants import apply_decisions, ask_for_grant
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, sign_off, start_closing
-from billing.models import BillingPeriod, CreditGrant
+from billing.actions.quarantine import ask
+from billing.models import BillingPeriod, CreditGrant, UsageQuarantine
 from billing.queries.accounts import get_account
 from billing.queries.periods import period_checks
 from billing.rules.accounts import AccountTerms
 from billing.rules.exchange import Recorded
 from billing.rules.grants import GrantTerms, Scope
 from billing.rules.invoices import Tax
+from billing.rules.quarantine import Kind
 from tenants.actions.changes import decide
 from tenants.queries.changes import get_change
 from tenants.rules.access import Binding, Role, Viewer
@@ -40,6 +42,9 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
     change_account(SYSTEM, "acme", terms, expected=version)
     invoice_in_euros("globex", now)
     scene.credit = grant_credits(scene, now)
+    conflict = UsageQuarantine.objects.get(reason="conflict")
+    fin = Viewer(user_id=scene.fin.pk, email=scene.fin.email, bindings=(Binding(Role.FINANCE),))
+    scene.decision = ask(fin, [conflict.pk], kind=Kind.DROP, why="Sent twice", now=now)
     furnish_alerts(scene, now)
     ended = BillingPeriod.objects.filter(ends_at__lte=now).order_by("starts_at")
     for period in ended.filter(tenant_id=acme.pk):

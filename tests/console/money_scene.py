@@ -16,7 +16,7 @@ from billing.actions.prices import draft_version
 from billing.actions.reservations import reserve_gpus
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
-from billing.models import ExportAttempt, PriceBook, UsageEvent
+from billing.models import ExportAttempt, PriceBook, UsageEvent, UsageQuarantine
 from billing.rules.destinations import Target
 from billing.rules.node_lines import read_lines
 from billing.rules.other_costs import COLUMNS
@@ -49,8 +49,10 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
     assert receipt.accepted == len(events), receipt
     bad = events[0] | {"request_id": "not-a-uuid"}
     ingest(source, json.dumps([factories.cloud(bad)]).encode(), now=now)
+    ingest(source, factories.batch(events[1] | {"completion_tokens": 1}), now=now)
     factories.settle(now)
     with fleet_scope():
+        scene.quarantined = UsageQuarantine.objects.get(reason="bad_schema")
         costs(scene, now)
         RoleBinding.objects.create(user=scene.olga, role="finance")  # she does the books as well
         scene.watcher = User.objects.create_user(

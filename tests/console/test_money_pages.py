@@ -12,9 +12,10 @@ from django.utils.html import escape
 
 from billing.actions.publication import publish_approved
 from billing.drive.previews import work_due
-from billing.models import Charge, PriceBookVersion
+from billing.models import Charge, PriceBookVersion, UsageQuarantine
 from billing.rules.allocation import METHODS
 from tenants.base.scope import fleet_scope
+from tenants.models import ChangeRequest
 from tests.browser.registry_money import PAGES
 from tests.console.visitors import browser, rows
 
@@ -222,15 +223,66 @@ def test_it_makes_an_export_once_asked(scene):
     assert "2026-10-01" in refused.content.decode()
 
 
-def test_it_drops_an_event_from_quarantine_with_a_reason_only(scene):
+def test_it_asks_to_drop_an_event_from_quarantine_with_a_reason_only(scene):
     fin = browser(scene.fin)
-    row = fin.get("/quarantine/").context["page"].object_list[0]
+    row = scene.quarantined
     address = f"/quarantine/{row.pk}/decide/"
     assert fin.post(address, {"decision": "drop", "why": ""}).status_code == 422
     assert fin.post(address, {"decision": "burn", "why": "x"}).status_code == 422
     assert browser(scene.vic).post(address, {"decision": "drop", "why": "x"}).status_code == 403
     assert fin.post(address, {"decision": "drop", "why": "sent by a test"}).status_code == 302
-    assert list(fin.get("/quarantine/").context["page"].object_list) == []
+    page = fin.get("/quarantine/")
+    assert {q.decision_id is None for q, *_ in page.context["rows"]} == {False}
+    assert "Waits for approval" in page.content.decode()
+    with fleet_scope():
+        change = ChangeRequest.objects.get(kind="usage_quarantine", payload__reasons__bad_schema=1)
+    shown = browser(scene.vic).get(f"/approvals/{change.pk}/").content.decode()
+    assert f"/quarantine/decisions/{change.target_id}/" in shown
+
+
+def test_quarantine_shows_and_writes_what_the_filter_says(scene):
+    fin = browser(scene.fin)
+    for query in ("", "reason=conflict", "source=gateway-money", "tenant=acme", "tenant=globex"):
+        page = fin.get(f"/quarantine/?{query}")
+        found = rows(fin.get(f"/quarantine/?{query}&format=csv"))
+        assert [r["id"] for r in found] == [str(q.pk) for q, *_ in page.context["rows"]]
+    assert fin.get("/quarantine/?reason=mood").status_code == 422
+    assert fin.get("/quarantine/?source=nobody").status_code == 422
+
+
+def test_one_question_covers_all_that_the_filter_shows_and_nothing_that_came_later(scene):
+    fin = browser(scene.fin)
+    with fleet_scope():
+        for number in range(3):
+            UsageQuarantine.objects.create(
+                source_id=1, event_id=f"odd-{number}", reason="too_late", detail="",
+                payload="{}", payload_sha=bytes([number]),
+            )  # fmt: skip
+    given = fin.get("/quarantine/?reason=too_late").context["bulk"]
+    assert given["events"] == 3
+    with fleet_scope():
+        UsageQuarantine.objects.create(
+            source_id=1, event_id="later", reason="too_late", detail="", payload="{}",
+            payload_sha=b"later",
+        )  # fmt: skip
+    less = given["drop"] | {"events": "2", "why": "x"}
+    assert fin.post("/quarantine/decide/", less).status_code == 409
+    answer = fin.post("/quarantine/decide/", given["drop"] | {"why": "A test installation"})
+    assert answer.status_code == 302
+    items = fin.get(answer.url).context["rows"]
+    assert [item.event_id for item, *_ in items] == ["odd-0", "odd-1", "odd-2"]
+    assert fin.get("/quarantine/?reason=too_late").context["bulk"] is None, "one is left"
+
+
+def test_an_event_is_corrected_on_a_page_of_its_own(scene):
+    fin = browser(scene.fin)
+    address = f"/quarantine/{scene.quarantined.pk}/correct/"
+    text = fin.get(address).context["text"]
+    assert fin.post(address, {"event": text, "why": "x"}).status_code == 422
+    good = text.replace("not-a-uuid", "0198c0de-0000-7000-8000-000000000001")
+    answer = fin.post(address, {"event": good, "why": "The gateway wrote no id"})
+    assert answer.status_code == 302, answer.content.decode()[:3000]
+    assert "0198c0de" in fin.get(answer.url).content.decode()
 
 
 def test_it_refuses_a_range_that_is_none(scene):
