@@ -21,6 +21,7 @@ from billing.api import (
     prices,
     rates,
     reservations,
+    schedules,
     streams,
     usage,
 )
@@ -119,6 +120,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "export-destinations/<int:destination_id>/secret",
         deliveries.DestinationSecretView.as_view(),
     ),
-    path("export-schedules", exports.SchedulesView.as_view()),
-    path("export-schedules/<int:schedule_id>", exports.ScheduleView.as_view()),
+    path("export-schedules", schedules.SchedulesView.as_view()),
+    path("export-schedules/<int:schedule_id>", schedules.ScheduleView.as_view()),
 ]

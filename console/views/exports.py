@@ -1,4 +1,4 @@
-"""Exports: files of charges with their evidence, made on demand and every day."""
+"""Exports: files of charges with their evidence, made on demand."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from billing.queries.accounts import get_account
 from billing.queries.deliveries import list_destinations
 from console.access import ViewerRequest
 from console.forms import explain
-from console.forms.exports import ExportForm, ScheduleForm
+from console.forms.exports import ExportForm
 from tenants.base.files import answer_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
@@ -111,43 +111,6 @@ def tenant_id(request: ViewerRequest, slug: str) -> int | None:
     if found is None:
         raise NotFound("No such tenant")
     return found
-
-
-@require_http_methods(["GET", "POST"])
-def schedule(request: ViewerRequest) -> HttpResponse:
-    request.viewer.require(Permission.MANAGE_MONEY)
-    form = ScheduleForm(
-        request.POST or None, tenants=tenant_choices(request), receivers=receiver_choices(request)
-    )
-    if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        try:
-            actions.create_schedule(
-                request.viewer, name=given["name"], format=given["format"],
-                file_type=given["file_type"] or "csv",
-                local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
-                tenant_id=tenant_id(request, given["tenant"]),
-                destination_id=int(given["destination"]) if given["destination"] else None,
-            )  # fmt: skip
-        except ConsoleError as refusal:
-            explain(form, refusal)
-        else:
-            messages.success(request, f"{given['name']} is made every day from now on")
-            return redirect("exports")
-    status = 422 if form.errors else 200
-    return render(request, "exports/schedule.html", {"form": form}, status=status)
-
-
-@require_POST
-def switch(request: ViewerRequest, schedule_id: int) -> HttpResponse:
-    """Switch a schedule on or off."""
-    found = queries.get_schedule(request.viewer, schedule_id)
-    actions.change_schedule(
-        request.viewer, schedule_id, expected=found.version, now=timezone.now(),
-        enabled=not found.enabled,
-    )  # fmt: skip
-    messages.success(request, f"{found.name} is {'off' if found.enabled else 'on'}")
-    return redirect("exports")
 
 
 @require_POST

@@ -45,6 +45,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "contract_new": lambda _: "/new/contract/",
     "exports": lambda _: "/exports/",
     "export_schedule": lambda _: "/new/export-schedule/",
+    "export_schedule_edit": lambda s: f"/exports/schedules/{s.schedule.pk}/",
     "export": lambda s: f"/exports/{s.export.pk}/",
     "export_destinations": lambda _: "/exports/receivers/",
     "export_destination": lambda s: f"/exports/receivers/{s.receiver.pk}/",
