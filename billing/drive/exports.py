@@ -21,6 +21,7 @@ from billing.clients.store import Folder, Stored, TooManyRows
 from billing.drive.rows import BadRow, Evidence, batches_of
 from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
+from billing.queries.cost_lines import cost_complete_until
 from billing.queries.lines import Damaged, complete_until
 from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
@@ -68,7 +69,8 @@ def _run(job_id: int, now: datetime) -> int:
 
 def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
     wanted = ChargeFilter(job.starts_at, job.ends_at, tenant_id=job.tenant_id)
-    complete = complete_until(wanted, now)
+    until = cost_complete_until if DATASETS[job.format].is_cost else complete_until
+    complete = until(wanted, now)
     evidence = Evidence()
     stored = _write(job, wanted, evidence)
     kept = ExportJob.record(

@@ -16,6 +16,7 @@ from billing.queries.book_lines import (
     read_periods,
 )
 from billing.queries.charged import ChargeFilter
+from billing.queries.cost_lines import read_origins
 from billing.queries.extras import Documents, newest_documents, read_extras, whole_documents
 from billing.queries.ledger import account_numbers
 from billing.queries.lines import read_billed, read_lines
@@ -33,7 +34,10 @@ from billing.rules.focus_books import (
     period_row,
 )
 from billing.rules.focus_checks import fault_of_row, faults_of_header, faults_of_invoices
+from billing.rules.focus_cost_checks import fault_of_split
+from billing.rules.focus_costs import COST_COLUMNS, COST_VERSIONS, cost_rows
 from billing.rules.ledger import ledger_row, missing_numbers
+from tenants.queries.directory import tenant_refs
 
 Batches = Generator[Columns]
 Rows = Iterator[Sequence[str]]
@@ -178,6 +182,20 @@ def _ledger_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
         yield ledger_row(line, numbers)
 
 
+def _cost_rows(version: str, wanted: ChargeFilter, evidence: Evidence) -> Iterator[Sequence[str]]:
+    """A tenant's file has its shares; each origin is checked as a whole all the same."""
+    tenant = f"tenant-{tenant_refs()[wanted.tenant_id].slug}" if wanted.tenant_id else ""
+    for origin, shares, run in read_origins(wanted):
+        rows = cost_rows(origin, shares, settings.QM_ISSUER)
+        fault = fault_of_split(rows, cost=origin.cost, quantity=origin.quantity, version=version)
+        if fault:
+            raise BadRow(f"{origin.id} breaks FOCUS {version}: {fault}")
+        for row, share in zip(rows, shares, strict=True):
+            if tenant in ("", row["x_TenantId"]):
+                evidence.add(origin.currency, share.amount, run)
+                yield [row[name] for name in COST_COLUMNS[version]]
+
+
 READERS: dict[str, Reader] = {
     "csv": _own_batches,
     **{format: _focus_batches(version) for format, version in VERSIONS.items()},
@@ -185,4 +203,8 @@ READERS: dict[str, Reader] = {
     "focus-1.4-invoice-detail": _by_row(DETAIL_COLUMNS, _detail_rows),
     "chargeback": _by_row(chargeback.COLUMNS, _chargeback_rows),
     "ledger": _by_row(ledger.COLUMNS, _ledger_rows),
+    **{
+        format: _by_row(COST_COLUMNS[version], partial(_cost_rows, version))
+        for format, version in COST_VERSIONS.items()
+    },
 }

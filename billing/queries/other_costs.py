@@ -1,7 +1,7 @@
 """What the fleet costs besides GPUs: the lines that were recorded, and who bears them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from billing.models import OtherCost
 from billing.rules.meters import BILLED
-from billing.rules.other_costs import HOSTED, PLATFORM, Line, Spread, spans_of, spread
+from billing.rules.other_costs import HOSTED, PLATFORM, Line, Span, Spread, spans_of, spread
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
@@ -66,10 +66,49 @@ def other_costs(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OtherPart:
+    """What one line comes to in the hours, and who bears it by which weights."""
+
+    id: int
+    line: Line
+    spans: Sequence[Span]  # of the line in the hours
+    amount: Decimal
+    spread: Spread
+    weights: Mapping[int, Decimal]  # tokens, or what GPUs were used for
+    by_tokens: bool
+
+
+def other_parts(hours: Sequence[datetime], direct: Mapping[int, Decimal]) -> Iterator[OtherPart]:
+    """Line by line, of every currency, what `other_costs` has as sums."""
+    spans = spans_of(hours)
+    lines = list(_numbered(spans[0][0], spans[-1][1])) if spans else []
+    tokens = _tokens(hours, {line.model for _, line in lines})
+    for pk, line in lines:
+        amount = line.part(spans)
+        if not amount:
+            continue
+        weights = tokens.get(line.model, {}) if line.model else direct
+        yield OtherPart(
+            id=pk,
+            line=line,
+            spans=line.inside(spans),
+            amount=amount,
+            spread=spread([(line, amount)], direct, tokens),
+            weights={tenant: Decimal(weight) for tenant, weight in weights.items()},
+            by_tokens=bool(line.model),
+        )
+
+
 def _lines(start: datetime, end: datetime) -> Iterable[Line]:
+    return (line for _, line in _numbered(start, end))
+
+
+def _numbered(start: datetime, end: datetime) -> Iterator[tuple[int, Line]]:
     rows = OtherCost.objects.filter(starts_at__lt=end, ends_at__gt=start).order_by("id")
-    names = ("starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
-    return (Line(*values) for values in rows.values_list(*names))
+    names = ("id", "starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
+    for pk, *values in rows.values_list(*names):
+        yield pk, Line(*values)
 
 
 def _tokens(hours: Sequence[datetime], models: set[str]) -> Mapping[str, Mapping[int, int]]:

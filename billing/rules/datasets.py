@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from billing.rules import chargeback, ledger
 from billing.rules.focus import COLUMNS, CSV_COLUMNS, typed
 from billing.rules.focus_books import BOOK_TYPES, DETAIL_COLUMNS, PERIOD_COLUMNS
+from billing.rules.focus_costs import COST_COLUMNS, COST_VERSIONS
 
 CORRECTIONS = "replacement: each file is a snapshot of its range; earlier files stay as they are"
 APPENDED = "append-only: what was issued or posted in the range; nothing in it ever changes"
@@ -20,6 +21,7 @@ class Dataset:
     corrections: str = CORRECTIONS
     is_fleets: bool = False  # of the operator's own books: not for a tenant's people
     names_invoices: bool = False  # a month's file says more once the month is billed
+    is_cost: bool = False  # of what the fleet costs, and not of what is charged
 
     @property
     def names(self) -> list[str]:
@@ -29,6 +31,12 @@ class Dataset:
 def _cost_and_usage(version: str) -> Dataset:
     name = f"FOCUS {version} CostAndUsage"
     return Dataset(name, name, typed(COLUMNS[version]), names_invoices=True)
+
+
+def _cost_allocation(version: str) -> Dataset:
+    name = f"FOCUS {version} CostAndUsage of the fleet's cost"
+    label = f"FOCUS {version} cost allocation"
+    return Dataset(label, name, typed(COST_COLUMNS[version]), is_fleets=True, is_cost=True)
 
 
 # "csv" is our own columns, a name from before there were several types of files.
@@ -46,6 +54,7 @@ DATASETS = {
         typed(DETAIL_COLUMNS, BOOK_TYPES),
         APPENDED,
     ),
+    **{format: _cost_allocation(version) for format, version in COST_VERSIONS.items()},
     "chargeback": Dataset(
         "Chargeback by cost centre",
         "Quartermaster chargeback 1",

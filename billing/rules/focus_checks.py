@@ -6,7 +6,7 @@ accepts times without a zone: a file is checked here, row by row, before it gets
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -74,17 +74,21 @@ def faults_of_header(columns: Sequence[str], version: str) -> list[str]:
 
 def fault_of_row(row: Row, version: str) -> str:
     """The first rule that the row breaks, empty when none."""
+    return first_fault(row, version, CHECKS)
+
+
+def first_fault(row: Row, version: str, checks: Iterable[Callable[[Row], str]]) -> str:
     for name in NOT_NULL[version]:
         if not row[name]:
             return f"{name} is empty"
-    for check in CHECKS:
+    for check in checks:
         if fault := check(row):
             return fault
     return ""
 
 
-def _enums(row: Row) -> str:
-    for name, allowed in ALLOWED.items():
+def fault_of_enums(row: Row, values: Mapping[str, Collection[str]] = ALLOWED) -> str:
+    for name, allowed in values.items():
         if row[name] not in allowed:
             return f"{name} {row[name]!r} is not allowed"
     for name in ("BillingCurrency", "PricingCurrency"):
@@ -93,7 +97,7 @@ def _enums(row: Row) -> str:
     return ""
 
 
-def _numbers(row: Row) -> str:
+def fault_of_numbers(row: Row) -> str:
     if all(NUMBER.fullmatch(text) for text in {row[name] for name in NUMBERS} if text):
         return ""  # most cells of a row are alike
     for name in NUMBERS:
@@ -107,7 +111,7 @@ def _is_time(text: str) -> bool:
     return TIME.fullmatch(text) is not None
 
 
-def _times(row: Row) -> str:
+def fault_of_times(row: Row) -> str:
     for name in TIMES:
         if not _is_time(row[name]):
             return f"{name} {row[name]!r} is not a time in UTC"
@@ -118,7 +122,7 @@ def _times(row: Row) -> str:
     return ""
 
 
-def _usage(row: Row) -> str:
+def fault_of_usage(row: Row) -> str:
     if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
         return "ChargeFrequency Usage-Based on a purchase"
     if row["ChargeCategory"] in NOT_SOLD:
@@ -156,7 +160,7 @@ def _product(row: Row) -> str:
     return ""
 
 
-def _correction(row: Row) -> str:
+def fault_of_correction(row: Row) -> str:
     """What was used in another billing period, and what is taken back, corrects something."""
     if row["ChargeClass"]:
         return "a correction of a rounding" if row["ChargeCategory"] == "Adjustment" else ""
@@ -199,8 +203,8 @@ def _fault_of_object(text: str) -> str:
     return "" if isinstance(found, dict) else "is not an object"
 
 
-def _objects(row: Row) -> str:
-    for name in ("Tags", "SkuPriceDetails"):
+def fault_of_objects(row: Row) -> str:
+    for name in ("Tags", "SkuPriceDetails", "AllocatedTags", "AllocatedMethodDetails"):
         if fault := _fault_of_object(row[name] or "{}"):
             return f"{name} {fault}"
     if row["ResourceId"] and not row["ResourceType"]:
@@ -209,5 +213,6 @@ def _objects(row: Row) -> str:
 
 
 CHECKS: tuple[Callable[[Row], str], ...] = (
-    *(_enums, _numbers, _times, _usage, _product, _correction, _invoice, _objects),
+    *(fault_of_enums, fault_of_numbers, fault_of_times, fault_of_usage),
+    *(_product, fault_of_correction, _invoice, fault_of_objects),
 )

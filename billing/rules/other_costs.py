@@ -45,6 +45,11 @@ class Line:
         """What falls into these spans. Parts of spans that follow each other add up exactly."""
         return sum((self._until(end) - self._until(start) for start, end in spans), Decimal(0))
 
+    def inside(self, spans: Iterable[Span]) -> list[Span]:
+        """The spans, cut to the time of the line."""
+        cut = ((max(start, self.starts_at), min(end, self.ends_at)) for start, end in spans)
+        return [(start, end) for start, end in cut if start < end]
+
     def _until(self, at: datetime) -> Decimal:
         passed = min(max(at, self.starts_at), self.ends_at) - self.starts_at
         share = Fraction(passed // MICROSECOND, (self.ends_at - self.starts_at) // MICROSECOND)
