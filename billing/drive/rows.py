@@ -20,6 +20,7 @@ from billing.queries.cost_lines import read_origins
 from billing.queries.extras import Documents, newest_documents, read_extras, whole_documents
 from billing.queries.ledger import account_numbers
 from billing.queries.lines import read_billed, read_lines
+from billing.queries.prepaid_lines import read_prepaid
 from billing.rules import chargeback, ledger
 from billing.rules.batches import Batch, Columns, Sheet, Sums, in_batches
 from billing.rules.chargeback import Key, chargeback_row, key_of
@@ -36,6 +37,7 @@ from billing.rules.focus_books import (
 from billing.rules.focus_checks import fault_of_row, faults_of_header, faults_of_invoices
 from billing.rules.focus_cost_checks import fault_of_split
 from billing.rules.focus_costs import COST_COLUMNS, COST_VERSIONS, cost_rows
+from billing.rules.focus_prepaid import prepaid_row
 from billing.rules.ledger import ledger_row, missing_numbers
 from tenants.queries.directory import tenant_refs
 
@@ -93,6 +95,7 @@ def _focus_batches(version: str) -> Reader:
         known = newest_documents()
         yield from _charges(version, wanted, evidence, known)
         yield from in_batches(names, _extra_rows(version, wanted, evidence, known))
+        yield from in_batches(names, _prepaid_rows(version, wanted, evidence, known))
         if faults := faults_of_invoices(evidence.invoices, whole_documents(wanted, known=known)):
             raise BadRow("; ".join(faults))
 
@@ -121,6 +124,17 @@ def _extra_rows(
         row = extra_row(extra, settings.QM_ISSUER)
         if fault := fault_of_row(row, version):
             raise BadRow(f"{extra.name} of {extra.tenant} breaks FOCUS {version}: {fault}")
+        yield [row[name] for name in COLUMNS[version]]
+
+
+def _prepaid_rows(
+    version: str, wanted: ChargeFilter, evidence: Evidence, known: Documents
+) -> Iterator[list[str]]:
+    for entry in read_prepaid(wanted, known=known):
+        evidence.add(entry.currency, entry.billed)
+        row = prepaid_row(entry, settings.QM_ISSUER)
+        if fault := fault_of_row(row, version):
+            raise BadRow(f"{entry.number} of {entry.tenant} breaks FOCUS {version}: {fault}")
         yield [row[name] for name in COLUMNS[version]]
 
 

@@ -41,8 +41,9 @@ ALLOWED = {
     "ServiceCategory": {"AI and Machine Learning"},
     "ServiceSubcategory": {"Generative AI"},
     "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
-    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months"},
+    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months", "Credits"},
 }
+PREPAID = "PREPAID-"  # as rules.focus_prepaid numbers its documents
 NOT_SOLD = ("Adjustment", "Credit", "Tax")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CURRENCY = re.compile("[A-Z]{3}")
@@ -148,7 +149,8 @@ def _product(row: Row) -> str:
         same = row["PricingCurrency"] == row["BillingCurrency"]
         off = Decimal(0) if same else (abs(quantity) + 1) * PICO
         seen: set[tuple[str, str]] = set()
-        pairs = [(*names, Decimal(0)) for names in IN_PRICING_CURRENCY]
+        in_pricing = () if row["PricingUnit"] == "Credits" else IN_PRICING_CURRENCY
+        pairs = [(*names, Decimal(0)) for names in in_pricing]
         for price, cost, most in [*pairs, *((*names, off) for names in IN_BILLING_CURRENCY)]:
             if (pair := (row[price], row[cost])) in seen:
                 continue
@@ -180,8 +182,20 @@ def _invoice(row: Row) -> str:
         return "InvoiceDetailId is not of the invoice"
     if row["ChargeCategory"] in NOT_SOLD and not row["InvoiceId"]:
         return f"{row['ChargeCategory']} without InvoiceId"
+    if row["InvoiceId"].startswith(PREPAID):
+        return _fault_of_prepaid(row)
     if (row["ChargeCategory"] == "Adjustment") != (row["x_IsRounding"] == "true"):
         return "x_IsRounding does not tell whether this is the rounding"
+    return ""
+
+
+def _fault_of_prepaid(row: Row) -> str:
+    """Bought or used it costs nothing: what it pays for does. What expires is lost."""
+    if row["ChargeCategory"] not in ("Purchase", "Credit", "Adjustment"):
+        return f"ChargeCategory {row['ChargeCategory']} on a prepaid credit"
+    is_lost = row["ChargeCategory"] == "Adjustment"
+    if Decimal(row["BilledCost" if is_lost else "EffectiveCost"]):
+        return "EffectiveCost of a prepaid credit that was not lost, or BilledCost of one that was"
     return ""
 
 
