@@ -77,7 +77,11 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             ),
             Entry("Periods", "calendar", "periods", Permission.VIEW_MONEY),
             Entry(
-                "Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY, also=("/credits/",)
+                "Accounts",
+                "wallet",
+                "billing_accounts",
+                Permission.VIEW_MONEY,
+                also=("/credits/", "/journal/"),
             ),
             Entry("Prices", "tags", "prices", Permission.VIEW_MONEY, also=("/new/contract/",)),
             Entry(

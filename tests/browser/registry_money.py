@@ -51,6 +51,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "export_destination": lambda s: f"/exports/receivers/{s.receiver.pk}/",
     "export_bucket": lambda s: f"/exports/receivers/{s.bucket.pk}/",
     "export_destination_new": lambda _: "/new/export-receiver/",
+    "journal": lambda _: "/journal/",
+    "journal_txn": lambda s: f"/journal/{s.txn}/",
     "ledger_accounts": lambda _: "/ledger-accounts/",
     "economics": lambda _: "/economics/",
     "other_costs": lambda _: "/economics/other/",
