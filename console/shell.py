@@ -67,7 +67,13 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Money",
         (
-            Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY, also=("/quarantine/",)),
+            Entry(
+                "Billing",
+                "receipt-2",
+                "billing",
+                Permission.VIEW_MONEY,
+                also=("/quarantine/", "/rating-runs/"),
+            ),
             Entry(
                 "Invoices",
                 "file-invoice",

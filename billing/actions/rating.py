@@ -25,6 +25,7 @@ from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
 from billing.actions.publication import tell_gateways
 from billing.actions.rollup import LOCK as ROLL_UP_LOCK
+from billing.actions.run_inputs import inputs_of
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
 from billing.queries.by_release import CUT
@@ -278,6 +279,7 @@ def _charge(cursor: Any, tariffs: Mapping[int, Tariff], now: datetime) -> Passed
             charges=0,
             input_sha=sha,
             rules_version=RULES_VERSION,
+            **inputs_of(cursor, tariffs),
         )
         charges = _write(cursor, run.pk)
         if not charges:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Min, QuerySet, Sum
 
-from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
+from billing.models import Charge, HourHead, UnpricedUsage
 from billing.queries.budgets import limit_of
 from billing.queries.charged import ChargeFilter, sum_amounts, sum_charges, sum_days
-from billing.queries.visibility import narrowed, require_money, visible_tenants
+from billing.queries.visibility import narrowed, visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast, forecast
 from billing.rules.meters import SALES, Meter
@@ -249,11 +249,6 @@ def conditions(viewer: Viewer, wanted: ChargeFilter) -> dict[str, Any]:
     if tenants is not None:
         given["tenant_id__in"] = tenants
     return given | {"hour__gte": wanted.start, "hour__lt": wanted.end}
-
-
-def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
-    require_money(viewer)
-    return RatingRun.objects.order_by("-id")
 
 
 def month_amounts(

@@ -17,6 +17,8 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "webhook_new": lambda _: "/new/webhook/?tenant=acme",
     "webhook": lambda s: f"/webhooks/{s.webhook.pk}/",
     "finance_events": lambda _: "/webhooks/events/",
+    "rating_runs": lambda _: "/rating-runs/",
+    "rating_run": lambda s: f"/rating-runs/{s.run}/",
     "invoices": lambda _: "/invoices/",
     "credit_notes": lambda _: "/invoices/?kind=credit",
     "invoice": lambda s: f"/invoices/{s.invoice.number}/",

@@ -17,7 +17,7 @@ from billing.actions.reservations import reserve_gpus
 from billing.actions.schedules import create_schedule
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
-from billing.models import ExportAttempt, PriceBook, UsageEvent
+from billing.models import ExportAttempt, PriceBook, RatingRun, UsageEvent
 from billing.rules.destinations import Target
 from billing.rules.node_lines import read_lines
 from billing.rules.other_costs import COLUMNS
@@ -98,6 +98,7 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
             delivery=delivery, part="file", at=now, status=503, why="It answered 503"
         )
         furnish_books(scene, now)
+        scene.run = RatingRun.objects.latest("id").pk
         scene.request = UsageEvent.objects.filter(outcome="served").order_by("-event_time").first()
     return scene
 
