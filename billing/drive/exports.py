@@ -25,7 +25,7 @@ from billing.queries.cost_lines import cost_complete_until
 from billing.queries.lines import Damaged, complete_until
 from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
-from billing.rules.manifests import Manifest, as_text
+from billing.rules.manifests import Manifest, as_text, hours_complete
 from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
 from tenants.nudge import nudge
@@ -117,6 +117,7 @@ def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
 
 def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: datetime) -> Manifest:
     dataset = DATASETS[job.format]
+    done, hours = hours_complete(job.starts_at, job.ends_at, complete)
     return {
         "file": stored.path.rpartition("/")[2],
         "schema": dataset.schema,
@@ -128,6 +129,14 @@ def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: date
         "range": [job.starts_at.isoformat(), job.ends_at.isoformat()],
         "complete_until": complete.isoformat(),
         "is_complete": complete >= job.ends_at,
+        "hours": hours,
+        "hours_complete": done,
+        "checks": {
+            "errors": 0,
+            "rows": stored.rows,
+            "documents": evidence.documents,
+            "rules": list(dataset.checks),
+        },
         "watermark": evidence.watermark,
         "corrections": dataset.corrections,
     }

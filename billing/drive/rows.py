@@ -55,6 +55,7 @@ class Evidence:
 
     sums: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     watermark: int = 0
+    documents: int = 0  # whose rows were added up
     invoices: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     bills: Sums[tuple[str, str]] = field(
         default_factory=lambda: Sums(lambda line: (line.billed_in, line.invoice))
@@ -96,7 +97,9 @@ def _focus_batches(version: str) -> Reader:
         yield from _charges(version, wanted, evidence, known)
         yield from in_batches(names, _extra_rows(version, wanted, evidence, known))
         yield from in_batches(names, _prepaid_rows(version, wanted, evidence, known))
-        if faults := faults_of_invoices(evidence.invoices, whole_documents(wanted, known=known)):
+        totals = whole_documents(wanted, known=known)
+        evidence.documents = len(totals)
+        if faults := faults_of_invoices(evidence.invoices, totals):
             raise BadRow("; ".join(faults))
 
     return batches
@@ -154,6 +157,7 @@ def _period_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
 
 def _detail_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
     totals = document_totals(wanted)  # before the lines: what is issued meanwhile is not compared
+    evidence.documents = len(totals)
     for line in read_details(wanted):
         evidence.add(line.currency, line.amount, invoice=line.document)
         yield _checked(detail_row(line), DETAIL_COLUMNS)
@@ -191,9 +195,14 @@ def _ledger_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
             f"{len(missing)} accounts have no number: {', '.join(missing)}. Give them under "
             "Exports, Numbers of accounts"
         )
+    left: dict[str, Decimal] = defaultdict(Decimal)
     for line in read_legs(wanted):
         evidence.add(line.currency, max(line.amount, Decimal(0)))
+        left[line.currency] += line.amount
         yield ledger_row(line, numbers)
+    if wrong := {currency: amount for currency, amount in left.items() if amount}:
+        said = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(wrong.items()))
+        raise BadRow(f"The legs do not add up to zero: {said} is left")
 
 
 def _cost_rows(version: str, wanted: ChargeFilter, evidence: Evidence) -> Iterator[Sequence[str]]:

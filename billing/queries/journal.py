@@ -97,8 +97,8 @@ def trial_balance(viewer: Viewer, wanted: JournalFilter) -> TrialBalance:
     """Of whole transactions: the filter's account does not narrow it."""
     rows = _visible(viewer, wanted).filter(wanted.of_txn()).values_list("currency", "account")
     sums = rows.annotate(
-        debit=Coalesce(Sum("amount", filter=Q(amount__gt=0)), ZERO),
-        credit=Coalesce(Sum("amount", filter=Q(amount__lt=0)), ZERO),
+        debits=Coalesce(Sum("amount", filter=Q(amount__gt=0)), ZERO),
+        credits=Coalesce(Sum("amount", filter=Q(amount__lt=0)), ZERO),
     )
     found = [TrialLine(c, a, debit, -credit) for c, a, debit, credit in sums.order_by()]
     return TrialBalance(tuple(sorted(found, key=_place)))

@@ -15,8 +15,10 @@ from billing.models import ExportArtifact, ExportJob
 from billing.queries import lines
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, list_exports, open_export
+from billing.rules.datasets import DATASETS
 from billing.rules.focus import COLUMNS
 from billing.rules.focus_checks import fault_of_row, faults_of_header
+from billing.rules.manifests import hours_complete
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Forbidden, Invalid, NotFound
 from tests.billing.factories import NOW, load, make_prices, make_tenant, usage, viewer
@@ -209,6 +211,28 @@ def test_it_refuses_an_export_that_cannot_be(fiona, change):
     wanted = {"format": "csv", "starts_at": START, "ends_at": END} | change
     with scope_of(fiona), pytest.raises(Invalid):
         request_export(fiona, now=NOW, **wanted)
+
+
+@pytest.mark.parametrize(
+    ("until", "want"),
+    [
+        (START + timedelta(hours=542, minutes=20), (542, 720)),
+        (END, (720, 720)),
+        (END + timedelta(days=9), (720, 720)),
+        (START - timedelta(days=1), (0, 720)),
+    ],
+)
+def test_it_counts_the_hours_that_are_complete(until, want):
+    assert hours_complete(START, END, until) == want
+
+
+@pytest.mark.usefixtures("charged")
+def test_the_manifest_says_what_was_checked(fiona):
+    artifact, _ = export(fiona, "focus-1.4")
+    assert artifact.manifest["checks"] == {
+        "errors": 0, "rows": 9, "documents": 0, "rules": list(DATASETS["focus-1.4"].checks),
+    }  # fmt: skip
+    assert (artifact.manifest["hours_complete"], artifact.manifest["hours"]) == (468, 720)
 
 
 def good_row():
