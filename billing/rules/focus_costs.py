@@ -137,7 +137,7 @@ def _origin_cells(origin: Origin, issuer: str) -> Row:
         "BillingPeriodEnd": stamp(origin.period_end),
         "BillingPeriodStart": stamp(origin.period_start),
         "ChargeCategory": "Usage" if is_used else "Purchase",
-        "ChargeClass": "Correction" if origin.cost < 0 else "",
+        "ChargeClass": "Correction" if origin.quantity < 0 else "",
         "ChargeDescription": plain(origin.name),
         "ChargeFrequency": "Usage-Based" if is_used else "Recurring",
         "ChargePeriodEnd": stamp(origin.ends_at),

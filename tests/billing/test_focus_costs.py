@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from billing.actions.allocation import allocate_due
@@ -259,6 +259,7 @@ shares = st.lists(
     parts=shares,
     sign=st.sampled_from((1, -1)),
 )
+@example(ms=1, price=0, parts=[("idle", 0, 0)], sign=-1)
 def test_any_split_adds_up_in_cost_quantity_and_ratio(ms, price, parts, sign):
     hourly = Decimal(price).scaleb(-12)
     cost = sign * (hourly * ms / 3_600_000).quantize(Decimal("1e-12"))
