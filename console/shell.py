@@ -67,7 +67,13 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Money",
         (
-            Entry("Billing", "receipt-2", "billing", Permission.VIEW_MONEY, also=("/quarantine/",)),
+            Entry(
+                "Billing",
+                "receipt-2",
+                "billing",
+                Permission.VIEW_MONEY,
+                also=("/quarantine/", "/rating-runs/"),
+            ),
             Entry(
                 "Invoices",
                 "file-invoice",
@@ -77,7 +83,11 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             ),
             Entry("Periods", "calendar", "periods", Permission.VIEW_MONEY),
             Entry(
-                "Accounts", "wallet", "billing_accounts", Permission.VIEW_MONEY, also=("/credits/",)
+                "Accounts",
+                "wallet",
+                "billing_accounts",
+                Permission.VIEW_MONEY,
+                also=("/credits/", "/journal/"),
             ),
             Entry("Prices", "tags", "prices", Permission.VIEW_MONEY, also=("/new/contract/",)),
             Entry(

@@ -27,6 +27,7 @@ from billing.actions.contracts import open_hour, open_months
 from billing.actions.day_sums import WORKING as DAY_SUMS
 from billing.actions.day_sums import add_to_days
 from billing.actions.publication import tell_gateways
+from billing.actions.run_inputs import inputs_of
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
 from billing.queries.months import whole_months
@@ -265,6 +266,7 @@ def _charge(cursor: Any, tariffs: Mapping[int, Tariff], now: datetime) -> Passed
             charges=0,
             input_sha=sha,
             rules_version=RULES_VERSION,
+            **inputs_of(cursor, tariffs),
         )
         charges = _write(cursor, run.pk)
         if not charges:

@@ -7,12 +7,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.actions.rating import rate_now
 from billing.api.filters import ChargeFilters, charge_filter
 from billing.queries import money
 from billing.queries.by_release import release_parts
 from tenants.api.base.schema import operation
-from tenants.api.base.serializers import Strict
 from tenants.api.base.views import ConsoleView, Pages
 
 AMOUNT = (38, 12)
@@ -119,22 +117,6 @@ class SummaryFilters(serializers.Serializer[Any]):
     month = serializers.RegexField(r"^\d{4}-\d\d$", required=False, help_text="2026-11")
 
 
-class RunOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    started_at = serializers.DateTimeField()
-    finished_at = serializers.DateTimeField()
-    hours = serializers.IntegerField()
-    charges = serializers.IntegerField()
-    input_sha = serializers.CharField()
-    rules_version = serializers.CharField()
-
-
-class PassedOut(serializers.Serializer[Any]):
-    hours = serializers.IntegerField(help_text="Hours of tenants that were compared")
-    charges = serializers.IntegerField(help_text="Rows written; 0: nothing was new")
-    run_id = serializers.IntegerField(allow_null=True)
-
-
 class ChargesView(ConsoleView):
     pagination_class = HourPages
 
@@ -177,16 +159,3 @@ class SummaryView(ConsoleView):
             if name not in parts and (value := field.get_attribute(found)) is not None
         }
         return self.answer(dict.fromkeys(("budget", "forecast")) | own | parts)
-
-
-class RatingRunsView(ConsoleView):
-    @operation("rating_runs_list", gives=RunOut(many=True))
-    def get(self, request: Request) -> Response:
-        return self.page(money.list_runs(self.viewer), RunOut)
-
-    @operation("rating_runs_create", takes=Strict, gives=PassedOut)
-    def post(self, request: Request) -> Response:
-        """Rate what waits now, the running hour included, instead of within minutes."""
-        self.given(Strict)
-        passed = rate_now(self.viewer, now=timezone.now())
-        return self.answer(PassedOut(passed).data)

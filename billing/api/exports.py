@@ -1,4 +1,4 @@
-"""Exports: ask for a file, see its evidence, fetch it; and the daily ones."""
+"""Exports: ask for a file, see its evidence, fetch it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
@@ -18,16 +18,9 @@ from billing.queries import exports as queries
 from billing.queries.exports import MEDIA_TYPES, media_type
 from billing.rules.datasets import FORMATS
 from tenants.api.base.schema import IF_NONE_MATCH, NOT_MODIFIED, operation
-from tenants.api.base.serializers import Strict, TextField
+from tenants.api.base.serializers import Strict
 from tenants.api.base.views import ConsoleView
 from tenants.base.files import answer_file
-
-
-@extend_schema_field(
-    {"type": "string", "pattern": r"^\d\d:\d\d(:\d\d(\.\d+)?)?$", "example": "02:00"}
-)
-class LocalTimeField(serializers.TimeField):
-    """Of a wall clock, without an offset: not the `time` of JSON Schema."""
 
 
 class ExportIn(Strict):
@@ -68,41 +61,6 @@ class ExportOut(serializers.Serializer[Any]):
     schedule_id = serializers.IntegerField(allow_null=True)
     destination_id = serializers.IntegerField(allow_null=True)
     artifact = ArtifactOut(default=None, allow_null=True)
-
-
-class ScheduleIn(Strict):
-    name = TextField(max_length=120)
-    format = serializers.ChoiceField(FORMATS, help_text="csv: our own columns")
-    file_type = serializers.ChoiceField(actions.TYPES, required=False, default="csv")
-    local_time = LocalTimeField()
-    time_zone = TextField(max_length=64, help_text="IANA name")
-    tenant = serializers.SlugField(required=False, default="", allow_blank=True, max_length=63)
-    destination_id = serializers.IntegerField(
-        required=False, allow_null=True, default=None, min_value=1, help_text="Null: the folder"
-    )
-
-
-class ScheduleChange(Strict):
-    enabled = serializers.BooleanField(required=False)
-    local_time = LocalTimeField(required=False)
-    destination_id = serializers.IntegerField(
-        required=False, min_value=0, help_text="0: the folder alone"
-    )
-
-
-class ScheduleOut(serializers.Serializer[Any]):
-    id = serializers.IntegerField()
-    version = serializers.IntegerField()
-    name = serializers.CharField()
-    format = serializers.CharField()
-    file_type = serializers.CharField()
-    tenant_id = serializers.IntegerField(allow_null=True)
-    local_time = LocalTimeField()
-    time_zone = serializers.CharField()
-    enabled = serializers.BooleanField()
-    destination_id = serializers.IntegerField(allow_null=True)
-    next_at = serializers.DateTimeField()
-    created_by = serializers.CharField()
 
 
 class ExportsView(ConsoleView):
@@ -175,41 +133,3 @@ class DownloadView(ConsoleView):
         )
         answer["ETag"] = etag
         return answer
-
-
-class SchedulesView(ConsoleView):
-    @operation("export_schedules_list", gives=ScheduleOut(many=True))
-    def get(self, request: Request) -> Response:
-        return self.page(queries.list_schedules(self.viewer), ScheduleOut)
-
-    @operation("export_schedules_create", takes=ScheduleIn, gives=ScheduleOut, status=201)
-    def post(self, request: Request) -> Response:
-        """Make a file every day, of the month up to that day's midnight."""
-        given = self.given(ScheduleIn)
-        tenant = given.pop("tenant")
-        schedule = actions.create_schedule(
-            self.viewer,
-            tenant_id=tenant_id_of(tenant) if tenant else None,
-            now=timezone.now(),
-            **given,
-        )
-        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag, status=201)
-
-
-class ScheduleView(ConsoleView):
-    @operation("export_schedules_get", gives=ScheduleOut)
-    def get(self, request: Request, schedule_id: int) -> Response:
-        schedule = queries.get_schedule(self.viewer, schedule_id)
-        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag)
-
-    @operation("export_schedules_patch", takes=ScheduleChange, gives=ScheduleOut, if_match=True)
-    def patch(self, request: Request, schedule_id: int) -> Response:
-        given = self.given(ScheduleChange)
-        schedule = actions.change_schedule(
-            self.viewer,
-            schedule_id,
-            expected=self.expected_version(),
-            now=timezone.now(),
-            **given,
-        )
-        return self.answer(ScheduleOut(schedule).data, etag=schedule.etag)

@@ -16,15 +16,16 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from billing.actions.events import tell
+from billing.actions.schedules import open_due
 from billing.clients.store import Folder, Stored, TooManyRows
 from billing.drive.rows import BadRow, Evidence, batches_of
 from billing.models import ExportArtifact, ExportDelivery, ExportJob, ExportSchedule
 from billing.queries.charged import ChargeFilter
+from billing.queries.cost_lines import cost_complete_until
 from billing.queries.lines import Damaged, complete_until
 from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
-from billing.rules.manifests import Manifest, as_text
-from billing.rules.schedules import month_to_yesterday, next_run
+from billing.rules.manifests import Manifest, as_text, hours_complete
 from billing.rules.webhooks import Kind
 from tenants.base.scope import fleet_scope
 from tenants.nudge import nudge
@@ -45,24 +46,11 @@ def run_due(now: datetime) -> int:
 
 
 def _open_scheduled(now: datetime) -> None:
+    """What a machine that was down missed is made up: see `rules.schedules.owed`."""
     rows = ExportSchedule.objects.select_for_update(skip_locked=True, no_key=True)
-    for s in rows.filter(enabled=True, next_at__lte=now).order_by("id"):
-        month = month_to_yesterday(s.next_at, time_zone=s.time_zone)
-        job = ExportJob(
-            schedule=s,
-            due_at=s.next_at,
-            tenant_id=s.tenant_id,
-            format=s.format,
-            file_type=s.file_type,
-            starts_at=month.starts_at,
-            ends_at=month.ends_at,
-            destination=s.destination,
-            requested_by=f"schedule:{s.name}",
-            look_again=now,
-        )
-        ExportJob.objects.bulk_create([job], ignore_conflicts=True)
-        s.next_at = next_run(now, at=s.local_time, time_zone=s.time_zone)
-        s.save(update_fields=["next_at"])
+    for schedule in rows.filter(enabled=True, next_at__lte=now).order_by("id"):
+        open_due(schedule, now)
+        schedule.save(update_fields=["made_until", "next_at"])
 
 
 def _run(job_id: int, now: datetime) -> int:
@@ -81,7 +69,8 @@ def _run(job_id: int, now: datetime) -> int:
 
 def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
     wanted = ChargeFilter(job.starts_at, job.ends_at, tenant_id=job.tenant_id)
-    complete = complete_until(wanted, now)
+    until = cost_complete_until if DATASETS[job.format].is_cost else complete_until
+    complete = until(wanted, now)
     evidence = Evidence()
     stored = _write(job, wanted, evidence)
     kept = ExportJob.record(
@@ -128,6 +117,7 @@ def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
 
 def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: datetime) -> Manifest:
     dataset = DATASETS[job.format]
+    done, hours = hours_complete(job.starts_at, job.ends_at, complete)
     return {
         "file": stored.path.rpartition("/")[2],
         "schema": dataset.schema,
@@ -139,6 +129,14 @@ def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: date
         "range": [job.starts_at.isoformat(), job.ends_at.isoformat()],
         "complete_until": complete.isoformat(),
         "is_complete": complete >= job.ends_at,
+        "hours": hours,
+        "hours_complete": done,
+        "checks": {
+            "errors": 0,
+            "rows": stored.rows,
+            "documents": evidence.documents,
+            "rules": list(dataset.checks),
+        },
         "watermark": evidence.watermark,
         "corrections": dataset.corrections,
     }

@@ -16,9 +16,11 @@ from billing.queries.book_lines import (
     read_periods,
 )
 from billing.queries.charged import ChargeFilter
+from billing.queries.cost_lines import read_origins
 from billing.queries.extras import Documents, newest_documents, read_extras, whole_documents
 from billing.queries.ledger import account_numbers
 from billing.queries.lines import read_billed, read_lines
+from billing.queries.prepaid_lines import read_prepaid
 from billing.rules import chargeback, ledger
 from billing.rules.batches import Batch, Columns, Sheet, Sums, in_batches
 from billing.rules.chargeback import Key, chargeback_row, key_of
@@ -33,7 +35,11 @@ from billing.rules.focus_books import (
     period_row,
 )
 from billing.rules.focus_checks import fault_of_row, faults_of_header, faults_of_invoices
+from billing.rules.focus_cost_checks import fault_of_split
+from billing.rules.focus_costs import COST_COLUMNS, COST_VERSIONS, cost_rows
+from billing.rules.focus_prepaid import prepaid_row
 from billing.rules.ledger import ledger_row, missing_numbers
+from tenants.queries.directory import tenant_refs
 
 Batches = Generator[Columns]
 Rows = Iterator[Sequence[str]]
@@ -49,6 +55,7 @@ class Evidence:
 
     sums: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     watermark: int = 0
+    documents: int = 0  # whose rows were added up
     invoices: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     bills: Sums[tuple[str, str]] = field(
         default_factory=lambda: Sums(lambda line: (line.billed_in, line.invoice))
@@ -89,7 +96,10 @@ def _focus_batches(version: str) -> Reader:
         known = newest_documents()
         yield from _charges(version, wanted, evidence, known)
         yield from in_batches(names, _extra_rows(version, wanted, evidence, known))
-        if faults := faults_of_invoices(evidence.invoices, whole_documents(wanted, known=known)):
+        yield from in_batches(names, _prepaid_rows(version, wanted, evidence, known))
+        totals = whole_documents(wanted, known=known)
+        evidence.documents = len(totals)
+        if faults := faults_of_invoices(evidence.invoices, totals):
             raise BadRow("; ".join(faults))
 
     return batches
@@ -120,6 +130,17 @@ def _extra_rows(
         yield [row[name] for name in COLUMNS[version]]
 
 
+def _prepaid_rows(
+    version: str, wanted: ChargeFilter, evidence: Evidence, known: Documents
+) -> Iterator[list[str]]:
+    for entry in read_prepaid(wanted, known=known):
+        evidence.add(entry.currency, entry.billed)
+        row = prepaid_row(entry, settings.QM_ISSUER)
+        if fault := fault_of_row(row, version):
+            raise BadRow(f"{entry.number} of {entry.tenant} breaks FOCUS {version}: {fault}")
+        yield [row[name] for name in COLUMNS[version]]
+
+
 def _by_row(
     columns: Sequence[str], rows: Callable[[ChargeFilter, Evidence], Iterable[Sequence[str]]]
 ) -> Reader:
@@ -136,6 +157,7 @@ def _period_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
 
 def _detail_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
     totals = document_totals(wanted)  # before the lines: what is issued meanwhile is not compared
+    evidence.documents = len(totals)
     for line in read_details(wanted):
         evidence.add(line.currency, line.amount, invoice=line.document)
         yield _checked(detail_row(line), DETAIL_COLUMNS)
@@ -173,9 +195,28 @@ def _ledger_rows(wanted: ChargeFilter, evidence: Evidence) -> Rows:
             f"{len(missing)} accounts have no number: {', '.join(missing)}. Give them under "
             "Exports, Numbers of accounts"
         )
+    left: dict[str, Decimal] = defaultdict(Decimal)
     for line in read_legs(wanted):
         evidence.add(line.currency, max(line.amount, Decimal(0)))
+        left[line.currency] += line.amount
         yield ledger_row(line, numbers)
+    if wrong := {currency: amount for currency, amount in left.items() if amount}:
+        said = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(wrong.items()))
+        raise BadRow(f"The legs do not add up to zero: {said} is left")
+
+
+def _cost_rows(version: str, wanted: ChargeFilter, evidence: Evidence) -> Iterator[Sequence[str]]:
+    """A tenant's file has its shares; each origin is checked as a whole all the same."""
+    tenant = f"tenant-{tenant_refs()[wanted.tenant_id].slug}" if wanted.tenant_id else ""
+    for origin, shares, run in read_origins(wanted):
+        rows = cost_rows(origin, shares, settings.QM_ISSUER)
+        fault = fault_of_split(rows, cost=origin.cost, quantity=origin.quantity, version=version)
+        if fault:
+            raise BadRow(f"{origin.id} breaks FOCUS {version}: {fault}")
+        for row, share in zip(rows, shares, strict=True):
+            if tenant in ("", row["x_TenantId"]):
+                evidence.add(origin.currency, share.amount, run)
+                yield [row[name] for name in COST_COLUMNS[version]]
 
 
 READERS: dict[str, Reader] = {
@@ -185,4 +226,8 @@ READERS: dict[str, Reader] = {
     "focus-1.4-invoice-detail": _by_row(DETAIL_COLUMNS, _detail_rows),
     "chargeback": _by_row(chargeback.COLUMNS, _chargeback_rows),
     "ledger": _by_row(ledger.COLUMNS, _ledger_rows),
+    **{
+        format: _by_row(COST_COLUMNS[version], partial(_cost_rows, version))
+        for format, version in COST_VERSIONS.items()
+    },
 }

@@ -1,11 +1,15 @@
 """Revenue: what tenants pay, as rows that are only ever added."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F
 
 
 class RatingRun(models.Model):
-    """One pass of rating that wrote charges. Its inputs are named by their digest."""
+    """One pass of rating that wrote charges. Its inputs are named by their digest.
+
+    What is null is not kept: of runs from before it was.
+    """
 
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
@@ -13,6 +17,10 @@ class RatingRun(models.Model):
     charges = models.IntegerField()  # rows written
     input_sha = models.CharField(max_length=64)
     rules_version = models.CharField(max_length=16)
+    first_hour = models.DateTimeField(null=True)  # of those that were compared
+    last_hour = models.DateTimeField(null=True)
+    cut_off = models.DateTimeField(null=True)  # their usage was rolled up until then
+    book_versions = ArrayField(models.BigIntegerField(), null=True)  # ids, of contracts too
 
     class Meta:
         db_table = "rating_run"

@@ -4,14 +4,16 @@ from django.db import models
 from django.db.models.functions import Now
 
 from billing.rules import datasets
+from billing.rules.schedules import Plan, Rhythm
 from tenants.base.rows import Claimable, Versioned
 
 FORMATS = [(f, f) for f in datasets.FORMATS]
 FILE_TYPES = [(t, t) for t in ("csv", "parquet", "xlsx")]
+RHYTHMS = [(r.value, r.value) for r in Rhythm]
 
 
 class ExportSchedule(Versioned):
-    """A daily export. `tenant_id` null: the whole fleet."""
+    """An export each day, week or month. `tenant_id` null: the whole fleet."""
 
     tenant_id = models.BigIntegerField(null=True)
     name = models.CharField(max_length=120)
@@ -19,6 +21,11 @@ class ExportSchedule(Versioned):
     file_type = models.CharField(max_length=8, choices=FILE_TYPES, default="csv")
     time_zone = models.CharField(max_length=64, default="UTC")
     local_time = models.TimeField()
+    rhythm = models.CharField(max_length=8, choices=RHYTHMS, default="daily", db_default="daily")
+    # Of the week, 1 is Monday, or of the month.
+    day = models.PositiveSmallIntegerField(default=1, db_default=1)
+    # What was due until then is made, or was never asked for.
+    made_until = models.DateTimeField(db_default=Now())
     enabled = models.BooleanField(default=True)
     next_at = models.DateTimeField(db_index=True)
     created_by = models.CharField(max_length=254)
@@ -31,6 +38,10 @@ class ExportSchedule(Versioned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.local_time, self.time_zone, self.rhythm, self.day)
 
 
 class ExportJob(Claimable):

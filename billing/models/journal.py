@@ -1,5 +1,7 @@
 """The double-entry journal: each transaction's legs sum to zero in each currency."""
 
+from decimal import Decimal
+
 from django.db import models
 
 
@@ -38,3 +40,11 @@ class JournalLeg(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.amount}"
+
+    @property
+    def debit(self) -> Decimal:
+        return max(self.amount, Decimal(0))
+
+    @property
+    def credit(self) -> Decimal:
+        return max(-self.amount, Decimal(0))

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.db.models import Sum as SumOf
 
-from billing.models import Charge, HourHead, RatingRun, UnpricedUsage
+from billing.models import Charge, HourHead, UnpricedUsage
 from billing.queries.budgets import limit_of
 from billing.queries.charged import (
     ChargeFilter,
@@ -22,7 +22,7 @@ from billing.queries.charged import (
     sum_days_of_use,
 )
 from billing.queries.month_ahead import BEFORE, BookName, month_forecast, month_terms
-from billing.queries.visibility import narrowed, require_money, visible_tenants
+from billing.queries.visibility import narrowed, visible_tenants
 from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast
 from billing.rules.meters import SALES, Meter
@@ -281,11 +281,6 @@ def conditions(viewer: Viewer, wanted: ChargeFilter) -> dict[str, Any]:
     if tenants is not None:
         given["tenant_id__in"] = tenants
     return given | {"hour__gte": wanted.start, "hour__lt": wanted.end}
-
-
-def list_runs(viewer: Viewer) -> QuerySet[RatingRun]:
-    require_money(viewer)
-    return RatingRun.objects.order_by("-id")
 
 
 def month_amounts(

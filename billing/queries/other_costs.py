@@ -1,7 +1,7 @@
 """What the fleet costs besides GPUs: the lines that were recorded, and who bears them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,17 @@ from django.db.models import QuerySet
 
 from billing.models import OtherCost
 from billing.rules.meters import BILLED
-from billing.rules.other_costs import HOSTED, PLATFORM, Line, spans_of, spread, tokens_by
+from billing.rules.other_costs import (
+    HOSTED,
+    PLATFORM,
+    Line,
+    Span,
+    Spread,
+    borne_by,
+    spans_of,
+    spread,
+    tokens_by,
+)
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
@@ -102,10 +112,49 @@ def _found(hours: Sequence[datetime], currency: str) -> Found:
     return Found(mine, sums, elsewhere)
 
 
+@dataclass(frozen=True, slots=True)
+class OtherPart:
+    """What one line comes to in the hours, and who bears it by which weights."""
+
+    id: int
+    line: Line
+    spans: Sequence[Span]  # of the line in the hours
+    amount: Decimal
+    spread: Spread[int]
+    weights: Mapping[int, Decimal]  # tokens, or what GPUs were used for
+    by_tokens: bool
+
+
+def other_parts(hours: Sequence[datetime], direct: Mapping[int, Decimal]) -> Iterator[OtherPart]:
+    """Line by line, of every currency, what `other_costs` has as sums."""
+    spans = spans_of(hours)
+    lines = list(_numbered(spans[0][0], spans[-1][1])) if spans else []
+    parts = [(pk, line, line.part(spans)) for pk, line in lines]
+    tokens = tokens_by(_tokens(hours, [(line, part) for _, line, part in parts], "tenant_id"))
+    for pk, line, amount in parts:
+        if not amount:
+            continue
+        weights, by_tokens = borne_by(line, direct, tokens)
+        yield OtherPart(
+            id=pk,
+            line=line,
+            spans=line.inside(spans),
+            amount=amount,
+            spread=spread([(line, amount)], direct, tokens),
+            weights=weights,
+            by_tokens=by_tokens,
+        )
+
+
 def _lines(start: datetime, end: datetime) -> Iterable[Line]:
+    return (line for _, line in _numbered(start, end))
+
+
+def _numbered(start: datetime, end: datetime) -> Iterator[tuple[int, Line]]:
     rows = OtherCost.objects.filter(starts_at__lt=end, ends_at__gt=start).order_by("id")
-    names = ("starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
-    return (Line(*values) for values in rows.values_list(*names))
+    names = ("id", "starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
+    for pk, *values in rows.values_list(*names):
+        yield pk, Line(*values)
 
 
 def _tokens(

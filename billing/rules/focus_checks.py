@@ -6,7 +6,7 @@ accepts times without a zone: a file is checked here, row by row, before it gets
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -41,8 +41,9 @@ ALLOWED = {
     "ServiceCategory": {"AI and Machine Learning"},
     "ServiceSubcategory": {"Generative AI"},
     "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
-    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months"},
+    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months", "Credits"},
 }
+PREPAID = "PREPAID-"  # as rules.focus_prepaid numbers its documents
 NOT_SOLD = ("Adjustment", "Credit", "Tax")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CURRENCY = re.compile("[A-Z]{3}")
@@ -74,17 +75,21 @@ def faults_of_header(columns: Sequence[str], version: str) -> list[str]:
 
 def fault_of_row(row: Row, version: str) -> str:
     """The first rule that the row breaks, empty when none."""
+    return first_fault(row, version, CHECKS)
+
+
+def first_fault(row: Row, version: str, checks: Iterable[Callable[[Row], str]]) -> str:
     for name in NOT_NULL[version]:
         if not row[name]:
             return f"{name} is empty"
-    for check in CHECKS:
+    for check in checks:
         if fault := check(row):
             return fault
     return ""
 
 
-def _enums(row: Row) -> str:
-    for name, allowed in ALLOWED.items():
+def fault_of_enums(row: Row, values: Mapping[str, Collection[str]] = ALLOWED) -> str:
+    for name, allowed in values.items():
         if row[name] not in allowed:
             return f"{name} {row[name]!r} is not allowed"
     for name in ("BillingCurrency", "PricingCurrency"):
@@ -93,7 +98,7 @@ def _enums(row: Row) -> str:
     return ""
 
 
-def _numbers(row: Row) -> str:
+def fault_of_numbers(row: Row) -> str:
     if all(NUMBER.fullmatch(text) for text in {row[name] for name in NUMBERS} if text):
         return ""  # most cells of a row are alike
     for name in NUMBERS:
@@ -107,7 +112,7 @@ def _is_time(text: str) -> bool:
     return TIME.fullmatch(text) is not None
 
 
-def _times(row: Row) -> str:
+def fault_of_times(row: Row) -> str:
     for name in TIMES:
         if not _is_time(row[name]):
             return f"{name} {row[name]!r} is not a time in UTC"
@@ -118,7 +123,7 @@ def _times(row: Row) -> str:
     return ""
 
 
-def _usage(row: Row) -> str:
+def fault_of_usage(row: Row) -> str:
     if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
         return "ChargeFrequency Usage-Based on a purchase"
     if row["ChargeCategory"] in NOT_SOLD:
@@ -144,7 +149,8 @@ def _product(row: Row) -> str:
         same = row["PricingCurrency"] == row["BillingCurrency"]
         off = Decimal(0) if same else (abs(quantity) + 1) * PICO
         seen: set[tuple[str, str]] = set()
-        pairs = [(*names, Decimal(0)) for names in IN_PRICING_CURRENCY]
+        in_pricing = () if row["PricingUnit"] == "Credits" else IN_PRICING_CURRENCY
+        pairs = [(*names, Decimal(0)) for names in in_pricing]
         for price, cost, most in [*pairs, *((*names, off) for names in IN_BILLING_CURRENCY)]:
             if (pair := (row[price], row[cost])) in seen:
                 continue
@@ -156,7 +162,7 @@ def _product(row: Row) -> str:
     return ""
 
 
-def _correction(row: Row) -> str:
+def fault_of_correction(row: Row) -> str:
     """What was used in another billing period, and what is taken back, corrects something."""
     if row["ChargeClass"]:
         return "a correction of a rounding" if row["ChargeCategory"] == "Adjustment" else ""
@@ -176,8 +182,20 @@ def _invoice(row: Row) -> str:
         return "InvoiceDetailId is not of the invoice"
     if row["ChargeCategory"] in NOT_SOLD and not row["InvoiceId"]:
         return f"{row['ChargeCategory']} without InvoiceId"
+    if row["InvoiceId"].startswith(PREPAID):
+        return _fault_of_prepaid(row)
     if (row["ChargeCategory"] == "Adjustment") != (row["x_IsRounding"] == "true"):
         return "x_IsRounding does not tell whether this is the rounding"
+    return ""
+
+
+def _fault_of_prepaid(row: Row) -> str:
+    """Bought or used it costs nothing: what it pays for does. What expires is lost."""
+    if row["ChargeCategory"] not in ("Purchase", "Credit", "Adjustment"):
+        return f"ChargeCategory {row['ChargeCategory']} on a prepaid credit"
+    is_lost = row["ChargeCategory"] == "Adjustment"
+    if Decimal(row["BilledCost" if is_lost else "EffectiveCost"]):
+        return "EffectiveCost of a prepaid credit that was not lost, or BilledCost of one that was"
     return ""
 
 
@@ -199,8 +217,8 @@ def _fault_of_object(text: str) -> str:
     return "" if isinstance(found, dict) else "is not an object"
 
 
-def _objects(row: Row) -> str:
-    for name in ("Tags", "SkuPriceDetails"):
+def fault_of_objects(row: Row) -> str:
+    for name in ("Tags", "SkuPriceDetails", "AllocatedTags", "AllocatedMethodDetails"):
         if fault := _fault_of_object(row[name] or "{}"):
             return f"{name} {fault}"
     if row["ResourceId"] and not row["ResourceType"]:
@@ -209,5 +227,6 @@ def _objects(row: Row) -> str:
 
 
 CHECKS: tuple[Callable[[Row], str], ...] = (
-    *(_enums, _numbers, _times, _usage, _product, _correction, _invoice, _objects),
+    *(fault_of_enums, fault_of_numbers, fault_of_times, fault_of_usage),
+    *(_product, fault_of_correction, _invoice, fault_of_objects),
 )

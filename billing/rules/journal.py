@@ -14,6 +14,19 @@ BREAKAGE = "breakage"  # prepaid, never used, expired
 
 ACCOUNTS = (RECEIVABLE, REVENUE, ROUNDING, TAX, BANK, PREPAID, PROMOTION, BREAKAGE)
 
+# Of transactions, with how people call them.
+KINDS = {
+    "invoice": "Invoice",
+    "credit_note": "Credit note",
+    "payment": "Payment",
+    "prepayment": "Paid ahead",
+    "prepaid_use": "Paid from prepaid credits",
+    "prepaid_back": "Back to prepaid credits",
+    "breakage": "Prepaid credit expired",
+}
+OF_INVOICES = ("invoice", "prepaid_use")  # whose document is the invoice's number
+OF_CREDIT_NOTES = ("credit_note", "prepaid_back")
+
 
 @dataclass(frozen=True, slots=True)
 class Leg:

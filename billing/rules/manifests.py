@@ -1,7 +1,19 @@
 """The manifest beside an exported file: what is in it, as of when, and how to check it."""
 
 import json
+from datetime import datetime, timedelta
 from typing import TypedDict
+
+HOUR = timedelta(hours=1)
+
+
+class Checked(TypedDict):
+    """A file whose rows break a rule gets no name, so of a finished one `errors` is 0."""
+
+    errors: int
+    rows: int  # each of them was looked at
+    documents: int  # invoices and credit notes whose rows add up to their totals
+    rules: list[str]
 
 
 class Manifest(TypedDict):
@@ -15,8 +27,17 @@ class Manifest(TypedDict):
     range: list[str]  # from, until
     complete_until: str  # usage before this is in the file
     is_complete: bool  # all of the range is
+    hours: int  # of the range
+    hours_complete: int  # whose usage, or cost, is in the file
+    checks: Checked
     watermark: int  # newest charge in the snapshot
     corrections: str
+
+
+def hours_complete(starts_at: datetime, ends_at: datetime, until: datetime) -> tuple[int, int]:
+    """Of how many hours of a range the file is complete; a part of an hour is one."""
+    whole = -(-(ends_at - starts_at) // HOUR)
+    return (whole if until >= ends_at else max(0, (until - starts_at) // HOUR)), whole
 
 
 def as_text(manifest: Manifest) -> str:

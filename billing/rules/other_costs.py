@@ -61,6 +61,11 @@ class Line:
         """What falls into these spans. Parts of spans that follow each other add up exactly."""
         return sum((self._until(end) - self._until(start) for start, end in spans), Decimal(0))
 
+    def inside(self, spans: Iterable[Span]) -> list[Span]:
+        """The spans, cut to the time of the line."""
+        cut = ((max(start, self.starts_at), min(end, self.ends_at)) for start, end in spans)
+        return [(start, end) for start, end in cut if start < end]
+
     def _until(self, at: datetime) -> Decimal:
         passed = min(max(at, self.starts_at), self.ends_at) - self.starts_at
         share = Fraction(passed // MICROSECOND, (self.ends_at - self.starts_at) // MICROSECOND)
@@ -190,28 +195,32 @@ def spread(
 
     `direct` is what GPUs were used for.
     """
-    of_gpus = {key: int(cost.scaleb(12)) for key, cost in direct.items()}
     found: dict[K, Decimal] = {}
     unallocated = Decimal(0)
     for line, part in lines:
-        weights = _weights(line, of_gpus, tokens)
+        weights, _ = borne_by(line, direct, tokens)
         bearers = sorted(weights)
         if not bearers:
             unallocated += part
             continue
-        for key, share in zip(bearers, _split(part, [weights[k] for k in bearers]), strict=True):
+        whole = [int(weights[key].scaleb(12)) for key in bearers]
+        for key, share in zip(bearers, _split(part, whole), strict=True):
             found[key] = found.get(key, Decimal(0)) + share
     return Spread(found, unallocated)
 
 
-def _weights(
-    line: Line, of_gpus: Mapping[K, int], tokens: Mapping[Scope, Mapping[K, int]]
-) -> Mapping[K, int]:
-    """The first of the line's scopes that anybody had; empty: nobody bears it."""
-    known = [tokens[scope] for scope in line.scopes if scope in tokens]
-    if not line.model:
-        known.append(of_gpus)
-    return next((weights for weights in known if any(weights.values())), {})
+def borne_by(
+    line: Line, direct: Mapping[K, Decimal], tokens: Mapping[Scope, Mapping[K, int]]
+) -> tuple[Mapping[K, Decimal], bool]:
+    """Weights of the first of the line's scopes that anybody had, and whether they are tokens;
+    none: nobody bears it."""
+    for scope in line.scopes:
+        own = tokens.get(scope, {})
+        if any(own.values()):
+            return {key: Decimal(count) for key, count in own.items()}, True
+    if not line.model and any(direct.values()):
+        return direct, False
+    return {}, bool(line.model)
 
 
 def tokens_by(

@@ -7,13 +7,20 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
+from billing.actions.schedules import Terms
 from billing.rules.addresses import LONGEST
 from billing.rules.datasets import DATASETS
 from billing.rules.destinations import LONGEST_SECRET, Target
+from billing.rules.schedules import LAST_DAY, Rhythm
 from console.forms.selects import LongSelect
 
 FORMATS = tuple((name, dataset.label) for name, dataset in DATASETS.items())
 WAYS = (("POST", "POST"), ("PUT", "PUT"), ("S3", "Put into a bucket (S3-compatible)"))
+RHYTHMS = (
+    ("daily", "Every day: the month to the day before"),
+    ("weekly", "Every week: the seven days before"),
+    ("monthly", "Every month: the month before"),
+)
 FILE_TYPES = (("csv", "CSV"), ("parquet", "Parquet"), ("xlsx", "XLSX, up to 100,000 rows"))
 
 
@@ -48,28 +55,55 @@ class ExportForm(forms.Form):
         }
 
 
-class ScheduleForm(forms.Form):
+class ScheduleFields(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     format = forms.ChoiceField(label="What", choices=FORMATS, initial="focus-1.4")
     file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
-    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+    rhythm = forms.ChoiceField(label="How often", choices=RHYTHMS, required=False)
+    day = forms.IntegerField(
+        label="On day", initial=1, min_value=1, max_value=LAST_DAY, required=False,
+        help_text="Weekly: 1 is Monday. Monthly: 1 to 28. A daily one has none.",
+    )  # fmt: skip
     local_time = forms.TimeField(
-        label="Every day at", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
+        label="At", widget=forms.TimeInput(attrs={"type": "time"}), initial="02:00"
     )
     time_zone = forms.CharField(label="Time zone (IANA)", max_length=64, initial="UTC")
     destination = forms.ChoiceField(label="Deliver to", required=False)
 
-    def __init__(
-        self,
-        *args: Any,
-        tenants: list[tuple[str, str]],
-        receivers: list[tuple[int, str]],
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, receivers: list[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
         chosen = [("", "The folder alone"), *receivers]
         self.fields["destination"].choices = chosen  # type: ignore[attr-defined]
+
+    def terms(self) -> Terms:
+        given = self.cleaned_data
+        rhythm = given["rhythm"] or Rhythm.DAILY.value
+        return {
+            "name": given["name"],
+            "format": given["format"],
+            "file_type": given["file_type"] or "csv",
+            "local_time": given["local_time"],
+            "time_zone": given["time_zone"],
+            "rhythm": rhythm,
+            "day": 1 if rhythm == Rhythm.DAILY else given["day"] or 1,
+        }
+
+    @property
+    def receiver(self) -> int:
+        """0: the folder alone."""
+        return int(self.cleaned_data["destination"] or 0)
+
+
+class ScheduleForm(ScheduleFields):
+    tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
+
+    def __init__(self, *args: Any, tenants: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = tenants  # type: ignore[attr-defined]
+
+
+class ScheduleChangeForm(ScheduleFields):
+    version = forms.IntegerField(widget=forms.HiddenInput)
 
 
 class LedgerAccountForm(forms.Form):

@@ -1,5 +1,6 @@
 """Receivers of exports, and one export with its deliveries."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from billing.actions import deliveries as actions
 from billing.queries import deliveries as queries
 from billing.queries import exports as files
 from console.access import ViewerRequest
+from console.downloads import download, wants_file
 from console.forms import explain
 from console.forms.exports import (
     BucketKeyForm,
@@ -23,15 +25,33 @@ from console.forms.exports import (
     NewDestinationForm,
 )
 from console.once import new_ticket, show_secret, use_ticket
-from console.views.exports import sums_of, tenant_choices, tenant_id, tenant_ids
+from console.views.exports import evidence_of, sums_of, tenant_choices, tenant_id, tenant_ids
 from tenants.actions.idempotency import Claim, keep_answer
 from tenants.errors import ConsoleError, Forbidden, Invalid
 from tenants.rules.access import Permission
 
+COLUMNS = (
+    "delivery", "receiver", "requested_at", "requested_by", "state", "why", "tried_at", "part",
+    "status", "answer",
+)  # fmt: skip
+
 
 @require_GET
 def export(request: ViewerRequest, job_id: int) -> HttpResponse:
+    if wants_file(request):
+        return download(request, f"deliveries-{job_id}", COLUMNS, tries(request, job_id))
     return page(request, job_id, None)
+
+
+def tries(request: ViewerRequest, job_id: int) -> Iterator[tuple[Any, ...]]:
+    """A row for each try; a delivery that was not tried yet has one too."""
+    for d in queries.list_deliveries(request.viewer, job_id):
+        head = (d.pk, d.destination.name, d.requested_at, d.requested_by, d.state, d.why)
+        attempts = list(d.attempts.all())
+        for a in attempts:
+            yield (*head, a.at, a.part, a.status, a.why)
+        if not attempts:
+            yield (*head, None, "", None, "")
 
 
 def page(request: ViewerRequest, job_id: int, form: DeliverForm | None) -> HttpResponse:
@@ -46,6 +66,7 @@ def page(request: ViewerRequest, job_id: int, form: DeliverForm | None) -> HttpR
     context = {
         "job": job,
         "sums": sums_of(job),
+        "evidence": evidence_of(job),
         "whose": tenant_ids(request).get(job.tenant_id or 0, "the fleet"),
         "deliveries": queries.list_deliveries(request.viewer, job_id),
         "form": form or DeliverForm(receivers=choices, initial=initial),

@@ -28,6 +28,7 @@ from console.ranges import read_range
 from console.unit_chart import unit_chart
 from console.waterfall import BILL, IDLE, OTHER, OVERHEAD, TENANTS, Step, bill_steps, waterfall
 from console.waterfall import TENANT as OF_TENANT
+from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
 
 COLUMNS = (

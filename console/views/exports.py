@@ -1,5 +1,6 @@
-"""Exports: files of charges with their evidence, made on demand and every day."""
+"""Exports: files of charges with their evidence, made on demand."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,13 +17,33 @@ from billing.actions import exports as actions
 from billing.queries import exports as queries
 from billing.queries.accounts import get_account
 from billing.queries.deliveries import list_destinations
+from billing.rules.manifests import Checked, hours_complete
 from console.access import ViewerRequest
+from console.downloads import download, wants_file
 from console.forms import explain
-from console.forms.exports import ExportForm, ScheduleForm
+from console.forms.exports import ExportForm
 from tenants.base.files import answer_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
+
+COLUMNS = (
+    "export", "tenant", "format", "file_type", "schedule", "starts_at", "ends_at", "state", "why",
+    "rows", "bytes", "sums", "complete_hours", "hours", "errors", "complete_until", "sha256",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Of a finished file: hours that are complete, and what it was checked for."""
+
+    done: int
+    hours: int
+    checks: Checked | None  # None: of files from before it was kept
+
+    @property
+    def errors(self) -> int | str:
+        return self.checks["errors"] if self.checks else ""
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,13 +70,16 @@ def index(request: ViewerRequest) -> HttpResponse:
             return redirect("exports")
     rows = queries.list_exports(request.viewer)
     names = tenant_ids(request)
+    if request.method == "GET" and wants_file(request):
+        return download(request, "exports", COLUMNS, (cells_of(j, names) for j in rows.iterator()))
     page = Paginator(rows, 25).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "form": form,
         "has_receivers": bool(receivers),
         "page": page,
         "jobs": [
-            (j, names.get(j.tenant_id or 0, "the fleet"), sums_of(j)) for j in page.object_list
+            (j, names.get(j.tenant_id or 0, "the fleet"), sums_of(j), evidence_of(j))
+            for j in page.object_list
         ],
         "schedules": [
             (s, names.get(s.tenant_id or 0, "the fleet"))
@@ -65,6 +89,29 @@ def index(request: ViewerRequest) -> HttpResponse:
         "may_schedule": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "exports/index.html", context, status=422 if form.errors else 200)
+
+
+def evidence_of(job: Any) -> Evidence | None:
+    """None while there is no file."""
+    artifact = getattr(job, "artifact", None)
+    if artifact is None:
+        return None
+    done, hours = hours_complete(job.starts_at, job.ends_at, artifact.complete_until)
+    return Evidence(done, hours, artifact.manifest.get("checks"))
+
+
+def cells_of(job: Any, names: dict[int, str]) -> tuple[Any, ...]:
+    """In the order of `COLUMNS`."""
+    found, artifact = evidence_of(job), getattr(job, "artifact", None)
+    sums = " ".join(f"{amount:f} {currency}" for currency, amount in sums_of(job))
+    schedule = job.schedule.name if job.schedule else ""
+    return (
+        *(job.pk, names.get(job.tenant_id or 0, ""), job.format, job.file_type, schedule),
+        *(job.starts_at, job.ends_at, job.state, job.why),
+        *((artifact.rows, artifact.bytes) if artifact else ("", "")),
+        *((sums, found.done, found.hours, found.errors) if found else ("", "", "", "")),
+        *((artifact.complete_until, artifact.sha256) if artifact else ("", "")),
+    )
 
 
 def receiver_choices(request: ViewerRequest) -> list[tuple[int, str]]:
@@ -111,43 +158,6 @@ def tenant_id(request: ViewerRequest, slug: str) -> int | None:
     if found is None:
         raise NotFound("No such tenant")
     return found
-
-
-@require_http_methods(["GET", "POST"])
-def schedule(request: ViewerRequest) -> HttpResponse:
-    request.viewer.require(Permission.MANAGE_MONEY)
-    form = ScheduleForm(
-        request.POST or None, tenants=tenant_choices(request), receivers=receiver_choices(request)
-    )
-    if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
-        try:
-            actions.create_schedule(
-                request.viewer, name=given["name"], format=given["format"],
-                file_type=given["file_type"] or "csv",
-                local_time=given["local_time"], time_zone=given["time_zone"], now=timezone.now(),
-                tenant_id=tenant_id(request, given["tenant"]),
-                destination_id=int(given["destination"]) if given["destination"] else None,
-            )  # fmt: skip
-        except ConsoleError as refusal:
-            explain(form, refusal)
-        else:
-            messages.success(request, f"{given['name']} is made every day from now on")
-            return redirect("exports")
-    status = 422 if form.errors else 200
-    return render(request, "exports/schedule.html", {"form": form}, status=status)
-
-
-@require_POST
-def switch(request: ViewerRequest, schedule_id: int) -> HttpResponse:
-    """Switch a schedule on or off."""
-    found = queries.get_schedule(request.viewer, schedule_id)
-    actions.change_schedule(
-        request.viewer, schedule_id, expected=found.version, now=timezone.now(),
-        enabled=not found.enabled,
-    )  # fmt: skip
-    messages.success(request, f"{found.name} is {'off' if found.enabled else 'on'}")
-    return redirect("exports")
 
 
 @require_POST

@@ -8,14 +8,21 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.actions import ledger as actions
 from billing.queries import ledger as queries
 from console.access import ViewerRequest
+from console.downloads import download, wants_file
 from console.forms import explain
 from console.forms.exports import LedgerAccountForm
 from tenants.errors import Invalid
 from tenants.rules.access import Permission
 
+COLUMNS = ("account", "title", "number", "name")
+
 
 @require_GET
 def index(request: ViewerRequest) -> HttpResponse:
+    if wants_file(request):
+        found = queries.list_ledger_accounts(request.viewer)
+        cells = ((a.account, a.title, a.number, a.name) for a in found)
+        return download(request, "ledger-accounts", COLUMNS, cells)
     return page(request, {}, 200)
 
 

@@ -19,8 +19,10 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.prices import BookOut, VersionOut
 from billing.rules.prices import ON
 from console.access import ViewerRequest
+from console.downloads import wants_file
 from console.forms import explain
 from console.forms.money import ANY, ContractForm, DraftForm, ProposeForm
+from console.views.price_files import books_file, version_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
@@ -33,6 +35,9 @@ def index(request: ViewerRequest) -> HttpResponse:
     now = timezone.now()
     viewer = request.viewer
     books = [queries.get_book(viewer, b.slug, now=now) for b in queries.list_books(viewer)]
+    books.sort(key=lambda b: (b.tenant_id is not None, b.slug))
+    if wants_file(request):
+        return books_file(request, books)
     fleet = viewer.may(Permission.VIEW_MONEY)
     unpriced = []
     if fleet:
@@ -40,7 +45,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         rows = money.list_unpriced(viewer, ChargeFilter(now - LOOK_BACK, now))[:50]
         unpriced = [(names.get(r.tenant_id, ""), r) for r in rows]
     context = {
-        "books": sorted(books, key=lambda b: (b.tenant_id is not None, b.slug)),
+        "books": books,
         "unpriced": unpriced,
         "sheets": list(node_prices.list_published(viewer)[:5]) if fleet else [],
         "may_manage": viewer.may(Permission.MANAGE_MONEY),
@@ -52,6 +57,9 @@ def index(request: ViewerRequest) -> HttpResponse:
 def version(request: ViewerRequest, slug: str, number: int) -> HttpResponse:
     """One version beside another, by default the one that holds now: what it would change."""
     book = get_book(request, slug)
+    if wants_file(request):
+        shown = book.find(number)
+        return version_file(request, book, compared_to(request, book, shown), shown)
     form = ProposeForm(
         initial={"version": book.version, "starts_at": next_hour()},
         contract=book.tenant_id is not None,

@@ -43,6 +43,8 @@ URLS = [
     "exports",
     "export-schedules",
     "export-destinations",
+    "journal",
+    "journal/trial-balance",
 ]
 FLEET_URLS = [
     "ledger-accounts",
@@ -106,6 +108,9 @@ def test_it_keeps_the_fleets_figures_from_tenants(stranger, url):
         "export-schedules/1",
         "export-destinations/1",
         "ledger-accounts/bank",
+        "journal?tenant=acme",
+        "journal/trial-balance?tenant=acme",
+        "journal/transactions/1",
         "price-books/nothing",
     ],
 )

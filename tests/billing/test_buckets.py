@@ -12,7 +12,7 @@ from billing.actions.deliveries import (
     deliver_export,
     renew_secret,
 )
-from billing.actions.exports import create_schedule
+from billing.actions.schedules import create_schedule
 from billing.drive.deliveries import deliver_due
 from billing.drive.exports import run_due
 from billing.models import ExportDestination, ExportJob

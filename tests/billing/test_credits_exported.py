@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.actions.credits import Given, issue_credit_note
-from billing.actions.exports import change_schedule, create_schedule
+from billing.actions.schedules import change_schedule, create_schedule
 from billing.drive.exports import run_due
 from billing.models import ExportDelivery, ExportJob
 from billing.queries.exports import get_export, open_export

@@ -11,8 +11,9 @@ import pytest
 from django.db.models import Sum
 
 from billing.actions.credits import Given, issue_credit_note
-from billing.actions.exports import create_schedule, request_export
+from billing.actions.exports import request_export
 from billing.actions.ledger import number_account
+from billing.actions.schedules import create_schedule
 from billing.drive.exports import run_due
 from billing.models import ExportJob, JournalLeg
 from billing.queries.accounts import balances

@@ -15,7 +15,8 @@ from billing.actions.deliveries import (
     deliver_export,
     renew_secret,
 )
-from billing.actions.exports import change_schedule, create_schedule, request_export
+from billing.actions.exports import request_export
+from billing.actions.schedules import change_schedule, create_schedule
 from billing.clients.delivery import key_of
 from billing.drive import deliveries
 from billing.drive.deliveries import deliver_due

@@ -75,6 +75,23 @@ def test_it_changes_receivers_and_secrets_by_version(finance):
     assert (inside.status_code, inside.json()["errors"][0]["pointer"]) == (422, "/url")
 
 
+def test_it_changes_and_removes_schedules_by_version(finance, stranger):
+    body = {"name": "Weeks", "format": "csv", "local_time": "02:00", "time_zone": "UTC"}
+    made = finance("post", "export-schedules", body | {"rhythm": "weekly", "day": 5})
+    assert (made.status_code, made.json()["rhythm"], made.json()["day"]) == (201, "weekly", 5)
+    at = f"export-schedules/{made.json()['id']}"
+    change = {"name": "Months", "rhythm": "monthly", "day": 28, "time_zone": "Asia/Kolkata"}
+    assert finance("patch", at, change).status_code == 428
+    changed = finance("patch", at, change, **{"If-Match": made["ETag"]})
+    assert (changed.status_code, changed.json()["name"]) == (200, "Months")
+    wrong = finance("patch", at, {"rhythm": "daily"}, **{"If-Match": changed["ETag"]})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/day")
+    assert stranger("delete", at, **{"If-Match": changed["ETag"]}).status_code == 404
+    assert finance("delete", at, **{"If-Match": made["ETag"]}).status_code == 412
+    assert finance("delete", at, **{"If-Match": changed["ETag"]}).status_code == 204
+    assert finance("get", at).status_code == 404
+
+
 def test_it_numbers_ledger_accounts(finance, stranger):
     answer = finance("get", "ledger-accounts/bank")
     body = {"number": "1800", "name": "Bank"}

@@ -2,29 +2,25 @@
 
 import csv
 import hashlib
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing.actions.exports import (
-    change_schedule,
-    create_schedule,
-    request_export,
-    retry_export,
-)
+from billing.actions.exports import request_export, retry_export
 from billing.drive.exports import run_due
 from billing.models import ExportArtifact, ExportJob
 from billing.queries import lines
 from billing.queries.charged import ChargeFilter, sum_charges
 from billing.queries.exports import get_export, list_exports, open_export
+from billing.rules.datasets import DATASETS
 from billing.rules.focus import COLUMNS
 from billing.rules.focus_checks import fault_of_row, faults_of_header
-from billing.rules.schedules import month_to_yesterday, next_run
+from billing.rules.manifests import hours_complete
 from tenants.base.scope import fleet_scope, scope_of
-from tenants.errors import Forbidden, Invalid, NotFound, Stale
+from tenants.errors import Forbidden, Invalid, NotFound
 from tests.billing.factories import NOW, load, make_prices, make_tenant, usage, viewer
 
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
@@ -217,56 +213,26 @@ def test_it_refuses_an_export_that_cannot_be(fiona, change):
         request_export(fiona, now=NOW, **wanted)
 
 
+@pytest.mark.parametrize(
+    ("until", "want"),
+    [
+        (START + timedelta(hours=542, minutes=20), (542, 720)),
+        (END, (720, 720)),
+        (END + timedelta(days=9), (720, 720)),
+        (START - timedelta(days=1), (0, 720)),
+    ],
+)
+def test_it_counts_the_hours_that_are_complete(until, want):
+    assert hours_complete(START, END, until) == want
+
+
 @pytest.mark.usefixtures("charged")
-def test_it_exports_every_day_at_the_zones_time(fiona):
-    with scope_of(fiona):
-        schedule = create_schedule(
-            fiona,
-            name="Daily",
-            format="focus-1.4",
-            local_time=time(2),
-            time_zone="Europe/Berlin",
-            now=NOW,
-        )
-    assert schedule.next_at == datetime(2026, 11, 21, 1, tzinfo=UTC)
-    assert run_due(NOW) == 0
-    later = datetime(2026, 11, 21, 1, 0, 5, tzinfo=UTC)
-    assert run_due(later) == 1
-    assert run_due(later) == 0
-    with fleet_scope():
-        job = ExportJob.objects.get()
-        assert job.starts_at == datetime(2026, 10, 31, 23, tzinfo=UTC)
-        assert job.ends_at == datetime(2026, 11, 20, 23, tzinfo=UTC)
-        schedule.refresh_from_db()
-    assert schedule.next_at == datetime(2026, 11, 22, 1, tzinfo=UTC)
-
-
-@pytest.mark.django_db
-def test_it_guards_schedules_by_version_and_role(fiona, olga):
-    with scope_of(fiona):
-        made = create_schedule(
-            fiona, name="Daily", format="csv", local_time=time(2), time_zone="UTC", now=NOW
-        )
-        changed = change_schedule(fiona, made.pk, expected=1, enabled=False, now=NOW)
-        assert (changed.enabled, changed.version) == (False, 2)
-        with pytest.raises(Stale):
-            change_schedule(fiona, made.pk, expected=1, enabled=True, now=NOW)
-    with scope_of(olga), pytest.raises(Forbidden):
-        change_schedule(olga, made.pk, expected=2, enabled=True, now=NOW)
-
-
-def test_it_takes_a_time_that_the_clock_skips_an_hour_later():
-    after = datetime(2026, 3, 28, 12, tzinfo=UTC)
-    due = next_run(after, at=time(2, 30), time_zone="Europe/Berlin")
-    assert due == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    assert next_run(due, at=time(2, 30), time_zone="Europe/Berlin") == datetime(
-        2026, 3, 30, 0, 30, tzinfo=UTC
-    )
-
-
-def test_it_covers_the_whole_month_before_on_the_first():
-    month = month_to_yesterday(datetime(2026, 12, 1, 2, tzinfo=UTC), time_zone="UTC")
-    assert (month.starts_at, month.ends_at) == (START, END)
+def test_the_manifest_says_what_was_checked(fiona):
+    artifact, _ = export(fiona, "focus-1.4")
+    assert artifact.manifest["checks"] == {
+        "errors": 0, "rows": 9, "documents": 0, "rules": list(DATASETS["focus-1.4"].checks),
+    }  # fmt: skip
+    assert (artifact.manifest["hours_complete"], artifact.manifest["hours"]) == (468, 720)
 
 
 def good_row():

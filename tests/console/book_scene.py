@@ -59,9 +59,10 @@ def furnish_books(scene: SimpleNamespace, now: datetime) -> None:
         SYSTEM, scene.invoice.number, lines=[Given(line.position, Decimal("0.01"))],
         why="An outage of an hour", now=now,
     )  # fmt: skip
-    record_payment(
+    txn = record_payment(
         SYSTEM, "acme", amount=Decimal("0.05"), currency="USD", reference="SEPA-81", now=now
     )
+    scene.txn = txn.pk
 
 
 def invoice_in_euros(slug: str, now: datetime) -> None:

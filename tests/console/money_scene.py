@@ -7,16 +7,17 @@ from types import SimpleNamespace
 
 from billing.actions.allocation import allocate_due
 from billing.actions.deliveries import create_destination, deliver_export
-from billing.actions.exports import create_schedule, request_export
+from billing.actions.exports import request_export
 from billing.actions.ingest import ingest
 from billing.actions.node_prices import draft_sheet, set_gpu_prices
 from billing.actions.other_costs import import_other_costs
 from billing.actions.previews import request_preview
 from billing.actions.prices import draft_version
 from billing.actions.reservations import reserve_gpus
+from billing.actions.schedules import create_schedule
 from billing.drive.exports import run_due
 from billing.drive.previews import work_due
-from billing.models import ExportAttempt, PriceBook, UsageEvent, UsageQuarantine
+from billing.models import ExportAttempt, PriceBook, RatingRun, UsageEvent, UsageQuarantine
 from billing.rules.destinations import Target
 from billing.rules.node_lines import read_lines
 from billing.rules.other_costs import COLUMNS
@@ -99,6 +100,7 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
             delivery=delivery, part="file", at=now, status=503, why="It answered 503"
         )
         furnish_books(scene, now)
+        scene.run = RatingRun.objects.latest("id").pk
         scene.request = UsageEvent.objects.filter(outcome="served").order_by("-event_time").first()
     return scene
 

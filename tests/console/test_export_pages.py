@@ -131,6 +131,23 @@ def test_it_schedules_a_dataset_to_a_receiver(fin, scene):
     assert b"the ledger" in fin.get("/exports/").content
 
 
+def test_it_changes_and_removes_a_schedule(fin, scene):
+    at = f"/exports/schedules/{scene.schedule.pk}/"
+    given = fin.get(at).context["form"].initial | {
+        "name": "finance, monthly", "rhythm": "monthly", "day": 2, "local_time": "03:30",
+    }  # fmt: skip
+    assert fin.post(at, given | {"day": 29}).status_code == 422
+    assert fin.post(at, given | {"rhythm": "weekly", "day": 8}).status_code == 422
+    assert fin.post(at, given).status_code == 302
+    late = fin.post(at, given)
+    assert (late.status_code, b"Somebody else changed this" in late.content) == (422, True)
+    assert b"on day 2 of each month, 03:30 Europe/Amsterdam" in fin.get("/exports/").content
+    assert browser(scene.watcher).get(at).status_code in (403, 404)
+    assert browser(scene.mallory).post(at + "remove/").status_code in (403, 404)
+    assert fin.post(at + "remove/").status_code == 302
+    assert count(ExportSchedule, name="finance, monthly") == 0
+
+
 def test_it_takes_the_days_of_the_tenants_zone(fin, scene):
     with fleet_scope():
         zone = scene.tenants[0].time_zone
