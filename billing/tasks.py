@@ -23,7 +23,7 @@ from billing.actions import (
     rollup,
     sheet_publication,
 )
-from billing.drive import deliveries, events, exports, previews
+from billing.drive import deliveries, events, exports, previews, reconciliations
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -128,3 +128,9 @@ def run_exports() -> None:
 @shared_task(name="billing.tasks.deliver_exports", soft_time_limit=1_500, time_limit=1_700)
 def deliver_exports() -> None:
     deliveries.deliver_due(timezone.now())
+
+
+# Of ten million requests it takes minutes.
+@shared_task(name="billing.tasks.reconcile", soft_time_limit=1_500, time_limit=1_700)
+def reconcile() -> None:
+    reconciliations.reconcile_due(timezone.now())

@@ -30,6 +30,7 @@ from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
 from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.rates import ExchangeRate
+from billing.models.reconciliations import Reconciliation
 from billing.models.reservations import GpuReservation
 from billing.models.usage import (
     HourHead,
@@ -94,6 +95,7 @@ __all__ = [
     "PricePreview",
     "PricePreviewLine",
     "RatingRun",
+    "Reconciliation",
     "SpendAnomaly",
     "UnpricedUsage",
     "UsageDay",

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     EXPORT_FAILED = "export.failed"
     DELIVERED = "export.delivered"
     UNDELIVERED = "export.delivery_failed"
+    DIFFER = "books.sums_differ"
 
 
 SAID: dict[Kind, str] = {
@@ -33,6 +34,7 @@ SAID: dict[Kind, str] = {
     Kind.EXPORT_FAILED: "an export could not be made",
     Kind.DELIVERED: "a file arrived at its receiver",
     Kind.UNDELIVERED: "a file could not be delivered",
+    Kind.DIFFER: "the check of the books found sums that do not agree",
 }
 KINDS = tuple(kind.value for kind in Kind)
 # What Standard Webhooks proposes: soon at first, then over more than a day.
