@@ -8,8 +8,8 @@ Prints events, charges, rows and invoices for each second of CPU, of Python and 
 what part of the aim that is, and how long it took; at the end the time of pages over what was
 billed, and of each step from an invoice to one request. Aims are those of a month with 10 million
 requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
-and as dense. With `--export` only files are made, of so many charges; with `--check` so many requests of
-of a month are written by the database, rolled up, rated, and the sums of the books compared.
+and as dense. With `--export` only files are made, of so many charges. With `--check` the database
+writes so many requests of a month; they are rolled up, rated, and the sums of the books compared.
 """
 
 import argparse

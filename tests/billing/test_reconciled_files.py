@@ -1,4 +1,4 @@
-"""A month's files, read by DuckDB as an analyst does, against the API, the page and the invoices."""
+"""A month's files, read by DuckDB as an analyst does: what the API, a page and invoices say."""
 
 from decimal import Decimal
 
