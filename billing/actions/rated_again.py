@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection
 
 from billing.actions import rated_sets as sets
+from billing.actions.bulk import make_working_tables
 from billing.queries.books import read_tariffs
 from billing.queries.hours import columns
 from billing.queries.months import Together, whole_months
@@ -67,7 +68,7 @@ UNPRICED = Comparison(
 def rate_again(since: datetime, now: datetime) -> Iterator[Check]:
     """Of all rated hours from `since` on; of months that count as a whole, the newest."""
     with connection.cursor() as cursor:
-        sets.begin(cursor)
+        make_working_tables(cursor, sets.WORKING)
         cursor.execute(DUE, [since])
         cursor.execute("ANALYZE rate_due")
         cursor.execute(TENANTS)

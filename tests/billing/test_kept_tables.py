@@ -50,6 +50,7 @@ OPEN = {
     "price_book": "its name, audited",
     "price_preview": "worked out anew",
     "price_preview_line": "worked out anew",
+    "rating_mark": "taken by the rating",
     "spend_anomaly": "judged anew",
     "unpriced_usage": "listed anew with each rating",
     "usage_day": "sums of events, made anew",
