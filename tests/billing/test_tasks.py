@@ -34,6 +34,7 @@ def test_it_has_a_task_for_every_bell():
             "weigh_tokens",
             "run_exports",
             "deliver_exports",
+            "reconcile",
         )
     }
     assert mine <= set(app.tasks)
