@@ -36,7 +36,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "checks": found,
         "count": len(every),
         "differs": differs,
-        "earlier": queries.list_reconciliations(request.viewer)[:EARLIER],
+        "earlier": queries.list_reconciliations(request.viewer).defer("sums")[:EARLIER],
         "may_ask": request.viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "economics/reconciliation.html", context)
