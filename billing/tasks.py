@@ -27,7 +27,7 @@ from billing.actions import (
     rollup,
     sheet_publication,
 )
-from billing.drive import deliveries, events, exports, previews
+from billing.drive import deliveries, events, exports, previews, reconciliations
 from billing.rules.lanes import LANES, Lane
 from tenants.errors import Unavailable
 
@@ -167,3 +167,9 @@ def deliver_exports() -> None:
 @shared_task(name="billing.tasks.forget_gpu_intervals")
 def forget_gpu_intervals() -> None:
     repeat(gpu_retention.forget_gpu_intervals)
+
+
+# Of ten million requests it takes minutes.
+@shared_task(name="billing.tasks.reconcile", soft_time_limit=1_500, time_limit=1_700)
+def reconcile() -> None:
+    reconciliations.reconcile_due(timezone.now())

@@ -42,5 +42,6 @@ app.conf.beat_schedule = {
     "warn of ends": {"task": "billing.tasks.warn_of_ends", "schedule": 600.0},
     "keep credits": {"task": "billing.tasks.keep_credits", "schedule": 15.0},
     "run exports": {"task": "billing.tasks.run_exports", "schedule": 15.0},
+    "reconcile books": {"task": "billing.tasks.reconcile", "schedule": 600.0},
     "deliver exports": {"task": "billing.tasks.deliver_exports", "schedule": 15.0},
 }

@@ -81,7 +81,9 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 Permission.VIEW_MONEY,
                 also=("/credit-notes/",),
             ),
-            Entry("Periods", "calendar", "periods", Permission.VIEW_MONEY),
+            Entry(
+                "Periods", "calendar", "periods", Permission.VIEW_MONEY, also=("/reconciliation/",)
+            ),
             Entry(
                 "Accounts",
                 "wallet",

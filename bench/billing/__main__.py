@@ -2,12 +2,14 @@
 
 python -m bench.billing [--events 200000] [--tenants 300]
 python -m bench.billing --export 1200000
+python -m bench.billing --check 10000000
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
 what part of the aim that is, and how long it took; at the end the time of pages over what was
 billed, and of each step from an invoice to one request. Aims are those of a month with 10 million
 requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
-and as dense. With `--export` only files are made, of so many charges.
+and as dense. With `--export` only files are made, of so many charges. With `--check` the database
+writes so many requests of a month; they are rolled up, rated, and the sums of the books compared.
 """
 
 import argparse
@@ -173,6 +175,24 @@ def only_export(options, cpu):
     export_all(cpu, ["parquet", "csv", "parquet"])
 
 
+def only_check(options, cpu):
+    from bench.billing.filled import MONTH, check, fill, slowest
+    from bench.billing.parts import make_fleet, publish, rate_all, roll_all
+
+    tenants, source, _ = make_fleet(options.tenants)
+    publish(Decimal("0.5"), NOW)
+    fill(tenants, source.source_id, options.check, NOW - MONTH, NOW)
+    roll_all(watch := Watch(cpu))
+    said("roll up", "events", options.check, watch, "roll up")
+    charges = rate_all(watch := Watch(cpu))
+    said("rate", "charges", charges, watch, "rate")
+    with (watch := Watch(cpu)):
+        sums = check(NOW - MONTH, NOW)
+    said(f"check the books, {sums} sums", "events", options.check, watch)
+    for seconds, sentence in slowest(NOW - MONTH):
+        print(f"    {seconds:6.2f} s  {sentence}", flush=True)
+
+
 def take_in(options, cpu, tenants, source, secret):
     from bench.billing.parts import send
 
@@ -205,9 +225,11 @@ def main():
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--tenants", type=int, default=300)
     parser.add_argument("--export", type=int, help="only make files, of so many charges")
+    parser.add_argument("--check", type=int, help="only check the books, of so many requests")
     options = parser.parse_args()
     with scratch_folder() as folder, database(Path(folder)) as cpu:
-        (only_export if options.export else run)(options, cpu)
+        way = only_export if options.export else only_check if options.check else run
+        way(options, cpu)
 
 
 if __name__ == "__main__":

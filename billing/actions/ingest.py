@@ -105,8 +105,8 @@ FROM usage_stage JOIN fresh ON event_id = request_id
 ORDER BY event_time, request_id RETURNING request_id
 """
 SEEN = """
-INSERT INTO usage_seen (source_id, event_id, payload_sha)
-SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[])
+INSERT INTO usage_seen (source_id, event_id, payload_sha, is_copy)
+SELECT *, true FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[])
 ON CONFLICT DO NOTHING RETURNING event_id
 """
 OTHERWISE_SEEN = """

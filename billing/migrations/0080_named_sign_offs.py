@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0106_no_index_of_unrated_hours")]
+    dependencies = [("billing", "0079_no_index_of_unrated_hours")]
 
     operations = [
         migrations.AddField(

@@ -20,7 +20,7 @@ FIELDS = (*BEFORE.split(", "), "hosted", "gpu_product")
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("billing", "0106_no_index_of_unrated_hours")]
+    dependencies = [("billing", "0083_decisions_about_quarantine")]
 
     operations = [
         migrations.AddField("usageevent", "gpus", models.IntegerField(db_default=1, default=1)),

@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0106_no_index_of_unrated_hours")]
+    dependencies = [("billing", "0095_results_stay")]
 
     operations = [
         migrations.AddField(

@@ -37,6 +37,7 @@ from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.quarantine import QuarantineDecision, QuarantineItem
 from billing.models.rates import ExchangeRate
+from billing.models.reconciliations import Reconciliation
 from billing.models.reservations import GpuReservation
 from billing.models.usage import (
     HourHead,
@@ -108,6 +109,7 @@ __all__ = [
     "PricePreview",
     "PricePreviewLine",
     "RatingRun",
+    "Reconciliation",
     "SpendAnomaly",
     "UnpricedUsage",
     "UsageDay",

@@ -103,6 +103,7 @@ class UsageSeen(models.Model):
     event_id = models.UUIDField()
     payload_sha = models.BinaryField()
     seen_at = models.DateTimeField(db_default=Now())
+    is_copy = models.BooleanField(default=False, db_default=False)  # a shadow's: it has no event
 
     class Meta:
         db_table = "usage_seen"

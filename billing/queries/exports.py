@@ -48,16 +48,6 @@ def open_export(viewer: Viewer, job_id: int) -> tuple[ExportArtifact, BinaryIO]:
         raise NotFound(f"The file of export {job_id} is not on this machine any more") from error
 
 
-def changed_files() -> int:
-    """Files of this machine whose bytes are not those that were recorded."""
-    folder = Folder(settings.QM_EXPORTS_DIR)
-    found = 0
-    for artifact in ExportArtifact.objects.order_by("id").iterator():
-        if folder.exists(artifact.path):
-            found += folder.digest(artifact.path) != artifact.sha256
-    return found
-
-
 def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:
     rows = ExportSchedule.objects.select_related("destination").order_by("-id")
     tenants = visible_tenants(viewer, None)

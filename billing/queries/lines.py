@@ -184,7 +184,7 @@ class Reader:
         if made != hours.amount:
             raise Damaged(
                 f"Charges from {hours.at[0]} to {hours.at[-1]} have amounts of {hours.amount}, but "
-                f"their quantities and prices make {made}: `manage.py billing_check` says more"
+                f"their quantities and prices make {made}: `manage.py billing check` says more"
             )
         if len(table):
             yield self._batch(table, amount, hours.at)

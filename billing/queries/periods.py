@@ -110,7 +110,7 @@ def _ledger(period: BillingPeriod) -> Check:
     charged = Charge.objects.filter(**_of(period)).aggregate(s=Sum("amount"))["s"] or 0
     rated = HourHead.objects.filter(**_of(period)).aggregate(s=Sum("amount"))["s"] or 0
     said = f"{charged:f} charged, {rated:f} rated"
-    way = "Run manage.py billing_check: it names what was lost"
+    way = "Run manage.py billing check: it names what was lost"
     return Check(CheckKey.LEDGER, "Charges against hours", int(charged != rated), said, way)
 
 

@@ -24,6 +24,7 @@ from console.views import (
     prices,
     quarantine,
     rates,
+    reconciliation,
     requests,
     reservations,
     runs,
@@ -128,5 +129,7 @@ urlpatterns: list[URLPattern] = [
     page("economics/reservations/<int:reservation_id>/end/", reservations.end, "reservation_end"),
     page("economics/units/", economics.units, "economics_units"),
     page("economics/shares/", economics.shares, "economics_shares"),
+    page("reconciliation/", reconciliation.index, "reconciliation"),
+    page("reconciliation/check/", reconciliation.ask, "reconciliation_ask"),
     page("economics/confidence/", confidence.index, "billing_confidence"),
 ]

@@ -59,6 +59,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         "state": state,
         "states": STATES.items(),
         "tenant": tenant,
+        "may_check": request.viewer.may(Permission.VIEW_MONEY),
     }
     return render(request, "periods/index.html", context)
 

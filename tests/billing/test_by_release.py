@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
-from billing.actions.checks import check_all
+from billing.drive.checks import check_all
 from billing.models import ChargeRelease, UsageHour
 from billing.queries.by_release import release_parts, sum_releases
 from billing.queries.charged import ChargeFilter, sum_amounts
@@ -61,7 +61,7 @@ def test_parts_add_up_over_days_and_over_the_edges_of_days(acme, answered):
             wanted = replace(wanted, end=NOW - timedelta(hours=hours))
             parts = sum(sum_releases(wanted).values(), Decimal(0))
             assert parts == (sum_amounts(wanted)[()] or 0)
-        assert all(check.holds for check in check_all(NOW - timedelta(days=30)))
+        assert all(check.holds for check in check_all(NOW - timedelta(days=30), NOW))
 
 
 def test_what_no_release_answered_has_none(acme, gateway):

@@ -8,9 +8,9 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
 
 from billing.actions.allocation import allocate_due
-from billing.actions.checks import check_all
 from billing.actions.cost_methods import calibrate_due, choose_method
 from billing.actions.node_prices import set_gpu_prices
+from billing.drive.checks import check_all
 from billing.models import Allocation, AllocationRun, CostDay, CostMethod, WorkWeight
 from fleet.models import Cluster, GpuTime, Service
 from tenants.base.scope import fleet_scope, tenant_scope
@@ -110,7 +110,7 @@ def test_a_method_counts_from_its_hour_and_older_hours_keep_theirs(fleet, acme, 
         assert {mine.release, other.release} == {RELEASE}
         days = CostDay.objects.aggregate(a=Sum("amount"), s=Sum("saved"))
         assert days == {"a": Decimal("5.2"), "s": mine.saved}
-    assert all(check.holds for check in check_all(HOUR - timedelta(days=1)))
+    assert all(check.holds for check in check_all(HOUR - timedelta(days=1), HOUR))
 
 
 def test_the_same_inputs_write_nothing_and_a_later_choice_changes_no_old_hour(fleet, acme, gateway):

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from billing.actions.checks import check_all
 from billing.actions.ingest import ingest
 from billing.actions.rating import LOCK, open_due, rate_due
 from billing.actions.rollup import roll_up
+from billing.drive.checks import check_all
 from billing.models import Charge, ChargeRelease, HourHead, RatingMark
 from billing.queries.by_release import CUT
 from billing.queries.charged import ChargeFilter
@@ -74,7 +74,7 @@ def test_a_lane_rates_its_tenants_while_the_other_is_at_work(tenants):
     with fleet_scope():
         assert set(Charge.objects.values_list("tenant_id", flat=True)) == {t.pk for t in tenants}
         assert not RatingMark.objects.exists()
-        assert all(check.holds for check in check_all(NOW - timedelta(days=30)))
+        assert all(check.holds for check in check_all(NOW - timedelta(days=30), NOW))
 
 
 def test_both_at_once_leave_what_one_would_have_left(tenants):
@@ -88,7 +88,7 @@ def test_both_at_once_leave_what_one_would_have_left(tenants):
     with fleet_scope():
         assert Charge.objects.count() == 3 * 3 * len(tenants)
         assert not RatingMark.objects.exists()
-        for check in check_all(NOW - timedelta(days=30)):
+        for check in check_all(NOW - timedelta(days=30), NOW):
             assert check.holds, check
 
 

@@ -38,6 +38,7 @@ def test_it_has_a_task_for_every_bell():
             "forget_gpu_intervals",
             "run_exports",
             "deliver_exports",
+            "reconcile",
         )
     }
     assert mine <= set(app.tasks)

@@ -77,6 +77,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "economics_rollouts": lambda _: "/economics/rollouts/",
     "economics_idle": lambda _: "/economics/idle/",
     "economics_shares": lambda _: "/economics/shares/",
+    "reconciliation": lambda _: "/reconciliation/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }
 NO_PAGES: dict[str, str] = {

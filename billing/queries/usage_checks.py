@@ -1,0 +1,112 @@
+"""Usage: what was delivered, its events, hours, days and services; what engines counted."""
+
+from billing.queries.sums import FLEET, NONE, Comparison, Paired, wrong_rows
+from billing.rules.confidence import TOLERATED_DRIFT
+
+# Hours that still wait for a roll-up or a rating are left out: they have not been compared yet.
+ROLLED = """NOT EXISTS (SELECT 1 FROM usage_hour_mark k
+    WHERE k.tenant_id = {t}.tenant_id AND k.hour = {t}.hour)"""
+DAY = "day::timestamp AT TIME ZONE 'UTC'"
+# Cached tokens count as far as they are a part of their prompt: the others are missing.
+EVENTS = f"""
+SELECT s.hour, s.tenant_id, '', s.n1, s.n2, s.n3, s.n4, s.n5 FROM (
+    SELECT date_bin('1 hour', event_time, 'epoch') AS hour, tenant_id, count(*) AS n1,
+        sum(prompt_tokens) AS n2, sum(completion_tokens) AS n3,
+        sum(least(cached_tokens, prompt_tokens)) AS n4, sum(gpu_ms * gpus) AS n5
+    FROM usage_event WHERE event_time >= %(since)s GROUP BY 1, 2
+) AS s WHERE {ROLLED.format(t="s")}
+"""
+HOURS = f"""
+SELECT u.hour, u.tenant_id, '', sum(requests), sum(prompt_tokens), sum(completion_tokens),
+    sum(cached_tokens), sum(gpu_ms)
+FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")} GROUP BY 1, 2
+"""
+# Both are written in one transaction, so they have the same time.
+STORED = """
+SELECT date_bin('1 hour', {at}, 'epoch'), NULL::bigint, 'source ' || source_id, count(*),
+    sum(uuid_hash({id}))
+FROM {table} WHERE {at} >= %(since)s {where}
+GROUP BY 1, 3
+"""
+METERED = """
+SELECT m.hour, m.service_id, m.prompt_tokens + m.completion_tokens AS tokens
+FROM usage_service_hour m WHERE m.hour >= %(since)s
+"""
+COUNTED = """
+SELECT hour, service_id, prompt_tokens + completion_tokens AS tokens
+FROM engine_hour WHERE hour >= %(since)s
+"""
+
+USAGE = (
+    Comparison(
+        (
+            "requests: events = hours",
+            "prompt tokens: events = hours",
+            "completion tokens: events = hours",
+            "cached tokens, each a part of its prompt: events = hours",
+            "GPU milliseconds: events = hours",
+        ),
+        EVENTS,
+        HOURS,
+    ),
+    Comparison(
+        ("ids delivered = events stored", "ids delivered = events stored, by digest"),
+        STORED.format(at="seen_at", id="event_id", table="usage_seen", where="AND NOT is_copy"),
+        STORED.format(at="stored_at", id="request_id", table="usage_event", where=""),
+    ),
+    Comparison(
+        (
+            "requests: hours = their heads",
+            "prompt tokens: hours = their heads",
+            "completion tokens: hours = their heads",
+        ),
+        "SELECT hour, tenant_id, '', sum(requests), sum(prompt_tokens), sum(completion_tokens)"
+        " FROM usage_hour WHERE hour >= %(since)s GROUP BY 1, 2",
+        "SELECT hour, tenant_id, '', events, prompt_tokens, completion_tokens"
+        " FROM usage_hour_head WHERE hour >= %(since)s",
+    ),
+    Comparison(
+        (
+            "requests: hours = days (of all time)",
+            "prompt tokens: hours = days (of all time)",
+            "completion tokens: hours = days (of all time)",
+        ),
+        "SELECT date_trunc('day', hour, 'UTC'), tenant_id, '', sum(events), sum(prompt_tokens),"
+        " sum(completion_tokens) FROM usage_hour_head GROUP BY 1, 2",
+        f"SELECT {DAY}, tenant_id, '', events, prompt_tokens, completion_tokens FROM usage_day",
+    ),
+    Comparison(
+        (
+            "requests: hours = days of models (of all time)",
+            "prompt tokens: hours = days of models (of all time)",
+            "completion tokens: hours = days of models (of all time)",
+        ),
+        "SELECT date_trunc('day', hour, 'UTC'), tenant_id, model || ' ' || outcome, sum(requests),"
+        " sum(prompt_tokens), sum(completion_tokens) FROM usage_hour GROUP BY 1, 2, 3",
+        f"SELECT {DAY}, tenant_id, model || ' ' || outcome, requests, prompt_tokens,"
+        " completion_tokens FROM usage_model_day",
+    ),
+    Comparison(
+        (
+            "prompt tokens: hours = hours of services (of all time)",
+            "completion tokens: hours = hours of services (of all time)",
+        ),
+        f"SELECT hour, {FLEET}, 'service ' || service_id, sum(prompt_tokens),"
+        " sum(completion_tokens) FROM usage_hour WHERE service_id > 0 GROUP BY hour, service_id",
+        f"SELECT hour, {FLEET}, 'service ' || service_id, prompt_tokens, completion_tokens"
+        " FROM usage_service_hour",
+    ),
+    Paired(
+        (f"tokens metered = counted by engines, within {TOLERATED_DRIFT:.1%}".replace("%", "%%"),),
+        f"SELECT {NONE} AS at, {FLEET} AS tenant_id, 'service ' || service_id AS place,"
+        " coalesce(sum(m.tokens), 0) AS l1, sum(c.tokens) AS r1"
+        f" FROM ({COUNTED}) AS c LEFT JOIN ({METERED}) AS m USING (hour, service_id)"
+        " GROUP BY service_id",
+        differs=f"abs({{l}} - {{r}}) > {{r}} * {TOLERATED_DRIFT}",
+    ),
+    wrong_rows(
+        "requests with more cached than prompt tokens",
+        "SELECT event_time AS at, tenant_id, 'request ' || request_id AS place FROM usage_event"
+        " WHERE event_time >= %(since)s AND cached_tokens > prompt_tokens",
+    ),
+)
