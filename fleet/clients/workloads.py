@@ -13,9 +13,11 @@ from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages
 from fleet.rules.manifests import MANAGER
 from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
+from fleet.rules.refusals import ABOUT
 
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
 JSON_PATCH = "application/json-patch+json"
+NUMBERED = {"StatefulSet", LEADER_WORKER_SET}
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -69,7 +71,7 @@ class KubeWorkloads:
         self, selector: str, kinds: Collection[str] = ("Deployment",)
     ) -> dict[str, list[Json]]:
         """What is scaled, of these kinds, ReplicaSets and pods with these labels, straight from the
-        API server.
+        API server; where StatefulSets are among them, also what refuses them pods.
         """
         listings = {
             "replicasets": self.kube.apps.list_namespaced_replica_set,
@@ -80,10 +82,22 @@ class KubeWorkloads:
             for kind in sorted({"Deployment", *kinds})
             for item in self.kube.list_deployments(self.namespace, selector, kind, self._sets(kind))
         ]
-        return {"deployments": scaled} | {
+        found = {"deployments": scaled} | {
             name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
             for name, listing in listings.items()
         }
+        return found | {"events": self._refusals()} if NUMBERED & set(kinds) else found
+
+    def _refusals(self) -> list[Json]:
+        """Events of StatefulSets that cannot make pods. An account that may not read them learns
+        of it at its deadline.
+        """
+        try:
+            return [dict(event) for event in self.kube.list_events(self.namespace, ABOUT)]
+        except Permanent as error:
+            if error.status != 403:
+                raise
+            return []
 
     def apply(self, manifest: Json, *, dry_run: bool = False, force: bool = False) -> Json:
         """Apply all fields that we own; `dry_run` runs admission, defaults and validation only.

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fleet.rules.groups import is_worker
+from fleet.rules.members import groups_of
 from fleet.rules.phases import Cause
 from fleet.rules.seen import Pod, Side
 
+BROKEN = timedelta(seconds=60)  # in which a leader should notice that it lost a worker, and end
 RESTARTS = 3  # ends in a row that are no accident
 PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})
 PULL_PATIENCE = timedelta(seconds=60)  # a registry may hiccup; "not found" is final at once
@@ -25,6 +28,7 @@ class Patience:
     """How long a replica may wait for a place: a drain of its predecessor and some slack."""
 
     place: timedelta
+    still: timedelta = timedelta(0)  # since when no number of replicas has changed
 
 
 def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault | None:
@@ -37,7 +41,26 @@ def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault
         for check in CHECKS:
             if fault := check(pod, label, now, patience):
                 return fault
+    return broken_group(side, label) if patience.still >= BROKEN else None
+
+
+def broken_group(side: Side, label: str) -> Fault | None:
+    """A leader that was ready and goes on without one of its start: nobody can join it again."""
+    for members in groups_of(side.pods).values():
+        leads = (p for p in members if not is_worker(p.role) and not p.terminating)
+        leader = next((p for p in leads if p.lacks and p.ready_at), None)
+        if leader is None:
+            continue
+        ended = (p for p in members if is_worker(p.role) and (p.exit_text or p.restarts))
+        said = "".join(f"; {p.name} {last_end(p)}" for p in ended)
+        why = f"A group of {label} is broken: {leader.name} was ready, and {leader.lacks}{said}"
+        return Fault(Cause.LOST_REPLICAS, why)
     return None
+
+
+def last_end(pod: Pod) -> str:
+    said = f": {last_line(pod.exit_text)}" if pod.exit_text else ""
+    return f"ended {times(max(pod.restarts, 1))}, last with exit code {pod.exit_code}{said}"
 
 
 def out_of_memory(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault | None:
@@ -53,12 +76,7 @@ def crash_loop(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault
     looping = pod.waiting == "CrashLoopBackOff" and pod.restarts >= 2
     if not looping and pod.restarts < RESTARTS:
         return None
-    said = f": {last_line(pod.exit_text)}" if pod.exit_text else ""
-    return Fault(
-        Cause.CRASH_LOOP,
-        f"{label} crashes: {pod.name} ended {times(pod.restarts)},"
-        f" last with exit code {pod.exit_code}{said}",
-    )
+    return Fault(Cause.CRASH_LOOP, f"{label} crashes: {pod.name} {last_end(pod)}")
 
 
 def image_pull(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault | None:

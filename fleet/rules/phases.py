@@ -70,7 +70,7 @@ class Cause(StrEnum):
     OUTPUT_CONTRACT = "output_contract"  # an answer to a recorded prompt is not as expected
     GATE_FAILED = "gate_failed"
     NOT_SHIFTED = "not_shifted"  # answers do not show the share that was set
-    LOST_REPLICAS = "lost_replicas"  # during the soak
+    LOST_REPLICAS = "lost_replicas"  # of one that had them
     INVALID = "invalid"  # refused by the API server for good
     OWNERSHIP = "ownership"  # another field manager owns what we must write
 

@@ -20,10 +20,10 @@ from fleet.rules.advance import (
     validating,
 )
 from fleet.rules.balance import occupied
-from fleet.rules.causes import Patience, diagnose
+from fleet.rules.causes import Fault, Patience, diagnose
 from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
-from fleet.rules.moves import Rule, stay, watch
+from fleet.rules.moves import Rule, stay, waited, watch
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
 from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SELDOM, SOON, Decision, Memory, Seen, State
@@ -32,6 +32,7 @@ from fleet.rules.verify import first_wrong, passed
 # Faults that a node or a full cluster causes do not condemn a release that already served.
 OWN_FAULTS = frozenset({Cause.CRASH_LOOP, Cause.OUT_OF_MEMORY, Cause.WRONG_ANSWER})
 SERVED = frozenset({Phase.SOAKING, Phase.PAUSED, Phase.ANALYZING})
+MAY_SERVE = frozenset({Phase.ANALYZING, Phase.PROMOTING})
 UNJUDGED = BEFORE_WRITES | GOING_BACK | {Phase.PREPARING}
 
 
@@ -122,10 +123,21 @@ def wrong_answer(state: State, seen: Seen, now: datetime) -> Decision | None:
 def faulty(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.phase in UNJUDGED:
         return None
-    fault = diagnose(seen.new, state.new, now, Patience(patience_of(state, seen)))
-    if fault is None or (state.phase in SERVED and fault.cause not in OWN_FAULTS):
+    patience = Patience(patience_of(state, seen), waited(state, now))
+    fault = diagnose(seen.new, state.new, now, patience)
+    if fault is None or not condemns(fault, state, seen):
         return None
     return begin(state, seen, now, fault.cause, fault.why)
+
+
+def condemns(fault: Fault, state: State, seen: Seen) -> bool:
+    """A group that broke later condemns as lost replicas do: where the old release does better."""
+    if fault.cause is not Cause.LOST_REPLICAS:
+        return state.phase not in SERVED or fault.cause in OWN_FAULTS
+    phase = state.resume_phase if state.phase is Phase.PAUSED else state.phase
+    if phase is Phase.SOAKING:
+        return False  # it has its own rule
+    return phase not in MAY_SERVE or seen.old.serving > seen.new.serving
 
 
 def patience_of(state: State, seen: Seen) -> timedelta:

@@ -11,6 +11,7 @@ from fleet.rules.manifests import ADMITTED, FENCE, RELEASE, ROLE, each_of
 from fleet.rules.members import LEADER_WORKER_SET, SIZE, group_in, role_in, together
 from fleet.rules.quantity import moment
 from fleet.rules.quantity import whole as whole_number
+from fleet.rules.refusals import refusal_in, refusal_of
 from fleet.rules.release import GPU, SERVE
 
 Json = Mapping[str, Any]
@@ -75,7 +76,7 @@ class Side:
     uid: str = ""  # of its only Deployment
     wanted: int = 0
     fence: int = 0
-    refused: str = ""  # why a ReplicaSet of it cannot make pods
+    refused: str = ""  # why pods of it cannot be made
     pods: tuple[Pod, ...] = ()
     parts: tuple[Part, ...] = ()  # those that are there
     shape: Mapping[str, int] = field(default_factory=dict)  # pods of each role in a replica
@@ -134,7 +135,6 @@ def read_side(
     shape = shape or {}
     found = [d for d in look["deployments"] if release_of(d) == fingerprint]
     pods = tuple(read_pod(p) for p in look["pods"] if release_of(p) == fingerprint)
-    sets = [r for r in look["replicasets"] if release_of(r) == fingerprint]
     parts = tuple(read_part(d) for d in found)
     pods = with_peers(together(pods, "loaded"))
     if not parts:
@@ -148,7 +148,7 @@ def read_side(
         uid=parts[0].uid,
         wanted=min(part.pods // part.each for part in parts) if complete else 0,
         fence=max(fence_in(d) for d in found),
-        refused=next((text for r in sets if (text := refusal_of(r))), ""),
+        refused=refused_in(look, found, fingerprint),
         pods=pods,
         parts=parts,
         shape=shape,
@@ -178,14 +178,14 @@ def release_of(item: Json) -> str:
     return str((item["metadata"].get("labels") or {}).get(RELEASE, ""))
 
 
-def refusal_of(replica_set: Json) -> str:
-    """The message of a ReplicaSet that wants pods and cannot make them: quota, admission."""
-    if not replica_set["spec"].get("replicas"):
-        return ""
-    for condition in replica_set.get("status", {}).get("conditions") or []:
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return str(condition.get("message", ""))
-    return ""
+def refused_in(look: Mapping[str, Sequence[Json]], found: Sequence[Json], fingerprint: str) -> str:
+    """Why pods of these cannot be made. Empty: nothing is refused."""
+    sets = [r for r in look["replicasets"] if release_of(r) == fingerprint]
+    pods = [p for p in look["pods"] if release_of(p) == fingerprint]
+    numbered = [d for d in found if d.get("kind", "Deployment") != "Deployment"]
+    told = [refusal_of(r) for r in sets]
+    told += [refusal_in(d, pods, look.get("events", ())) for d in numbered]
+    return next(filter(None, told), "")
 
 
 def read_pod(pod: Json) -> Pod:

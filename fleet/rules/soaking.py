@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fleet.rules.balance import tally
+from fleet.rules.causes import broken_group
 from fleet.rules.comparison import failures, judged
 from fleet.rules.going_back import begin
 from fleet.rules.moves import final, seconds, stay, watch
@@ -44,6 +45,8 @@ def lost_replicas(state: State, seen: Seen, now: datetime) -> Decision | None:
     if now - since < LOST or seen.old.serving <= seen.new.serving:
         return stay(state, f"{state.new} since {seconds(now - since)}: {tally(seen.new)}")
     why = f"{state.new} lost replicas for {seconds(now - since)}: {tally(seen.new)}"
+    if fault := broken_group(seen.new, state.new):
+        why = f"{why}. {fault.why}"
     return begin(state, seen, now, Cause.LOST_REPLICAS, why)
 
 

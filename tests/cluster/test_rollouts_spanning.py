@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.timeout(420, func_only=True),  # the cluster's start is not counted
 ]
 SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets"
+QUOTAS = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
 GROUP = {
     "arguments": ["--tensor-parallel-size=2"],
     "resources": {
@@ -107,6 +108,25 @@ def test_a_group_of_plain_objects_moves_and_returns_as_one_under_traffic(stage, 
         ask(worker["status"]["podIP"], "/admin/exit", {"code": 1}, port=9900)
     again = ObservedPod.objects.filter(release=new.fingerprint, restarts__gte=1, ready=True)
     until("both begin anew", lambda: stage.observe() or again.count() == 2, 60)
+
+
+def test_a_set_that_can_make_no_pods_is_named_by_what_the_cluster_says(stage):
+    first = stage.roll_out(stage.release(**GROUP), steps=())
+    assert first.phase == Phase.SUCCEEDED, first.why
+    release = stage.release("standin-0.32.1", **GROUP)
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    spent = {"metadata": {"name": "spent"}, "spec": {"hard": {"requests.nvidia.com/gpu": "3"}}}
+    stage.cluster.admin.post(QUOTAS, spent)
+    try:
+        stage.run(rollout)
+    finally:
+        stage.cluster.admin.delete(f"{QUOTAS}/spent")
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.QUOTA), rollout.why
+    assert f"1 of 1 pods of chat-{release.digest[:8]}" in rollout.why
+    assert "is missing: pods" in rollout.why
+    assert "exceeded quota: spent" in rollout.why
+    assert scales(stage) == whole(first.to_release)
 
 
 def test_a_leader_worker_set_moves_and_returns_as_one_under_traffic(group_sets, stage, clients):

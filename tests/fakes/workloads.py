@@ -16,6 +16,7 @@ from fleet.rules.manifests import ADMITTED, RELEASE, ROLE, SCALED
 from fleet.rules.members import POD_INDEX
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
+FULL = 'pods "x" is forbidden: exceeded quota: gpus, requested: 1, used: 8, limited: 8'
 BEHAVIOURS = (
     "good",
     "crash",
@@ -29,6 +30,7 @@ BEHAVIOURS = (
     "breaks_contract",
     "mute",  # answers probes and no prompt
     "fails_prompts",
+    "returns",  # ends once after it loaded, and its leader does not notice
 )
 
 
@@ -62,6 +64,7 @@ class FakeWorkloads:
         self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
         self.refuses = ""  # what a dry run says
+        self.dated = False  # conditions say since when
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
 
     # -- as the API server ---------------------------------------------------
@@ -72,6 +75,7 @@ class FakeWorkloads:
             "deployments": [seen(d) for d in self.deployments.values()],
             "replicasets": [self._replica_set(d) for d in self.deployments.values()],
             "pods": [seen(p) for p in self.pods.values()],
+            "events": [e for d in self.deployments.values() for e in self._events(d)],
         }
 
     def apply(self, manifest, *, dry_run=False, force=False):
@@ -280,6 +284,12 @@ class FakeWorkloads:
             text = 'Back-off pulling image "x": not found'
             waiting = {"reason": "ImagePullBackOff", "message": text}
             status["containerStatuses"] = [{"state": {"waiting": waiting}}]
+        elif behaviour == "returns" and self._is(pod, "ContainersReady"):
+            again = pod.setdefault("again", self.now.isoformat())
+            running = {"running": {"startedAt": again}}
+            status["containerStatuses"] = [
+                {"restartCount": 1, "state": running, "lastState": ended}
+            ]
         elif behaviour != "never_ready" and pod["age"] >= self.load_ticks:
             status["containerStatuses"] = [{"state": {"running": {}}, "restartCount": 0}]
             self._set(pod, "ContainersReady", "True")
@@ -299,14 +309,27 @@ class FakeWorkloads:
         release = deployment["metadata"]["labels"][RELEASE]
         wanted = deployment["spec"].get("replicas", 0)
         conditions = []
-        if self.behaviours.get(release) == "quota" and wanted:
-            text = 'pods "x" is forbidden: exceeded quota: gpus, requested: 1, used: 8, limited: 8'
-            conditions = [{"type": "ReplicaFailure", "status": "True", "message": text}]
+        if self._short(deployment) and deployment["kind"] == "Deployment":
+            conditions = [{"type": "ReplicaFailure", "status": "True", "message": FULL}]
         return {
             "metadata": {"labels": {RELEASE: release}},
             "spec": {"replicas": wanted},
             "status": {"conditions": conditions},
         }
+
+    def _events(self, item):
+        """Of a set of numbered pods, which has no condition for it."""
+        name = item["metadata"]["name"]
+        if not self._short(item) or item["kind"] == "Deployment":
+            return []
+        text = f"create Pod {name}-0 in StatefulSet {name} failed error: {FULL}"
+        about = {"kind": "StatefulSet", "name": name}
+        return [{"involvedObject": about, "reason": "FailedCreate", "message": text,
+                 "lastTimestamp": self.now.isoformat()}]  # fmt: skip
+
+    def _short(self, item) -> bool:
+        release, wanted = item["metadata"]["labels"][RELEASE], item["spec"].get("replicas", 0)
+        return self.behaviours.get(release) == "quota" and wanted > 0
 
     def _behaviour(self, pod) -> str:
         """Of its role where that is told apart, else of its release."""
@@ -328,11 +351,12 @@ class FakeWorkloads:
                 return condition["status"] == "True"
         return False
 
-    @staticmethod
-    def _set(pod, kind: str, status: str, reason: str = "", message: str = "") -> None:
+    def _set(self, pod, kind: str, status: str, reason: str = "", message: str = "") -> None:
         found = {"type": kind, "status": status, "reason": reason, "message": message}
-        if found in pod["status"]["conditions"]:
+        if any(found.items() <= c.items() for c in pod["status"]["conditions"]):
             return
+        if self.dated:
+            found["lastTransitionTime"] = self.now.isoformat()
         rest = [c for c in pod["status"]["conditions"] if c["type"] != kind]
         pod["status"]["conditions"] = [*rest, found]
 

@@ -76,6 +76,50 @@ def test_a_worker_that_crashes_takes_the_group_back_and_is_named(stage):
     assert ranks(stage) == {old.fingerprint: {"serve": 2, "serve-w1": 2}}
 
 
+def test_a_set_that_can_make_no_pods_is_named_with_what_is_missing(stage):
+    old = stage.service.current_release
+    release = stage.release("b", **WIDE)
+    stage.fake.behave(release.fingerprint, "quota")
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    began = stage.fake.now
+    run(stage, rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.QUOTA), rollout.why
+    assert f"1 of 1 pods of chat-{release.digest[:8]} is missing: pods" in rollout.why
+    assert "requested: 1, used: 8, limited: 8" in rollout.why
+    assert (stage.fake.now - began).total_seconds() < 60
+    assert ranks(stage) == {old.fingerprint: {"serve": 2, "serve-w1": 2}}
+
+
+def test_a_leader_that_goes_on_without_a_worker_ends_the_canary_by_that(stage):
+    release = stage.release("b", **WIDE)
+    stage.fake.dated = True
+    stage.fake.behave(f"{release.fingerprint}/serve-w1", "returns")
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    run(stage, rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.LOST_REPLICAS), rollout.why
+    worker = f"chat-{release.digest[:8]}-w1-0"
+    assert f"{worker} started again after its leader was ready" in rollout.why
+    assert f"{worker} ended once, last with exit code 1: RuntimeError: no" in rollout.why
+
+
+def test_groups_that_break_in_the_soak_lead_back_as_lost_replicas_do(stage):
+    release = stage.release("b", **WIDE)
+    stage.fake.dated = True
+    rollout = stage.propose(release, soak_seconds=600)
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.SOAKING})
+    stage.fake.behave(f"{release.fingerprint}/serve-w1", "returns")
+    began = stage.fake.now
+    while rollout.phase == Phase.SOAKING:
+        stage.step(rollout)
+    assert 60 <= (stage.fake.now - began).total_seconds() <= 90
+    run(stage, rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.LOST_REPLICAS), rollout.why
+    assert f"chat-{release.digest[:8]}-w1-0 started again" in rollout.why
+
+
 def test_it_tells_what_is_missing(stage):
     with pytest.raises(Invalid, match="2 pods x 1 = 2: 2 missing"):
         stage.release("b", **WIDE | {"arguments": ["--tensor-parallel-size=4"]})
