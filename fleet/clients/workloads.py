@@ -13,11 +13,10 @@ from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages
 from fleet.rules.manifests import MANAGER
 from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
-from fleet.rules.refusals import ABOUT
+from fleet.rules.refusals import ABOUT, NUMBERED
 
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
 JSON_PATCH = "application/json-patch+json"
-NUMBERED = {"StatefulSet", LEADER_WORKER_SET}
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -86,10 +85,10 @@ class KubeWorkloads:
             name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
             for name, listing in listings.items()
         }
-        return found | {"events": self._refusals()} if NUMBERED & set(kinds) else found
+        return found | {"events": self._refusals()} if NUMBERED.intersection(kinds) else found
 
     def _refusals(self) -> list[Json]:
-        """Events of StatefulSets that cannot make pods. An account that may not read them learns
+        """Events of whoever cannot make pods. An account that may not read them learns
         of it at its deadline.
         """
         try:

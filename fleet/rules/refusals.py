@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.members import LEADER_WORKER_SET
 from fleet.rules.quantity import moment
 
 Json = Mapping[str, Any]
 FAILED = "FailedCreate"
-ABOUT = f"involvedObject.kind=StatefulSet,reason={FAILED}"  # which events to ask for
+ABOUT = f"reason={FAILED}"  # which events to ask for
+NUMBERED = frozenset({"StatefulSet", LEADER_WORKER_SET})
 
 
 def refusal_of(replica_set: Json) -> str:
@@ -51,7 +53,7 @@ def _said(event: Json, name: str) -> datetime | None:
     LeaderWorkerSet makes have its name, or that of one of its leaders.
     """
     about = event.get("involvedObject", {})
-    if about.get("kind") != "StatefulSet" or event.get("reason") != FAILED:
+    if about.get("kind") not in NUMBERED or event.get("reason") != FAILED:
         return None
     if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", about.get("name", "")):
         return None
