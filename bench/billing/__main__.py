@@ -2,17 +2,20 @@
 
 python -m bench.billing [--events 200000] [--tenants 300]
 python -m bench.billing --export 1200000
+python -m bench.billing --fill 10000000
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
 what part of the aim that is, and how long it took; at the end the time of pages over what was
 billed, and of each step from an invoice to one request. Aims are those of a month with 10 million
 requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
-and as dense. With `--export` only files are made, of so many charges.
+and as dense. With `--export` only files are made, of so many charges; with `--fill` so many
+requests are there already, and what follows ingest is timed: roll-up, rating, rating again.
 """
 
 import argparse
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +26,11 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 
+from bench.billing.filled import DENSE
 from bench.billing.watch import Watch
 from bench.pages.cpu import Cpu
 from sandbox.stores.launcher import launch, scratch_folder
 
-DENSE = 24  # requests of a tenant in an hour, as in a month of 10 million
 LIVE = timedelta(seconds=30)  # what a spool delivers: many requests in few slots of statistics
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -135,23 +138,52 @@ def span_of(options):
 def run(options, cpu):
     # Django's apps can be imported only after django.setup().
     from bench.billing.drill import measure_pages
-    from bench.billing.parts import close_month, make_fleet, publish, rate_all, roll_all
+    from bench.billing.parts import close_month, make_fleet, publish
 
     tenants, source, secret = make_fleet(options.tenants)
     publish(Decimal("0.5"), NOW)
     take_in(options, cpu, tenants, source, secret)
-    roll_all(watch := Watch(cpu))
-    said("roll up", "events", options.events, watch, "roll up")
-    charges = rate_all(watch := Watch(cpu))
-    said("rate", "charges", charges, watch, "rate")
-    publish(Decimal("0.4"), NOW - span_of(options))
-    deltas = rate_all(watch := Watch(cpu))
-    more = f", {deltas:,} rows written"
-    said("rate again after a price change", "charges", charges, watch, "rate again", more)
+    roll_up_all(options.events, cpu)
+    rate_twice(span_of(options), cpu)
     export_all(cpu, ["parquet"])
     invoices = close_month(NOW, watch := Watch(cpu))
     said("close, bill, print PDFs", "invoices", invoices, watch, "close and bill")
     measure_pages(NOW, cpu)
+
+
+def roll_up_all(events, cpu):
+    from bench.billing.parts import roll_all
+
+    roll_all(watch := Watch(cpu))
+    said("roll up", "events", events, watch, "roll up")
+
+
+def rate_twice(span, cpu):
+    """As priced, and again with other prices since the first request."""
+    from bench.billing.parts import publish, rate_all
+
+    charges = rate_all(watch := Watch(cpu))
+    said("rate", "charges", charges, watch, "rate")
+    publish(Decimal("0.4"), NOW - span)
+    deltas = rate_all(watch := Watch(cpu))
+    more = f", {deltas:,} rows written"
+    said("rate again after a price change", "charges", charges, watch, "rate again", more)
+
+
+def filled(options, cpu):
+    from bench.billing.filled import fill
+    from bench.billing.parts import make_fleet, publish
+
+    make_fleet(options.tenants)
+    publish(Decimal("0.5"), NOW)
+    began = time.perf_counter()
+    fill(options.fill, options.tenants, NOW)
+    print(
+        f"filled with {options.fill:,} requests in {time.perf_counter() - began:.0f} s", flush=True
+    )
+    options.events = options.fill
+    roll_up_all(options.fill, cpu)
+    rate_twice(span_of(options), cpu)
 
 
 def export_all(cpu, file_types):
@@ -205,9 +237,11 @@ def main():
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--tenants", type=int, default=300)
     parser.add_argument("--export", type=int, help="only make files, of so many charges")
+    parser.add_argument("--fill", type=int, help="only from roll-up to rating, of so many requests")
     options = parser.parse_args()
     with scratch_folder() as folder, database(Path(folder)) as cpu:
-        (only_export if options.export else run)(options, cpu)
+        part = only_export if options.export else filled if options.fill else run
+        part(options, cpu)
 
 
 if __name__ == "__main__":
