@@ -13,10 +13,8 @@ requests are there already, and what follows ingest is timed: roll-up, rating, r
 """
 
 import argparse
-import json
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,11 +22,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import django
+import msgspec
+import uuid_utils
 from django.core.management import call_command
 
 from bench.billing.filled import DENSE
 from bench.billing.watch import Watch
 from bench.pages.cpu import Cpu
+from gateway.contract.outcomes import Outcome, TrafficClass, UsageQuality
+from gateway.contract.usage import UsageEvent
+from gateway.metering import CloudEvent
 from sandbox.stores.launcher import launch, scratch_folder
 
 LIVE = timedelta(seconds=30)  # what a spool delivers: many requests in few slots of statistics
@@ -56,55 +59,50 @@ def database(folder: Path) -> Iterator[Cpu]:
 
 
 def event(tenant, number, part, span):
-    """An event in [NOW - span, NOW), at `part` of it."""
+    """An event in [NOW - span, NOW), at `part` of it, as gateways write it: in the order of ids."""
     at = NOW - span + span * part
     ended = round(at.timestamp() * 1_000_000)
-    name = str(uuid.uuid4())
-    data = {
-        "request_id": name,
-        "tenant_id": tenant[0],
-        "application_id": tenant[1],
-        "credential_id": 1,
-        "model": f"model-{number % 3}",
-        "service_id": 1 + number % 3,
-        "release_id": 1,
-        "release": "rel-0123456789ab",
-        "cluster": "dc1",
-        "pod": "model-0-abcdef",
-        "traffic_class": "interactive",
-        "outcome": "served" if number % 20 else "cancelled",
-        "stream": True,
-        "http_status": 200,
-        "finish_reason": "stop",
-        "usage_quality": "final",
-        "prompt_tokens": 900 + number % 200,
-        "cached_tokens": number % 300,
-        "completion_tokens": 100 + number % 100,
-        "started_at": ended - 3_000_000,
-        "finished_at": ended,
-        "queue_ms": 1.5,
-        "ttft_ms": 120.0 + number % 50,
-        "itl_ms": 20.0,
-        "gpu_ms": 2_900,
-    }
-    return {
-        "specversion": "1.0",
-        "id": name,
-        "source": "gateway/w0",
-        "type": "quartermaster.usage.v1",
-        "time": "2026-11-20T12:30:00Z",
-        "data": data,
-    }
+    name = str(uuid_utils.uuid7())
+    data = UsageEvent(
+        request_id=name,
+        tenant_id=tenant[0],
+        application_id=tenant[1],
+        credential_id=1,
+        model=f"model-{number % 3}",
+        service_id=1 + number % 3,
+        release_id=1,
+        release="rel-0123456789ab",
+        cluster="dc1",
+        pod="model-0-abcdef",
+        traffic_class=TrafficClass.INTERACTIVE,
+        outcome=Outcome.SERVED if number % 20 else Outcome.CANCELLED,
+        stream=True,
+        http_status=200,
+        finish_reason="stop",
+        usage_quality=UsageQuality.FINAL,
+        prompt_tokens=900 + number % 200,
+        cached_tokens=number % 300,
+        completion_tokens=100 + number % 100,
+        started_at=ended - 3_000_000,
+        finished_at=ended,
+        queue_ms=1.5,
+        ttft_ms=120.0 + number % 50,
+        itl_ms=20.0,
+        gpu_ms=2_900,
+        worker="w0",
+        limit_versions=(3, 9),
+    )
+    return CloudEvent(id=name, source="gateway/w0", time="2026-11-20T12:30:00Z", data=data)
 
 
 def bodies(tenants, events, size, span):
     for start in range(0, events, size):
-        yield json.dumps(
+        yield msgspec.json.encode(
             [
                 event(tenants[n % len(tenants)], n, n / events, span)
                 for n in range(start, min(events, start + size))
             ]
-        ).encode()
+        )
 
 
 # A second: 10 M requests rolled up in 10 s, 1.2 M charges rated in 3 s and again in 6 s, as many
