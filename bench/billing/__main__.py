@@ -205,11 +205,18 @@ def only_export(options, cpu):
 
 def take_in(options, cpu, tenants, source, secret):
     from bench.billing.parts import send
+    from bench.billing.writers import send_by_two
 
     for size in (500, 2_000, 10_000):
         events = max(size, options.events // 10)
         send(source, bodies(tenants, events, size, LIVE), watch := Watch(cpu))
         said(f"ingest live, batches of {size:,}", "events", events, watch, "ingest in process")
+    for size in (2_000, 10_000):
+        events = max(2 * size, options.events // 5)
+        sent = list(bodies(tenants, events, size, LIVE))
+        for label in (f"two writers, batches of {size:,}", "the same again, two writers"):
+            send_by_two(source, sent, watch := Watch(cpu))
+            said(label, "events", events, watch, "ingest in process")
     over_http(tenants, secret, max(20_000, options.events // 4), cpu)
     sent = list(bodies(tenants, options.events, 5_000, span_of(options)))
     send(source, sent, watch := Watch(cpu))

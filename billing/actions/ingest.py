@@ -100,9 +100,12 @@ WITH fresh AS (
 )
 SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM fresh
 """
+# One by one: as a join the planner would read the whole table for a batch.
 OTHERWISE_SEEN = f"""
-SELECT seen.event_id FROM {GIVEN} JOIN usage_seen seen USING (event_id)
-WHERE seen.source_id = %s AND seen.payload_sha <> decode(sha, 'hex')
+SELECT event_id FROM {GIVEN} WHERE decode(sha, 'hex') <> (
+    SELECT payload_sha FROM usage_seen seen
+    WHERE seen.source_id = %s AND seen.event_id = given.event_id
+)
 """
 MARK = """
 INSERT INTO usage_hour_mark (hour, tenant_id)

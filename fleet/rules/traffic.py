@@ -18,7 +18,7 @@ REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are it
 METRICS = ("ttft", "itl", "queue", "waking", "output")
 
 
-class TrafficSample(msgspec.Struct, frozen=True):
+class TrafficSample(msgspec.Struct, frozen=True, gc=False):
     """One request, as gates and degradation need it. Latencies in milliseconds, None: unknown."""
 
     at: datetime  # when it ended
