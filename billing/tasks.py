@@ -24,6 +24,7 @@ from billing.actions import (
     sheet_publication,
 )
 from billing.drive import deliveries, events, exports, previews
+from billing.rules.lanes import LANES, Lane
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,14 @@ def keep_budgets() -> None:
 
 @shared_task(name="billing.tasks.rate")
 def rate() -> None:
-    repeat(lambda now: rating.rate_due(now).hours)
+    """A worker that comes while another is at work finds the other lane free."""
+    rating.open_due(timezone.now())
+    for lane in LANES:
+        repeat(hours_of(lane))
+
+
+def hours_of(lane: Lane) -> Callable[[datetime], int]:
+    return lambda now: rating.rate_due(now, lane=lane).hours
 
 
 @shared_task(name="billing.tasks.publish_prices")

@@ -14,11 +14,12 @@ from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, start_closing
 from billing.actions.prices import create_book, draft_version
 from billing.actions.publication import publish_version
-from billing.actions.rating import rate_due
+from billing.actions.rating import open_due, rate_due
 from billing.actions.rollup import roll_up
 from billing.drive.exports import run_due
 from billing.models import BillingPeriod, ExportArtifact, PriceBook, PriceBookVersion, RatingRun
 from billing.queries.billed import billed_currencies, newest_charge
+from billing.rules.lanes import LANES
 from billing.rules.prices import PriceLine
 from tenants.actions.tokens import create_source
 from tenants.base.scope import fleet_scope
@@ -81,11 +82,17 @@ def roll_all(watch):
 
 
 def rate_all(watch):
-    """How many charges were written."""
+    """How many charges were written, by a worker in each lane."""
+    open_due(timezone.now())
+    with watch, ThreadPoolExecutor(len(LANES)) as workers:
+        return sum(workers.map(rate_lane, LANES))
+
+
+def rate_lane(lane):
     charges = 0
-    with watch:
-        while (passed := rate_due(timezone.now(), early=True)).hours:
-            charges += passed.charges
+    while (passed := rate_due(timezone.now(), early=True, lane=lane)).hours:
+        charges += passed.charges
+    connection.close()
     return charges
 
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-READ = "SELECT current_setting('work_mem'), current_setting('enable_sort')"
-WRITE = "SELECT set_config('work_mem', %s, true), set_config('enable_sort', %s, true)"
+NAMES = ("work_mem", "enable_sort", "default_statistics_target")
+READ = "SELECT " + ", ".join(f"current_setting('{name}')" for name in NAMES)
+WRITE = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in NAMES)
+BULK = ("64MB", "off", "1")  # to analyze a working table is to count its rows
 
 
 @contextmanager
@@ -15,7 +17,7 @@ def in_bulk(cursor: Any) -> Iterator[None]:
     """
     cursor.execute(READ)
     before = cursor.fetchone()
-    cursor.execute(WRITE, ["64MB", "off"])
+    cursor.execute(WRITE, BULK)
     yield
     cursor.execute(WRITE, before)
 

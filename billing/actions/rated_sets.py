@@ -10,9 +10,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing.actions.bulk import make_working_tables
 from billing.queries.hours import columns
 from billing.queries.months import Due
+from billing.rules.lanes import Lane
 from billing.rules.meters import BILLED, BY_USE, Meter
 from billing.rules.rate_card import NO_TARIFF, Card, Wanted
 from billing.rules.rating import Key, Owed
@@ -28,13 +28,19 @@ WORKING = {
     "rate_owed": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
         traffic_class text, meter text, quantity numeric, unit_price numeric, currency text,
         book_version_id bigint""",
-    "rate_day": "day date, tenant_id bigint, charges bigint",
+    "rate_change": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
+        traffic_class text, meter text, quantity numeric, unit_price numeric, currency text,
+        book_version_id bigint""",
 }
+# Hour by hour, so that no more heads are read than a pass takes.
 TAKE = """
-INSERT INTO rate_due SELECT hour, tenant_id, version FROM usage_hour_head
-WHERE version <> rated_version
-    AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
-ORDER BY hour, tenant_id LIMIT %s FOR NO KEY UPDATE
+INSERT INTO rate_due SELECT h.hour, h.tenant_id, h.version
+FROM (SELECT DISTINCT hour FROM rating_mark ORDER BY hour) AS m CROSS JOIN LATERAL (
+    SELECT hour, tenant_id, version FROM usage_hour_head WHERE hour = m.hour
+        AND version <> rated_version AND tenant_id %% %s = %s
+        AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
+    ORDER BY tenant_id FOR NO KEY UPDATE
+) AS h LIMIT %s
 """
 GIVE_UP = """
 DELETE FROM rate_due WHERE tenant_id = ANY(%s) RETURNING hour, tenant_id, version
@@ -100,13 +106,9 @@ FROM rate_due
 """
 
 
-def begin(cursor: Any) -> None:
-    make_working_tables(cursor, WORKING)
-
-
-def take_due(cursor: Any, closed: datetime, seen: datetime, most: int) -> list[int]:
+def take_due(cursor: Any, lane: Lane, closed: datetime, seen: datetime, most: int) -> list[int]:
     """Lock the heads of hours to rate, oldest first. Answers whose they are."""
-    cursor.execute(TAKE, [closed, seen, most])
+    cursor.execute(TAKE, [lane.of, lane.number, closed, seen, most])
     cursor.execute("ANALYZE rate_due")
     cursor.execute("SELECT DISTINCT tenant_id FROM rate_due ORDER BY 1")
     return [row[0] for row in cursor.fetchall()]

@@ -6,9 +6,10 @@
 4. Price their usage, and compare with what was charged.
 5. Write the differences, the unpriced list, the day sums, and which version was rated.
 
-All in one transaction: a worker that dies in the middle has written nothing. A difference in an
-hour of a closed period is a correction: it is billed in the next period that is still open. The
-statements work on whole sets of hours (`rated_sets`), the rules say by which prices.
+All in one transaction: a worker that dies in the middle has written nothing. Workers beside each
+other rate other tenants, each in its lane, so that numbers of a tenant's charges never go back. A
+difference in an hour of a closed period is a correction: it is billed in the next period that is
+still open. Statements work on whole sets of hours (`rated_sets`), rules say by which prices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +21,16 @@ from typing import Any
 from django.db import connection, transaction
 
 from billing.actions import rated_sets as sets
-from billing.actions.bulk import in_bulk
+from billing.actions.bulk import in_bulk, make_working_tables
 from billing.actions.calendars import open_periods
 from billing.actions.contracts import open_hour, open_months
+from billing.actions.day_sums import WORKING as DAY_SUMS
+from billing.actions.day_sums import add_to_days
 from billing.actions.publication import tell_gateways
-from billing.actions.rollup import LOCK as ROLL_UP_LOCK
 from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
-from billing.queries.by_release import CUT
 from billing.queries.months import whole_months
+from billing.rules.lanes import RATING_LOCK, WHOLE, Lane
 from billing.rules.rate_card import alike, card_of
 from billing.rules.rating import RULES_VERSION, Period, fees, spread
 from billing.rules.tariffs import Tariff
@@ -36,7 +38,7 @@ from tenants.base.scope import fleet_scope
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 
-LOCK = ROLL_UP_LOCK + 1
+LOCK = RATING_LOCK
 MOST_HOURS = 20_000
 GRACE = timedelta(minutes=2)  # spools deliver within seconds
 # An hour that still runs is rated early, but every early rating may add a row per key: the more
@@ -70,24 +72,19 @@ HAVING sum(quantity) <> 0
 """
 # In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
-WITH late AS (
+INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, amount, currency, book_version_id, correction_period_id)
+SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
+    quantity, unit_price, quantity * unit_price, currency, book_version_id, late.period_id
+FROM rate_change AS m LEFT JOIN (
     SELECT d.hour, d.tenant_id, o.id AS period_id
     FROM rate_due d JOIN billing_period p ON p.tenant_id = d.tenant_id AND p.state = 'closed'
         AND d.hour >= p.starts_at AND d.hour < p.ends_at
     LEFT JOIN LATERAL (SELECT id FROM billing_period q WHERE q.tenant_id = p.tenant_id
         AND q.starts_at >= p.ends_at AND q.state <> 'closed' ORDER BY starts_at LIMIT 1) o ON true
-), written AS (
-    INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
-        quantity, unit_price, amount, currency, book_version_id, correction_period_id)
-    SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter,
-        quantity, unit_price, quantity * unit_price, currency, book_version_id, late.period_id
-    FROM ({rows}) AS m LEFT JOIN late ON late.hour = m.hour AND late.tenant_id = m.tenant_id
-    ORDER BY m.hour, m.tenant_id, application_id, model COLLATE "C", traffic_class COLLATE "C",
-        meter COLLATE "C", quantity, unit_price, book_version_id
-    RETURNING hour, tenant_id
-)
-INSERT INTO rate_day
-SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, count(*) FROM written GROUP BY 1, 2
+) AS late ON late.hour = m.hour AND late.tenant_id = m.tenant_id
+ORDER BY m.hour, m.tenant_id, application_id, model COLLATE "C", traffic_class COLLATE "C",
+    meter COLLATE "C", quantity, unit_price, book_version_id
 """
 FORGET_UNPRICED = """
 DELETE FROM unpriced_usage u USING rate_due d WHERE u.hour = d.hour AND u.tenant_id = d.tenant_id
@@ -111,53 +108,13 @@ UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = 
     currency = d.currency
 FROM d WHERE h.hour = d.hour AND h.tenant_id = d.tenant_id
 """
-FORGET_DAYS = """
-DELETE FROM charge_day d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
+# Not joined: of hours that still wait, one head is enough to see it. What another lane is at
+# counts as waiting, and the mark stays for the next pass.
+FORGET_MARKS = """
+DELETE FROM rating_mark m WHERE (
+    SELECT h.hour FROM usage_hour_head h WHERE h.hour = m.hour AND h.version <> h.rated_version
+    LIMIT 1) IS NULL
 """
-SUM_DAYS = """
-INSERT INTO charge_day (day, tenant_id, application_id, model, traffic_class, meter, currency,
-    quantity, amount)
-SELECT m.day, m.tenant_id, application_id, model, traffic_class, meter, currency,
-    sum(quantity), sum(amount)
-FROM rate_day m JOIN charge c ON c.tenant_id = m.tenant_id
-    AND c.hour >= m.day::timestamp AT TIME ZONE 'UTC'
-    AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
-GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(quantity) <> 0
-"""
-FORGET_TOTALS = """
-DELETE FROM charge_total d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
-"""
-SUM_TOTALS = """
-INSERT INTO charge_total (day, tenant_id, model, currency, amount)
-SELECT m.day, m.tenant_id, model, currency, sum(amount)
-FROM rate_day m JOIN charge_day d ON d.tenant_id = m.tenant_id AND d.day = m.day
-GROUP BY 1, 2, 3, 4
-"""
-FORGET_SUMS = """
-DELETE FROM charge_sum d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
-"""
-SUM_SUMS = """
-INSERT INTO charge_sum (day, tenant_id, currency, amount)
-SELECT m.day, m.tenant_id, currency, sum(amount)
-FROM rate_day m JOIN charge_total d ON d.tenant_id = m.tenant_id AND d.day = m.day
-GROUP BY 1, 2, 3
-"""
-FORGET_RELEASES = """
-DELETE FROM charge_release d USING rate_day m WHERE d.day = m.day AND d.tenant_id = m.tenant_id
-"""
-OF_DAY = """rate_day m JOIN {table} c ON c.tenant_id = m.tenant_id
-    AND c.hour >= m.day::timestamp AT TIME ZONE 'UTC'
-    AND c.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'"""
-SUM_RELEASES = "INSERT INTO charge_release (day, tenant_id, model, release, currency, amount)" + (
-    CUT.format(
-        charges=f"SELECT m.day, c.* FROM {OF_DAY.format(table='charge')}",
-        usage=f"SELECT c.* FROM {OF_DAY.format(table='usage_hour')}",
-    )
-)
-SUMS = (
-    FORGET_DAYS, SUM_DAYS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS,
-    FORGET_RELEASES, SUM_RELEASES,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +126,46 @@ class Passed:
     run_id: int | None = None
 
 
-def rate_due(now: datetime, *, early: bool = False) -> Passed:
+def rate_due(now: datetime, *, early: bool = False, lane: Lane = WHOLE) -> Passed:
     """Rate up to `MOST_HOURS` hours of tenants. `early`: running hours too, however recent."""
     with fleet_scope(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
+        if not _enter(cursor, lane):
             return Passed()
-        open_months(now)
-        _apply_prices(now)
-        sets.begin(cursor)
+        if lane == WHOLE:
+            _open_due(now)
+        make_working_tables(cursor, sets.WORKING | DAY_SUMS)
         closed, seen = _seen(cursor, now, early=early)
         with in_bulk(cursor):
-            tenants = sets.take_due(cursor, closed, seen, MOST_HOURS)
-            return _rate(cursor, tenants, now) if tenants else Passed()
+            tenants = sets.take_due(cursor, lane, closed, seen, MOST_HOURS)
+            passed = _rate(cursor, tenants, now) if tenants else Passed()
+            cursor.execute(FORGET_MARKS)
+            return passed
+
+
+def open_due(now: datetime) -> None:
+    """What time alone makes due: prices that begin to hold, months that owe a fee. For lanes,
+    which do not look for it; waits until none is at work."""
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        _open_due(now)
+
+
+def _enter(cursor: Any, lane: Lane) -> bool:
+    """Lanes share the lock of rating, which all else that changes charges takes alone."""
+    if lane == WHOLE:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+    else:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock_shared(%s) AND pg_try_advisory_xact_lock(%s, %s)",
+            [LOCK, LOCK, lane.number],
+        )
+    entered: bool = cursor.fetchone()[0]
+    return entered
+
+
+def _open_due(now: datetime) -> None:
+    open_months(now)
+    _apply_prices(now)
 
 
 def rate_now(viewer: Viewer, *, now: datetime) -> Passed:
@@ -225,7 +209,7 @@ def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
     cursor.execute(LIST_UNPRICED)
     passed = _charge(cursor, tariffs, now)
     if passed.charges:
-        _sum_days(cursor)
+        add_to_days(cursor)
     _finish(cursor, {t.id: t.currency for t in refs.values()}, now)
     return passed
 
@@ -299,15 +283,11 @@ def _write(cursor: Any, run_id: int) -> int:
     """Where nothing was charged yet, all that is owed is the difference."""
     cursor.execute(f"SELECT EXISTS (SELECT {CHARGED})")
     rows = DIFFERENCES if cursor.fetchone()[0] else OWED
-    cursor.execute(WRITE.format(rows=rows), [run_id])
-    cursor.execute("SELECT coalesce(sum(charges), 0)::bigint FROM rate_day")
-    charges: int = cursor.fetchone()[0]
+    cursor.execute(f"INSERT INTO rate_change {rows}")
+    cursor.execute("ANALYZE rate_change")
+    cursor.execute(WRITE, [run_id])
+    charges: int = cursor.rowcount
     return charges
-
-
-def _sum_days(cursor: Any) -> None:
-    for statement in SUMS:
-        cursor.execute(statement)
 
 
 def _finish(cursor: Any, currencies: Mapping[int, str], now: datetime) -> None:

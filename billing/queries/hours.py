@@ -25,7 +25,8 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING sum(quantity) <> 0
 """
 UNRATED = """
 SELECT hour, tenant_id FROM usage_hour_head
-WHERE version <> rated_version AND hour >= %s AND hour < %s
+WHERE version <> rated_version AND hour IN (SELECT hour FROM rating_mark)
+    AND hour >= %s AND hour < %s
     AND (%s::bigint[] IS NULL OR tenant_id = ANY(%s))
 ORDER BY hour, tenant_id LIMIT %s
 """

@@ -1,20 +1,24 @@
 """All charges of a filter in pieces, oldest hour first: no transaction waits for a slow client.
 
-Charges are only ever added, so those up to the newest one of the beginning stay what they were.
+Charges are only ever added, so those up to the newest one of the beginning stay what they were:
+it begins when no lane of rating is at work, whose numbers might still come among them.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, F, Max, Q, Sum
 
 from billing.models import Charge
 from billing.queries.charged import ChargeFilter
 from billing.queries.money import conditions
+from billing.rules.lanes import LANES, RATING_LOCK
 from billing.rules.streams import COLUMNS
 from tenants.rules.access import Viewer
 
+SETTLED = "SELECT pg_advisory_xact_lock_shared(%s, %s)"
 NAMES = {"price_book": F("book_version__book__slug"), "price_version": F("book_version__number")}
 
 
@@ -29,6 +33,11 @@ class Stream:
 
 
 def begin(viewer: Viewer, wanted: ChargeFilter) -> Stream:
+    with connection.cursor() as cursor:
+        for lane in LANES:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock_shared(%s, %s)", [RATING_LOCK, lane.number]
+            )
     found = Charge.objects.filter(**conditions(viewer, wanted)).values("currency")
     parts = list(found.annotate(sum=Sum("amount"), rows=Count("id"), newest=Max("id")))
     return Stream(

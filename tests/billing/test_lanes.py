@@ -1,122 +1,153 @@
-"""The roll-up in lanes: workers beside each other, each with days of its own."""
+"""Workers rating beside each other: other tenants, the same money, numbers never going back."""
 
 import threading
-from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from django.db import connection
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from billing.actions.checks import check_all
 from billing.actions.ingest import ingest
-from billing.actions.rollup import LANES, LOCK, roll_up
-from billing.models import HourHead, HourMark, ModelDay, UsageDay, UsageEvent, UsageHour
-from billing.queries.checks import CHECKS
+from billing.actions.rating import LOCK, open_due, rate_due
+from billing.actions.rollup import roll_up
+from billing.models import Charge, ChargeRelease, HourHead, RatingMark
+from billing.queries.by_release import CUT
+from billing.queries.charged import ChargeFilter
+from billing.queries.streams import begin
+from billing.rules.lanes import LANES
 from tenants.base.scope import fleet_scope
-from tests.billing.factories import HOUR, NOW, batch, usage
+from tests.billing.factories import NOW, SYSTEM, batch, load, make_prices, make_tenant, usage
 
-DAY = timedelta(days=1)
-
-
-def work():
-    try:
-        while roll_up(NOW):
-            pass
-    finally:
-        connection.close()
-
-
-def beside_each_other(count):
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+pytestmark = pytest.mark.django_db(transaction=True)
+WEEK = ChargeFilter(NOW - timedelta(days=7), NOW + timedelta(hours=1))
+DAYS = "SELECT (hour AT TIME ZONE 'UTC')::date AS day, {table}.* FROM {table}"
 
 
 @contextmanager
-def elsewhere(sql, args):
-    """A lock that another session holds meanwhile."""
-    told, over = threading.Event(), threading.Event()
+def another_connection(statement, given):
+    """Hold what a statement takes, on a connection of its own, until told to let go."""
+    held, let_go = threading.Event(), threading.Event()
 
     def hold():
         with fleet_scope(), connection.cursor() as cursor:
-            cursor.execute(sql, args)
-            told.set()
-            over.wait(30)
+            cursor.execute(statement, given)
+            held.set()
+            let_go.wait(20)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert told.wait(30)
-    yield
-    over.set()
-    thread.join()
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        let_go.set()
+        thread.join()
 
 
-def assert_sums():
-    """What is kept of hours and days is what the events say, row by row."""
-    with fleet_scope():
-        events = list(UsageEvent.objects.values_list("event_time", "tenant_id", "model"))
-        hours, days, models = Counter(), Counter(), Counter()
-        for at, tenant, model in events:
-            hours[at.replace(minute=0, second=0, microsecond=0), tenant] += 1
-            days[at.date(), tenant] += 1
-            models[at.date(), tenant, model] += 1
-        heads = HourHead.objects.values_list("hour", "tenant_id", "events")
-        assert {(h, t): n for h, t, n in heads} == dict(hours)
-        kept = UsageDay.objects.values_list("day", "tenant_id", "events")
-        assert {(d, t): n for d, t, n in kept} == dict(days)
-        of_models = ModelDay.objects.values_list("day", "tenant_id", "model", "requests")
-        assert {(d, t, m): n for d, t, m, n in of_models if n} == dict(models)
-        assert sum(UsageHour.objects.values_list("requests", flat=True)) == len(events)
-        assert not HourMark.objects.exists()
+def of_lane(lane, tenants):
+    return {t.pk for t in tenants if t.pk % lane.of == lane.number}
 
 
-@pytest.mark.django_db(transaction=True)
-def test_workers_beside_each_other_sum_every_event_once(acme, gateway):
-    for day in range(5):
-        for hour in range(0, 24, 5):
-            at = HOUR - day * DAY - timedelta(hours=hour)
-            many = [usage(acme, at=at + timedelta(seconds=s)) for s in range(12)]
-            for one in many:  # each leaves a mark of its own: the hour is crowded
-                ingest(gateway, batch(one), now=NOW)
-    beside_each_other(3)
-    assert_sums()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_lane_that_is_taken_leaves_the_others_to_work(acme, gateway):
-    ingest(gateway, batch(usage(acme), usage(acme, at=NOW - DAY)), now=NOW)
-    lane = "SELECT pg_advisory_xact_lock(%s, %s)"
-    with elsewhere(lane, [LOCK, 0]):
-        assert roll_up(NOW) == 1
-        assert roll_up(NOW) == 0
-    with elsewhere("SELECT pg_advisory_xact_lock(%s)", [LOCK]):  # a worker without lanes
-        assert roll_up(NOW) == 0
-    assert roll_up(NOW) == LANES - 1
-    assert_sums()
-
-
-@pytest.mark.django_db
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    ago=st.lists(
-        st.tuples(st.integers(0, 50 * 24 * 60), st.sampled_from(("chat", "code"))), max_size=12
-    )
-)
-def test_whatever_comes_the_hours_and_days_agree_with_the_events(acme, gateway, ago):
-    found = [usage(acme, at=NOW - timedelta(minutes=m), model=model) for m, model in ago]
-    ingest(gateway, batch(*found), now=NOW)
+@pytest.fixture
+def tenants(gateway):
+    make_prices()
+    made = [make_tenant(f"t{n}") for n in range(4)]
+    events = [usage(t, at=NOW - timedelta(hours=h)) for t in made for h in range(3, 6)]
+    ingest(gateway, batch(*events), now=NOW)
     while roll_up(NOW):
         pass
-    assert_sums()
+    open_due(NOW)
+    return made
+
+
+def test_a_lane_rates_its_tenants_while_the_other_is_at_work(tenants):
+    with another_connection("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[0].number]):
+        assert rate_due(NOW, lane=LANES[0]).hours == 0
+        assert rate_due(NOW, lane=LANES[1]).hours > 0
+        with fleet_scope():
+            rated = set(Charge.objects.values_list("tenant_id", flat=True))
+            assert rated == of_lane(LANES[1], tenants) != set()
+            assert RatingMark.objects.exists()
+    assert rate_due(NOW, lane=LANES[0]).hours > 0
+    with fleet_scope():
+        assert set(Charge.objects.values_list("tenant_id", flat=True)) == {t.pk for t in tenants}
+        assert not RatingMark.objects.exists()
+        assert all(check.holds for check in check_all(NOW - timedelta(days=30)))
+
+
+def test_both_at_once_leave_what_one_would_have_left(tenants):
+    lanes = [threading.Thread(target=run, args=(lane,)) for lane in LANES]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join()
+    while rate_due(NOW).hours:  # marks that one found while the other had not ended
+        pass
+    with fleet_scope():
+        assert Charge.objects.count() == 3 * 3 * len(tenants)
+        assert not RatingMark.objects.exists()
+        for check in check_all(NOW - timedelta(days=30)):
+            assert check.holds, check
+
+
+def run(lane):
+    while rate_due(NOW, lane=lane).hours:
+        pass
+    connection.close()
+
+
+def test_no_lane_runs_while_books_are_closed(tenants):
+    with another_connection("SELECT pg_advisory_xact_lock(%s)", [LOCK]):
+        assert [rate_due(NOW, lane=lane).hours for lane in LANES] == [0, 0]
+
+
+def test_a_download_waits_for_a_lane_that_may_still_write_lower_numbers(tenants):
+    begun = threading.Event()
+
+    def download():
+        with fleet_scope():
+            begin(SYSTEM, WEEK)
+        begun.set()
+        connection.close()
+
+    with another_connection("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[1].number]):
+        thread = threading.Thread(target=download)
+        thread.start()
+        assert not begun.wait(0.3)
+    thread.join()
+    assert begun.is_set()
+
+
+def test_an_hour_that_changes_again_is_marked_again(tenants, gateway):
+    while rate_due(NOW).hours:
+        pass
+    with fleet_scope():
+        assert not RatingMark.objects.exists()
+        HourHead.objects.filter(tenant_id=tenants[0].pk).update(rated_version=0)
+        assert RatingMark.objects.count() == 3
+    assert rate_due(NOW).hours == 3
+
+
+def test_days_of_one_release_and_of_two_have_what_sharing_every_hour_gives(acme, gateway):
+    """The short way of days with one release, against the cut of all their hours."""
+    make_prices()
+    load(
+        gateway,
+        *(
+            usage(acme, at=NOW - timedelta(hours=h), model=model, release=release)
+            for h in range(0, 60, 5)
+            for model, release in (
+                ("chat", "rel-1" if h > 20 else "rel-2"),
+                ("chat", "rel-1"),
+                ("code", "rel-9"),
+                ("ghost", ""),
+            )
+        ),
+    )
+    whole = CUT.format(charges=DAYS.format(table="charge"), usage="SELECT * FROM usage_hour")
     with fleet_scope(), connection.cursor() as cursor:
-        for _, left, right in CHECKS[:3]:
-            cursor.execute(f"SELECT ({left}), ({right})", {"since": NOW - 60 * DAY})
-            events, hours = cursor.fetchone()
-            assert (events or 0) == (hours or 0)
+        cursor.execute(whole)
+        kept = ("day", "tenant_id", "model", "release", "currency", "amount")
+        assert set(ChargeRelease.objects.values_list(*kept)) == set(cursor.fetchall())

@@ -246,7 +246,7 @@ def test_it_shows_a_stranger_no_row(acme, globex, gateway, model):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("step", ["_write", "_sum_days", "_finish"])
+@pytest.mark.parametrize("step", ["_write", "add_to_days", "_finish"])
 def test_it_gives_the_same_totals_when_a_worker_dies_between_steps(
     acme, gateway, monkeypatch, step
 ):
