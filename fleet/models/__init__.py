@@ -24,6 +24,7 @@ from fleet.models.rollout import (
     StartSample,
 )
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
+from fleet.models.rollout_pod import RolloutLog, RolloutPod
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
@@ -71,6 +72,8 @@ __all__ = [
     "RolloutCall",
     "RolloutEvent",
     "RolloutGpuTime",
+    "RolloutLog",
+    "RolloutPod",
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",
