@@ -38,7 +38,9 @@ def store_pods(view: View, d: Decision, now: datetime) -> None:
     if not looked(view):
         return
     known = {p.uid: p for p in RolloutPod.objects.filter(rollout=view.rollout)}
-    new, changed, seen = [], [], set()
+    new: list[RolloutPod] = []
+    changed: list[RolloutPod] = []
+    seen: set[str] = set()
     for side, release in sides_of(view):
         for pod in side.pods:
             seen.add(pod.uid)

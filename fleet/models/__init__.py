@@ -23,8 +23,8 @@ from fleet.models.rollout import (
     RolloutGpuTime,
     StartSample,
 )
-from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.rollout_pod import RolloutLog, RolloutPod
+from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (

@@ -22,9 +22,7 @@ class RolloutPod(models.Model):
 
     class Meta:
         db_table = "rollout_pod"
-        constraints = [
-            models.UniqueConstraint(fields=["rollout", "uid"], name="rollout_pod_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["rollout", "uid"], name="rollout_pod_once")]
 
     def __str__(self) -> str:
         return self.name

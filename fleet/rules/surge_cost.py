@@ -35,6 +35,10 @@ class SurgeCost:
     gpu_ms: int
     unpriced_ms: int
 
+    @property
+    def gpu_hours(self) -> Decimal:
+        return Decimal(self.gpu_ms) / MS_PER_HOUR
+
 
 def priced(
     gpus: Mapping[str, int], seconds: float | None, prices: Mapping[str, Hourly]
