@@ -48,6 +48,8 @@ urlpatterns: list[URLPattern] = [
     page("rollouts/try/<int:release_id>/", tries.start, "rollout_try"),
     page("rollouts/<int:rollout_id>/", rollouts.show, "rollout"),
     page("rollouts/<int:rollout_id>/timeline.json", rollouts.timeline, "rollout_timeline"),
+    page("rollouts/<int:rollout_id>/close/", rollouts.close, "rollout_close"),
+    page("rollouts/<int:rollout_id>/logs/<int:log_id>/", rollouts.log, "rollout_log"),
     page("rollouts/<int:rollout_id>/pause/", rollouts.pause, "rollout_pause"),
     page("rollouts/<int:rollout_id>/resume/", rollouts.resume, "rollout_resume"),
     page("rollouts/<int:rollout_id>/acknowledge/", rollouts.acknowledge, "rollout_acknowledge"),

@@ -14,24 +14,29 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from billing.queries.rollout_costs import RolloutCost, rollout_cost
 from console import rollout_page as page_parts
+from console import rollout_parts as parts
 from console.access import ViewerRequest
 from console.harm_page import harm_page, verified
 from console.manifests import shown
 from console.views.tries import tries_for
 from fleet.actions import calls
 from fleet.actions import rollouts as actions
+from fleet.actions.closing import close_rollout
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
 from fleet.queries.calls import open_calls
 from fleet.queries.freezes import held
 from fleet.queries.rollout_harm import harm_of
 from fleet.queries.rollout_outcome import outcome_of
+from fleet.queries.rollout_pods import changes_of, get_log
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.queries.rollouts import RolloutDetail
 from fleet.queries.sequences import list_sequences
+from fleet.rules.phases import Phase
 from tenants.errors import Conflict, Invalid
 from tenants.rules.access import Permission, Viewer
 
+BROKEN = (Phase.ROLLED_BACK, Phase.REJECTED)
 VIEWS = {"": "All", "open": "Open", "rolled_back": "Rolled back", "succeeded": "Succeeded"}
 
 
@@ -70,6 +75,10 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "can": detail.can if viewer.may(Permission.PROPOSE) else None,
         "may_decide": viewer.may(Permission.APPROVE),
         "sides": [side for side in (detail.new, detail.old) if side],
+        "pods_by_side": parts.pods_by_side(detail),
+        "holding": parts.holding(detail),
+        "changes": parts.changes_in_words(changes_of(row)),
+        "fixes": detail.rollout.phase in BROKEN and viewer.may(Permission.PROPOSE),
         "dots": page_parts.dots(detail),
         "moments": page_parts.moments(detail),
         "back": page_parts.way_back(detail),
@@ -139,6 +148,13 @@ def timeline(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return answer
 
 
+@require_GET
+def log(request: ViewerRequest, rollout_id: int, log_id: int) -> HttpResponse:
+    """All that is kept of it, as plain text."""
+    found = get_log(request.viewer, rollout_id, log_id)
+    return HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+
+
 Wish = Callable[..., Any]
 
 
@@ -166,6 +182,11 @@ def abort(request: ViewerRequest, rollout_id: int) -> HttpResponse:
 @require_POST
 def acknowledge(request: ViewerRequest, rollout_id: int) -> HttpResponse:
     return wish(request, rollout_id, calls.acknowledge, "you are on it; nobody is called again")
+
+
+@require_POST
+def close(request: ViewerRequest, rollout_id: int) -> HttpResponse:
+    return wish(request, rollout_id, close_rollout, "closed; your note is in its timeline")
 
 
 @require_POST

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from fleet.actions.waking import OPEN
 from fleet.actions.wishes import Kind, wish
@@ -14,6 +15,7 @@ from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.plans import Proposal, plan_rollout
+from fleet.queries.prices import hourly_prices
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
@@ -31,6 +33,7 @@ from fleet.rules.proposal import (
 from fleet.rules.release import digest_json
 from fleet.rules.situation import StepPlan
 from fleet.rules.sleep import refuse_rollout
+from fleet.rules.surge_cost import priced
 from fleet.rules.wishes import ROLLOUTS
 from tenants.actions import changes
 from tenants.actions.audit import record
@@ -228,7 +231,7 @@ def freeze(
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
-    frozen |= promised(proposal, is_rollback=is_rollback)
+    frozen |= promised(proposal, is_rollback=is_rollback) | price_of(proposal, plan)
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -263,6 +266,13 @@ def promised(proposal: Proposal, *, is_rollback: bool) -> dict[str, Any]:
     """The version of the output contract; a way back asks nothing."""
     contract = None if is_rollback else current_contract(proposal.service_id)
     return {"contract": contract.version} if contract else {}
+
+
+def price_of(proposal: Proposal, plan: Plan) -> dict[str, Any]:
+    """What the GPUs on top will cost, as far as prices are known today."""
+    prices = hourly_prices(plan.on_top, timezone.now(), proposal.cluster)
+    found = priced(plan.on_top, plan.finish_seconds, prices)
+    return {"price": found} if found else {}
 
 
 def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:

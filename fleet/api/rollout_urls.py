@@ -8,6 +8,7 @@ from fleet.api import (
     releases,
     resolutions,
     rollout_harm,
+    rollout_parts,
     rollout_queue,
     rollouts,
 )
@@ -27,6 +28,9 @@ urlpatterns: list[URLPattern] = [
     path("rollouts/<int:rollout_id>", rollouts.RolloutView.as_view()),
     path("rollouts/<int:rollout_id>/plan", plan_outcome.PlanOutcomeView.as_view()),
     path("rollouts/<int:rollout_id>/harm", rollout_harm.HarmView.as_view()),
+    path("rollouts/<int:rollout_id>/close", rollouts.CloseView.as_view()),
+    path("rollouts/<int:rollout_id>/traffic", rollout_parts.TrafficView.as_view()),
+    path("rollouts/<int:rollout_id>/logs/<int:log_id>", rollout_parts.LogView.as_view()),
     path("rollouts/<int:rollout_id>/by-hand", rollouts.ByHandView.as_view()),
     path("rollouts/<int:rollout_id>/exception", freezes.ExceptionView.as_view()),
     path("rollouts/<int:rollout_id>/pause", rollouts.PauseView.as_view()),

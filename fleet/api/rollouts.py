@@ -9,14 +9,19 @@ from rest_framework.response import Response
 
 from fleet.actions import calls
 from fleet.actions import rollouts as actions
+from fleet.actions.closing import close_rollout
 from fleet.api.contracts import ContractResultOut
+from fleet.api.rollout_parts import ClusterEventOut, KeptPodOut, LogEndOut, SurgeCostOut
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
+from fleet.queries.plans import Proposal
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
+from fleet.rules.plan import Plan
 from fleet.rules.proposal import read_steps
 from fleet.rules.situation import StepPlan
+from fleet.rules.surge_cost import cost_of
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
@@ -115,12 +120,19 @@ class OnePlanOut(serializers.Serializer[Any]):
     )
     finish_seconds = serializers.FloatField(allow_null=True)
     gpu_seconds_on_top = serializers.FloatField(allow_null=True)
+    cost_on_top = serializers.SerializerMethodField(
+        help_text="Text, in the currency of the plans; null: no price, or its time is not known"
+    )
     traffic_back_seconds = serializers.FloatField(allow_null=True)
     full_back_seconds = serializers.FloatField(allow_null=True)
     late_back_seconds = serializers.FloatField(
         allow_null=True, help_text="Full capacity back once everything has moved"
     )
     unmeasured = serializers.ListField(child=serializers.CharField())
+
+    def get_cost_on_top(self, plan: Plan) -> str | None:
+        cost = cost_of(plan.on_top, plan.finish_seconds, self.context.get("prices", {}))
+        return None if cost is None else str(cost)
 
 
 class PlanCheckOut(serializers.Serializer[Any]):
@@ -154,6 +166,7 @@ class PlansOut(serializers.Serializer[Any]):
     old_replicas = serializers.IntegerField()
     roles = serializers.CharField(help_text="Pods of a replica by role; empty: it is one pod")
     plans = OnePlanOut(many=True)
+    currency = serializers.SerializerMethodField(help_text="Of the costs; empty: none is known")
     starts_new = StartsOut(source="situation.starts_new")
     starts_old = StartsOut(source="situation.starts_old")
     touched = TouchedOut(many=True)
@@ -162,6 +175,9 @@ class PlansOut(serializers.Serializer[Any]):
     warnings = serializers.ListField(child=serializers.CharField())
     manifests = serializers.ListField(child=serializers.DictField())
     observed_at = serializers.DateTimeField(allow_null=True)
+
+    def get_currency(self, found: Proposal) -> str:
+        return next((p.currency for p in self.context.get("prices", {}).values()), "")
 
 
 class RolloutOut(serializers.Serializer[Any]):
@@ -254,6 +270,12 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     old = SideOut(allow_null=True)
     new = SideOut()
     timeline = TimelineOut(many=True)
+    pods = KeptPodOut(many=True, help_text="Of both releases, those that are gone as well")
+    cluster_events = ClusterEventOut(many=True, help_text="About these pods, newest first")
+    logs = LogEndOut(many=True, help_text="Of containers that failed or never got ready")
+    cost = SurgeCostOut(
+        allow_null=True, help_text="Of the GPUs on top; null: no price, or no right to see money"
+    )
 
 
 class ByHandOut(serializers.Serializer[Any]):
@@ -273,7 +295,8 @@ class PlansView(ConsoleView):
         found = plans.plan_rollout(
             self.viewer, given.pop("service_id"), given.pop("release_id"), **with_steps(given)
         )
-        return self.answer(PlansOut(found).data)
+        prices = plans.prices_of(self.viewer, found)
+        return self.answer(PlansOut(found, context={"prices": prices}).data)
 
 
 class RolloutsView(ConsoleView):
@@ -337,6 +360,10 @@ RollBackView = wish_view(
 
 AcknowledgeView = wish_view(
     "acknowledge", calls.acknowledge, "Be on it: nobody is called again about what it waits for."
+)
+
+CloseView = wish_view(
+    "close", close_rollout, "Say what comes of one that was rolled back; it asks for nobody then."
 )
 
 

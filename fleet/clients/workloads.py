@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kubernetes import client
 
 from fleet.clients.errors import Permanent, Temporary
-from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages
+from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages, refusals
 from fleet.rules.manifests import MANAGER
 from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
 from fleet.rules.refusals import ABOUT, NUMBERED
@@ -18,6 +18,7 @@ from fleet.rules.refusals import ABOUT, NUMBERED
 APPLY = "application/apply-patch+yaml"  # without it a dict goes out as a strategic merge patch
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+LOG_TIMEOUT = (2, 4)  # seconds: nothing waits for a log
 
 
 class Owned(Permanent):
@@ -36,6 +37,7 @@ class Workloads(Protocol):
         self, name: str, version: str, managed: list[Json], kind: str = "Deployment"
     ) -> None: ...
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
+    def log(self, pod: str, *, previous: bool, lines: int, most: int) -> str: ...
     def delete(self, kind: str, name: str, uid: str) -> None: ...
 
 
@@ -166,6 +168,16 @@ class KubeWorkloads:
         except Permanent as error:
             if error.status not in (404, 409):
                 raise
+
+    def log(self, pod: str, *, previous: bool, lines: int, most: int) -> str:
+        """The last lines of a pod's first container, at most so many bytes of them."""
+        read = self.kube.core.read_namespaced_pod_log
+        with refusals():
+            found = read(
+                pod, self.namespace, previous=previous, tail_lines=lines, limit_bytes=most,
+                _preload_content=False, _request_timeout=LOG_TIMEOUT,
+            )  # fmt: skip
+            return str(found.data.decode(errors="replace"))
 
     def delete(self, kind: str, name: str, uid: str) -> None:
         """Ask for the end of this very object; it is gone only when a look says so."""

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from fleet.drive.act import writes
 from fleet.drive.evidence import store_probes, store_prompts, store_starts
 from fleet.drive.look import View, viewer
+from fleet.drive.pods import store_pods
 from fleet.models import (
     Cluster,
     ContractResult,
@@ -40,6 +41,7 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
             return False
         changed = store_places(view, decision)
         store_evidence(view, decision, changed, now)
+        store_pods(view, decision, now)
         if decision.phase in FINAL:
             close(view, decision)
         if changed or decision.admit or tells_gateways(view, decision):

@@ -17,6 +17,7 @@ from fleet.clients.workloads import Owned
 from fleet.drive.act import act
 from fleet.drive.look import View, approval_of, load, look
 from fleet.drive.outside import REAL, Outside
+from fleet.drive.pods import keep_logs
 from fleet.drive.record import record
 from fleet.models import Rollout
 from fleet.rules.going_back import begin
@@ -75,6 +76,7 @@ def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta 
         return None
     if moves_traffic(view, decision):
         tell_at_once()
+    keep_logs(view, decision, now)
     log.info("rollout", rollout=rollout_id, phase=decision.phase, step=decision.step)
     return sooner(view) or decision.look_again
 

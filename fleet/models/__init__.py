@@ -23,6 +23,7 @@ from fleet.models.rollout import (
     RolloutGpuTime,
     StartSample,
 )
+from fleet.models.rollout_pod import RolloutLog, RolloutPod
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
@@ -71,6 +72,8 @@ __all__ = [
     "RolloutCall",
     "RolloutEvent",
     "RolloutGpuTime",
+    "RolloutLog",
+    "RolloutPod",
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",

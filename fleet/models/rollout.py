@@ -55,6 +55,7 @@ class Rollout(Claimable):
     ended_at = models.DateTimeField(null=True)
     old_left_at = models.DateTimeField(null=True)  # since when no traffic goes to it any more;
     new_left_at = models.DateTimeField(null=True)  # null: it has some, or never had any
+    closed_at = models.DateTimeField(null=True)  # after a way back: a person said what comes of it
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,13 +1,16 @@
 """Plans of a rollout before it is proposed: computed from what was observed, nothing is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from django.utils import timezone
 
 from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.adapters import missed
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.places import refuse_cluster
+from fleet.queries.prices import hourly_prices
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import signature_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
@@ -22,6 +25,7 @@ from fleet.rules.proposal import DEFAULT_SOAK, DEFAULT_STEPS
 from fleet.rules.release import ReleaseSpec
 from fleet.rules.situation import Situation, StepPlan
 from fleet.rules.sleep import State, refuse_rollout, state_of
+from fleet.rules.surge_cost import Hourly
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -111,6 +115,13 @@ def plan_rollout(
     gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
     used = touched, gone
     return _proposal(service, cluster, old, release, situation, used, contract)
+
+
+def prices_of(viewer: Viewer, proposal: Proposal) -> Mapping[str, Hourly]:
+    """Of its GPUs; nothing for those who may not see money."""
+    if not viewer.may(Permission.VIEW_MONEY):
+        return {}
+    return hourly_prices(proposal.gpu_mix, timezone.now(), proposal.cluster)
 
 
 def sleeps(service: Service) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count, Max
 
 from fleet.models import Rollout, RolloutEvent, StartSample
+from fleet.queries.rollout_pods import surge_cost
 from fleet.queries.rollouts import event_row, find_rollout, traffic_back
 from fleet.rules.outcome import Comparison, Happened, compare
 from fleet.rules.phases import Phase
@@ -31,11 +32,11 @@ def outcome_of(viewer: Viewer, rollout: int | Rollout) -> PlanOutcome:
         numbers=found.plan.get("numbers", {}),
         starts=found.plan.get("starts", {}),
         touched=tuple(found.plan.get("touched", ())),
-        compared=compare(found.plan, happened(found)),
+        compared=compare(found.plan, happened(viewer, found)),
     )
 
 
-def happened(r: Rollout) -> Happened:
+def happened(viewer: Viewer, r: Rollout) -> Happened:
     if r.started_at is None:
         return Happened()
     events = [event_row(e) for e in RolloutEvent.objects.filter(rollout=r).order_by("id")]
@@ -54,4 +55,6 @@ def happened(r: Rollout) -> Happened:
         traffic_back=traffic_back(events),
         full_back=(r.ended_at - begun).total_seconds() if back and begun and r.ended_at else None,
         late=any(e.phase == Phase.SOAKING for e in events),
+        spent=surge_cost(viewer, r),
+        over=r.ended_at is not None,
     )

@@ -13,10 +13,12 @@ from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
+from fleet.queries.rollout_pods import KeptPod, LogRow, kept_logs, kept_pods, surge_cost
 from fleet.queries.services import PodRow, pods_by, serving
 from fleet.rules.groups import sentence_of, shape_from
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
+from fleet.rules.surge_cost import SurgeCost
 from tenants.errors import NotFound
 from tenants.queries.changes import get_change
 from tenants.rules.access import Viewer
@@ -123,6 +125,7 @@ class Abilities:
     abort: bool
     skip_gate: bool
     roll_back: bool
+    close: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,9 @@ class RolloutDetail:
     timeline: tuple[EventRow, ...]  # oldest first
     cluster_events: tuple[ClusterEventRow, ...]  # newest first
     failing: PodRow | None  # whose container ended and left a log
+    pods: tuple[KeptPod, ...]  # of both releases, those that are gone as well
+    logs: tuple[LogRow, ...]  # of containers that failed or never got ready
+    cost: SurgeCost | None  # of the GPUs on top, at the plan's prices
     observed_at: datetime | None
     can: Abilities
 
@@ -171,9 +177,9 @@ def list_rollouts(
 
 
 def current_rollouts(viewer: Viewer, since: datetime) -> tuple[RolloutRow, ...]:
-    """Open ones, and those rolled back since then whose service had no rollout after them."""
+    """Open ones, and those rolled back since then that nobody closed and no other followed."""
     newer = Rollout.objects.filter(service=OuterRef("service"), id__gt=OuterRef("id"))
-    back = Q(~Exists(newer), phase=Phase.ROLLED_BACK, ended_at__gt=since)
+    back = Q(~Exists(newer), phase=Phase.ROLLED_BACK, ended_at__gt=since, closed_at=None)
     return rows_of(rollouts(viewer).filter(~Q(phase__in=FINAL) | back).only(*LISTED))
 
 
@@ -202,7 +208,9 @@ def find_rollout(viewer: Viewer, rollout: int | Rollout) -> Rollout:
     if isinstance(rollout, Rollout):
         see_fleet(viewer)
         return rollout
-    found = rollouts(viewer).filter(pk=rollout).first()
+    parts = ("model_version", "service")
+    of_both = (f"{side}_release__{part}" for side in ("from", "to") for part in parts)
+    found = rollouts(viewer).select_related(*of_both).filter(pk=rollout).first()
     if found is None:
         raise NotFound("There is no such rollout")
     return found
@@ -239,6 +247,9 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         timeline=tuple(timeline),
         cluster_events=cluster_events(found, pods),
         failing=next((p for p in pods if p.last_log), None),
+        pods=kept_pods(found, {p.uid for p in pods}),
+        logs=kept_logs(found),
+        cost=surge_cost(viewer, found),
         observed_at=found.cluster.observed_at,
         can=abilities_of(found),
     )
@@ -379,4 +390,5 @@ def abilities_of(r: Rollout) -> Abilities:
         abort=is_open and not back,
         skip_gate=is_open and not back and phase in (Phase.ANALYZING, Phase.PAUSED),
         roll_back=phase is Phase.SUCCEEDED and current and r.from_release_id is not None,
+        close=phase is Phase.ROLLED_BACK and r.closed_at is None,
     )

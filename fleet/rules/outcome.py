@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fleet.rules.surge_cost import SurgeCost
+
 SLACK = 1.1  # a tenth longer than expected is as expected
 
 
@@ -27,12 +29,14 @@ class Happened:
     traffic_back: float | None = None  # seconds from the decision to go back
     full_back: float | None = None
     late: bool = False  # it went back after everything had moved
+    spent: SurgeCost | None = None  # None: no price was kept, or it is not for this viewer
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     name: str
-    unit: str  # seconds, GPUs, replicas
+    unit: str  # seconds, GPUs, replicas, or a currency
     planned: float | None
     actual: float | None
     verdict: Kept
@@ -53,7 +57,15 @@ def compare(plan: Mapping[str, Any], found: Happened) -> tuple[Comparison, ...]:
             "Traffic back", "seconds", promised.get("traffic_back_seconds"), found.traffic_back
         ),
         at_most("Full capacity back", "seconds", promised.get(full), found.full_back),
+        *([cost_on_top(found.spent, over=found.over)] if found.spent else []),
     )
+
+
+def cost_on_top(cost: SurgeCost, *, over: bool) -> Comparison:
+    """Its unit is the currency. What it cost is known when it is over."""
+    planned = None if cost.planned is None else float(cost.planned)
+    said = "" if over else f"{cost.spent:.2f} {cost.currency} so far"
+    return at_most("Cost on top", cost.currency, planned, float(cost.spent) if over else None, said)
 
 
 def peak(plan: Mapping[str, Any]) -> float | None:

@@ -45,6 +45,10 @@ GRANTS = (
         needed=False, sets=True,
     ),
     Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
+    Grant(
+        "", "pods/log", ("get",), "keep the end of the log of a container that fails",
+        needed=False,
+    ),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
     Grant(

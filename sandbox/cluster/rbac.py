@@ -28,6 +28,7 @@ CONSOLE_NAMESPACE_RULES = [
     rule([""], ["services"], ["create", "patch"]),
     rule(["apps"], ["replicasets"], READ),
     rule([""], ["pods"], [*READ, "delete"]),
+    rule([""], ["pods/log"], ["get"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates
     rule([""], ["configmaps"], ["create", "patch"]),
     rule(["policy"], ["poddisruptionbudgets"], CHANGE),

@@ -82,6 +82,7 @@ PAGES: dict[str, Address] = {
 NO_PAGES: dict[str, str] = {
     "release_choose": "leads to release_diff",
     "rollout_timeline": "JSON",
+    "rollout_log": "plain text",
     "search": "JSON",
     **registry_money.NO_PAGES,
 }

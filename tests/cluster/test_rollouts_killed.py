@@ -54,6 +54,9 @@ class Dying:
         self.real.set_condition(pod, uid, condition)
         self.reach("admitted")
 
+    def log(self, pod, **more):
+        return self.real.log(pod, **more)
+
     def delete(self, kind, name, uid):
         self.real.delete(kind, name, uid)
         self.reach("applied")

@@ -7,7 +7,7 @@ import pytest
 from fleet.actions import contracts
 from fleet.actions import rollouts as actions
 from fleet.drive.rollout import drive
-from fleet.models import ContractResult, Deployment
+from fleet.models import ContractResult, Deployment, RolloutLog
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.situation import StepPlan
 from sandbox.engines.images import UNKNOWN_REFERENCE
@@ -57,6 +57,10 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
     assert stage.fingerprints() == [good] * 2
     weights = dict(Deployment.objects.values_list("release_id", "weight"))
     assert weights[rollout.from_release_id] == 100
+    if image in ("faulty-crash", "faulty-never-ready"):
+        logs = RolloutLog.objects.filter(rollout=rollout, release=release.fingerprint)
+        assert [log.trouble for log in logs if log.trouble] == []
+        assert any(log.text for log in logs)
 
 
 def test_one_failure_in_twenty_is_found_once_there_are_samples(stage):

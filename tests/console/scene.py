@@ -48,6 +48,7 @@ from tenants.models import (
     User,
 )
 from tests.console.contract_scene import furnish_contracts
+from tests.console.kept_scene import keep_pods
 from tests.console.money_scene import furnish_money
 from tests.console.scaling_scene import furnish_scaling
 
@@ -264,6 +265,7 @@ class Scene:
             expires_at=self.now + timedelta(hours=4),
         )  # fmt: skip
         Rollout.objects.filter(pk=made["waiting"].pk).update(change_id=self.change.pk)
+        keep_pods(made["rolled_back"], self.ago(10))
         for minutes, verdict in ((6, "inconclusive"), (3, "inconclusive"), (1, "inconclusive")):
             kept = read_gate(self.compared(minutes), 1500, GateLimits(), Look(2, 3)).as_json()
             GateResult.objects.create(

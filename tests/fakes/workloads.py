@@ -63,6 +63,7 @@ class FakeWorkloads:
         self.down = False
         self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
+        self.refuses_logs = ""
         self.refuses = ""  # what a dry run says
         self.dated = False  # conditions say since when
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
@@ -111,6 +112,13 @@ class FakeWorkloads:
                 c for c in found["status"]["conditions"] if c["type"] != condition["type"]
             ] + [condition]
             self._ready(found)
+
+    def log(self, pod, *, previous, lines, most):
+        self._reach("log", pod)
+        if self.refuses_logs:
+            raise Permanent(self.refuses_logs, status=403)
+        run = "before" if previous else "now"
+        return f"INFO loading\nHF_TOKEN=hf_abcdefghijkl\nRuntimeError: {run}"
 
     def delete(self, kind, name, uid):
         self._reach("delete", name)

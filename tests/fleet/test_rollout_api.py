@@ -247,7 +247,7 @@ def test_it_gives_the_first_answer_to_a_repeated_request(olga, service, release)
 def addresses(rollout, release):
     for route in urlpatterns:
         numbers = {"<int:rollout_id>": rollout["id"], "<int:release_id>": release["id"]}
-        numbers |= {"<int:freeze_id>": 1, "<int:resolution_id>": 1}
+        numbers |= {"<int:freeze_id>": 1, "<int:resolution_id>": 1, "<int:log_id>": 1}
         path = str(route.pattern)
         for part, number in numbers.items():
             path = path.replace(part, str(number))

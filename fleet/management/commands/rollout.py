@@ -1,11 +1,19 @@
 """Rollouts from a terminal, for the day when the web tier, Redis or the workers are down.
 
 manage.py rollout list
-manage.py rollout show 12
+manage.py rollout show 12              with gates, pods, events, logs, harm and cost
+manage.py rollout log 12 3             all that is kept of log 3
+manage.py rollout plan SERVICE 7       all ways side by side; nothing is stored
+manage.py rollout queue|freezes|sequences
 manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
     [--step "shadow 10, 300, 50" --step "25, 300, 100"]     percent, seconds to hold, samples
+    [--first acme --first globex/chat --first-class batch --last initech]
 manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
 manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
+manage.py rollout close 12 --as olga@example.org --why "..."     after a way back: what comes of it
+manage.py rollout skip-gate 12 --gate 2 --as olga@example.org --why "..."
+manage.py rollout exception 12 --as olga@example.org --why "..."     from a freeze
+manage.py rollout sequence 3 pause|resume|end|rollback --as olga@example.org --why "..."
 manage.py rollout drive 12             makes passes here until the rollout has ended
 manage.py rollout rescue SERVICE --as olga@example.org --why "..."     goes back, from here
 manage.py rollout rescue SERVICE --print       what kubectl would have to do instead
@@ -15,23 +23,30 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
+from django.core.management.base import CommandError
 
 from fleet.actions import rollouts as actions
+from fleet.actions.closing import close_rollout
 from fleet.actions.waking import wake_by_change
 from fleet.drive.foreground import drive_to_the_end
-from fleet.models import Release, Rollout
+from fleet.management.around import (
+    SEQUENCES,
+    Around,
+    add_audience,
+    add_choice,
+    audience_of,
+    pair,
+    steps_of,
+)
+from fleet.management.telling import detail_lines, harm_lines
+from fleet.models import Rollout
 from fleet.queries.by_hand import of_service, way_back_by_hand
-from fleet.queries.rollout_harm import Harm, harm_of
+from fleet.queries.rollout_harm import harm_of
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
-from fleet.queries.services import get_service
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
-from fleet.rules.proposal import read_lines
-from fleet.rules.situation import StepPlan
 from tenants.actions import changes
 from tenants.base.scope import scope_of
-from tenants.errors import Conflict, ConsoleError, NotFound
+from tenants.errors import Conflict, ConsoleError
 from tenants.queries.access import viewer_of_email
 from tenants.rules.access import Permission, Viewer, system_viewer
 
@@ -41,13 +56,15 @@ WISHES: dict[str, Act] = {
     "resume": actions.resume_rollout,
     "abort": actions.abort_rollout,
     "rollback": actions.roll_back,
+    "close": close_rollout,
 }
 LOOKING = ("list", "show", "drive")
 DECISIONS = ("approve", "reject")
-MUST_SAY_WHY = ("abort", "rollback", "reject")
+SEES = (Permission.VIEW, Permission.VIEW_FLEET, Permission.VIEW_MONEY)
+MUST_SAY_WHY = ("abort", "rollback", "reject", "close")
 
 
-class Command(BaseCommand):
+class Command(Around):
     help = "Look at rollouts, propose and steer them, without web tier, workers and Redis"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -62,7 +79,11 @@ class Command(BaseCommand):
                 one.add_argument("--digest", required=True, help="of what was seen, as shown")
             if verb in WISHES:
                 one.add_argument("--drive", action="store_true", help="make the passes here")
+        for verb in ("queue", "freezes", "sequences"):
+            verbs.add_parser(verb)
+        add_choice(verbs.add_parser("plan", help="compare all ways to a release"))
         add_proposal(verbs.add_parser("propose"))
+        add_steering(verbs.add_parser)
         rescue = verbs.add_parser("rescue", help="take a service back, with the passes made here")
         rescue.add_argument("service", help="its name")
         add_person(rescue, why=False, needed=False)
@@ -85,8 +106,7 @@ class Command(BaseCommand):
     def do_show(self, viewer: Viewer, options: dict[str, Any]) -> None:
         with scope_of(viewer):
             self.show(get_rollout(viewer, options["rollout"]))
-            for line in harm_lines(harm_of(viewer, options["rollout"])):
-                self.stdout.write(f"  {line}")
+            self.tell(f"  {line}" for line in harm_lines(harm_of(viewer, options["rollout"])))
 
     def do_drive(self, viewer: Viewer, options: dict[str, Any]) -> None:
         drive_to_the_end(options["rollout"], self.stdout.write)
@@ -130,8 +150,13 @@ class Command(BaseCommand):
                 soak_seconds=options["soak"],
                 reason=options["why"],
                 consent=options["consent"],
+                audience=audience_of(options),
             )
         self.do_show(viewer, options | {"rollout": found.pk})
+
+    def do_skip_gate(self, viewer: Viewer, options: dict[str, Any]) -> None:
+        self.skip_gate(viewer, options)
+        self.do_show(viewer, options)
 
     def do_rescue(self, viewer: Viewer, options: dict[str, Any]) -> None:
         """Go back from whatever state the service is in, pass by pass in this terminal."""
@@ -161,27 +186,12 @@ class Command(BaseCommand):
         for event in detail.timeline:
             who = event.actor or "machine"
             self.stdout.write(f"  {event.at:%H:%M:%S} {event.phase:<18} {who}: {event.why}")
-
-
-def harm_lines(harm: Harm) -> list[str]:
-    if harm.start is None:
-        return []
-    cut = f", {harm.cut} cut mid-stream" if harm.cut else ""
-    lines = [f"harm: {harm.requests} requests broken{cut}"]
-    lines += [f"  {h.tenant} on {h.release}: {h.ends.requests}" for h in harm.tenants]
-    for d in harm.drains:
-        known = "?" if d.open_requests is None else d.open_requests
-        lines.append(
-            f"{d.release} left at {d.since:%H:%M:%S}: last request sent {d.lag_seconds:.1f} s"
-            f" later, last answer {d.drain_seconds:.1f} s later; {known} open when it went,"
-            f" then {d.served} whole, {d.ends.aborted} aborted, {d.ends.failed} failed,"
-            f" {d.ends.hung} hung"
-        )
-    return lines
+        self.tell(f"  {line}" for line in detail_lines(detail))
 
 
 def door_of(verb: str) -> str:
-    return "wish" if verb in WISHES else "decide" if verb in DECISIONS else verb
+    found = "wish" if verb in WISHES else "decide" if verb in DECISIONS else verb
+    return found.replace("-", "_")
 
 
 def add_person(parser: ArgumentParser, *, why: bool, needed: bool = True) -> None:
@@ -190,39 +200,35 @@ def add_person(parser: ArgumentParser, *, why: bool, needed: bool = True) -> Non
 
 
 def add_proposal(parser: ArgumentParser) -> None:
-    parser.add_argument("service", help="its name")
-    parser.add_argument("release", type=int, help="its number within the service: 7 for r7")
+    add_choice(parser)
+    add_audience(parser)
     add_person(parser, why=True)
     parser.add_argument("--plan", choices=[k.value for k in PlanKind], default="")
-    parser.add_argument("--replicas", type=int)
-    parser.add_argument("--soak", type=int, help="seconds")
-    parser.add_argument(
-        "--step", action="append", default=[], help="[shadow] percent, hold, samples"
-    )
     parser.add_argument("--consent", action="store_true", help="to a plan that needs it")
 
 
-def steps_of(lines: list[str]) -> tuple[StepPlan, ...] | None:
-    """None: the usual ones."""
-    try:
-        return read_lines(lines) if lines else None
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+def add_steering(add: Callable[..., ArgumentParser]) -> None:
+    log = add("log", help="all that is kept of one log")
+    log.add_argument("rollout", type=int)
+    log.add_argument("log", type=int, help="its number, as `show` prints it")
+    skip = add("skip-gate", help="answer for the gate of a step oneself")
+    skip.add_argument("rollout", type=int)
+    skip.add_argument("--gate", type=int, required=True, help="number of the step, from 1")
+    add_person(skip, why=True)
+    exception = add("exception", help="ask for an exception from a freeze")
+    exception.add_argument("rollout", type=int)
+    add_person(exception, why=True)
+    sequence = add("sequence", help="steer a sequence of rollouts")
+    sequence.add_argument("sequence", type=int)
+    sequence.add_argument("wish", choices=list(SEQUENCES))
+    add_person(sequence, why=True)
 
 
 def viewer_of(options: dict[str, Any]) -> Viewer:
     """The named person with their rights; who only looks needs no name in a terminal."""
     if email := options.get("as"):
         return viewer_of_email(email)
-    return system_viewer("command line", (Permission.VIEW_FLEET,))
-
-
-def pair(viewer: Viewer, service: str, number: int) -> tuple[int, int]:
-    found = get_service(viewer, service, timezone.now()).service
-    release = Release.objects.filter(service=found.id, number=number).first()
-    if release is None:
-        raise NotFound(f"{service} has no release r{number}")
-    return found.id, release.pk
+    return system_viewer("command line", SEES)
 
 
 def goes_back(found: Rollout) -> bool:

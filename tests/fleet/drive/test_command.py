@@ -5,13 +5,16 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from fleet.actions import rollouts as actions
+from fleet.actions.freezes import create_freeze
 from fleet.drive import foreground
-from fleet.models import Rollout
+from fleet.models import Rollout, RolloutLog
+from fleet.rules.freeze import Window
 from fleet.rules.phases import Phase
 from tenants.base.scope import fleet_scope
-from tenants.models import AuditEvent, ChangeRequest
+from tenants.models import AuditEvent, ChangeRequest, Tenant
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -152,3 +155,67 @@ def test_it_refuses_with_the_sentence_of_the_page(rollout):
     with pytest.raises(CommandError, match="--as"):
         say("abort", rollout.pk)
     assert Rollout.objects.get().wish == "run"
+
+
+def test_it_compares_all_ways_and_stores_nothing(stage):
+    release = stage.release("b")
+    told = say("plan", "chat", release.number, "--step", "25, 300, 100")
+    assert "surge_canary: possible" in told
+    assert "recreate: needs_consent" in told
+    assert "GPUs on top 1, at least 4 replicas (100 %)" in told
+    assert "changes" in told
+    assert not Rollout.objects.exists()
+
+
+def test_it_proposes_with_those_who_go_first_and_last(stage):
+    with fleet_scope():
+        Tenant.objects.create(slug="acme", name="Acme")
+        Tenant.objects.create(slug="globex", name="Globex")
+    release = stage.release("b")
+    told = say(
+        "propose", "chat", release.number, "--first", "acme", "--last", "globex",
+        why="faster", **OLGA,
+    )  # fmt: skip
+    assert "acme" in told
+    assert "globex" in told
+    with pytest.raises(CommandError, match="no tenant 'nobody'"):
+        say("propose", "chat", release.number, "--first", "nobody", why="faster", **OLGA)
+
+
+def test_it_shows_gates_pods_and_cost_and_skips_a_gate(stage, rollout):
+    told = say("show", rollout.pk)
+    assert "step 1, 10 %: now" in told
+    assert "pod chat-" in told
+    assert "answers as rel-" in told
+    with pytest.raises(CommandError, match="no gate of step 2 is open"):
+        say("skip-gate", rollout.pk, "--gate", 2, why="known", **OLGA)
+    assert "Gate of step 1 skipped: known" in say(
+        "skip-gate", rollout.pk, "--gate", 1, why="known", **OLGA
+    )
+
+
+def test_it_shows_the_log_of_what_failed(stage):
+    release = stage.release("b")
+    stage.fake.behaviours[release.fingerprint] = "crash"
+    rollout = stage.propose(release)
+    stage.approve(rollout)
+    stage.run(rollout)
+    told = say("show", rollout.pk)
+    assert "| RuntimeError: before" in told
+    number = RolloutLog.objects.get(previous=True).pk
+    assert "HF_TOKEN=[masked]" in say("log", rollout.pk, number)
+    with pytest.raises(CommandError, match="no such log"):
+        say("log", rollout.pk, 999_999)
+
+
+def test_it_tells_turns_the_calendar_and_sequences(stage):
+    assert "No rollout waits" in say("queue")
+    assert "calendar is empty" in say("freezes")
+    assert say("sequences") == ""
+    with pytest.raises(CommandError, match="no such sequence"):
+        say("sequence", 999, "pause", why="x", **OLGA)
+    rollout = stage.propose(stage.release("b"))
+    stage.act(create_freeze, Window("Closing", "books", timezone.now(), None))
+    assert "Closing, everything" in say("freezes")
+    told = say("exception", rollout.pk, why="a security fix", **OLGA)
+    assert "waits for somebody else" in told

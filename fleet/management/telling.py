@@ -1,0 +1,126 @@
+"""Plans, rollouts and what is around them as lines of a terminal."""
+
+from collections.abc import Iterator, Mapping
+
+from fleet.queries.freezes import FreezeRow
+from fleet.queries.plans import Proposal
+from fleet.queries.queue import ClusterQueue
+from fleet.queries.rollout_harm import Harm
+from fleet.queries.rollout_pods import KeptPod, LogRow
+from fleet.queries.rollouts import RolloutDetail
+from fleet.queries.sequences import SequenceRow
+from fleet.rules.plan import Plan
+from fleet.rules.surge_cost import Hourly, cost_of
+
+EVENTS = 15
+
+
+def plan_lines(found: Proposal, prices: Mapping[str, Hourly]) -> Iterator[str]:
+    """All ways, the proposed one first."""
+    yield (
+        f"{found.service} {found.from_label or 'nothing'} -> {found.to_label} in {found.cluster},"
+        f" {found.replicas} replicas"
+    )
+    for plan in found.plans:
+        yield f"{plan.kind}: {plan.answer}"
+        yield f"  {plan.why}"
+        yield f"  {figures_of(plan, prices)}"
+        yield from (f"  not known: {text}" for text in plan.unmeasured)
+    for change in found.changes:
+        yield f"changes {change.name}: {change.before or '-'} -> {change.after or '-'}"
+    for check in found.checks:
+        yield f"{check.verdict}: {check.name}: {check.text}"
+
+
+def figures_of(plan: Plan, prices: Mapping[str, Hourly]) -> str:
+    cost = cost_of(plan.on_top, plan.finish_seconds, prices)
+    currency = next((p.currency for p in prices.values()), "")
+    return (
+        f"GPUs on top {plan.gpus_on_top}, at least {plan.min_replicas} replicas"
+        f" ({plan.min_percent:.0f} %), finished {seconds(plan.finish_seconds)}, traffic back"
+        f" {seconds(plan.traffic_back_seconds)}, all back {seconds(plan.full_back_seconds)}, cost"
+        f" {'not known' if cost is None else f'{cost:.2f} {currency}'.strip()}"
+    )
+
+
+def seconds(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,.0f} s"
+
+
+def detail_lines(detail: RolloutDetail) -> Iterator[str]:
+    """What a page shows besides: who takes part, gates, pods, events, logs, cost."""
+    yield from (f"{title}: {names}" for title, names in detail.audience.items())
+    for step in detail.steps:
+        shadow = "shadow of " if step.shadow else ""
+        yield f"step {step.number}, {shadow}{step.percent} %: {step.state} {step.why}".rstrip()
+        for check in step.gate.checks if step.gate else ():
+            if not check.get("group"):
+                samples = f"{check['samples']} of {check['needed']} samples"
+                yield f"  {check['metric']}: {check['verdict']}, {samples}"
+    yield from map(pod_line, detail.pods)
+    for e in detail.cluster_events[:EVENTS]:
+        times = f" ({e.count} times)" if e.count > 1 else ""
+        yield f"event {e.at:%H:%M:%S} {e.reason} {e.name}: {e.message}{times}"
+    for log in detail.logs:
+        yield from log_lines(log)
+    if cost := detail.cost:
+        planned = "not known" if cost.planned is None else f"{cost.planned:.2f}"
+        yield f"cost: {cost.spent:.2f} {cost.currency} so far, of {planned} planned"
+
+
+def pod_line(p: KeptPod) -> str:
+    state = "gone" if p.gone else p.trouble or ("took traffic" if p.start_seconds else "starts")
+    return (
+        f"pod {p.name} on {p.node or 'no node'}: {state}, start {seconds(p.start_seconds)},"
+        f" {p.restarts} restarts, answers as {p.answered or 'nobody'}"
+    )
+
+
+def log_lines(log: LogRow) -> Iterator[str]:
+    run = "before its last restart" if log.previous else "its last run"
+    yield f"log {log.id} of {log.pod}, {run}:"
+    if log.trouble:
+        yield f"  not read: {log.trouble}"
+    yield from (f"  | {line}" for line in log.end.splitlines())
+
+
+def harm_lines(harm: Harm) -> list[str]:
+    if harm.start is None:
+        return []
+    cut = f", {harm.cut} cut mid-stream" if harm.cut else ""
+    lines = [f"harm: {harm.requests} requests broken{cut}"]
+    lines += [f"  {h.tenant} on {h.release}: {h.ends.requests}" for h in harm.tenants]
+    for d in harm.drains:
+        known = "?" if d.open_requests is None else d.open_requests
+        lines.append(
+            f"{d.release} left at {d.since:%H:%M:%S}: last request sent {d.lag_seconds:.1f} s"
+            f" later, last answer {d.drain_seconds:.1f} s later; {known} open when it went,"
+            f" then {d.served} whole, {d.ends.aborted} aborted, {d.ends.failed} failed,"
+            f" {d.ends.hung} hung"
+        )
+    return lines
+
+
+def queue_lines(queues: tuple[ClusterQueue, ...]) -> Iterator[str]:
+    if not queues:
+        yield "No rollout waits for another one"
+    for queue in queues:
+        yield f"{queue.cluster}:"
+        for row in queue.rows:
+            on_top = f"{row.gpus} {row.product or 'GPU'}"
+            yield f"  {row.label} {row.service} {row.release}, {on_top}: {row.turn} {row.why}"
+
+
+def freeze_lines(rows: tuple[FreezeRow, ...]) -> Iterator[str]:
+    if not rows:
+        yield "The change calendar is empty"
+    for f in rows:
+        yield f"{f.id:>5} {f.state:<8} {f.title}, {f.scope}, {f.when}: {f.reason}"
+
+
+def sequence_lines(rows: tuple[SequenceRow, ...]) -> Iterator[str]:
+    for s in rows:
+        yield f"{s.id:>5} {s.service} {s.release}: {s.phase}, wish {s.wish}. {s.why}"
+        for stage in s.stages:
+            rollout = f" RO-{stage.rollout_id}" if stage.rollout_id else ""
+            yield f"      {stage.number} {stage.cluster} {stage.shown}{rollout}: {stage.why}"

@@ -1,0 +1,53 @@
+from django.db import models
+
+from fleet.models.rollout import Rollout
+
+
+class RolloutPod(models.Model):
+    """A pod of either release as passes of the rollout saw it, kept when it is gone."""
+
+    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="pods")
+    uid = models.CharField(max_length=36)
+    release = models.CharField(max_length=20)  # fingerprint
+    name = models.CharField(max_length=253)
+    role = models.CharField(max_length=16)
+    node = models.CharField(max_length=253, blank=True)
+    created_at = models.DateTimeField()
+    start_seconds = models.FloatField(null=True)  # from its creation to its admission
+    restarts = models.PositiveIntegerField()
+    trouble = models.TextField(blank=True)  # why it does not run
+    answered = models.CharField(max_length=40, blank=True)  # the fingerprint in its answers
+    answered_at = models.DateTimeField(null=True)
+    gone_at = models.DateTimeField(null=True)  # the first pass without it
+
+    class Meta:
+        db_table = "rollout_pod"
+        constraints = [models.UniqueConstraint(fields=["rollout", "uid"], name="rollout_pod_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RolloutLog(models.Model):
+    """The end of the log of a container that failed or never got ready, masked and bounded."""
+
+    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="logs")
+    pod_uid = models.CharField(max_length=36)
+    pod = models.CharField(max_length=253)
+    release = models.CharField(max_length=20)  # fingerprint
+    previous = models.BooleanField()  # of the run before its last restart
+    restarts = models.PositiveIntegerField()  # when it was read
+    at = models.DateTimeField()
+    text = models.TextField(blank=True)
+    trouble = models.TextField(blank=True)  # why it could not be read
+
+    class Meta:
+        db_table = "rollout_log"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rollout", "pod_uid", "previous"], name="rollout_log_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pod}{' before' if self.previous else ''}"
