@@ -115,7 +115,7 @@ def test_it_proposes_a_rollout_that_another_person_approves(olga: Client, scene:
         rollout = Rollout.objects.get(to_release=scene.spare)
     assert answer["Location"] == f"/rollouts/{rollout.pk}/"
     assert rollout.steps == [
-        {"percent": 25, "hold_seconds": 60, "min_samples": 100, "shadow": False}
+        {"percent": 25, "hold_seconds": 60, "min_samples": 100, "shadow": False, "approval": False}
     ]
     decide(scene, rollout)
 

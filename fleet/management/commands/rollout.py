@@ -3,7 +3,8 @@
 manage.py rollout list
 manage.py rollout show 12
 manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
-    [--step "shadow 10, 300, 50" --step "25, 300, 100"]     percent, seconds to hold, samples
+    [--supersede]     an open rollout of the service is aborted for it
+    [--step "shadow 10, 300, 50" --step "25, 300, 100, approval"]     percent, seconds, samples
 manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
 manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
 manage.py rollout drive 12             makes passes here until the rollout has ended
@@ -103,7 +104,9 @@ class Command(BaseCommand):
 
     def do_decide(self, viewer: Viewer, options: dict[str, Any]) -> None:
         with scope_of(viewer):
-            approval = get_rollout(viewer, options["rollout"]).approval
+            found = get_rollout(viewer, options["rollout"])
+            of_step = found.rollout.phase == Phase.AWAITING_STEP_APPROVAL
+            approval = found.step_approval if of_step else found.approval
             if approval is None:
                 raise Conflict("Nobody has to approve this one")
             yes = options["verb"] == "approve"
@@ -130,6 +133,7 @@ class Command(BaseCommand):
                 soak_seconds=options["soak"],
                 reason=options["why"],
                 consent=options["consent"],
+                supersede=options["supersede"],
             )
         self.do_show(viewer, options | {"rollout": found.pk})
 
@@ -158,6 +162,9 @@ class Command(BaseCommand):
         if detail.approval:
             a = detail.approval
             self.stdout.write(f"  approval {a.state}, digest {a.digest}")
+        if detail.step_approval and r.phase == Phase.AWAITING_STEP_APPROVAL:
+            a = detail.step_approval
+            self.stdout.write(f"  approval of step {r.step + 1} {a.state}, digest {a.digest}")
         for event in detail.timeline:
             who = event.actor or "machine"
             self.stdout.write(f"  {event.at:%H:%M:%S} {event.phase:<18} {who}: {event.why}")
@@ -200,6 +207,9 @@ def add_proposal(parser: ArgumentParser) -> None:
         "--step", action="append", default=[], help="[shadow] percent, hold, samples"
     )
     parser.add_argument("--consent", action="store_true", help="to a plan that needs it")
+    parser.add_argument(
+        "--supersede", action="store_true", help="abort the open rollout of the service for this"
+    )
 
 
 def steps_of(lines: list[str]) -> tuple[StepPlan, ...] | None:
