@@ -78,8 +78,8 @@ def propose_rollout(
     refuse_proposal(fetch_release(viewer, release_id), proposal, plan, parties, consent=consent)
     if before is None:
         refuse_second(service_id)
-    elif Phase(before.phase) not in GOING_BACK:
-        abort_rollout(viewer, before.pk, why=f"{proposal.to_label} supersedes it. {reason}".strip())
+    else:
+        give_up(viewer, before, f"{proposal.to_label} supersedes it. {reason}".strip())
     rollout = freeze(
         viewer,
         proposal,
@@ -101,11 +101,16 @@ def propose_rollout(
     rollout.change_id = change.pk
     record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
     note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
-    if before is not None:
-        note(before, viewer, f"{rollout} to {proposal.to_label} supersedes it")
-        nudge(DRIVE, before.pk)
     nudge(DRIVE, rollout.pk)
     return rollout
+
+
+def give_up(viewer: Viewer, before: Rollout, why: str) -> None:
+    """One that goes back already keeps the wish of who asked for that."""
+    if Phase(before.phase) not in GOING_BACK:
+        abort_rollout(viewer, before.pk, why=why)
+    else:
+        note(before, viewer, why)
 
 
 @transaction.atomic
@@ -266,6 +271,10 @@ def freeze(
         look_again=Now(),
         why="Rolls back" if is_rollback else "Proposed",
     )
+    return stored(rollout)
+
+
+def stored(rollout: Rollout) -> Rollout:
     try:
         with transaction.atomic():
             rollout.save()

@@ -118,7 +118,8 @@ def plan_rollout(
     contract = get_contract(viewer, service)
     gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
     used = touched, gone
-    return _proposal(service, cluster, old, release, situation, used, contract, supersedes)
+    found = _proposal(service, cluster, old, release, situation, used, contract, supersedes)
+    return replace(found, supersedes=str(supersedes or ""))
 
 
 def sleeps(service: Service) -> bool:
@@ -160,8 +161,7 @@ def _proposal(
     touched, gone = used
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
-    warnings = [*gone, *warnings_of(spec, request_seconds=service.request_seconds)]
-    warnings += [*signature_warnings(new), *filter(None, [refuse_cluster(new)])]
+    warnings = [*gone, *warnings_for(service, new, spec)]
     return Proposal(
         service_id=service.pk,
         service=service.name,
@@ -196,8 +196,12 @@ def _proposal(
         contract=contract,
         observed_at=cluster.observed_at,
         situation=s,
-        supersedes=str(supersedes or ""),
     )
+
+
+def warnings_for(service: Service, new: Release, spec: ReleaseSpec) -> list[str]:
+    found = [*warnings_of(spec, request_seconds=service.request_seconds), *signature_warnings(new)]
+    return [*found, *filter(None, [refuse_cluster(new)])]
 
 
 def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Manifest, ...]:
