@@ -76,10 +76,7 @@ def propose_rollout(
     parties = find_audience(viewer, audience or Asked())
     parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
     refuse_proposal(fetch_release(viewer, release_id), proposal, plan, parties, consent=consent)
-    if before is None:
-        refuse_second(service_id)
-    else:
-        give_up(viewer, before, f"{proposal.to_label} supersedes it. {reason}".strip())
+    make_room(viewer, service_id, before, f"{proposal.to_label} supersedes it. {reason}".strip())
     rollout = freeze(
         viewer,
         proposal,
@@ -105,9 +102,11 @@ def propose_rollout(
     return rollout
 
 
-def give_up(viewer: Viewer, before: Rollout, why: str) -> None:
+def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:
     """One that goes back already keeps the wish of who asked for that."""
-    if Phase(before.phase) not in GOING_BACK:
+    if before is None:
+        refuse_second(service_id)
+    elif Phase(before.phase) not in GOING_BACK:
         abort_rollout(viewer, before.pk, why=why)
     else:
         note(before, viewer, why)
