@@ -14,6 +14,7 @@ from console.words import word
 from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_traffic import Point
 from fleet.queries.rollouts import EventRow, ReleaseSide, RolloutDetail, StepRow
+from fleet.rules.audience import DIVIDED
 from fleet.rules.phases import Phase
 
 METRICS = {  # those that are drawn
@@ -306,7 +307,7 @@ def moment_of(event: EventRow) -> Moment:
 
 def step_title(detail: RolloutDetail) -> str:
     r = detail.rollout
-    if r.phase in (Phase.SHIFTING, Phase.ANALYZING) and r.steps:
+    if r.phase in DIVIDED and r.steps:
         share = f"shadow of {r.shadow} %" if r.shadow else f"{r.percent} %"
         return f", step {r.step + 1} of {r.steps}: {share}"
     return ""

@@ -29,6 +29,7 @@ WORDS: dict[str, dict[str, Word]] = {
         "draft": _over("Draft"),
         "proposed": Word("warn", "user-check", "Proposed"),
         "awaiting_approval": Word("warn", "user-check", "Awaiting approval"),
+        "awaiting_step_approval": Word("warn", "user-check", "Step awaits approval"),
         "approved": _moving("Approved"),
         "queued": Word("mute", "clock", "Queued"),
         "validating": _moving("Validating"),

@@ -52,6 +52,10 @@ class ProposeForm(PlanForm):
         required=False,
         help_text="Asked for by ways that need consent; they are refused without it.",
     )
+    supersede = forms.BooleanField(
+        label="Abort the open rollout of this service; this one begins when that has ended",
+        required=False,
+    )
     first = forms.CharField(
         label="Go first: tenants, applications",
         required=False,

@@ -14,6 +14,7 @@ from console.access import ViewerRequest
 from console.confirm import require_typed
 from console.manifests import as_yaml, shown
 from fleet.actions import rollouts
+from fleet.actions.steps import KIND as STEP
 from fleet.queries import rollouts as rollout_queries
 from fleet.queries.freezes import EXCEPTION
 from fleet.queries.releases import compare_releases
@@ -26,6 +27,8 @@ PRICES = publication.KIND
 NODE_PRICES = sheet_publication.KIND
 # What an approval does where the page shows no plan, and the page on which one sees it.
 EFFECTS = {
+    STEP: "The rollout goes on from this step. It holds for exactly what the gate judged, as below;"
+    " a rejection pauses it at its present share.",
     EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
     SEQUENCE: "The release goes through these clusters in this order, with exactly these manifests:"
     " each cluster begins by itself when the one before has baked.",
@@ -131,7 +134,7 @@ def after(change: Any) -> HttpResponse:
 
 def place_of(change: Any) -> str:
     """The page of what is changed. Empty: it has none of its own."""
-    if change.kind in (rollouts.KIND, EXCEPTION):
+    if change.kind in (rollouts.KIND, STEP, EXCEPTION):
         return reverse("rollout", args=[change.target_id])
     if change.kind == SEQUENCE:
         return reverse("sequence", args=[change.target_id])

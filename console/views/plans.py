@@ -21,6 +21,7 @@ from fleet.queries import releases as release_queries
 from fleet.queries.plans import Proposal
 from fleet.queries.releases import ReleaseRow
 from fleet.queries.service_states import list_states
+from fleet.queries.superseding import open_rollout
 from fleet.rules.answers import Answer
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
@@ -79,7 +80,10 @@ def chosen_in(proposal: Proposal) -> dict[str, Any]:
 def planned(request: ViewerRequest, release: ReleaseRow, form: forms.Form | None) -> Proposal:
     """Without a form: the replicas that the service wants and the usual steps."""
     choice = {k: form.cleaned_data[k] for k in PlanForm.base_fields} if form else {}
-    return queries.plan_rollout(request.viewer, release.service_id, release.id, **choice)
+    before = open_rollout(request.viewer, release.service_id)
+    return queries.plan_rollout(
+        request.viewer, release.service_id, release.id, supersedes=before, **choice
+    )
 
 
 def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
@@ -109,6 +113,7 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
     ways = page_parts.ways_of(proposal, prices)
     return {
         "proposal": proposal,
+        "supersedes": proposal.supersedes,
         "release": release,
         "ways": ways,
         "columns": len(ways) + 1,

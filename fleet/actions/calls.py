@@ -20,7 +20,12 @@ from tenants.queries.changes import waiting_until
 from tenants.rules.access import Permission, Viewer
 
 LOCK = 7_010_060  # of advisory locks: one tells at a time
-CALLING = (Phase.AWAITING_APPROVAL.value, Phase.PAUSED.value, Phase.ROLLBACK_BLOCKED.value)
+CALLING = (
+    Phase.AWAITING_APPROVAL.value,
+    Phase.AWAITING_STEP_APPROVAL.value,
+    Phase.PAUSED.value,
+    Phase.ROLLBACK_BLOCKED.value,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def take_due(now: datetime, again: timedelta) -> list[Due]:
     news = Q(phase=Phase.ROLLED_BACK.value, ended_at__gt=now - NEWS)
     rows = Rollout.objects.filter(Q(phase__in=CALLING) | news).select_related(*related)
     rollouts = {r.pk: r for r in rows.order_by("id")}
-    waits = waiting_until(r.change_id for r in rollouts.values() if r.change_id)
+    waits = waiting_until(asked for r in rollouts.values() if (asked := asked_of(r)))
     wanted = {pk: calls_for(facts_of(r, waits), now) for pk, r in rollouts.items()}
     found = {(c.rollout_id, c.kind): c for c in known(rollouts, now, again)}
     for (pk, kind), call in found.items():
@@ -70,8 +75,14 @@ def known(rollouts: Iterable[int], now: datetime, again: timedelta) -> Iterable[
     return RolloutCall.objects.filter(Q(ended_at=None) | lately | once).order_by("id")
 
 
+def asked_of(r: Rollout) -> int | None:
+    """The change that it waits for: of the step, or of the whole."""
+    is_step = r.phase == Phase.AWAITING_STEP_APPROVAL
+    return r.step_change_id if is_step else r.change_id
+
+
 def facts_of(r: Rollout, waits: dict[int, datetime]) -> Facts:
-    until = waits.get(r.change_id or 0)
+    until = waits.get(asked_of(r) or 0)
     return Facts(
         phase=Phase(r.phase),
         paused_by=r.memory.get("paused_by", ""),
@@ -111,7 +122,7 @@ def _tell(
         release_to=str(r.to_release),
         why=r.why,
         since=call.since,
-        expires_at=waits.get(r.change_id or 0),
+        expires_at=waits.get(asked_of(r) or 0),
         times=call.times,
     )
 

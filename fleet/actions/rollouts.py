@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from fleet.actions.waking import OPEN
+from fleet.actions.superseding import refuse_second, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
@@ -21,7 +21,7 @@ from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.manifests import items_of, surroundings
-from fleet.rules.phases import FINAL, Phase, PlanKind, Wish
+from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
 from fleet.rules.proposal import (
     PATIENCE,
@@ -64,27 +64,30 @@ def propose_rollout(
     reason: str = "",
     consent: bool = False,
     audience: Asked | None = None,
+    supersede: bool = False,
     **choice: Unpack[Choice],
 ) -> Rollout:
-    """Plan and freeze a rollout, and ask somebody else to approve exactly that."""
+    """Plan and freeze a rollout, and ask somebody else to approve exactly that.
+
+    `supersede`: an open one is aborted for it, and it begins when that one has ended.
+    """
     viewer.require(Permission.PROPOSE)
     refuse_asleep(service_id)
-    proposal = plan_rollout(viewer, service_id, release_id, **choice)
+    before = to_supersede(service_id, consent=consent) if supersede else None
+    proposal = plan_rollout(viewer, service_id, release_id, supersedes=before, **choice)
     plan = chosen(proposal, kind)
     parties = find_audience(viewer, audience or Asked())
     parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
-    release = fetch_release(viewer, release_id)
-    if refusal := refuse_signatures(release) or refuse_cluster(release):
-        raise Conflict(refusal)
-    if refusal := refuse_plan(plan, consent=consent):
-        raise Conflict(refusal, missing_gpus=plan.gpus_missing)
-    if refusal := refuse_shadows(plan.kind, proposal.steps):
-        raise Conflict(refusal)
-    if refusal := refuse_audience(parties, plan.kind, len(proposal.steps)):
-        raise Conflict(refusal)
-    refuse_second(service_id)
+    refuse_proposal(fetch_release(viewer, release_id), proposal, plan, parties, consent=consent)
+    make_room(viewer, service_id, before, f"{proposal.to_label} supersedes it. {reason}".strip())
     rollout = freeze(
-        viewer, proposal, plan, patience=patience_seconds, reason=reason, audience=parties
+        viewer,
+        proposal,
+        plan,
+        patience=patience_seconds,
+        reason=reason,
+        audience=parties,
+        supersedes=before,
     )
     change = changes.propose(
         viewer,
@@ -100,6 +103,16 @@ def propose_rollout(
     note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
     nudge(DRIVE, rollout.pk)
     return rollout
+
+
+def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:
+    """One that goes back already keeps the wish of who asked for that."""
+    if before is None:
+        refuse_second(service_id)
+    elif Phase(before.phase) not in GOING_BACK:
+        abort_rollout(viewer, before.pk, why=why)
+    else:
+        note(before, viewer, why)
 
 
 @transaction.atomic
@@ -182,6 +195,19 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
     return rollout
 
 
+def refuse_proposal(
+    release: Release, proposal: Proposal, plan: Plan, parties: Audience, *, consent: bool
+) -> None:
+    if refusal := refuse_signatures(release) or refuse_cluster(release):
+        raise Conflict(refusal)
+    if refusal := refuse_plan(plan, consent=consent):
+        raise Conflict(refusal, missing_gpus=plan.gpus_missing)
+    if refusal := refuse_shadows(plan.kind, proposal.steps):
+        raise Conflict(refusal)
+    if refusal := refuse_audience(parties, plan.kind, len(proposal.steps)):
+        raise Conflict(refusal)
+
+
 def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:
     """The named way, or the best one. A first placement knows one way only."""
     named = [p for p in proposal.plans if p.kind is kind]
@@ -201,15 +227,6 @@ def refuse_asleep(service_id: int) -> None:
             raise Conflict(refuse_rollout(row.name))
 
 
-def refuse_second(service_id: int) -> None:
-    other = Rollout.objects.filter(service=service_id, phase__in=OPEN).first()
-    if other:
-        raise Conflict(
-            f"{other} of this service is open ({other.phase}): abort it or let it end first",
-            rollout=other.pk,
-        )
-
-
 def freeze(
     viewer: Viewer,
     proposal: Proposal,
@@ -219,6 +236,7 @@ def freeze(
     reason: str,
     is_rollback: bool = False,
     audience: Audience | None = None,
+    supersedes: Rollout | None = None,
 ) -> Rollout:
     """Store the rollout with everything that it depends on."""
     new = fetch_release(viewer, proposal.to_id)
@@ -248,11 +266,17 @@ def freeze(
         manifests=manifests,
         manifest_digest=digest_json({"manifests": manifests, "plan": frozen, "steps": steps}),
         is_rollback=is_rollback,
+        supersedes=supersedes,
+        waits=supersedes is not None,
         phase=(Phase.PREPARING if is_rollback else Phase.VALIDATING).value,
         phase_since=Now(),
         look_again=Now(),
         why="Rolls back" if is_rollback else "Proposed",
     )
+    return stored(rollout)
+
+
+def stored(rollout: Rollout) -> Rollout:
     try:
         with transaction.atomic():
             rollout.save()
@@ -301,6 +325,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "audience": audience_of(rollout).told(),
         "output_contract": rollout.plan.get("contract"),
         "visible": list(proposal.visible),
+        "supersedes": str(rollout.supersedes or ""),
         "manifest_digest": rollout.manifest_digest,
     }
 
@@ -325,7 +350,7 @@ def facts(rollout: Rollout) -> dict[str, Any]:
         "phase": rollout.phase,
         "wish": rollout.wish,
         "manifest_digest": rollout.manifest_digest,
-    }
+    } | ({"supersedes": str(rollout.supersedes)} if rollout.supersedes_id else {})
 
 
 def note(rollout: Rollout, viewer: Viewer, why: str, detail: dict[str, Any] | None = None) -> None:

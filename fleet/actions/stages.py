@@ -11,12 +11,12 @@ from fleet.actions.rollouts import (
     chosen,
     freeze,
     refuse_asleep,
-    refuse_second,
     roll_back,
 )
 from fleet.actions.rollouts import facts as facts_of_rollout
 from fleet.actions.rollouts import note as note_rollout
 from fleet.actions.sequences import choice_of, digest_of_manifests, note
+from fleet.actions.superseding import refuse_second
 from fleet.models import Rollout, RolloutSequence, SequenceStage
 from fleet.queries.plans import plan_rollout
 from fleet.queries.resolutions import refuse_signatures

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from fleet.models import Rollout
@@ -21,7 +22,8 @@ def wake(rollout_id: int) -> bool:
 
 def wake_by_change(change_id: int) -> int | None:
     """Make the rollout due that waits for this change; None: the change is of something else."""
-    rows = Rollout.objects.filter(change_id=change_id, phase__in=OPEN)
+    asked = Q(change_id=change_id) | Q(step_change_id=change_id)
+    rows = Rollout.objects.filter(asked, phase__in=OPEN)
     rows.update(look_again=Now())
     return rows.values_list("id", flat=True).first()
 

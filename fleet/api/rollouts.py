@@ -37,6 +37,11 @@ class StepIn(Strict):
         help_text="So many percent of the requests are copied to the new release, whose answers"
         " are compared and dropped. Shadows come before steps with traffic",
     )
+    approval = serializers.BooleanField(
+        default=False,
+        help_text="When its gate has passed, somebody else than who proposed the rollout must"
+        " approve what was judged, within a day; else it pauses",
+    )
 
 
 class PlanIn(Strict):
@@ -77,6 +82,12 @@ class RolloutIn(PlanIn):
     reason = TextField(required=False, allow_blank=True, max_length=2000)
     consent = serializers.BooleanField(required=False, default=False)
     audience = AudienceIn(required=False)
+    supersede = serializers.BooleanField(
+        required=False,
+        default=False,
+        help_text="An open rollout of the service is aborted for this one, which begins when that"
+        " one has ended",
+    )
 
 
 class SkipIn(Strict):
@@ -255,6 +266,12 @@ class ApprovalOut(serializers.Serializer[Any]):
 class RolloutDetailOut(serializers.Serializer[Any]):
     rollout = RolloutOut()
     reason = serializers.CharField()
+    supersedes = serializers.IntegerField(
+        allow_null=True, help_text="The rollout that was aborted for this one"
+    )
+    superseded_by = serializers.IntegerField(
+        allow_null=True, help_text="The rollout that this one was aborted for"
+    )
     wish_by = serializers.CharField()
     wish_why = serializers.CharField()
     manifest_digest = serializers.CharField()
@@ -265,6 +282,9 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     back_because = serializers.CharField()
     share = serializers.FloatField(allow_null=True)
     approval = ApprovalOut(allow_null=True)
+    step_approval = ApprovalOut(
+        allow_null=True, help_text="Of the step that asked last, bound to what its gate judged"
+    )
     gates = GateOut(many=True)
     contract = ContractResultOut(allow_null=True)
     old = SideOut(allow_null=True)

@@ -22,7 +22,6 @@ from fleet.queries.releases import spec_of
 from fleet.queries.sequences import approved_as_stage
 from fleet.queries.situations import queued
 from fleet.queries.told import last_request, told
-from fleet.queries.traffic import window as traffic
 from fleet.rules.adapters import names_of
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
@@ -48,14 +47,13 @@ from fleet.rules.running import promised
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.situation import StepPlan
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
-from fleet.rules.traffic import ReleaseWindow
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
 from fleet.rules.vllm_args import number_of, values_of
 from tenants.queries.changes import get_change, get_verdict
 from tenants.rules.access import Permission, system_viewer
 
 LEAVES = GOING_BACK | {Phase.PROMOTING}
-WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING})
+WATCHED = frozenset({Phase.SHIFTING, Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL})
 
 
 @dataclass(slots=True)
@@ -72,7 +70,7 @@ class View:
 
 
 def load(rollout_id: int) -> Rollout:
-    related = ("service", "cluster", "requested_by")
+    related = ("service", "cluster", "requested_by", "supersedes")
     pairs = ("from_release", "to_release")
     rows = Rollout.objects.select_related(
         *related, *(f"{p}__{r}" for p in pairs for r in ("service", "model_version"))
@@ -93,7 +91,7 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
         view.seen = Seen(
             moved=moved(rollout),
             frozen=frozen(rollout, now),
-            queued=queued(rollout) if decided else "",
+            queued=(waits_for(rollout) or queued(rollout)) if decided else "",
         )
         return view
     view.manifests, view.around = manifests_of(rollout, old_row)
@@ -151,10 +149,42 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         limits=GateLimits(**n["limits"]),
         contract=prompts_of(r),
         taking=audience_of(r).words(r.step),
+        **step_approval_of(r),
+        **successor_of(r),
         memory=memory_from(r.memory),
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
     )
+
+
+def waits_for(r: Rollout) -> str:
+    """Why one that supersedes another does not begin yet."""
+    if not r.waits or r.supersedes is None:
+        return ""
+    return f"{r.supersedes}, which it supersedes, has not ended yet: {r.supersedes.why}"
+
+
+def step_approval_of(r: Rollout) -> dict[str, Any]:
+    """Of a step that asked for it. It counts for exactly what was judged."""
+    if r.phase != Phase.AWAITING_STEP_APPROVAL or r.step_change_id is None:
+        return {}
+    change = get_change(viewer(), r.step_change_id)
+    decider = change.decider.email if change.decider else ""
+    said = Approval(change.state, decider, change.decision_reason)
+    same = change.payload["judged_digest"] == r.memory.get("judged")
+    return {"step_approval": said, "step_moved": not same}
+
+
+def successor_of(r: Rollout) -> dict[str, Any]:
+    """Who waits for the end of this one, and whether people approved it."""
+    if r.wish != Wish.ABORT and Phase(r.phase) not in GOING_BACK:
+        return {}
+    rows = Rollout.objects.filter(supersedes=r, waits=True)
+    found = rows.exclude(phase__in=[p.value for p in FINAL]).first()
+    if found is None:
+        return {}
+    asked = found.phase == Phase.AWAITING_APPROVAL and approval_of(found).state == "approved"
+    return {"superseded_by": str(found), "gives_way": asked}
 
 
 def lease_of(r: Rollout) -> timedelta:
@@ -267,18 +297,20 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     if since is None:
         return None
     start, end = bounds_of(since, now)
-    if state.phase is Phase.SOAKING:
-        canary = traffic(r.service_id, r.to_release_id, start, end)
-        return Window(start=start, end=end, canary=canary, stable=ReleaseWindow())
     audience = audience_of(r)
-    takes_part = partial(audience.takes_part, state.step)
+    soaks = state.phase is Phase.SOAKING
+    takes_part = everybody if soaks else partial(audience.takes_part, state.step)
     pair, shadow = (r.to_release_id, r.from_release_id), bool(state.shadow)
     window = compare(
         r.service_id, *pair, (start, end), takes_part, shadow=shadow, apart=apart_of(r)
     )
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
-    return replace(window, late=arrears(waiting), exact=audience.is_exact(state.step))
+    return replace(window, late=arrears(waiting), exact=soaks or audience.is_exact(state.step))
+
+
+def everybody(tenant_id: int, traffic_class: str) -> bool:
+    return True
 
 
 def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from fleet.actions.steps import ask_step, withdraw_step
+from fleet.actions.superseding import make_way
 from fleet.drive.act import writes
 from fleet.drive.evidence import store_probes, store_prompts, store_starts
 from fleet.drive.look import View, viewer
@@ -42,6 +44,7 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
         changed = store_places(view, decision)
         store_evidence(view, decision, changed, now)
         store_pods(view, decision, now)
+        ask_of_step(view, decision)
         if decision.phase in FINAL:
             close(view, decision)
         if changed or decision.admit or tells_gateways(view, decision):
@@ -183,6 +186,14 @@ def store_evidence(view: View, d: Decision, changed: dict[str, int], now: dateti
             store_starts(r.service, r.cluster, release, admitted, now)
 
 
+def ask_of_step(view: View, d: Decision) -> None:
+    """A step asks for a person's word, or what it asked is of no use any more."""
+    if d.asks is not None:
+        ask_step(viewer(), view.rollout, d.asks, digest=d.memory.judged, why=d.why)
+    elif Phase.AWAITING_STEP_APPROVAL not in (d.phase, d.resume_phase):
+        withdraw_step(viewer(), view.rollout, why=d.why)
+
+
 def open_requests(view: View, changed: dict[str, int]) -> dict[str, int]:
     """What gateways had in flight on a release whose replicas go now."""
     told, found = view.seen.gateways, {}
@@ -213,6 +224,7 @@ def store_contract(view: View, d: Decision, now: datetime) -> None:
 def close(view: View, d: Decision) -> None:
     """What only the end of a rollout writes."""
     r = view.rollout
+    make_way(r)
     if d.phase is Phase.SUCCEEDED:
         Service.objects.filter(pk=r.service_id).update(current_release=r.to_release)
         nudge(PUBLISH)

@@ -29,9 +29,14 @@ class Rollout(Claimable):
     reason = models.TextField(blank=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest
+    step_change_id = models.BigIntegerField(null=True)  # of the step that asked last
     manifests = models.JSONField(default=list)  # as approved, what the drive applies
     manifest_digest = models.CharField(max_length=64, blank=True)
     is_rollback = models.BooleanField(default=False)  # to a release that succeeded: no approval
+    supersedes = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="superseded_by"
+    )  # aborted for this one
+    waits = models.BooleanField(db_default=False)  # until the one that it supersedes has ended
 
     wish = models.CharField(
         max_length=8, choices=[(w.value, w.value) for w in Wish], default=Wish.RUN.value
@@ -43,11 +48,11 @@ class Rollout(Claimable):
     skip_by = models.CharField(max_length=254, blank=True)
 
     phase = models.CharField(
-        max_length=20, choices=[(p.value, p.value) for p in Phase], default=Phase.VALIDATING.value
+        max_length=24, choices=[(p.value, p.value) for p in Phase], default=Phase.VALIDATING.value
     )
     step = models.PositiveSmallIntegerField(default=0)
     phase_since = models.DateTimeField()
-    resume_phase = models.CharField(max_length=20, blank=True)  # where a pause came from
+    resume_phase = models.CharField(max_length=24, blank=True)  # where a pause came from
     memory = models.JSONField(default=dict)  # what the phase must remember between passes
     why = models.TextField(blank=True)  # one text for page, API, event and log
     cause = models.CharField(max_length=32, blank=True)  # closed list, of an abort
@@ -63,9 +68,14 @@ class Rollout(Claimable):
         constraints = [
             models.UniqueConstraint(
                 fields=["service"],
-                condition=~Q(phase__in=sorted(p.value for p in FINAL)),
+                condition=~Q(phase__in=sorted(p.value for p in FINAL)) & Q(waits=False),
                 name="rollout_one_open",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["service"],
+                condition=~Q(phase__in=sorted(p.value for p in FINAL)) & Q(waits=True),
+                name="rollout_one_waiting",
+            ),
         ]
         indexes = [models.Index(fields=["service", "-id"], name="rollout_service")]
 
@@ -132,7 +142,7 @@ class RolloutEvent(models.Model):
 
     rollout = models.ForeignKey(Rollout, models.PROTECT, related_name="timeline")
     at = models.DateTimeField(auto_now_add=True)
-    phase = models.CharField(max_length=20)
+    phase = models.CharField(max_length=24)
     step = models.PositiveSmallIntegerField(default=0)
     actor = models.CharField(max_length=254, blank=True)  # empty: the machine
     why = models.TextField()

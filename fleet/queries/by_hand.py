@@ -26,7 +26,7 @@ def of_service(viewer: Viewer, name: str) -> Rollout:
     if not rows.exists():
         raise NotFound(f"There was no rollout of a service {name!r}")
     good = rows.filter(phase=Phase.SUCCEEDED.value)
-    found = rows.exclude(phase__in=FINAL).first() or good.first()
+    found = rows.exclude(phase__in=FINAL).filter(waits=False).first() or good.first()
     if found is None:
         raise Conflict(f"No rollout of {name} is open and none succeeded: nothing to go back from")
     return found

@@ -14,6 +14,7 @@ from fleet.queries.prices import hourly_prices
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import signature_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
+from fleet.queries.superseding import after_end_of
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
@@ -72,6 +73,7 @@ class Proposal:
     contract: ContractRow  # that will be put to the canary; version 0 or no prompts: none
     observed_at: datetime | None
     situation: Situation
+    supersedes: str = ""  # the open rollout that will have gone back: RO-12
 
 
 def plan_rollout(
@@ -82,8 +84,12 @@ def plan_rollout(
     replicas: int | None = None,
     steps: Sequence[StepPlan] | None = None,
     soak_seconds: int | None = None,
+    supersedes: Rollout | None = None,
 ) -> Proposal:
-    """Compute all ways to move a service to a release; raise what makes it impossible."""
+    """Compute all ways to move a service to a release; raise what makes it impossible.
+
+    `supersedes`: an open rollout of it, which will have gone back by then.
+    """
     viewer.require(Permission.VIEW_FLEET)
     release = fetch_release(viewer, release_id)
     service = Service.objects.select_related("cluster", "scaling").filter(pk=service_id).first()
@@ -105,6 +111,8 @@ def plan_rollout(
         soak_seconds=DEFAULT_SOAK if soak_seconds is None else soak_seconds,
         requests_an_hour=sum(t.requests for t in touched),
     )
+    if supersedes:
+        situation = after_end_of(supersedes, situation, steps)
     if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
         # Where a policy scales it, the load says with how many the next release starts.
         situation = replace(situation, replicas=situation.old_replicas)
@@ -114,7 +122,8 @@ def plan_rollout(
     contract = get_contract(viewer, service)
     gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
     used = touched, gone
-    return _proposal(service, cluster, old, release, situation, used, contract)
+    found = _proposal(service, cluster, old, release, situation, used, contract, supersedes)
+    return replace(found, supersedes=str(supersedes or ""))
 
 
 def prices_of(viewer: Viewer, proposal: Proposal) -> Mapping[str, Hourly]:
@@ -157,13 +166,13 @@ def _proposal(
     s: Situation,
     used: tuple[tuple[Touched, ...], tuple[str, ...]],
     contract: ContractRow,
+    supersedes: Rollout | None = None,
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
     touched, gone = used
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
-    warnings = [*gone, *warnings_of(spec, request_seconds=service.request_seconds)]
-    warnings += [*signature_warnings(new), *filter(None, [refuse_cluster(new)])]
+    warnings = [*gone, *warnings_for(service, new, spec)]
     return Proposal(
         service_id=service.pk,
         service=service.name,
@@ -188,7 +197,7 @@ def _proposal(
         kv_domain_changes=bool(kv_reasons(changes)),
         warnings=tuple(warnings),
         checks=(
-            *checks_of(service, old, s, plans[0], warnings),
+            *checks_of(service, old, s, plans[0], warnings, supersedes),
             contract_check(contract),
             *group_checks(spec, new.fingerprint, cluster.group_sets),
         ),
@@ -199,6 +208,11 @@ def _proposal(
         observed_at=cluster.observed_at,
         situation=s,
     )
+
+
+def warnings_for(service: Service, new: Release, spec: ReleaseSpec) -> list[str]:
+    found = [*warnings_of(spec, request_seconds=service.request_seconds), *signature_warnings(new)]
+    return [*found, *filter(None, [refuse_cluster(new)])]
 
 
 def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Manifest, ...]:
@@ -212,7 +226,12 @@ def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> li
 
 
 def checks_of(
-    service: Service, old: Release | None, s: Situation, best: Plan, warnings: Sequence[str]
+    service: Service,
+    old: Release | None,
+    s: Situation,
+    best: Plan,
+    warnings: Sequence[str],
+    supersedes: Rollout | None = None,
 ) -> tuple[CheckRow, ...]:
     ended = [p.value for p in FINAL]
     busy = Rollout.objects.filter(service=service).exclude(phase__in=ended).first()
@@ -228,16 +247,20 @@ def checks_of(
         # Where quotas could not be read, the line "Not known" below says so.
         *([] if s.quotas is None else [quota_check(best)]),
         floor_check(best),
-        CheckRow(
-            "No other rollout open",
-            "fail" if busy else "pass",
-            f"{busy} is {busy.phase}" if busy else f"on {service}",
-        ),
+        others_check(service, busy, supersedes),
     ]
     if sleeps(service):
         found.insert(0, CheckRow("Awake", "fail", refuse_rollout(service.name)))
     found += [CheckRow("Not known", "warn", text) for text in best.unmeasured]
     return (*found, *(CheckRow("Known before", "warn", text) for text in warnings))
+
+
+def others_check(service: Service, busy: Rollout | None, supersedes: Rollout | None) -> CheckRow:
+    if supersedes:
+        text = f"{supersedes} ({supersedes.phase}) is aborted, this one begins when it has ended"
+        return CheckRow("Supersedes another", "warn", text)
+    text = f"{busy} is {busy.phase}" if busy else f"on {service}"
+    return CheckRow("No other rollout open", "fail" if busy else "pass", text)
 
 
 def contract_check(contract: ContractRow) -> CheckRow:

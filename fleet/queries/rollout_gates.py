@@ -8,6 +8,8 @@ from typing import Any
 from fleet.models import GateResult, Rollout
 from fleet.rules.phases import Phase
 
+LIVE = (Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL, Phase.PAUSED)
+
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
@@ -31,7 +33,7 @@ def gate_row(g: GateResult) -> GateRow:
 def live_gate(r: Rollout, index: int) -> GateRow | None:
     """What the gate of the present step saw last, while it collects."""
     found = r.memory.get("gate") or {}
-    if index != r.step or not found or Phase(r.phase) not in (Phase.ANALYZING, Phase.PAUSED):
+    if index != r.step or not found or Phase(r.phase) not in LIVE:
         return None
     start, end = (datetime.fromisoformat(found[k]) for k in ("start", "end"))
     checks, evidence = tuple(found["checks"]), found.get("evidence", {})

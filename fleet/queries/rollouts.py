@@ -73,6 +73,7 @@ class StepRow:
     hold_seconds: int
     min_samples: int
     shadow: bool  # requests are copied, clients keep the old release
+    approval: bool  # a person must say yes to what its gate judged
     state: str
     why: str
     gate: GateRow | None
@@ -132,6 +133,8 @@ class Abilities:
 class RolloutDetail:
     rollout: RolloutRow
     reason: str
+    supersedes: int | None  # the rollout that was aborted for this one
+    superseded_by: int | None  # the one that this one was aborted for
     wish_by: str
     wish_why: str
     wish_at: datetime | None
@@ -142,6 +145,7 @@ class RolloutDetail:
     audience: Mapping[str, str]  # who goes first and last, in words; empty: all alike
     manifests: tuple[Manifest, ...]
     approval: ApprovalRow | None
+    step_approval: ApprovalRow | None  # of the step that asked last
     steps: tuple[StepRow, ...]
     gates: tuple[GateRow, ...]  # kept ones, newest first
     contract: ResultRow | None  # how the canary answered recorded prompts
@@ -226,6 +230,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
     return RolloutDetail(
         rollout=rollout_row(found),
         reason=found.reason,
+        supersedes=found.supersedes_id,
+        superseded_by=following(found),
         wish_by=found.wish_by,
         wish_why=found.wish_why,
         wish_at=found.wish_at,
@@ -235,7 +241,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         numbers=found.plan.get("numbers", {}),
         audience=audience_of(found).told(),
         manifests=tuple(found.manifests),
-        approval=approval_of(viewer, found),
+        approval=approval_of(viewer, found.change_id),
+        step_approval=approval_of(viewer, found.step_change_id),
         steps=steps_of(found, gates),
         gates=tuple(gates),
         contract=result_of(found),
@@ -253,6 +260,13 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         observed_at=found.cluster.observed_at,
         can=abilities_of(found),
     )
+
+
+def following(r: Rollout) -> int | None:
+    """Of those that nobody rejected or withdrew."""
+    never = (Phase.REJECTED, Phase.EXPIRED, Phase.CANCELLED)
+    rows = Rollout.objects.filter(supersedes=r).exclude(phase__in=[p.value for p in never])
+    return rows.order_by("-id").values_list("pk", flat=True).first()
 
 
 def rollout_row(r: Rollout) -> RolloutRow:
@@ -294,10 +308,10 @@ def event_row(e: RolloutEvent) -> EventRow:
     return EventRow(e.at, e.phase, e.step, e.actor, e.why, e.detail)
 
 
-def approval_of(viewer: Viewer, rollout: Rollout) -> ApprovalRow | None:
-    if rollout.change_id is None:
+def approval_of(viewer: Viewer, change_id: int | None) -> ApprovalRow | None:
+    if change_id is None:
         return None
-    change = get_change(viewer, rollout.change_id)
+    change = get_change(viewer, change_id)
     return ApprovalRow(
         change_id=change.pk,
         state=change.state,
@@ -319,6 +333,7 @@ def steps_of(r: Rollout, gates: Sequence[GateRow]) -> tuple[StepRow, ...]:
             hold_seconds=step["hold_seconds"],
             min_samples=step["min_samples"],
             shadow=step.get("shadow", False),
+            approval=step.get("approval", False),
             state=step_state(r, index, last.get(index)),
             why=last[index].why if index in last else "",
             gate=live_gate(r, index) or last.get(index),
@@ -329,14 +344,14 @@ def steps_of(r: Rollout, gates: Sequence[GateRow]) -> tuple[StepRow, ...]:
 
 def step_state(r: Rollout, index: int, gate: GateRow | None) -> str:
     phase = Phase(r.phase)
-    went_back = phase in GOING_BACK or phase is Phase.ROLLED_BACK
+    went_back = phase in GOING_BACK or phase in (Phase.ROLLED_BACK, Phase.SUPERSEDED)
     if gate and gate.verdict == "fail":
         return "failed"
     if index < r.step or phase is Phase.SUCCEEDED:
         return "passed" if gate and gate.verdict == "pass" else "skipped"
     if went_back or phase in FINAL:
         return "not_reached"
-    moving = (Phase.SHIFTING, Phase.ANALYZING, Phase.PAUSED)
+    moving = (Phase.SHIFTING, Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL, Phase.PAUSED)
     return "now" if index == r.step and phase in moving else "next"
 
 

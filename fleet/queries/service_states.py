@@ -112,7 +112,8 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
 
 
 def read_signs(viewer: Viewer) -> Signs:
-    moving = Rollout.objects.exclude(phase__in=[phase.value for phase in FINAL])
+    ended = [phase.value for phase in FINAL]
+    moving = Rollout.objects.exclude(phase__in=ended).filter(waits=False)
     findings = Finding.objects.filter(ended_at=None).values_list("service_id", flat=True)
     rollouts = moving.values_list("service_id", "pk", "phase")
     return Signs(

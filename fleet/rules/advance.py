@@ -17,10 +17,23 @@ from fleet.rules.comparison import Window
 from fleet.rules.contract.verifying import contract_kept, contract_open
 from fleet.rules.gates import Look, Reading, Share, copied, read_gate, share_of
 from fleet.rules.going_back import begin
-from fleet.rules.moves import enter, final, scale, seconds, shift, stay, waited, want_of, watch
+from fleet.rules.moves import (
+    enter,
+    failed_because,
+    final,
+    scale,
+    seconds,
+    shift,
+    stay,
+    waited,
+    want_of,
+    watch,
+)
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.settling import settled
+from fleet.rules.soak_gate import baseline_of
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
+from fleet.rules.step_approval import onward
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
@@ -257,7 +270,7 @@ def analyzing(state: State, seen: Seen, now: datetime) -> Decision | None:
     memory = remembered(state.memory, reading, seen.window, over=held >= hold)
     state = replace(state, memory=memory)
     if reading.verdict is Verdict.FAIL:
-        why = f"Gate of step {state.step + 1} {step.words} failed: {failed(reading)}"
+        why = f"Gate of step {state.step + 1} {step.words} failed: {failed_because(reading)}"
         return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
     if held < hold:
         why = f"Step {state.step + 1} holds {step.words} for {seconds(hold - held)} more"
@@ -294,10 +307,6 @@ def remembered(memory: Memory, reading: Reading, window: Window, *, over: bool) 
     return replace(memory, looks=reading.look.number, looked=window.seconds)
 
 
-def failed(reading: Reading) -> str:
-    return "; ".join(c.why for c in reading.checks if c.verdict is Verdict.FAIL)
-
-
 def without_statistics(
     state: State, window: Window | None, held: timedelta, hold: timedelta
 ) -> Decision:
@@ -329,12 +338,12 @@ def stopped(state: State, why: str) -> Decision:
 
 
 def step_passed(state: State, seen: Seen, reading: Reading) -> Decision:
-    following = state.step + 1
-    baseline = next((c.stable for c in reading.checks if c.metric == "error_ratio"), None)
-    memory = replace(state.memory, shifted_at="", baseline_errors=baseline, share=None)
-    phase = Phase.SHIFTING if following < len(state.steps) else Phase.PROMOTING
-    why = f"Gate of step {following} passed. {reading.why}"
-    return enter(state, phase, why, step=following, memory=memory)
+    assert seen.window is not None  # it was judged
+    # A shadow's gate too: the stable release's own requests are the same.
+    baseline = baseline_of(seen.window, state.limits)
+    state = replace(state, memory=replace(state.memory, baseline=baseline))
+    why = f"Gate of step {state.step + 1} passed. {reading.why}"
+    return onward(state, why, {"gate": reading.as_json()})
 
 
 def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -355,7 +364,9 @@ def promoting(state: State, seen: Seen, now: datetime) -> Decision | None:
         why = f"{state.new} carries everything: {state.old} shrinks to {keep}. {told.why}".strip()
         return scale(state, Counts(keep, state.replicas), why)
     why = f"{state.replicas} of {state.replicas} replicas of {state.new} carry all traffic"
-    return enter(state, Phase.SOAKING, f"{why}, watched for {seconds(state.soak)}")
+    memory = replace(state.memory, looks=0, looked=0.0, gate={})
+    text = f"{why}, watched for {seconds(state.soak)}"
+    return enter(state, Phase.SOAKING, text, memory=memory)
 
 
 def move_text(state: State, seen: Seen, counts: Counts) -> str:

@@ -13,7 +13,8 @@ from fleet.rules.phases import Phase, PlanKind
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.routing import Canary
 
-DIVIDED = frozenset({Phase.SHIFTING, Phase.ANALYZING})  # steps; a pause keeps where it came from
+# Steps; a pause keeps where it came from.
+DIVIDED = frozenset({Phase.SHIFTING, Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL})
 # Here the old release gives its GPUs to the new one before all traffic has moved.
 SHRINKING = frozenset({PlanKind.REPLACE, PlanKind.RECREATE})
 STICKY = DIVIDED | {Phase.CANARY_STARTING, Phase.CANARY_VERIFYING, Phase.PROMOTING}

@@ -15,6 +15,7 @@ class CallKind(StrEnum):
     APPROVAL_EXPIRES = "approval_expiring"
 
 
+ASKING = (Phase.AWAITING_APPROVAL, Phase.AWAITING_STEP_APPROVAL)
 REPEATED = frozenset({CallKind.BLOCKED, CallKind.PAUSED})  # until somebody has taken it on
 EXPIRES_SOON = timedelta(hours=4)
 NEWS = timedelta(hours=1)  # what ended longer ago calls nobody
@@ -35,12 +36,12 @@ class Facts:
 def calls_for(facts: Facts, now: datetime) -> frozenset[CallKind]:
     if facts.phase is Phase.ROLLBACK_BLOCKED:
         return frozenset({CallKind.BLOCKED})
-    if facts.phase is Phase.PAUSED and facts.paused_by == "gate":
+    if facts.phase is Phase.PAUSED and facts.paused_by in ("gate", "approval"):
         return frozenset({CallKind.PAUSED})
     if facts.phase is Phase.ROLLED_BACK and facts.cause not in ("", Cause.OPERATOR):
         is_news = facts.ended_at is not None and now - facts.ended_at < NEWS
         return frozenset({CallKind.ROLLED_BACK}) if is_news else frozenset()
-    if facts.phase is Phase.AWAITING_APPROVAL and facts.approval == "waiting":
+    if facts.phase in ASKING and facts.approval == "waiting":
         soon = facts.expires_at is not None and facts.expires_at - now <= EXPIRES_SOON
         return frozenset({CallKind.APPROVAL_WAITS, *([CallKind.APPROVAL_EXPIRES] if soon else [])})
     return frozenset()

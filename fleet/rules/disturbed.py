@@ -25,7 +25,7 @@ def taken_away(state: State, seen: Seen, now: datetime) -> Decision | None:
     )
     why = " and ".join(words for words in (new, old) if words)
     decision = replace(stay(state, why), want=want, look_again=SOON, mends=True)
-    if state.phase is not Phase.ANALYZING or not new:
+    if state.phase not in (Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL) or not new:
         return decision
     # What its gate has counted was answered by replicas that are gone: the step begins anew.
     memory = replace(state.memory, shifted_at="")

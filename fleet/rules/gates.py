@@ -122,7 +122,9 @@ def read_gate(
     alone = [g for g in parts if has_samples(g, limits)]
     few = [f"{g.name} {judged(g.canary):,}" for g in parts if g not in alone and g.canary.requests]
     measured = [(g, measure(g, limits)) for g in (everybody, *alone) for measure in ALL]
-    alpha = alpha_of_look(limits.alpha / look.gates, look.number) / len(measured)
+    # Who has no samples of a figure cannot fail by it: that costs the others nothing.
+    tests = max(sum(can_tell(m, limits) for _, m in measured), 1)
+    alpha = alpha_of_look(limits.alpha / look.gates, look.number) / tests
     whole = Terms(min_samples, alpha, limits.doubt)
     part = Terms(limits.fewest, alpha, limits.doubt / max(len(measured) - len(ALL), 1))
     checks = tuple(
@@ -138,7 +140,7 @@ def read_gate(
         shown_of(window),
         tuple(few),
         alpha,
-        len(measured),
+        tests,
         look,
         window.sources,
     )
@@ -209,8 +211,12 @@ def judge(
     )
 
 
+def can_tell(m: Measured, limits: GateLimits) -> bool:
+    return m.samples >= limits.fewest and m.stable_samples > 0
+
+
 def chance_of(m: Measured, limits: GateLimits) -> float | None:
-    if m.samples < limits.fewest or not m.stable_samples:
+    if not can_tell(m, limits):
         return None
     return min(worse(m.tables, m.allowed) * m.sides, 1.0)
 

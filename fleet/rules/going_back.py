@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from fleet.rules.balance import backward, counts_of, tally, weights_back
 from fleet.rules.causes import Patience, diagnose, progress_of
 from fleet.rules.groups import is_worker
-from fleet.rules.moves import scale, seconds, shift, stay, waited, want_of
+from fleet.rules.moves import ended_as, scale, seconds, shift, stay, waited, want_of
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.settling import quiet, settled
 from fleet.rules.state import KEEP, NOW, SOON, Decision, Place, Seen, State, Want, moment
@@ -44,6 +44,8 @@ def at_any_price(state: State) -> bool:
 def going_back(state: State, seen: Seen, now: datetime) -> Decision:
     """One move back. Blocked means: a person is called, and the same moves go on."""
     state = replace(state, phase=phase_back(state, seen, now))
+    if state.gives_way and state.phase is Phase.ROLLBACK_BLOCKED:
+        return give_way(state, seen, now)
     decision = next_move(state, seen, now)
     if decision.phase is not Phase.ROLLBACK_BLOCKED:
         return decision
@@ -109,8 +111,34 @@ def removed(state: State, seen: Seen, now: datetime) -> Decision:
     silence = quiet(state, seen, now)
     if not silence.done:
         return replace(stay(state, silence.why), look_again=SOON)
-    text = end_text(state, seen, silence.why)
-    return replace(stay(state, text), phase=Phase.ROLLED_BACK, look_again=None)
+    phase, text = ended_as(state, Phase.ROLLED_BACK, end_text(state, seen, silence.why))
+    return replace(stay(state, text), phase=phase, look_again=None)
+
+
+def give_way(state: State, seen: Seen, now: datetime) -> Decision:
+    """The old release does not come back, and people approved another one in place of both.
+
+    The new one goes, whatever it still answers. What stays is the old release as declared: from
+    there the next rollout begins.
+    """
+    because = f"{blocked_because(state, seen, now)} Makes way for {state.superseded_by}"
+    old = Place(state.old_replicas, 100) if state.has_old else Place(None, 0)
+    if (state.weight_old, state.weight_new) != (old.weight, 0):
+        why = f"{because}: no traffic goes to {state.new} any more"
+        return shift(state, seen, (old.weight, 0), why, now)
+    told = settled(state, seen, now)
+    if seen.new.serving and not told.done:
+        return replace(stay(state, f"{because}. {told.why}"), look_again=SOON)
+    if not seen.new.gone or state.declared_new:
+        want = Want(old=Place(seen.old.wanted, old.weight) if state.has_old else old,
+                    new=Place(None, 0))  # fmt: skip
+        why = f"{because}: {state.new} is removed, {len(seen.new.pods)} pods left"
+        return replace(stay(state, why), want=want, look_again=SOON)
+    if state.has_old and (seen.old.wanted, state.declared_old) != (state.old_replicas,) * 2:
+        why = f"{because}: {state.old} is declared with {state.old_replicas} replicas as before"
+        return replace(stay(state, why), want=Want(old=old, new=Place(None, 0)), look_again=SOON)
+    phase, why = ended_as(state, Phase.SUPERSEDED, f"{state.old} did not come back")
+    return replace(stay(state, why), phase=phase, look_again=None)
 
 
 def end_text(state: State, seen: Seen, silence: str) -> str:

@@ -32,7 +32,7 @@ class GateLimits:
 class Measured:
     """One figure of both sides. `tables` hold requests beyond the limit, for the test."""
 
-    metric: str  # error_ratio, refused, ttft_p95, ttft_p50, itl_p95, output_p50
+    metric: str  # error_ratio, refused, ttft_p95, ttft_p50, itl_p95, queue_p95, output_p50
     title: str
     unit: str  # share, ms, tokens
     canary: float | None
@@ -101,6 +101,12 @@ def itl_p95(group: Group, limits: GateLimits) -> Measured:
     return _latency("ITL p95", P95, group, lambda w: w.itl, limits)
 
 
+def queue_p95(group: Group, limits: GateLimits) -> Measured:
+    """How long requests waited for a seat at an engine: a slower release fills up first."""
+    found = _latency("Queue p95", P95, group, lambda w: w.queue, limits)
+    return replace(found, is_needed=False)
+
+
 def _latency(
     title: str,
     allowed: float,
@@ -111,7 +117,7 @@ def _latency(
     """The limit is rounded up to a bucket, so that requests beyond it can be counted."""
     canary, stable = read(group.canary), read(group.stable)
     ours, theirs = canary.quantile(1 - allowed), stable.quantile(1 - allowed)
-    ratio = limits.ttft_ratio if title.startswith("TTFT") else limits.itl_ratio
+    ratio = limits.itl_ratio if title.startswith("ITL") else limits.ttft_ratio
     at = 0 if theirs is None else bucket_of(max(theirs * ratio, theirs + limits.slack_ms))
     return Measured(
         title.lower().replace(" ", "_"),
@@ -208,6 +214,7 @@ ALL: tuple[Callable[[Group, GateLimits], Measured], ...] = (
     ttft_p95,
     itl_p95,
     ttft_p50,
+    queue_p95,
     refused,
     output_p50,
 )

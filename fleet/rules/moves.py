@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fleet.rules.balance import Counts, counts_of
-from fleet.rules.phases import Phase
+from fleet.rules.gates import Reading
+from fleet.rules.phases import Phase, Verdict
 from fleet.rules.state import (
     LATER,
     NOW,
@@ -63,6 +64,17 @@ def watch(
 
 def final(state: State, phase: Phase, why: str) -> Decision:
     return Decision(phase, state.step, why, look_again=None, cause=state.cause, memory=state.memory)
+
+
+def ended_as(state: State, phase: Phase, why: str) -> tuple[Phase, str]:
+    """How a way back ends: it made way for a newer rollout, or it is as it was before."""
+    if not state.superseded_by:
+        return phase, why
+    return Phase.SUPERSEDED, f"{why}. {state.superseded_by} takes its place"
+
+
+def failed_because(reading: Reading) -> str:
+    return "; ".join(c.why for c in reading.checks if c.verdict is Verdict.FAIL)
 
 
 def scale(state: State, counts: Counts, why: str) -> Decision:

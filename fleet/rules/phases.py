@@ -13,6 +13,7 @@ class Phase(StrEnum):
     CANARY_VERIFYING = "canary_verifying"
     SHIFTING = "shifting"
     ANALYZING = "analyzing"
+    AWAITING_STEP_APPROVAL = "awaiting_step_approval"
     PAUSED = "paused"
     PROMOTING = "promoting"
     SOAKING = "soaking"

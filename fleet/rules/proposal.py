@@ -21,8 +21,11 @@ DEFAULT_STEPS = (StepPlan(10, 300, 50), StepPlan(25, 300, 100), StepPlan(50, 300
 DEFAULT_SOAK = 1800
 PATIENCE = 60  # seconds for a place, drains not counted
 MOST_STEPS = 12
-LINE = re.compile(r"(shadow[\s,:]+)?(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})")
+LINE = re.compile(
+    r"(shadow[\s,:]+)?(\d{1,3})\s*%?[\s,:]+(\d{1,6})\s*s?[\s,:]+(\d{1,8})([\s,:]+approval)?"
+)
 COUNTED = ("percent", "hold_seconds", "min_samples")
+CHOSEN = ("shadow", "approval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +53,18 @@ def read_steps(given: Iterable[Mapping[str, Any]]) -> tuple[StepPlan, ...]:
     """Steps from JSON; raise ValueError with a sentence. 100 % is not a step but the promotion."""
     found = []
     for step in given:
-        strange = sorted(step.keys() - {*COUNTED, "shadow"})
+        strange = sorted(step.keys() - {*COUNTED, *CHOSEN})
         if strange:
             raise ValueError(f"A step has percent, hold_seconds and min_samples, no {strange[0]}")
         values = {k: step.get(k) for k in COUNTED}
         if any(not isinstance(v, int) or isinstance(v, bool) for v in values.values()):
             raise ValueError("A step has percent, hold_seconds and min_samples, whole numbers")
-        shadow = step.get("shadow", False)
-        if not isinstance(shadow, bool):
+        chosen = {k: step.get(k, False) for k in CHOSEN}
+        if not isinstance(chosen["shadow"], bool):
             raise ValueError("A step is a shadow or not: true or false")
-        found.append(StepPlan(**values, shadow=shadow))  # type: ignore[arg-type]  # checked above
+        if not isinstance(chosen["approval"], bool):
+            raise ValueError("A step asks for approval or not: true or false")
+        found.append(StepPlan(**values, **chosen))  # type: ignore[arg-type]  # checked above
     refuse_steps(found)
     return tuple(found)
 
@@ -72,15 +77,20 @@ def read_lines(lines: Iterable[str]) -> tuple[StepPlan, ...]:
 def step_in(line: str) -> dict[str, int | bool]:
     match = LINE.fullmatch(line.lower())
     if not match:
-        raise ValueError(f"'{line[:40]}' is not like: 25, 300, 100 or shadow 25, 300, 100")
-    shadow, *numbers = match.groups()
-    return dict(zip(COUNTED, map(int, numbers), strict=True)) | {"shadow": bool(shadow)}
+        raise ValueError(
+            f"'{line[:40]}' is not like: 25, 300, 100 or shadow 25, 300, 100 or 25, 300, 100,"
+            " approval"
+        )
+    shadow, *numbers, approval = match.groups()
+    counted = dict(zip(COUNTED, map(int, numbers), strict=True))
+    return counted | {"shadow": bool(shadow), "approval": bool(approval)}
 
 
 def line_of(step: StepPlan) -> str:
     """As `read_lines` takes it."""
     kind = "shadow " if step.shadow else ""
-    return f"{kind}{step.percent} %, {step.hold_seconds} s, {step.min_samples}"
+    asks = ", approval" if step.approval else ""
+    return f"{kind}{step.percent} %, {step.hold_seconds} s, {step.min_samples}{asks}"
 
 
 def refuse_steps(steps: Sequence[StepPlan]) -> None:

@@ -23,16 +23,17 @@ from fleet.rules.balance import occupied
 from fleet.rules.causes import Fault, Patience, diagnose
 from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
-from fleet.rules.moves import Rule, stay, waited, watch
+from fleet.rules.moves import Rule, ended_as, stay, waited, watch
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
 from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SELDOM, SOON, Decision, Memory, Seen, State
+from fleet.rules.step_approval import PAUSED_BY, awaiting_step, onward
 from fleet.rules.verify import first_wrong, passed
 
 # Faults that a node or a full cluster causes do not condemn a release that already served.
 OWN_FAULTS = frozenset({Cause.CRASH_LOOP, Cause.OUT_OF_MEMORY, Cause.WRONG_ANSWER})
-SERVED = frozenset({Phase.SOAKING, Phase.PAUSED, Phase.ANALYZING})
-MAY_SERVE = frozenset({Phase.ANALYZING, Phase.PROMOTING})
+SERVED = frozenset({Phase.SOAKING, Phase.PAUSED, Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL})
+MAY_SERVE = frozenset({Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL, Phase.PROMOTING})
 UNJUDGED = BEFORE_WRITES | GOING_BACK | {Phase.PREPARING}
 
 
@@ -98,7 +99,8 @@ def abort_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
     unwritten = not state.started and not seen.trouble and seen.new.gone
     if state.phase in BEFORE_WRITES or unwritten:
         why += ". Nothing had been written to the cluster"
-        return Decision(Phase.CANCELLED, state.step, why, look_again=None, memory=state.memory)
+        phase, why = ended_as(state, Phase.CANCELLED, why)
+        return Decision(phase, state.step, why, look_again=None, memory=state.memory)
     return begin(state, seen, now, Cause.OPERATOR, why)
 
 
@@ -161,12 +163,13 @@ def pause_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
 def paused(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.phase is not Phase.PAUSED:
         return None
-    if state.skip_step == state.step:
+    by_gate = state.memory.paused_by in ("gate", PAUSED_BY)
+    if state.skip_step == state.step and state.memory.paused_by != PAUSED_BY:
         return skipped(state)
     asked = state.wish_at is not None and state.wish_at > state.phase_since
     if state.wish is Wish.RUN and (asked or state.memory.paused_by == "operator"):
         return resumed(state)
-    if state.memory.paused_by == "gate" and now - state.phase_since > state.longest_pause:
+    if by_gate and now - state.phase_since > state.longest_pause:
         hours = state.longest_pause.total_seconds() / 3600
         why = f"Paused for more than {hours:.0f} h and nobody decided. {state.why}"
         return begin(state, seen, now, Cause.GATE_FAILED, why)
@@ -189,10 +192,8 @@ def gate_skipped(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 def skipped(state: State) -> Decision:
     why = f"The gate of step {state.step + 1} was skipped by {state.skip_by}"
-    following = state.step + 1
-    phase = Phase.SHIFTING if following < len(state.steps) else Phase.PROMOTING
-    memory = replace(state.memory, paused_by="", extended=False, shifted_at="", gate={})
-    return Decision(phase, following, why, look_again=SOON, memory=memory)
+    state = replace(state, memory=replace(state.memory, paused_by="", extended=False, gate={}))
+    return replace(onward(state, why, {"skipped_by": state.skip_by}), look_again=SOON)
 
 
 def held_back(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -212,6 +213,7 @@ RULES: dict[Phase, Rule] = {
     Phase.CANARY_VERIFYING: canary_verifying,
     Phase.SHIFTING: shifting,
     Phase.ANALYZING: analyzing,
+    Phase.AWAITING_STEP_APPROVAL: awaiting_step,
     Phase.PROMOTING: promoting,
     Phase.SOAKING: soaking,
 }

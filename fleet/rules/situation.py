@@ -34,6 +34,7 @@ class StepPlan:
     hold_seconds: int
     min_samples: int
     shadow: bool = False
+    approval: bool = False  # a person must say yes to what its gate judged
 
     @property
     def words(self) -> str:

@@ -5,26 +5,26 @@ from datetime import datetime, timedelta
 
 from fleet.rules.balance import tally
 from fleet.rules.causes import broken_group
-from fleet.rules.comparison import failures, judged
+from fleet.rules.gates import Look
 from fleet.rules.going_back import begin
 from fleet.rules.moves import final, seconds, stay, watch
-from fleet.rules.phases import Cause, Phase
+from fleet.rules.phases import Cause, Phase, Verdict
+from fleet.rules.soak_gate import is_due, read_soak
 from fleet.rules.state import SOON, Decision, Place, Seen, State, Want, moment
-from fleet.rules.statistics import binomial_tail
 
 LOST = timedelta(seconds=60)  # replicas may be missing so long during the soak
-SOAK_ERRORS = 0.02  # share of failed requests on top of stable's, during the soak
-SOAK_ALPHA = 1e-5  # chance of a false alarm of one look; the soak is looked at every few seconds
 
 
 def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
-    if decision := lost_replicas(state, seen, now) or soak_gate(state, seen, now):
+    state, failed = soak_gate(state, seen, now)
+    if decision := failed or lost_replicas(state, seen, now):
         return decision
     left = state.phase_since + state.soak - now
     if left > timedelta(0):
         keep = f", {state.old} keeps {seen.old.wanted} replicas" if state.has_old else ""
         memory = replace(state.memory, lost_since="")
         why = f"Watched for {seconds(left)} more{keep}"
+        why += f". {state.memory.soaked}" if state.memory.soaked else ""
         return watch(state, why, now - state.phase_since, left, memory=memory)
     if state.has_old and (not seen.old.gone or state.declared_old):
         want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
@@ -50,17 +50,18 @@ def lost_replicas(state: State, seen: Seen, now: datetime) -> Decision | None:
     return begin(state, seen, now, Cause.LOST_REPLICAS, why)
 
 
-def soak_gate(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """Only errors are judged: the other release gets no traffic to compare with."""
-    if seen.window is None:
-        return None
-    baseline = state.memory.baseline_errors or 0.0
-    bad, all_of_them = failures(seen.window.canary), judged(seen.window.canary)
-    limit = baseline + SOAK_ERRORS
-    if all_of_them < 50 or binomial_tail(bad, all_of_them, limit) > SOAK_ALPHA:
-        return None
-    why = (
-        f"During the soak {bad / all_of_them:.2%} of {all_of_them:,} requests failed,"
-        f" limit {limit:.2%} (stable had {baseline:.2%})"
+def soak_gate(state: State, seen: Seen, now: datetime) -> tuple[State, Decision | None]:
+    """With the old release as the last gate saw it: it gets no traffic any more."""
+    window, memory = seen.window, state.memory
+    if window is None or window.late or not is_due(window, memory.looked):
+        return state, None
+    look = Look(memory.looks + 1)
+    reading = read_soak(window, memory.baseline, state.limits, look)
+    memory = replace(
+        memory, looks=look.number, looked=window.seconds, soaked=reading.why, gate=reading.as_json()
     )
-    return begin(state, seen, now, Cause.GATE_FAILED, why)
+    state = replace(state, memory=memory)
+    if reading.verdict is not Verdict.FAIL:
+        return state, None
+    why = f"During the soak {reading.why}"
+    return state, replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)

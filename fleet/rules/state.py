@@ -32,13 +32,15 @@ class Memory:
     progress_at: str = ""
     shifted_at: str = ""  # since when the present weight holds
     told: int = 0  # version of the routing snapshot that holds it; 0: none is known yet
-    paused_by: str = ""  # operator, gate
+    paused_by: str = ""  # operator, gate, approval
     extended: bool = False  # the gate got a second hold
     looks: int = 0  # of the present gate, each spent some of its error rate
     looked: float = 0.0  # seconds of the window at the last look
-    baseline_errors: float | None = None  # stable's share of failed requests at the last gate
+    baseline: Mapping[str, Any] = field(default_factory=dict)  # of the old one, at the last gate
+    soaked: str = ""  # what the last look of the soak saw
     back_since: str = ""
     reason: str = ""  # why it goes back, in the first sentence
+    judged: str = ""  # digest of what people are asked to approve of this step
     lost_since: str = ""  # during the soak: since when replicas are missing
     old_serving: int = 0  # as last seen: while the cluster cannot be asked
     gate: Mapping[str, Any] = field(default_factory=dict)  # the last look, for the page
@@ -112,6 +114,10 @@ class State:
     limits: GateLimits = GateLimits()
     contract: tuple[Prompt, ...] = ()  # what a canary is asked before it takes traffic
     taking: str = ""  # who takes part in this step, after "10 % of the traffic"; empty: all
+    step_approval: Approval = Approval()  # of the present step
+    step_moved: bool = False  # it was given for something else than what was judged
+    superseded_by: str = ""  # the rollout that begins when this one has ended: RO-14
+    gives_way: bool = False  # that one is approved: it need not wait for the old release
     memory: Memory = Memory()
     old: str = "the old release"  # labels for sentences: r41
     new: str = "the new release"
@@ -242,6 +248,7 @@ class Decision:
     resume_phase: Phase | None = None
     memory: Memory = Memory()
     reading: Reading | None = None  # of a gate, to be kept
+    asks: Mapping[str, Any] | None = None  # what a person is to approve
     contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
     mends: bool = False  # puts right what somebody did by hand: told, though the wish is as before

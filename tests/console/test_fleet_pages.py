@@ -115,9 +115,27 @@ def test_it_proposes_a_rollout_that_another_person_approves(olga: Client, scene:
         rollout = Rollout.objects.get(to_release=scene.spare)
     assert answer["Location"] == f"/rollouts/{rollout.pk}/"
     assert rollout.steps == [
-        {"percent": 25, "hold_seconds": 60, "min_samples": 100, "shadow": False}
+        {"percent": 25, "hold_seconds": 60, "min_samples": 100, "shadow": False, "approval": False}
     ]
     decide(scene, rollout)
+
+
+def test_it_offers_to_supersede_an_open_rollout(olga: Client, scene: SimpleNamespace):
+    plan = {"kind": "replace", "replicas": 2, "soak_seconds": 60, "steps": "25, 60, 100, approval",
+            "reason": "Longer answers"}  # fmt: skip
+    first = olga.post(f"/new/rollout/?release={scene.spare.pk}", plan)["Location"]
+    olga.post("/new/release/", release_form(scene, service_id=scene.spare.service_id))
+    with fleet_scope():
+        address = f"/new/rollout/?release={Release.objects.get(note='a try').pk}"
+    page = olga.get(f"/new/rollout/?service={scene.spare.service}").content.decode()
+    assert "A newer one can supersede it" in page and address.partition("?")[2] in page
+    page = olga.get(address).content.decode()
+    assert 'name="supersede"' in page and "is aborted, this one begins when it has ended" in page
+    refused = olga.post(address, plan)
+    assert "propose this one so that it supersedes it" in refused.content.decode()
+    newer = olga.post(address, plan | {"supersede": "on"})["Location"]
+    assert f'supersedes <a href="{first}"' in olga.get(newer).content.decode()
+    assert f'superseded by <a href="{newer}"' in olga.get(first).content.decode()
 
 
 NOBODY = {

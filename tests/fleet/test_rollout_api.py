@@ -186,6 +186,24 @@ def test_it_refuses_a_second_open_rollout(olga, service, release, rollout):
     assert answer.json()["rollout"] == rollout["id"]
 
 
+def test_it_supersedes_an_open_one_when_that_is_chosen(olga, service, release, rollout):
+    second = post(olga, "releases", body(service, arguments=["--max-num-seqs=32"])).json()[
+        "release"
+    ]
+    wanted = {"service_id": service.pk, "release_id": second["id"], "supersede": True}
+    steps = [{"percent": 20, "hold_seconds": 10, "min_samples": 20, "approval": True}]
+    answer = post(olga, "rollouts", wanted | {"steps": steps})
+    assert answer.status_code == 201, answer.content
+    found = answer.json()
+    assert (found["supersedes"], found["step_approval"]) == (rollout["id"], None)
+    first = olga.client.get(f"{V1}rollouts/{rollout['id']}").json()
+    assert (first["rollout"]["wish"], first["superseded_by"]) == ("abort", found["rollout"]["id"])
+    assert first["approval"]["state"] == "withdrawn"
+    answer = post(olga, "rollouts", wanted)
+    assert answer.status_code == 409
+    assert "waits already" in answer.json()["detail"]
+
+
 def test_it_takes_an_abort_twice_and_withdraws_the_question(olga, rollout):
     for _ in range(2):
         answer = post(olga, f"rollouts/{rollout['id']}/abort", {"why": "wrong model"})

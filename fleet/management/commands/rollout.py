@@ -6,7 +6,8 @@ manage.py rollout log 12 3             all that is kept of log 3
 manage.py rollout plan SERVICE 7       all ways side by side; nothing is stored
 manage.py rollout queue|freezes|sequences
 manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
-    [--step "shadow 10, 300, 50" --step "25, 300, 100"]     percent, seconds to hold, samples
+    [--supersede]     an open rollout of the service is aborted for it
+    [--step "shadow 10, 300, 50" --step "25, 300, 100, approval"]     percent, seconds, samples
     [--first acme --first globex/chat --first-class batch --last initech]
 manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
 manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
@@ -123,7 +124,9 @@ class Command(Around):
 
     def do_decide(self, viewer: Viewer, options: dict[str, Any]) -> None:
         with scope_of(viewer):
-            approval = get_rollout(viewer, options["rollout"]).approval
+            found = get_rollout(viewer, options["rollout"])
+            of_step = found.rollout.phase == Phase.AWAITING_STEP_APPROVAL
+            approval = found.step_approval if of_step else found.approval
             if approval is None:
                 raise Conflict("Nobody has to approve this one")
             yes = options["verb"] == "approve"
@@ -151,6 +154,7 @@ class Command(Around):
                 reason=options["why"],
                 consent=options["consent"],
                 audience=audience_of(options),
+                supersede=options["supersede"],
             )
         self.do_show(viewer, options | {"rollout": found.pk})
 
@@ -183,6 +187,9 @@ class Command(Around):
         if detail.approval:
             a = detail.approval
             self.stdout.write(f"  approval {a.state}, digest {a.digest}")
+        if detail.step_approval and r.phase == Phase.AWAITING_STEP_APPROVAL:
+            a = detail.step_approval
+            self.stdout.write(f"  approval of step {r.step + 1} {a.state}, digest {a.digest}")
         for event in detail.timeline:
             who = event.actor or "machine"
             self.stdout.write(f"  {event.at:%H:%M:%S} {event.phase:<18} {who}: {event.why}")
@@ -205,6 +212,9 @@ def add_proposal(parser: ArgumentParser) -> None:
     add_person(parser, why=True)
     parser.add_argument("--plan", choices=[k.value for k in PlanKind], default="")
     parser.add_argument("--consent", action="store_true", help="to a plan that needs it")
+    parser.add_argument(
+        "--supersede", action="store_true", help="abort the open rollout of the service for this"
+    )
 
 
 def add_steering(add: Callable[..., ArgumentParser]) -> None:

@@ -16,12 +16,15 @@ START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMITS = GateLimits()
 
 
-def answers(served=100, failed=0, ttft=200.0, itl=30.0, output=50.0, refused=0, **outcomes):
+def answers(
+    served=100, failed=0, ttft=200.0, itl=30.0, output=50.0, queue=None, refused=0, **outcomes
+):
     return ReleaseWindow(
         {"served": served, "failed": failed} | outcomes,
         ttft=of_values([ttft] * served),
         itl=of_values([itl] * served),
         output=of_values([output] * served),
+        queue=of_values([] if queue is None else [queue] * served),
         refused=refused,
     )
 
@@ -49,6 +52,8 @@ CASES = {
         answers(100, rejected=50, cancelled=50), answers(), Verdict.PASS, "Inside"),
     "slow first tokens": (answers(ttft=300), answers(), Verdict.FAIL, "TTFT p95"),
     "slow later tokens": (answers(itl=60), answers(), Verdict.FAIL, "ITL p95"),
+    "waiting longer for a seat": (
+        answers(queue=400), answers(queue=100), Verdict.FAIL, "Queue p95 403 ms"),
     "a little slower": (answers(ttft=230), answers(), Verdict.PASS, "Inside"),
     "slow, in too few samples to tell": (
         answers(19, ttft=900), answers(), Verdict.INCONCLUSIVE, "81 of 100 requests"),

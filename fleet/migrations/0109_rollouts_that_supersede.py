@@ -1,0 +1,20 @@
+import django.db.models.deletion
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("fleet", "0099_calls_of_rollouts")]
+
+    operations = [
+        migrations.AddField(
+            "rollout",
+            "supersedes",
+            models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="superseded_by",
+                to="fleet.rollout",
+            ),
+        ),
+        migrations.AddField("rollout", "waits", models.BooleanField(db_default=False)),
+    ]
