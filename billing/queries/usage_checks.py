@@ -21,11 +21,11 @@ SELECT u.hour, u.tenant_id, '', sum(requests), sum(prompt_tokens), sum(completio
     sum(cached_tokens), sum(gpu_ms)
 FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")} GROUP BY 1, 2
 """
-# Both are written in one transaction, so they have the same time.
+# Both are written in one transaction, so they have the same time. Older ids are forgotten.
 STORED = """
 SELECT date_bin('1 hour', {at}, 'epoch'), NULL::bigint, 'source ' || source_id, count(*),
     sum(uuid_hash({id}))
-FROM {table} WHERE {at} >= %(since)s {where}
+FROM {table} WHERE {at} >= greatest(%(since)s, now() - interval '62 days') {where}
 GROUP BY 1, 3
 """
 METERED = """
@@ -131,7 +131,7 @@ USAGE = (
         " FROM usage_service_hour",
     ),
     Paired(
-        (f"tokens metered = counted by engines, within {TOLERATED_DRIFT:.1%}".replace("%", "%%"),),
+        (f"tokens metered = counted by engines, within {TOLERATED_DRIFT:.1%}",),
         f"SELECT {NONE} AS at, {FLEET} AS tenant_id, 'service ' || service_id AS place,"
         " coalesce(sum(m.tokens), 0) AS l1, sum(c.tokens) AS r1"
         f" FROM ({COUNTED}) AS c LEFT JOIN ({METERED}) AS m USING (hour, service_id)"
