@@ -41,7 +41,6 @@ def test_it_has_a_task_for_every_bell():
             "run_exports",
             "deliver_exports",
             "reconcile",
-            "call_people",
         )
     }
     assert mine <= set(app.tasks)
