@@ -25,6 +25,7 @@ from billing.actions import (
     quarantine,
     rating,
     rollup,
+    seen_retention,
     sheet_publication,
 )
 from billing.drive import deliveries, events, exports, previews, reconciliations
@@ -167,6 +168,12 @@ def deliver_exports() -> None:
 @shared_task(name="billing.tasks.forget_gpu_intervals")
 def forget_gpu_intervals() -> None:
     repeat(gpu_retention.forget_gpu_intervals)
+
+
+# Once around it reads the whole table.
+@shared_task(name="billing.tasks.forget_seen", soft_time_limit=1_500, time_limit=1_700)
+def forget_seen() -> None:
+    seen_retention.forget_seen(timezone.now())
 
 
 # Of ten million requests it takes minutes.

@@ -9,12 +9,19 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
 from billing.actions.ingest import store
 from billing.actions.named_events import by_ids
-from billing.models import QuarantineDecision, QuarantineItem, UsageQuarantine
+from billing.models import (
+    QuarantineDecision,
+    QuarantineItem,
+    UsageEvent,
+    UsageQuarantine,
+    UsageSeen,
+)
 from billing.rules.events import Refused, moment, peek_end, read_event
 from billing.rules.quarantine import Kind, State, digest_of_items, fault_of_correction, is_whole
 from tenants.actions import changes
@@ -221,6 +228,15 @@ def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: dateti
     found = read_event(raw, received_at)
     if isinstance(found, Refused):
         raise Conflict(found.detail)
+    if _was_forgotten(row.source_id, found.event_id):
+        raise Conflict("This event was stored long ago; taken again it would be billed twice")
     receipt = store(row.source_id, [found], now=found.ended)
     if receipt.quarantined:
         raise Conflict(receipt.quarantined[0].detail)
+
+
+def _was_forgotten(source_id: int, event_id: UUID) -> bool:
+    """Stored, though its id is unknown: see `seen_retention`. A known one stays known meanwhile."""
+    known = UsageSeen.objects.select_for_update().filter(source_id=source_id, event_id=event_id)
+    stored = UsageEvent.objects.filter(source_id=source_id, request_id=event_id)
+    return not list(known.values_list("event_id")) and stored.exists()

@@ -12,15 +12,16 @@ from billing.actions.allocation import allocate_due
 from billing.actions.credits import Given, issue_credit_note
 from billing.actions.exchange import record_rate
 from billing.actions.exports import request_export
+from billing.actions.ingest import ingest
 from billing.actions.node_prices import set_gpu_prices
 from billing.actions.other_costs import import_other_costs
 from billing.drive.exports import run_due
-from billing.models import EngineHour, OtherCost
+from billing.models import EngineHour, GatewayHour, OtherCost
 from billing.rules.exchange import Recorded
 from fleet.models import Cluster, GpuTime, Service
 from tenants.base.scope import fleet_scope
 from tests.billing.books import NOVEMBER, OCTOBER, ODD_PRICES, bill_month, set_account, spend, tax
-from tests.billing.factories import HOUR, SYSTEM, make_prices
+from tests.billing.factories import HOUR, SYSTEM, batch, make_prices, usage
 from tests.billing.granted import granted
 from tests.plugins.database import superuser
 
@@ -47,7 +48,7 @@ def make_books(acme, globex, gateway, fin, vic):
             spend(gateway, tenant, at=OCTOBER + timedelta(hours=hours), gpu_ms=900)
         for hours in 0, 1:
             spend(gateway, tenant, at=HOUR + timedelta(minutes=20 + hours), service_id=service.pk,
-                  gpu_ms=400_000, prompt_tokens=2_000)  # fmt: skip
+                  gpu_ms=400_000, prompt_tokens=2_000, worker="w1")  # fmt: skip
     with fleet_scope():
         found = Recorded("USD", "CHF", NOVEMBER.date(), "ECB", Decimal("0.81"))
         record_rate(SYSTEM, found, now=NOVEMBER)
@@ -59,6 +60,7 @@ def make_books(acme, globex, gateway, fin, vic):
     assert allocate_due(LATER) == 1
     invoice = bill_month(acme)
     bill_month(globex)
+    reported_by_gateways(gateway, acme)
     with fleet_scope():
         given = [Given(2, Decimal("0.05"))]
         issue_credit_note(SYSTEM, invoice.number, lines=given, why="outage", now=NOVEMBER)
@@ -70,6 +72,17 @@ def make_books(acme, globex, gateway, fin, vic):
             ends_at=OCTOBER + timedelta(days=9),
         )
     assert run_due(NOVEMBER + timedelta(minutes=1)) >= 1
+
+
+def reported_by_gateways(gateway, tenant):
+    """Of November: four requests that are stored, and one that waits in quarantine."""
+    bad = usage(tenant, at=HOUR, worker="w1", application_id=999_999)
+    assert len(ingest(gateway, batch(bad), now=LATER).quarantined) == 1
+    for hours, events in (0, 5), (9, 0):  # later ones were reported, so this one is over
+        GatewayHour.objects.create(
+            hour=HOUR + timedelta(hours=hours), worker="w1", started=1.0, events=events,
+            spool_events=0, spool_oldest_seconds=0.0,
+        )  # fmt: skip
 
 
 def fleet():

@@ -49,6 +49,14 @@ DAMAGE = [
      ["usage_service_hour"], "prompt tokens: hours = hours of services", "service "),
     ("engines counted more", ["UPDATE engine_hour SET prompt_tokens = 9000"], ["engine_hour"],
      "tokens metered = counted by engines", "service "),
+    ("a gateway's event is lost everywhere", [
+        "CREATE TEMP TABLE lost AS SELECT min(request_id::text)::uuid AS id FROM usage_event WHERE"
+        " worker = 'w1'", "DELETE FROM usage_event USING lost WHERE request_id = lost.id",
+        "DELETE FROM usage_seen USING lost WHERE event_id = lost.id", "DROP TABLE lost"],
+     ["usage_event", "usage_seen"],
+     "reported by gateways = events + quarantine", "2026-11-20 12:00 UTC, worker w1 (5 and 4)"),
+    ("what was in quarantine is gone", ["DELETE FROM usage_quarantine"], ["usage_quarantine"],
+     "reported by gateways = events + quarantine", "2026-11-20 12:00 UTC, worker w1 (5 and 4)"),
     ("a charge", ["UPDATE charge SET quantity = quantity + 1, amount = (quantity + 1) * unit_price"
      " WHERE id = (SELECT min(id) FROM charge)"], ["charge"],
      "money: charges = hours as rated", "2026-10-10 09:00 UTC, acme, USD"),

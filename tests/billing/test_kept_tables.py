@@ -15,7 +15,7 @@ WRITTEN_ONCE = {
     "allocation", "budget_alert", "charge", "cost_method", "cost_pool", "credit_entry",
     "credit_note", "credit_note_line", "exchange_rate", "export_artifact", "export_attempt",
     "finance_event", "invoice", "invoice_line", "journal_leg", "journal_txn", "other_cost",
-    "period_sign_off", "usage_event", "usage_seen", "work_weight",
+    "period_sign_off", "usage_event", "work_weight",
 }  # fmt: skip
 # A trigger looks at each row: what may change of it, and that it is never deleted.
 GUARDED = {
@@ -28,6 +28,7 @@ GUARDED = {
     "price_book_version": "published_only_ends",
     "rating_run": "run_stays",
     "reconciliation": "found_stays",
+    "usage_seen": "seen_stays",  # forgotten once the event itself is too late
 }
 # Replaced or edited, and why that loses nothing.
 OPEN = {

@@ -36,10 +36,11 @@ def test_it_has_a_task_for_every_bell():
             "allocate",
             "weigh_tokens",
             "forget_gpu_intervals",
+            "forget_seen",
+            "call_people",
             "run_exports",
             "deliver_exports",
             "reconcile",
-            "call_people",
         )
     }
     assert mine <= set(app.tasks)
