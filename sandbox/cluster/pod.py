@@ -41,6 +41,7 @@ class PodWorker:
         self.containers = [Container(self, spec) for spec in self.spec["containers"]]
         self._dirty = asyncio.Event()
         self._final: str | None = None  # phase while or after being deleted
+        self._evicted = ""  # why
         self._background: set[asyncio.Task[Any]] = set()
         self._runs = [asyncio.create_task(self._guard(c)) for c in self.containers]
         self._status_task = asyncio.create_task(self._status_loop())
@@ -196,6 +197,17 @@ class PodWorker:
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(2.0))
 
+    def evict(self, why: str) -> None:
+        """The kubelet takes it off its node; the object stays, with the reason."""
+        self.event("Warning", "Evicted", why)
+        self.terminating = True
+        self.background(self._evict(why))
+
+    async def _evict(self, why: str) -> None:
+        await asyncio.gather(*(c.stop(2.0) for c in self.containers))
+        self._final, self._evicted = "Failed", why
+        self.publish()
+
     async def _end(self, grace: float) -> None:
         self.terminating = True
         for c in self.containers:
@@ -278,6 +290,8 @@ class PodWorker:
         now = time.time()
         at = self._final or phase(self.containers, self.spec.get("restartPolicy", "Always"))
         want = pod_status(self.pod, self.containers, at, self.ip, self.node.ip, self.began, now)
+        if self._evicted:
+            want |= {"reason": "Evicted", "message": self._evicted}
         if not differs(want, self.pod.get("status", {})):
             return
         namespace, _, name = self.key.partition("/")
