@@ -222,13 +222,15 @@ def freeze(
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
-    frozen = {
+    frozen: dict[str, Any] = {
         "plan": asdict(plan),
         "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
     frozen |= promised(proposal, is_rollback=is_rollback)
+    if not is_rollback:
+        frozen["prefetch_seconds"] = new.service.prefetch_seconds
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(

@@ -35,6 +35,8 @@ class Workloads(Protocol):
         self, name: str, version: str, managed: list[Json], kind: str = "Deployment"
     ) -> None: ...
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
+    def list_pods(self, selector: str) -> list[Json]: ...
+    def make(self, pod: Json) -> None: ...
     def delete(self, kind: str, name: str, uid: str) -> None: ...
 
 
@@ -152,6 +154,18 @@ class KubeWorkloads:
             answer(patch, pod, self.namespace, body, field_manager=MANAGER, _content_type=STRATEGIC)
         except Permanent as error:
             if error.status not in (404, 409):
+                raise
+
+    def list_pods(self, selector: str) -> list[Json]:
+        listing = self.kube.core.list_namespaced_pod
+        return list(pages(WHOLE, listing, self.namespace, label_selector=selector))
+
+    def make(self, pod: Json) -> None:
+        """Create a pod; one of its name that is there already will do."""
+        try:
+            answer(self.kube.core.create_namespaced_pod, self.namespace, pod, field_manager=MANAGER)
+        except Permanent as error:
+            if error.status != 409:
                 raise
 
     def delete(self, kind: str, name: str, uid: str) -> None:

@@ -1,5 +1,6 @@
 """The least that the console needs in a cluster: as questions to ask and as YAML to apply."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -45,6 +46,9 @@ GRANTS = (
         needed=False, sets=True,
     ),
     Grant("", "pods", (*READ, "delete"), "see engines, remove a replica of an old release"),
+    Grant(
+        "", "pods", ("create",), "bring a release's image to nodes before it starts", needed=False,
+    ),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
     Grant(
@@ -120,6 +124,14 @@ def questions(namespace: str, *, kueue: bool = False, sets: bool = False) -> tup
         for grant in GRANTS
         if (kueue or not grant.kueue) and (sets or not grant.sets)
         for verb in grant.verbs
+    )
+
+
+def may_fetch(permissions: Iterable[Mapping[str, Any]], namespace: str) -> bool:
+    """Whether the account was seen to be allowed what bringing images to nodes takes."""
+    wanted = ("create", "pods", namespace)
+    return any(
+        (p["verb"], p["resource"], p["namespace"]) == wanted and p["allowed"] for p in permissions
     )
 
 

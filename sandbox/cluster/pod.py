@@ -123,9 +123,10 @@ class PodWorker:
         """What a kubelet could do and the sandbox cannot: refuse it, do not pretend."""
         refusals = (
             (self.spec.get("initContainers"), "the sandbox does not run initContainers"),
-            # The entry point of vLLM's own image may be repeated; it names no other program.
+            # The entry point of vLLM's own image may be repeated; it names no other program, and
+            # what only pulls an image runs nothing.
             (
-                spec.get("command") not in (None, [], ["vllm", "serve"]),
+                spec.get("command") not in (None, [], ["vllm", "serve"], NO_OP),
                 "the sandbox does not run a container's own command, only its args",
             ),
             (spec.get("envFrom"), "the sandbox does not support envFrom"),
@@ -314,6 +315,7 @@ def _other_hooks(spec: Json) -> bool:
     return bool(lifecycle.get("postStart") or set(lifecycle.get("preStop") or {}) - {"sleep"})
 
 
+NO_OP = ["true"]  # of a pod that only brings an image to its node
 LABEL = re.compile(r"metadata\.labels\['(.+)'\]")
 FIELDS: dict[str, Callable[[PodWorker], str]] = {  # downward API
     "metadata.name": lambda p: p.pod["metadata"]["name"],
