@@ -18,6 +18,7 @@ from billing.drive.checks import check_all
 from billing.models import Charge, CreditNote, ExportArtifact, Invoice, InvoiceLine, JournalLeg
 from billing.queries.checks import run_checks
 from tenants.base.scope import fleet_scope
+from tests.billing.books import engines_agree
 from tests.billing.factories import make_tenant
 from tests.billing.independent import price
 from tests.billing.life import MONTHS, OPENED, Life
@@ -84,6 +85,7 @@ def live(life):
     assert charged() == second_opinion(life)
     assert life.kills > 50
     assert YEARS or (life.reopened and life.notes)
+    engines_agree()
     assert [c for c in check_all(OPENED - timedelta(days=9), life.now) if not c.holds] == []
 
 
