@@ -228,9 +228,7 @@ def freeze(
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
-    frozen |= promised(proposal, is_rollback=is_rollback)
-    if not is_rollback:
-        frozen["prefetch_seconds"] = new.service.prefetch_seconds
+    frozen |= promised(proposal, is_rollback=is_rollback) | waits_for(new, is_rollback=is_rollback)
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -265,6 +263,11 @@ def promised(proposal: Proposal, *, is_rollback: bool) -> dict[str, Any]:
     """The version of the output contract; a way back asks nothing."""
     contract = None if is_rollback else current_contract(proposal.service_id)
     return {"contract": contract.version} if contract else {}
+
+
+def waits_for(release: Release, *, is_rollback: bool) -> dict[str, Any]:
+    """A way back waits for no image."""
+    return {} if is_rollback else {"prefetch_seconds": release.service.prefetch_seconds}
 
 
 def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:
