@@ -130,6 +130,7 @@ LIMIT_LABELS = {
     "max_queue": "Requests that may wait",
     "request_seconds": "Longest request, seconds",
     "chunk_seconds": "Longest silence within an answer, seconds",
+    "prefetch_seconds": "Rollouts wait for their image on nodes, seconds (0: they do not)",
 }
 NEW_SERVICE = {
     "replicas": 1,
@@ -138,6 +139,7 @@ NEW_SERVICE = {
     "max_queue": 256,
     "request_seconds": 300,
     "chunk_seconds": 30,
+    "prefetch_seconds": 900,
 }
 
 

@@ -150,5 +150,6 @@ def initial(found: queries.ServiceDetail) -> dict[str, Any]:
         "max_queue": found.max_queue,
         "request_seconds": found.request_seconds,
         "chunk_seconds": found.chunk_seconds,
+        "prefetch_seconds": found.prefetch_seconds,
         **objective_values(found.own_objectives),
     }

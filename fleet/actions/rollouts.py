@@ -243,13 +243,14 @@ def freeze(
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
-    frozen = {
+    frozen: dict[str, Any] = {
         "plan": asdict(plan),
         "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
     frozen |= promised(proposal, is_rollback=is_rollback) | price_of(proposal, plan)
+    frozen |= waits_for(new, is_rollback=is_rollback)
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -297,6 +298,11 @@ def price_of(proposal: Proposal, plan: Plan) -> dict[str, Any]:
     prices = hourly_prices(plan.on_top, timezone.now(), proposal.cluster)
     found = priced(plan.on_top, plan.finish_seconds, prices)
     return {"price": found} if found else {}
+
+
+def waits_for(release: Release, *, is_rollback: bool) -> dict[str, Any]:
+    """A way back waits for no image."""
+    return {} if is_rollback else {"prefetch_seconds": release.service.prefetch_seconds}
 
 
 def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:

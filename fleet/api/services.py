@@ -89,6 +89,7 @@ class ServiceDetailOut(serializers.Serializer[Any]):
     max_queue = serializers.IntegerField()
     request_seconds = serializers.IntegerField()
     chunk_seconds = serializers.IntegerField()
+    prefetch_seconds = serializers.IntegerField()
     fallbacks = serializers.ListField(child=serializers.CharField())
 
 
@@ -106,6 +107,11 @@ class ServiceFields(Strict):
     max_queue = CountField(required=False)
     request_seconds = CountField(required=False)
     chunk_seconds = CountField(required=False)
+    prefetch_seconds = CountField(
+        required=False,
+        help_text="How long a rollout waits for its image on nodes before anything moves; 0: it is"
+        " not brought there before",
+    )
     fallbacks = serializers.ListField(required=False, child=TextField(), max_length=20)
 
 

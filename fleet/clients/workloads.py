@@ -38,6 +38,8 @@ class Workloads(Protocol):
     ) -> None: ...
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
     def log(self, pod: str, *, previous: bool, lines: int, most: int) -> str: ...
+    def list_pods(self, selector: str) -> list[Json]: ...
+    def make(self, pod: Json) -> None: ...
     def delete(self, kind: str, name: str, uid: str) -> None: ...
 
 
@@ -178,6 +180,18 @@ class KubeWorkloads:
                 _preload_content=False, _request_timeout=LOG_TIMEOUT,
             )  # fmt: skip
             return str(found.data.decode(errors="replace"))
+
+    def list_pods(self, selector: str) -> list[Json]:
+        listing = self.kube.core.list_namespaced_pod
+        return list(pages(WHOLE, listing, self.namespace, label_selector=selector))
+
+    def make(self, pod: Json) -> None:
+        """Create a pod; one of its name that is there already will do."""
+        try:
+            answer(self.kube.core.create_namespaced_pod, self.namespace, pod, field_manager=MANAGER)
+        except Permanent as error:
+            if error.status != 409:
+                raise
 
     def delete(self, kind: str, name: str, uid: str) -> None:
         """Ask for the end of this very object; it is gone only when a look says so."""

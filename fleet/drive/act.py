@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from fleet.drive.fetching import fetch
 from fleet.drive.look import View
 from fleet.drive.place import put, remove
 from fleet.rules.manifests import ADMITTED
@@ -17,6 +18,10 @@ def act(view: View, decision: Decision, now: datetime) -> None:
     pods = {p.uid: p for side in (view.seen.old, view.seen.new) for p in side.pods}
     for uid in decision.admit:
         admit(view, pods[uid], now)
+    fetch(
+        view.workloads, view.fetching, view.manifests.get("new", {}), view.seen, decision,
+        view.state.prefetch.total_seconds(),
+    )  # fmt: skip
     if decision.want is None:
         return
     place(view, "old", view.seen.old, decision.want.old)

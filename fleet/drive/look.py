@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
+from fleet.drive.fetching import full_disks, look_at_fetching
 from fleet.drive.outside import Outside
 from fleet.drive.place import try_out
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
@@ -28,6 +29,7 @@ from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.answers import judge as judge_answer
 from fleet.rules.contract.prompts import Prompt, read_contract
 from fleet.rules.contract.verifying import questions
+from fleet.rules.disks import is_left_out, named
 from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.groups import shape_from
 from fleet.rules.manifests import (
@@ -67,6 +69,7 @@ class View:
     manifests: dict[str, Manifest] = field(default_factory=dict)  # Deployments: old, new
     around: list[Manifest] = field(default_factory=list)  # the other objects
     answers: dict[str, Answers] = field(default_factory=dict)  # by pod
+    fetching: dict[str, Manifest] = field(default_factory=dict)  # pods whose image nodes get
 
 
 def load(rollout_id: int) -> Rollout:
@@ -145,6 +148,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         patience=timedelta(seconds=n["patience_seconds"]),
         drain=timedelta(seconds=n["drain_seconds"]),
         lease=lease_of(r),
+        prefetch=timedelta(seconds=r.plan.get("prefetch_seconds", 0)),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
         contract=prompts_of(r),
@@ -263,8 +267,13 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     found = view.workloads.look(selector_of(r.service.name), kinds)
     new = side_of(found, r.to_release)
     old = side_of(found, r.from_release) if r.from_release else Side()
+    if is_left_out(new, old):
+        full = full_disks(r, {*state.mix_new, *state.mix_old})
+        new, old = named(new, full), named(old, full)
     seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
     seen = replace(seen, probes=probe(view, seen, outside), **asked_gateways(r, state, now))
+    view.fetching, prefetch = look_at_fetching(r, state, view.manifests["new"], view.workloads)
+    seen = replace(seen, prefetch=prefetch)
     return replace(seen, contract=put_prompts(view, seen, outside))
 
 

@@ -32,6 +32,7 @@ from fleet.rules.observation import (
     read_nodes,
     read_pods,
     read_quotas,
+    with_disks,
 )
 from fleet.rules.rbac import Question
 
@@ -133,14 +134,15 @@ class Observer:
         def may(resource: str) -> bool:
             return may_list(permissions, resource)
 
+        nodes = read_nodes(held.ask(kube.list_nodes), pods)
         ours = read_pods((p for p in pods if p["metadata"]["namespace"] == space), now)
         quotas = held.ask(kube.list_quotas, space) if may("resourcequotas") else None
         budgets = held.ask(kube.list_budgets, space) if may("poddisruptionbudgets") else None
         return Seen(
             version=said.version,
             settings=cluster.version,
-            nodes=read_nodes(held.ask(kube.list_nodes), pods),
-            pods=ours,
+            nodes=nodes,
+            pods=with_disks(ours, nodes),
             events=read_events(held.ask(kube.list_events, space), now),
             permissions=permissions if fresh else None,
             quotas=None if quotas is None else read_quotas(quotas),

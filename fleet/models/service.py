@@ -19,6 +19,8 @@ class Service(Versioned):
     max_queue = models.PositiveIntegerField(default=256)
     request_seconds = models.PositiveIntegerField(default=300)
     chunk_seconds = models.PositiveIntegerField(default=30)
+    # How long a rollout waits for its image on nodes before it begins. 0: it begins at once.
+    prefetch_seconds = models.PositiveIntegerField(default=900, db_default=900)
     fallbacks = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     demo = models.BooleanField(default=False)
 

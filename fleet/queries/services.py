@@ -27,7 +27,7 @@ PLACED = (
 )  # fmt: skip
 DETAILS = (
     *SERVICE, "objectives", "max_model_len", "default_max_tokens", "max_queue", "request_seconds",
-    "chunk_seconds", "fallbacks", "cluster__namespace",
+    "chunk_seconds", "fallbacks", "cluster__namespace", "prefetch_seconds",
 )  # fmt: skip
 
 
@@ -101,6 +101,7 @@ class ServiceDetail:
     max_queue: int
     request_seconds: int
     chunk_seconds: int
+    prefetch_seconds: int
     fallbacks: tuple[str, ...]
     namespace: str
 
@@ -127,6 +128,7 @@ def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
         max_queue=found.max_queue,
         request_seconds=found.request_seconds,
         chunk_seconds=found.chunk_seconds,
+        prefetch_seconds=found.prefetch_seconds,
         fallbacks=tuple(found.fallbacks),
         namespace=found.cluster__namespace or "",
     )

@@ -26,7 +26,6 @@ from fleet.rules.moves import (
     shift,
     stay,
     waited,
-    want_of,
     watch,
 )
 from fleet.rules.phases import Cause, Phase, Verdict
@@ -64,19 +63,6 @@ def awaiting_approval(state: State, seen: Seen, now: datetime) -> Decision | Non
     if approval.state in ends:
         return final(state, *ends[approval.state])
     return stay(state, "Waits for an approval by somebody else than who proposed it")
-
-
-def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
-    """The Deployment with 0 replicas: what can be refused is refused before anything moves."""
-    if not seen.new.exists:
-        counts = Counts(seen.old.wanted, 0)
-        want = want_of(state, counts, state.weight_old, state.weight_new)
-        return replace(
-            stay(state, f"The Deployment of {state.new} is made, without replicas"),
-            want=want,
-            look_again=NOW,
-        )
-    return enter(state, Phase.CANARY_STARTING, f"{state.new} is declared in the cluster")
 
 
 def canary_starting(state: State, seen: Seen, now: datetime) -> Decision | None:

@@ -50,7 +50,7 @@ def forward(state: State, seen: Seen, goal: int) -> Counts:
     now = counts_of(seen)
     if now.new >= goal:
         return now
-    if state.apart and (now.old or seen.old.pods):
+    if state.apart and (now.old or seen.old.there):
         return Counts(0, now.new)
     left = left_of(state, seen)
     room = room_in(left, state.mix_new, goal - now.new)
@@ -73,7 +73,7 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
     have taken over, unless they answer wrongly (`at_any_price`) or hold the GPUs needed.
     """
     now = counts_of(seen)
-    if state.apart and seen.new.pods:
+    if state.apart and seen.new.there:
         return Counts(now.old, 0)
     carrying = 0 if at_any_price else min(seen.new.serving, now.new)
     left = left_of(state, seen)

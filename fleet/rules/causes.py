@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fleet.rules.disks import about_disk
 from fleet.rules.groups import is_worker
 from fleet.rules.members import groups_of
 from fleet.rules.phases import Cause
@@ -11,6 +12,8 @@ from fleet.rules.seen import Pod, Side
 
 BROKEN = timedelta(seconds=60)  # in which a leader should notice that it lost a worker, and end
 RESTARTS = 3  # ends in a row that are no accident
+EVICTIONS = 2  # one may be a node's bad day
+RECENTLY = timedelta(minutes=15)
 PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})
 PULL_PATIENCE = timedelta(seconds=60)  # a registry may hiccup; "not found" is final at once
 CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -36,6 +39,8 @@ def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault
     if side.refused:
         kind = Cause.QUOTA if "quota" in side.refused else Cause.INVALID
         return Fault(kind, f"No replica of {label} can be made: {side.refused}")
+    if fault := evicted(side, label, now):
+        return fault
     # Of pods that are one engine all end when one does: that one ends most often.
     for pod in sorted(side.live, key=lambda p: -p.restarts if p.size > 1 else 0):
         for check in CHECKS:
@@ -61,6 +66,37 @@ def broken_group(side: Side, label: str) -> Fault | None:
 def last_end(pod: Pod) -> str:
     said = f": {last_line(pod.exit_text)}" if pod.exit_text else ""
     return f"ended {times(max(pod.restarts, 1))}, last with exit code {pod.exit_code}{said}"
+
+
+def evicted(side: Side, label: str, now: datetime) -> Fault | None:
+    """Kubelets took its pods away, and what replaced them; the objects of these pods stay."""
+    told = evictions(side, now)
+    if len(told) < EVICTIONS or side.loaded >= side.wanted:
+        return None
+    last = told[-1]
+    cause = Cause.DISK_FULL if about_disk(last.evicted) else Cause.EVICTED
+    often = f"{len(told)} pods of {label} were evicted within {RECENTLY.seconds // 60} min"
+    return Fault(cause, f"{often}, last {last.name} from {last.node}: {last.evicted.strip()}")
+
+
+def evictions(side: Side, now: datetime) -> list[Pod]:
+    """Of late, the oldest first."""
+    found = [(p.ended_at, p) for p in side.pods if p.evicted and p.ended_at]
+    return [p for at, p in sorted(found, key=lambda f: (f[0], f[1].name)) if now - at < RECENTLY]
+
+
+def disk_full(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault | None:
+    """Whatever met it: the scheduler, a pull, the container's start or the engine itself."""
+    met = (
+        (unschedulable, pod.unschedulable, f"No disk for {label}"),
+        (image_pull, pod.waiting_text, f"The disk of {pod.node} is full"),
+        (wrong_configuration, pod.waiting_text, f"The disk of {pod.node} is full"),
+        (crash_loop, pod.exit_text, f"The disk of {pod.node} is full"),
+    )
+    for check, text, where in met:
+        if about_disk(text) and (fault := check(pod, label, now, patience)):
+            return Fault(Cause.DISK_FULL, f"{where}. {fault.why}")
+    return None
 
 
 def out_of_memory(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault | None:
@@ -113,6 +149,7 @@ def unschedulable(pod: Pod, label: str, now: datetime, patience: Patience) -> Fa
 
 
 CHECKS: tuple[Callable[[Pod, str, datetime, Patience], Fault | None], ...] = (
+    disk_full,
     out_of_memory,
     crash_loop,
     image_pull,
@@ -124,6 +161,8 @@ CHECKS: tuple[Callable[[Pod, str, datetime, Patience], Fault | None], ...] = (
 def progress_of(side: Side) -> str:
     """What replicas that are not loaded yet are doing, for `why`."""
     words = [doing(pod) for pod in side.live if not pod.loaded]
+    if side.loaded < side.wanted:
+        words += [f"{p.name} was evicted from {p.node}" for p in side.pods if p.evicted]
     return "; ".join(sorted(set(words))) or "no pod yet"
 
 

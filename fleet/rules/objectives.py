@@ -23,6 +23,7 @@ LIMITS = {
     "max_queue": (0, 100_000),
     "request_seconds": (1, 86_400),
     "chunk_seconds": (1, 3_600),
+    "prefetch_seconds": (0, 14_400),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from fleet.rules.disks import full_ones, with_nodes
 from fleet.rules.gpu_parts import (
     Devices,
     devices_of,
@@ -263,6 +264,8 @@ def _pod(pod: Pod, now: datetime) -> SeenPod:
 
 def why_not_running(status: PodStatus, conditions: Mapping[str, Condition]) -> tuple[str, str]:
     """The closest reason that Kubernetes gives, and its message. Empty: nothing is wrong."""
+    if status.get("reason") == "Evicted":  # its containers only tell that they were killed
+        return "Evicted", status.get("message", "").strip()
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return scheduled.get("reason", "Unschedulable"), scheduled.get("message", "")
@@ -275,6 +278,12 @@ def why_not_running(status: PodStatus, conditions: Mapping[str, Condition]) -> t
     if status.get("phase") == "Failed":
         return status.get("reason", "Failed"), status.get("message", "")
     return "", ""
+
+
+def with_disks(pods: tuple[SeenPod, ...], nodes: Iterable[SeenNode]) -> tuple[SeenPod, ...]:
+    """Pods without a place, with the names of the nodes whose disks are full."""
+    full = full_ones(nodes)
+    return tuple(replace(p, message=with_nodes(p.message, full)) for p in pods) if full else pods
 
 
 def _started(containers: Sequence[ContainerStatus]) -> datetime | None:

@@ -66,6 +66,8 @@ class Cause(StrEnum):
     UNSCHEDULABLE = "unschedulable"
     QUOTA = "quota"
     OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"  # of a node, or what a pod may use of it
+    EVICTED = "evicted"  # again and again, by kubelets
     NEVER_READY = "never_ready"
     WRONG_ANSWER = "wrong_answer"  # fingerprint or probe
     OUTPUT_CONTRACT = "output_contract"  # an answer to a recorded prompt is not as expected

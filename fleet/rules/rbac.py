@@ -1,5 +1,6 @@
 """The least that the console needs in a cluster: as questions to ask and as YAML to apply."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -48,6 +49,9 @@ GRANTS = (
     Grant(
         "", "pods/log", ("get",), "keep the end of the log of a container that fails",
         needed=False,
+    ),
+    Grant(
+        "", "pods", ("create",), "bring a release's image to nodes before it starts", needed=False,
     ),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
@@ -124,6 +128,14 @@ def questions(namespace: str, *, kueue: bool = False, sets: bool = False) -> tup
         for grant in GRANTS
         if (kueue or not grant.kueue) and (sets or not grant.sets)
         for verb in grant.verbs
+    )
+
+
+def may_fetch(permissions: Iterable[Mapping[str, Any]], namespace: str) -> bool:
+    """Whether the account was seen to be allowed what bringing images to nodes takes."""
+    wanted = ("create", "pods", namespace)
+    return any(
+        (p["verb"], p["resource"], p["namespace"]) == wanted and p["allowed"] for p in permissions
     )
 
 

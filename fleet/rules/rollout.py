@@ -14,7 +14,6 @@ from fleet.rules.advance import (
     awaiting_approval,
     canary_starting,
     canary_verifying,
-    preparing,
     promoting,
     shifting,
     validating,
@@ -25,6 +24,7 @@ from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
 from fleet.rules.moves import Rule, ended_as, stay, waited, watch
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
+from fleet.rules.preparing import preparing
 from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SELDOM, SOON, Decision, Memory, Seen, State
 from fleet.rules.step_approval import PAUSED_BY, awaiting_step, onward
@@ -60,6 +60,8 @@ def remember(state: State, seen: Seen, now: datetime) -> Memory:
         told=state.memory.told or (seen.gateways.version if seen.gateways else 0),
         probes={**state.memory.probes, **{u: p.text for u, p in seen.probes.items()}},
     )
+    if seen.prefetch and state.phase is not Phase.PREPARING and not seen.prefetch.found:
+        memory = replace(memory, fetched=False)
     if progress == memory.progress:
         return memory
     return replace(memory, progress=progress, progress_at=now.isoformat())

@@ -15,6 +15,7 @@ from fleet.rules.refusals import refusal_in, refusal_of
 from fleet.rules.release import GPU, SERVE
 
 Json = Mapping[str, Any]
+ENDED = ("Failed", "Succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Pod:
     lacks: str = ""  # of a leader: whom its engine waits for
     started_at: datetime | None = None  # its container
     ready_at: datetime | None = None  # since when its containers are
+    ended_at: datetime | None = None  # it holds nothing any more, only its object is there
+    evicted: str = ""  # the kubelet's sentence
 
     @property
     def serves(self) -> bool:
@@ -86,6 +89,11 @@ class Side:
         return tuple(p for p in self.pods if not p.terminating)
 
     @property
+    def there(self) -> tuple[Pod, ...]:
+        """Those that may hold GPUs."""
+        return tuple(p for p in self.pods if p.ended_at is None)
+
+    @property
     def alive(self) -> int:
         """Replicas of which at least a pod lives."""
         return self._touched(self.live)
@@ -100,7 +108,7 @@ class Side:
 
     @property
     def terminating(self) -> int:
-        return self._touched(p for p in self.pods if p.terminating)
+        return self._touched(p for p in self.there if p.terminating)
 
     @property
     def queued(self) -> int:
@@ -118,7 +126,7 @@ class Side:
 
     def gpus(self, of_replica: int) -> int:
         """GPUs that its pods have; one without a node has none yet."""
-        there = [p for p in self.pods if p.node]
+        there = [p for p in self.there if p.node]
         return sum(p.gpus for p in there) if self.shape else len(there) * of_replica
 
     def _whole(self, pods: Iterable[Pod]) -> int:
@@ -204,7 +212,7 @@ def read_pod(pod: Json) -> Pod:
         loaded=_true(conditions, "ContainersReady"),
         ready=_true(conditions, "Ready"),
         admitted=_true(conditions, ADMITTED),
-        terminating="deletionTimestamp" in meta or status.get("phase") in ("Failed", "Succeeded"),
+        terminating="deletionTimestamp" in meta or status.get("phase") in ENDED,
         restarts=container.get("restartCount", 0),
         waiting=waiting.get("reason", ""),
         waiting_text=waiting.get("message", ""),
@@ -220,7 +228,16 @@ def read_pod(pod: Json) -> Pod:
         started_at=started_in(container),
         ready_at=_since(conditions, "ContainersReady"),
         gpus=sum(map(_gpus, pod["spec"].get("containers", []))),
+        ended_at=_ended_at(pod, conditions),
+        evicted=status.get("message", "") if status.get("reason") == "Evicted" else "",
     )
+
+
+def _ended_at(pod: Json, conditions: Mapping[str, Json]) -> datetime | None:
+    if pod.get("status", {}).get("phase") not in ENDED:
+        return None
+    told = moment(conditions.get("Ready", {}).get("lastTransitionTime"))
+    return told or datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
 def _gpus(container: Json) -> int:

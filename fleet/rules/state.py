@@ -13,6 +13,7 @@ from fleet.rules.gates import Reading
 from fleet.rules.groups import is_worker
 from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
+from fleet.rules.prefetch import Prefetch
 from fleet.rules.seen import Side
 from fleet.rules.situation import StepPlan
 from fleet.rules.verify import Probe
@@ -48,6 +49,7 @@ class Memory:
     probes: Mapping[str, str] = field(default_factory=dict)  # last words by pod
     contract: Sequence[Mapping[str, Any]] = ()  # answers to recorded prompts, until all came
     most_gpus: int = 0  # that pods of both releases held, at any pass
+    fetched: bool = False  # pods that brought the image to nodes may be left
     least_serving: int | None = None  # replicas of both that answered, at any pass
 
     def as_json(self) -> dict[str, Any]:
@@ -109,6 +111,7 @@ class State:
     patience: timedelta = timedelta(seconds=60)  # for a place, drains not counted
     drain: timedelta = timedelta(seconds=120)
     lease: timedelta = NOW  # of blocks that prefill handed over, after the end of traffic
+    prefetch: timedelta = NOW  # how long the image may take to nodes; none: not brought before
     soak: timedelta = timedelta(hours=1)
     longest_pause: timedelta = timedelta(hours=24)
     limits: GateLimits = GateLimits()
@@ -204,6 +207,7 @@ class Seen:
     queued: str = ""  # it is another one's turn: the GPUs do not suffice for both
     routed: frozenset[str] | None = None  # pods that gateways can be told of; None: all of them
     gateways: Told | None = None  # None: not asked
+    prefetch: Prefetch | None = None  # None: not looked at
     last_new: datetime | None = None  # when the last request to the new release began
 
     def unrouted(self, side: Side) -> int:
@@ -251,6 +255,7 @@ class Decision:
     asks: Mapping[str, Any] | None = None  # what a person is to approve
     contract: Checked | None = None  # to be kept
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
+    fetch: tuple[str, ...] = ()  # nodes that get the image now
     mends: bool = False  # puts right what somebody did by hand: told, though the wish is as before
 
 

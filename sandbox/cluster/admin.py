@@ -5,6 +5,7 @@ One JSON object per line, one answer per line:
     {"op": "state"}                                     nodes; pods: addresses, labels, processes
     {"op": "oom", "pod": "NS/NAME"}                     kill, report OOMKilled
     {"op": "kill", "pod": "NS/NAME", "code": 1}         kill, report Error with this code
+    {"op": "evict", "pod": "NS/NAME", "why": "..."}     as a kubelet under pressure does
     {"op": "freeze" | "thaw", "pod": "NS/NAME"}         SIGSTOP / SIGCONT of all processes
     {"op": "node_down", "node": N, "power_off": false}  silence a node (true: processes vanish)
     {"op": "node_up", "node": N}
@@ -67,6 +68,8 @@ class Admin:
             return self._state()
         if op in ("oom", "kill", "freeze", "thaw"):
             self._on_container(op, self._find(request), request)
+        elif op == "evict":
+            self._find(request).pod.evict(request["why"])
         elif op in ("deny", "allow", "slow_pull"):
             self._on_images(op, request)
         elif op in ("node_down", "node_up", "disk_full", "disk_free"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,8 @@ class Container:
         resolved = await self._pull()
         pod, ip = self.pod, self.pod.ip
         argv = resolved.image.argv(pod.arguments(self.spec), ip)
+        if self.spec.get("command") == ["true"]:
+            argv = [sys.executable, "-I", "-S", "-c", ""]
         env = pod.base_environment() | resolved.image.environment(ip) | pod.environment(self.spec)
         pod.event("Normal", "Created", f"Container created: {self.name}", self.name)
         self.attempt = Attempt.launch(

@@ -41,6 +41,7 @@ class PodWorker:
         self.containers = [Container(self, spec) for spec in self.spec["containers"]]
         self._dirty = asyncio.Event()
         self._final: str | None = None  # phase while or after being deleted
+        self._evicted = ""  # why
         self._background: set[asyncio.Task[Any]] = set()
         self._runs = [asyncio.create_task(self._guard(c)) for c in self.containers]
         self._status_task = asyncio.create_task(self._status_loop())
@@ -122,9 +123,10 @@ class PodWorker:
         """What a kubelet could do and the sandbox cannot: refuse it, do not pretend."""
         refusals = (
             (self.spec.get("initContainers"), "the sandbox does not run initContainers"),
-            # The entry point of vLLM's own image may be repeated; it names no other program.
+            # The entry point of vLLM's own image may be repeated; it names no other program, and
+            # what only pulls an image runs nothing.
             (
-                spec.get("command") not in (None, [], ["vllm", "serve"]),
+                spec.get("command") not in (None, [], ["vllm", "serve"], NO_OP),
                 "the sandbox does not run a container's own command, only its args",
             ),
             (spec.get("envFrom"), "the sandbox does not support envFrom"),
@@ -195,6 +197,17 @@ class PodWorker:
         self.gone = True
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(2.0))
+
+    def evict(self, why: str) -> None:
+        """The kubelet takes it off its node; the object stays, with the reason."""
+        self.event("Warning", "Evicted", why)
+        self.terminating = True
+        self.background(self._evict(why))
+
+    async def _evict(self, why: str) -> None:
+        await asyncio.gather(*(c.stop(2.0) for c in self.containers))
+        self._final, self._evicted = "Failed", why
+        self.publish()
 
     async def _end(self, grace: float) -> None:
         self.terminating = True
@@ -278,6 +291,8 @@ class PodWorker:
         now = time.time()
         at = self._final or phase(self.containers, self.spec.get("restartPolicy", "Always"))
         want = pod_status(self.pod, self.containers, at, self.ip, self.node.ip, self.began, now)
+        if self._evicted:
+            want |= {"reason": "Evicted", "message": self._evicted}
         if not differs(want, self.pod.get("status", {})):
             return
         namespace, _, name = self.key.partition("/")
@@ -300,6 +315,7 @@ def _other_hooks(spec: Json) -> bool:
     return bool(lifecycle.get("postStart") or set(lifecycle.get("preStop") or {}) - {"sleep"})
 
 
+NO_OP = ["true"]  # of a pod that only brings an image to its node
 LABEL = re.compile(r"metadata\.labels\['(.+)'\]")
 FIELDS: dict[str, Callable[[PodWorker], str]] = {  # downward API
     "metadata.name": lambda p: p.pod["metadata"]["name"],

@@ -27,7 +27,7 @@ CONSOLE_NAMESPACE_RULES = [
     rule(["leaderworkerset.x-k8s.io"], ["leaderworkersets"], CHANGE),
     rule([""], ["services"], ["create", "patch"]),
     rule(["apps"], ["replicasets"], READ),
-    rule([""], ["pods"], [*READ, "delete"]),
+    rule([""], ["pods"], [*READ, "create", "delete"]),
     rule([""], ["pods/log"], ["get"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates
     rule([""], ["configmaps"], ["create", "patch"]),

@@ -225,7 +225,7 @@ def make_real_stage(cluster, name, replicas=2, kubeconfig=""):
         access = kubeconfig or cluster.kubeconfig.read_text()
         examined = clusters.examine(olga, kubeconfig=access)
         row = clusters.register(olga, examined, slug="local", region="local-1")
-    service = Service.objects.create(name=name, cluster=row, replicas=replicas)
+    service = Service.objects.create(name=name, cluster=row, replicas=replicas, prefetch_seconds=0)
     stage = RealStage(cluster, olga, vic, row, service)
     stage.observe()
     assert Node.objects.filter(gpu_product=PRODUCT).exists()

@@ -69,7 +69,9 @@ def in_memory(real) -> Stage:
         cluster=row, name="gpu-1", gpu_product=PRODUCT, gpus_allocatable=GPUS, gpus_used=2,
         ready=True, changed_at=timezone.now(), observed_at=timezone.now(),
     )  # fmt: skip
-    service = Service.objects.create(name=f"in-memory-{real.number}", cluster=row, replicas=2)
+    service = Service.objects.create(
+        name=f"in-memory-{real.number}", cluster=row, replicas=2, prefetch_seconds=0
+    )
     fake = FakeWorkloads(timezone.now(), GPUS)
     stage = Stage(real.olga, real.vic, row, service, fake)
     serve(stage, stage.release("a", resources={"gpu_product": PRODUCT, "gpus": 1}))

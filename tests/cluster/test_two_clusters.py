@@ -77,7 +77,7 @@ def place_west(east, cluster):
     with fleet_scope():
         examined = clusters.examine(east.olga, kubeconfig=cluster.kubeconfig.read_text())
         row = clusters.register(east.olga, examined, slug="west", region="us-1")
-    service = Service.objects.create(name="chat-west", cluster=row, replicas=1)
+    service = Service.objects.create(name="chat-west", cluster=row, replicas=1, prefetch_seconds=0)
     west = RealStage(cluster, east.olga, east.vic, row, service)
     west.number = 500  # commits of its own
     first = west.roll_out(west.release(), steps=())

@@ -30,7 +30,7 @@ def service_form(**changes) -> dict[str, object]:
     usual = {
         "name": "summaries", "description": "", "cluster_id": "", "fallbacks": "", "replicas": 2,
         "max_model_len": 4096, "default_max_tokens": 256, "max_queue": 64, "request_seconds": 300,
-        "chunk_seconds": 30, "interactive_ttft_ms": 500,
+        "chunk_seconds": 30, "prefetch_seconds": 900, "interactive_ttft_ms": 500,
     }  # fmt: skip
     return usual | changes
 

@@ -66,6 +66,8 @@ class FakeWorkloads:
         self.refuses_logs = ""
         self.refuses = ""  # what a dry run says
         self.dated = False  # conditions say since when
+        self.fetching: dict[str, dict] = {}
+        self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
 
     # -- as the API server ---------------------------------------------------
@@ -120,8 +122,22 @@ class FakeWorkloads:
         run = "before" if previous else "now"
         return f"INFO loading\nHF_TOKEN=hf_abcdefghijkl\nRuntimeError: {run}"
 
+    def list_pods(self, selector):
+        self._reach("list_pods", selector)
+        return list(self.fetching.values())
+
+    def make(self, pod):
+        """It ends at once, with the image on its node or without."""
+        name = pod["metadata"]["name"]
+        self._reach("make", name)
+        self.fetching[name] = pod | {
+            "metadata": pod["metadata"] | {"uid": f"f-{name}"},
+            "status": dict(self.fetches),
+        }
+
     def delete(self, kind, name, uid):
         self._reach("delete", name)
+        self.fetching.pop(name, None)
         if kind == "Pod" and uid in self.pods:
             self._terminate(self.pods[uid])
         found = self.deployments.get(name)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from fleet.rules.causes import Patience, diagnose, progress_of
+from fleet.rules.disks import full_ones, named
 from fleet.rules.phases import Cause
 from fleet.rules.seen import Pod, Side, read_pod, read_side
 from fleet.rules.verify import PASSES, TOKENS, Answers, Expected, judge
@@ -15,6 +17,8 @@ PATIENCE = Patience(timedelta(seconds=30))
 POD = Pod(uid="u", name="chat-1", created_at=START, node="h100-1", address="10.0.0.1")
 LOOP = {"waiting": "CrashLoopBackOff", "restarts": 2, "exit_code": 1, "exit_reason": "Error"}
 NO_PLACE = "Unschedulable: 0/3 nodes are available"
+NO_SPACE = "write /var/lib/containerd/x: no space left on device"
+ON_NODES = f"{NO_PLACE}: 3 node(s) had untolerated taint(s). DiskPressure on h100-1, h100-2"
 
 CASES = {
     "loads": ({}, 10, None, ""),
@@ -37,6 +41,21 @@ CASES = {
     "waits for a place": ({"unschedulable": NO_PLACE}, 29, None, ""),
     "finds no place": ({"unschedulable": NO_PLACE}, 31, Cause.UNSCHEDULABLE, "0/3 nodes"),
     "gated": ({"unschedulable": "SchedulingGated: kueue"}, 31, Cause.UNSCHEDULABLE, "kueue"),
+    "disks of all nodes are full": ({"unschedulable": ON_NODES}, 31, Cause.DISK_FULL,
+                                    "DiskPressure on h100-1, h100-2"),
+    "asks for more disk than there is": (
+        {"unschedulable": "Unschedulable: 0/3: 3 Insufficient ephemeral-storage."}, 31,
+        Cause.DISK_FULL, "3 Insufficient ephemeral-storage"),
+    "a disk that may get free": ({"waiting": "ErrImagePull", "waiting_text": NO_SPACE}, 10,
+                                 None, ""),
+    "no disk for the image": ({"waiting": "ImagePullBackOff", "waiting_text": NO_SPACE}, 61,
+                              Cause.DISK_FULL, "The disk of h100-1 is full"),
+    "no disk for the container": (
+        {"waiting": "CreateContainerError", "waiting_text": NO_SPACE}, 1,
+        Cause.DISK_FULL, "The disk of h100-1 is full. chat-1 cannot be started"),
+    "an engine without disk": (
+        LOOP | {"exit_text": "OSError: [Errno 28] No space left on device"}, 10,
+        Cause.DISK_FULL, "The disk of h100-1 is full. r2 crashes"),
     "goes away": (LOOP | {"terminating": True}, 10, None, ""),
 }  # fmt: skip
 
@@ -145,3 +164,71 @@ def test_it_notices_another_image():
     assert found.wrong
     # A digest of the image's configuration cannot be compared.
     assert judge(replace(POD, image_id="sha256:e"), GOOD, EXPECTED).ok
+
+
+LOW = "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi. "
+LIMIT = 'Container vllm exceeded its local ephemeral storage limit "1Gi". '
+
+
+def off(number, why, seconds=5):
+    """A pod that a kubelet took away; only its object is there."""
+    ended = START + timedelta(seconds=seconds)
+    return replace(POD, uid=f"e{number}", name=f"chat-e{number}", terminating=True,
+                   ended_at=ended, evicted=why)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("evicted", "cause"),
+    [
+        ([LOW], None),
+        ([LOW, LOW], Cause.DISK_FULL),
+        ([LIMIT, LIMIT], Cause.DISK_FULL),
+        (["The node was low on resource: memory. "] * 2, Cause.EVICTED),
+    ],
+)
+def test_pods_that_kubelets_take_away_are_a_fault_the_second_time(evicted, cause):
+    pods = (POD, *(off(n, why, n) for n, why in enumerate(evicted, 1)))
+    side = Side(exists=True, wanted=1, pods=pods)
+    found = diagnose(side, "r2", START + timedelta(seconds=20), PATIENCE)
+    assert (found.cause if found else None) is cause
+    if found:
+        assert f"last chat-e2 from h100-1: {evicted[-1].strip()}" in found.why
+    assert "chat-e1 was evicted from h100-1" in progress_of(side)
+
+
+def test_evictions_of_a_while_ago_or_made_up_for_are_no_fault():
+    pods = (POD, off(1, LOW), off(2, LOW))
+    late = START + timedelta(minutes=16)
+    assert diagnose(Side(exists=True, wanted=1, pods=pods), "r2", late, PATIENCE) is None
+    loaded = Side(exists=True, wanted=1, pods=(replace(POD, loaded=True), *pods[1:]))
+    assert diagnose(loaded, "r2", START + timedelta(seconds=20), PATIENCE) is None
+
+
+def test_what_a_kubelet_took_away_holds_no_gpu_and_does_not_drain():
+    side = Side(exists=True, wanted=1, pods=(replace(POD, gpus=1), off(1, LOW)))
+    assert (side.terminating, side.gpus(1), side.gone) == (0, 1, False)
+
+
+def test_an_evicted_pod_is_read_as_kubelets_write_it():
+    made = {
+        "metadata": {"uid": "u", "name": "chat-1", "creationTimestamp": "2026-11-20T12:00:00Z"},
+        "spec": {"nodeName": "h100-1"},
+        "status": {"phase": "Failed", "reason": "Evicted", "message": LOW},
+    }
+    pod = read_pod(made)
+    assert (pod.evicted, pod.terminating) == (LOW, True)
+    assert pod.ended_at == pod.created_at
+
+
+def test_nodes_with_full_disks_are_named_where_the_scheduler_only_counts_them():
+    full = [make_full("h100-2"), make_full("l40s-1", product="L40S"), make_full("h100-1")]
+    names = full_ones(full, {"H100"})
+    waiting = replace(POD, unschedulable="0/3: 3 node(s) had untolerated taint(s).")
+    (pod,) = named(Side(pods=(waiting,)), names).pods
+    assert pod.unschedulable.endswith("DiskPressure on h100-1, h100-2")
+    assert full_ones(full, {""}) == ("h100-1", "h100-2", "l40s-1")
+    assert named(Side(pods=(POD,)), names).pods == (POD,)
+
+
+def make_full(name, product="H100"):
+    return SimpleNamespace(name=name, gpu_product=product, trouble="DiskPressure: it is full")

@@ -1,0 +1,92 @@
+"""Pods that bring an image to nodes: where, with what, and what came of them."""
+
+import pytest
+
+from fleet.rules.disks import PRESSURE
+from fleet.rules.fit import NodeRoom
+from fleet.rules.manifests import SERVICE, render, workload
+from fleet.rules.pods import LONGEST
+from fleet.rules.prefetch import MOST, NO_OP, NODE, chosen, name_on, pod_on, read
+from fleet.rules.release import ModelPin, ReleaseSpec, Resources
+from fleet.rules.seen import Part
+
+SPEC = ReleaseSpec(
+    service="chat",
+    model=ModelPin("registry.local/weights", "sha256:" + "1" * 64),
+    image="registry.local/vllm",
+    image_digest="sha256:" + "2" * 64,
+    resources=Resources(gpu_product="H100", gpus=2),
+)
+RELEASE = workload(render(SPEC, "models", 4096))
+OWNER = Part("chat-1", "d1", 0)
+
+
+def test_it_goes_where_a_pod_of_the_release_finds_its_gpus():
+    rooms = [
+        NodeRoom("full", "H100", 4, 3),
+        NodeRoom("leaving", "H100", 4, 4, leaving=2),
+        NodeRoom("free", "H100", 8, 0),
+        NodeRoom("other", "L40S", 8, 0),
+        NodeRoom("cordoned", "H100", 8, 0, usable=False),
+    ]
+    assert list(chosen(rooms, RELEASE)) == ["free", "leaving"]
+    many = [NodeRoom(f"n{n}", "H100", 8, 0) for n in range(MOST + 5)]
+    assert len(chosen(many, RELEASE)) == MOST
+
+
+def test_it_pulls_image_and_weights_and_holds_nothing():
+    (spec,) = chosen([NodeRoom("free", "H100", 8, 0)], RELEASE).values()
+    pod = pod_on("free", spec, RELEASE, OWNER, 900)
+    meta, (container,) = pod["metadata"], pod["spec"]["containers"]
+    assert SERVICE not in meta["labels"]
+    assert meta["annotations"][NODE] == "free"
+    assert meta["ownerReferences"][0] | {"name": "", "uid": ""} == {
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": "", "uid": "",
+    }  # fmt: skip
+    assert container["image"] == f"{SPEC.image}@{SPEC.image_digest}"
+    assert container["command"] == NO_OP
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["image"]["reference"] == f"registry.local/weights@sha256:{'1' * 64}"
+    assert [m["name"] for m in container["volumeMounts"]] == [volume["name"]]
+    assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H100"}
+
+
+def test_its_name_is_short_enough_and_the_same_for_a_node():
+    names = {name_on(node, "s" * LONGEST) for node in ("a.example", "a.example", "b.example")}
+    assert len(names) == 2
+    assert all(len(name) <= LONGEST for name in names)
+
+
+def waits(reason, message=""):
+    return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+def ended(reason):
+    return {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"reason": reason}}}]}
+
+
+NO_PLACE = {"type": "PodScheduled", "status": "False", "message": "1 had untolerated taint(s)."}
+CASES = {
+    "new": ({}, False, False, ""),
+    "pulls": (waits("ContainerCreating"), False, False, ""),
+    "ended well": ({"phase": "Succeeded"}, True, False, ""),
+    "ended badly": (ended("Error"), True, False, ""),
+    "has no such program": (ended("StartError"), True, False, ""),
+    "may not run as it is": (waits("CreateContainerConfigError", "root"), True, False, ""),
+    "cannot be pulled": (waits("ErrImagePull", "x: not found"), False, True, "x: not found"),
+    "without disk for it": (waits("CreateContainerError", "no space left on device"), False, True,
+                            "no space left"),
+    "took too long": ({"phase": "Failed", "reason": "DeadlineExceeded"}, False, True, "Deadline"),
+    "without a place": ({"conditions": [NO_PLACE]}, False, False, f"{PRESSURE} on h100-1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_reads_what_came_of_a_pod(case):
+    status, done, pulls, words = CASES[case]
+    meta = {"name": "p", "uid": "u", "annotations": {NODE: "h100-1"}}
+    (found,) = read([{"metadata": meta, "status": status}], ["h100-1", "h100-2"])
+    assert (found.done, found.pulls) == (done, pulls)
+    assert words in found.trouble
+    assert bool(found.trouble) == bool(words)
