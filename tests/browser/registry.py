@@ -32,6 +32,10 @@ PAGES: dict[str, Address] = {
     "sequence": lambda s: f"/sequences/{s.sequence.pk}/",
     "sequence_new": lambda s: f"/new/sequence/?service={s.placed.name}",
     "service_placements": lambda s: f"/services/{s.placed.name}/placements/",
+    "drills": lambda _: "/drills/",
+    "drill": lambda s: f"/drills/{s.drill.pk}/",
+    "drill_new": lambda s: f"/new/drill/?service={s.services[0].name}",
+    "drill_choose": lambda _: "/new/drill/",
     "freezes": lambda _: "/calendar/",
     "freeze_new": lambda _: "/new/freeze/",
     "clusters": lambda _: "/clusters/",
@@ -82,6 +86,8 @@ PAGES: dict[str, Address] = {
 NO_PAGES: dict[str, str] = {
     "release_choose": "leads to release_diff",
     "rollout_timeline": "JSON",
+    "drill_report": "JSON",
+    "drill_phases": "CSV",
     "search": "JSON",
     **registry_money.NO_PAGES,
 }
