@@ -70,6 +70,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("costs/units", costs.UnitCostsView.as_view()),
     path("costs/idle", gpu_costs.IdleCostsView.as_view()),
     path("costs/rollouts", gpu_costs.RolloutCostsView.as_view()),
+    path("costs/drills", gpu_costs.DrillCostsView.as_view()),
     path("costs/nodes", gpu_costs.SeenNodesView.as_view()),
     path("costs/gpu-time", gpu_costs.GpuTimeView.as_view()),
     path("costs/gpu-intervals", gpu_costs.GpuIntervalsView.as_view()),

@@ -2,11 +2,12 @@
 
 from django.urls import URLPattern, URLResolver
 
-from console.routes import degradation, fleet, money, sequences, tenants
+from console.routes import degradation, drills, fleet, money, sequences, tenants
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *fleet.urlpatterns,
     *sequences.urlpatterns,
+    *drills.urlpatterns,
     *degradation.urlpatterns,
     *tenants.urlpatterns,
     *money.urlpatterns,

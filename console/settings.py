@@ -59,6 +59,7 @@ class Environment(Trust, BaseSettings):
     qm_mail_security: Literal["starttls", "tls", "none"] = "starttls"
     qm_mail_from: str = "quartermaster@localhost"
     qm_on_call_mails: str = ""  # who is called about rollouts, besides receivers of webhooks
+    qm_drill_days: int = Field(90, ge=1)  # then a service's way back wants to be proved again
     qm_call_again_minutes: int = Field(15, ge=1)  # while it stays so and nobody is on it
     qm_api_requests_per_minute: int = Field(1_200, ge=0)  # of a token or person; 0: any number
     qm_api_failures_per_minute: int = Field(60, ge=0)  # wrong credentials of an address; 0: any
@@ -333,6 +334,7 @@ EMAIL_USE_SSL = ENV.qm_mail_security == "tls"
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = ENV.qm_mail_from
 QM_ON_CALL_MAILS = words(ENV.qm_on_call_mails)
+QM_DRILL_DAYS = ENV.qm_drill_days
 QM_CALL_AGAIN_MINUTES = ENV.qm_call_again_minutes
 QM_KV_CONNECTORS = words(ENV.qm_kv_connectors)
 QM_KV_CONNECTOR_MODULES = words(ENV.qm_kv_connector_modules)

@@ -47,6 +47,9 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Overview", "layout-dashboard", "overview", Permission.VIEW),
             Entry("Services", "apps", "services", Permission.VIEW_FLEET),
             Entry("Rollouts", "rocket", "rollouts", Permission.VIEW_FLEET, "rollouts"),
+            Entry(
+                "Drills", "arrow-back-up", "drills", Permission.VIEW_FLEET, also=("/new/drill/",)
+            ),
             Entry("Releases", "package", "releases", Permission.VIEW_FLEET),
             Entry("Change calendar", "calendar-time", "freezes", Permission.VIEW_FLEET),
             Entry(

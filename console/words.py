@@ -110,6 +110,14 @@ WORDS: dict[str, dict[str, Word]] = {
         "waits": Word("info", "hourglass", "Waits"),
         "undecided": Word("warn", "user-check", "Awaiting approval"),
     },
+    "drill": {
+        "waiting": Word("warn", "user-check", "Not begun"),
+        "running": _moving("Running"),
+        "reporting": Word("info", "hourglass", "Report is written"),
+        "passed": Word("ok", "circle-check", "Passed"),
+        "failed": Word("bad", "circle-x", "Failed"),
+        "not_run": _over("Not run"),
+    },
     "turn_of_cluster": {
         "pending": Word("mute", "circle", "Its turn comes"),
         "moving": _moving("Rolling out"),

@@ -56,6 +56,7 @@ def prepared(sockets, options) -> dict[str, str]:
 
     import console.asgi  # noqa: F401  # what the web process does at its start
     from tests.browser.registry import PAGES
+    from tests.console.drill_scene import furnish_drill
     from tests.console.scene import make_scene
     from tests.console.sequence_scene import furnish_sequence
 
@@ -66,7 +67,7 @@ def prepared(sockets, options) -> dict[str, str]:
             print(f"not measured, newer than this database: {', '.join(newer)}", flush=True)
         return known
     now = timezone.now()
-    scene = furnish_sequence(make_scene(now), now)  # one of everything
+    scene = furnish_drill(furnish_sequence(make_scene(now), now), now)  # one of everything
     addresses = {name: address(scene) for name, address in PAGES.items()}
     seconds = fill(sockets, options.events)
     size = f"{options.events:,} requests of 300 tenants on 60 services"

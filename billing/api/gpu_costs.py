@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.filters import RangeFilters, read_range
+from billing.queries.drill_costs import drill_costs
 from billing.queries.economics import product_times
 from billing.queries.idle_costs import idle_costs
 from billing.queries.node_prices import seen_nodes
@@ -32,6 +33,11 @@ class RolloutCostOut(serializers.Serializer[Any]):
     gpu_ms = serializers.IntegerField(help_text="On top of what served before, in the range")
     unpriced_ms = serializers.IntegerField(help_text="Part of it whose cost is not known")
     cost = serializers.DecimalField(*AMOUNT)
+
+
+class DrillCostOut(serializers.Serializer[Any]):
+    drill_id = serializers.IntegerField()
+    cost_of = RolloutCostOut(help_text="Its rollout, which was taken back on purpose")
 
 
 class IdleCostOut(serializers.Serializer[Any]):
@@ -101,6 +107,13 @@ class RolloutPages(ListPages):
         return f"{row.rollout_id:020}"
 
 
+class DrillPages(ListPages):
+    is_descending = True
+
+    def key(self, row: Any) -> str:
+        return f"{row.drill_id:020}"
+
+
 class NodePages(ListPages):
     def key(self, row: Any) -> str:
         parts = (row.cluster, row.node_pool, row.capacity, row.product, row.profile)
@@ -124,6 +137,16 @@ class RolloutCostsView(ConsoleView):
         """What rollouts cost in the hours of the range, the newest first."""
         start, end = read_range(self.filters(RangeFilters))
         return self.page(rollout_costs(self.viewer, start, end), RolloutCostOut)
+
+
+class DrillCostsView(ConsoleView):
+    pagination_class = DrillPages
+
+    @operation("drill_costs_list", gives=DrillCostOut(many=True), filters=RangeFilters)
+    def get(self, request: Request) -> Response:
+        """What drills cost in the hours of the range, the newest first."""
+        start, end = read_range(self.filters(RangeFilters))
+        return self.page(drill_costs(self.viewer, start, end), DrillCostOut)
 
 
 class IdleCostsView(ConsoleView):

@@ -117,6 +117,7 @@ urlpatterns: list[URLPattern] = [
     page("economics/releases/", cost_methods.releases, "economics_releases"),
     page("economics/methods/", cost_methods.methods, "economics_methods"),
     page("economics/rollouts/", waste.rollouts, "economics_rollouts"),
+    page("economics/drills/", waste.drills, "economics_drills"),
     page("economics/idle/", waste.idle, "economics_idle"),
     page("economics/node-prices/", node_prices.index, "node_price_sheets"),
     page("economics/node-prices/new/", node_prices.draft, "node_prices_draft"),

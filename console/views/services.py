@@ -16,6 +16,7 @@ from fleet.actions import services as actions
 from fleet.queries import clusters as cluster_queries
 from fleet.queries import services as queries
 from fleet.queries.drift import DriftRow, list_drift
+from fleet.queries.drills import drill_age
 from fleet.queries.placements import list_placements
 from fleet.queries.scaling import find_policy
 from fleet.queries.sequences import list_sequences
@@ -65,6 +66,7 @@ def show(request: ViewerRequest, name: str) -> HttpResponse:
         "service": found.service,
         "policy": find_policy(request.viewer, found.service.id, now) if rests else None,
         "drifts": drifts,
+        "drill": drill_age(request.viewer, found.service.id, now),
         "placements": list_placements(request.viewer, found.service.id, now),
         "open_sequences": list_sequences(
             request.viewer, service_id=found.service.id, only_open=True

@@ -1,4 +1,4 @@
-"""Cost that no tenant caused: rollouts' GPUs on top, and idle GPUs."""
+"""Cost that no tenant caused: GPUs on top of rollouts and drills, and idle GPUs."""
 
 from decimal import Decimal
 
@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from billing.queries.drill_costs import drill_costs
 from billing.queries.idle_costs import idle_costs
 from billing.queries.rollout_costs import rollout_costs
 from console.access import ViewerRequest
@@ -20,6 +21,7 @@ ROLLOUT_COLUMNS = (
     "label", "service", "cluster", "phase", "started_at", "ended_at", "gpu_hours", "unpriced_hours",
     "cost", "currency",
 )  # fmt: skip
+DRILL_COLUMNS = ("drill", *ROLLOUT_COLUMNS)
 IDLE_COLUMNS = ("model", "product", "state", "gpu_hours", "amount", "currency")
 ZERO = Decimal(0)
 
@@ -44,6 +46,31 @@ def rollouts(request: ViewerRequest) -> HttpResponse:
         "unpriced_hours": sum((r.unpriced_hours for r in found), ZERO),
     }
     return render(request, "economics/rollouts.html", context)
+
+
+@require_GET
+def drills(request: ViewerRequest) -> HttpResponse:
+    """Of the hours in the range, as of rollouts: a drill is a rollout that was taken back."""
+    span = read_range(request.GET, timezone.now(), "now-90d")
+    found = drill_costs(request.viewer, span.start, span.end)
+    if wants_file(request):
+        rows = (
+            (row.label, *(getattr(row.cost_of, name) for name in ROLLOUT_COLUMNS)) for row in found
+        )
+        return download(request, "drill-costs", DRILL_COLUMNS, rows)
+    costs = [row.cost_of for row in found]
+    currencies = sorted({cost.currency for cost in costs if cost.currency})
+    context = {
+        "page": Paginator(found, 50).get_page(request.GET.get("page")),
+        "range": span,
+        "sees_fleet": request.viewer.may(Permission.VIEW_FLEET),
+        "sums": [
+            (name, sum((c.cost for c in costs if c.currency == name), ZERO)) for name in currencies
+        ],
+        "gpu_hours": sum((c.gpu_hours for c in costs), ZERO),
+        "unpriced_hours": sum((c.unpriced_hours for c in costs), ZERO),
+    }
+    return render(request, "economics/drills.html", context)
 
 
 @require_GET

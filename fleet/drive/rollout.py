@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db.models.functions import Now
 
+from fleet.actions.drills import take_back
 from fleet.actions.routing import publish_routing
 from fleet.actions.waking import OPEN
 from fleet.clients.errors import ClientError, Temporary
@@ -61,6 +62,7 @@ def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
 def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta | None:
     # No transaction is open from here on: the cluster may answer slowly.
     now = outside.clock()
+    take_back(rollout_id)
     view = look(load(rollout_id), outside, now)
     decision = decide(view.state, view.seen, now)
     if not still_ours(rollout_id, claim):

@@ -11,6 +11,7 @@ from fleet.models.cluster import (
 )
 from fleet.models.contract import ContractResult, OutputContract
 from fleet.models.drift import Drift
+from fleet.models.drill import Drill, DrillReport
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
@@ -49,6 +50,8 @@ __all__ = [
     "ContractResult",
     "Deployment",
     "Drift",
+    "Drill",
+    "DrillReport",
     "EngineProbe",
     "EngineSample",
     "Finding",

@@ -1,5 +1,5 @@
 """Celery's doors into the fleet; importing this registers them all."""
 
-from fleet.tasks import observe, rollouts, scaling, sequences
+from fleet.tasks import drills, observe, rollouts, scaling, sequences
 
-__all__ = ["observe", "rollouts", "scaling", "sequences"]
+__all__ = ["drills", "observe", "rollouts", "scaling", "sequences"]

@@ -7,10 +7,11 @@ import pytest
 
 from billing.actions.allocation import allocate_due
 from billing.actions.node_prices import set_gpu_prices
+from billing.queries.drill_costs import drill_costs
 from billing.queries.economics import economics
 from billing.queries.idle_costs import idle_costs
 from billing.queries.rollout_costs import rollout_cost, rollout_costs
-from fleet.models import GpuTime, Rollout, RolloutGpuTime
+from fleet.models import Drill, GpuTime, Rollout, RolloutGpuTime
 from tenants.base.scope import fleet_scope
 from tenants.errors import Forbidden, NotFound
 from tests.billing.factories import HOUR, NOW, SYSTEM, load, usage, viewer
@@ -92,3 +93,15 @@ def test_only_the_fleets_people_see_them(rollout, acme):
             rollout_costs(somebody, HOUR, LATER)
         with fleet_scope(), pytest.raises((Forbidden, NotFound)):
             idle_costs(somebody, HOUR, LATER)
+
+
+def test_a_drill_costs_what_its_rollout_costs(rollout):
+    allocate_due(LATER)
+    with fleet_scope():
+        assert drill_costs(SYSTEM, HOUR, LATER) == []
+        drill = Drill.objects.create(
+            service=rollout.service, rollout=rollout, moment="soaking", limits={}, promise={}
+        )
+        (found,) = drill_costs(viewer("finance"), HOUR, LATER)
+        assert (found.label, found.cost_of) == (str(drill), rollout_cost(SYSTEM, rollout.pk))
+        assert found.cost_of.cost == Decimal("2.5")

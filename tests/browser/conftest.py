@@ -19,6 +19,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.console.calendar_scene import furnish_calendar
+from tests.console.drill_scene import furnish_drill
 from tests.console.scene import PASSWORD, make_scene
 from tests.console.sequence_scene import furnish_sequence
 from tests.plugins.database import Seeds, superuser
@@ -42,6 +43,7 @@ def scene(django_db_setup, django_db_blocker) -> Iterator[SimpleNamespace]:
         seeds = Seeds()
         now = timezone.now()
         made = furnish_sequence(furnish_calendar(make_scene(now), now), now)
+        furnish_drill(made, now)
         connection.close()
         yield made
         seeds.restore()

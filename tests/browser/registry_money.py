@@ -75,6 +75,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "economics_releases": lambda _: "/economics/releases/",
     "economics_methods": lambda _: "/economics/methods/",
     "economics_rollouts": lambda _: "/economics/rollouts/",
+    "economics_drills": lambda _: "/economics/drills/",
     "economics_idle": lambda _: "/economics/idle/",
     "economics_shares": lambda _: "/economics/shares/",
     "reconciliation": lambda _: "/reconciliation/",

@@ -14,6 +14,7 @@ from django.utils import timezone
 from console import accounts
 from console.pages import urlpatterns
 from tests.browser.registry import NO_PAGES, PAGES
+from tests.console.drill_scene import furnish_drill
 from tests.console.growth import grow
 from tests.console.scene import PASSWORD
 from tests.console.sequence_scene import furnish_sequence
@@ -29,7 +30,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def scene(scene: SimpleNamespace) -> SimpleNamespace:
-    return furnish_sequence(scene, timezone.now())
+    now = timezone.now()
+    return furnish_drill(furnish_sequence(scene, now), now)
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""Drills as pages and the API show them, and which services need one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Max, QuerySet
+
+from fleet.models import Drill, DrillReport, Service
+from fleet.queries.access import see_fleet
+from fleet.rules.drill import DrillVerdict, Moment, is_stale, moment_in_words
+from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from tenants.errors import NotFound
+from tenants.rules.access import Permission, Viewer
+
+# Manifests and what the drive remembers are large JSON.
+WIDE = ("rollout__manifests", "rollout__plan", "rollout__memory")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRow:
+    """`state`: waiting, running, reporting, or the verdict: passed, failed, not_run."""
+
+    id: int
+    label: str  # DR-3
+    service: str
+    rollout_id: int
+    rollout: str  # RO-12
+    phase: str  # of the rollout
+    from_label: str
+    to_label: str
+    plan_kind: str
+    moment: str
+    step: int
+    when: str  # the moment in words
+    limits: Mapping[str, float]
+    promise: Mapping[str, float | None]
+    reason: str
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    state: str
+    why: str
+    reported_at: datetime | None
+    digest: str  # SHA-256 of the report
+    report: Mapping[str, Any] | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("waiting", "running", "reporting")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillAge:
+    """When the way back of a service was last proved."""
+
+    service: str
+    last: datetime | None
+    is_stale: bool
+
+
+def search_drills(viewer: Viewer, *, service: str = "", state: str = "") -> QuerySet[Drill]:
+    """Newest first. `state`: "open" or a verdict."""
+    see_fleet(viewer)
+    related = ("service", "requested_by", "report", "rollout__from_release", "rollout__to_release")
+    rows = Drill.objects.select_related(*related).defer(*WIDE).order_by("-id")
+    if service:
+        rows = rows.filter(service__name=service)
+    if state == "open":
+        return rows.filter(report=None)
+    return rows.filter(report__verdict=state) if state else rows
+
+
+def rows_of(found: Iterable[Drill]) -> tuple[DrillRow, ...]:
+    return tuple(row_of(drill) for drill in found)
+
+
+def get_drill(viewer: Viewer, drill_id: int) -> DrillRow:
+    found = search_drills(viewer).filter(pk=drill_id).first()
+    if found is None:
+        raise NotFound("There is no such drill")
+    return row_of(found)
+
+
+def drilled(viewer: Viewer, rollout_ids: Iterable[int]) -> dict[int, int]:
+    """Those of the rollouts that are drills, with the drill. Who sees the fleet's money sees it."""
+    if not viewer.may(Permission.VIEW_MONEY):
+        see_fleet(viewer)
+    rows = Drill.objects.filter(rollout__in=list(rollout_ids))
+    return dict(rows.values_list("rollout_id", "id"))
+
+
+def drill_ages(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
+    """Of all services that have a release, the one that waited longest first."""
+    see_fleet(viewer)
+    passed = DrillReport.objects.filter(verdict=DrillVerdict.PASSED)
+    last = dict(passed.values_list("drill__service__name").annotate(Max("at")))
+    serving = Service.objects.exclude(current_release=None).order_by("name")
+    names = serving.values_list("name", flat=True)
+    days = settings.QM_DRILL_DAYS
+    ages = [DrillAge(n, last.get(n), is_stale(last.get(n), now, days)) for n in names]
+    return tuple(sorted(ages, key=lambda age: age.last.timestamp() if age.last else 0.0))
+
+
+def drill_age(viewer: Viewer, service_id: int, now: datetime) -> DrillAge:
+    """The last drill that passed, of one service."""
+    see_fleet(viewer)
+    rows = DrillReport.objects.filter(drill__service=service_id, verdict=DrillVerdict.PASSED)
+    last = rows.aggregate(at=Max("at"))["at"]
+    return DrillAge("", last, is_stale(last, now, settings.QM_DRILL_DAYS))
+
+
+def row_of(drill: Drill) -> DrillRow:
+    r = drill.rollout
+    report: DrillReport | None = getattr(drill, "report", None)
+    return DrillRow(
+        id=drill.pk,
+        label=str(drill),
+        service=drill.service.name,
+        rollout_id=r.pk,
+        rollout=str(r),
+        phase=r.phase,
+        from_label=str(r.from_release) if r.from_release else "",
+        to_label=str(r.to_release),
+        plan_kind=r.plan_kind,
+        moment=drill.moment,
+        step=drill.step,
+        when=moment_in_words(Moment(drill.moment), drill.step),
+        limits=drill.limits,
+        promise=drill.promise,
+        reason=drill.reason,
+        requested_by=drill.requested_by.email if drill.requested_by else "",
+        created_at=drill.created_at,
+        started_at=r.started_at,
+        ended_at=r.ended_at,
+        state=report.verdict if report else state_of(Phase(r.phase)),
+        why=report.why if report else r.why,
+        reported_at=report.at if report else None,
+        digest=report.digest if report else "",
+        report=report.report if report else None,
+    )
+
+
+def state_of(phase: Phase) -> str:
+    if phase in FINAL:
+        return "reporting"
+    return "waiting" if phase in BEFORE_WRITES else "running"
