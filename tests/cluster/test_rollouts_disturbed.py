@@ -17,7 +17,6 @@ from fleet.clients import engine, kube, signals
 from fleet.clients.errors import ClientError
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
-from fleet.drive.outside import REAL, Outside
 from fleet.drive.rollout import drive
 from fleet.drive.signals import ask
 from fleet.models import Cluster, Node, ObservedPod, Rollout, RolloutEvent
@@ -26,6 +25,7 @@ from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.situation import StepPlan
 from tests.cluster.rollout_stage import make_real_stage
 from tests.cluster.test_drift_real import kubectl
+from tests.cluster.told import through
 from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until
 from tests.fixtures.proxies import HangingProxy
 
@@ -146,12 +146,8 @@ def test_nothing_known_is_dropped_when_etcd_forgets_a_page_that_is_asked_for(sta
 
 def forget(cluster, connection_of_the_look):
     """Etcd is compacted to its newest revision while the API server, whose caches help, is away."""
-    etcd = f"http://127.0.0.1:{cluster.sandbox.cluster.ports['etcd']}/v3/kv"
-    with cluster.api_server_away(), httpx.Client(trust_env=False) as http:
-        for _ in range(2):
-            written = http.post(f"{etcd}/put", json={"key": "eA==", "value": "eA=="})
-        newest = written.raise_for_status().json()["header"]["revision"]
-        http.post(f"{etcd}/compaction", json={"revision": newest}).raise_for_status()
+    with cluster.api_server_away():
+        compact(cluster)
 
     def answers():
         try:
@@ -160,6 +156,16 @@ def forget(cluster, connection_of_the_look):
             return None
 
     until("the API server, asked by the observer", answers, 30)
+
+
+def compact(cluster):
+    """To the newest revision: two writes make one that nobody has seen."""
+    etcd = f"http://127.0.0.1:{cluster.sandbox.cluster.ports['etcd']}/v3/kv"
+    with httpx.Client(trust_env=False) as http:
+        for _ in range(2):
+            written = http.post(f"{etcd}/put", json={"key": "eA==", "value": "eA=="})
+        newest = written.raise_for_status().json()["header"]["revision"]
+        http.post(f"{etcd}/compaction", json={"revision": newest}).raise_for_status()
 
 
 # -- workers ---------------------------------------------------------------------
@@ -176,26 +182,6 @@ def forked(work):
         finally:
             os._exit(0)
     return pid
-
-
-class Told:
-    """The workloads; each write is told before it is made."""
-
-    def __init__(self, real, tell):
-        self.real, self.tell = real, tell
-
-    def __getattr__(self, name):
-        return getattr(self.real, name)
-
-    def apply(self, manifest, **more):
-        if not more.get("dry_run"):
-            replicas = manifest["spec"].get("replicas", "")
-            self.tell(f"{manifest['kind']} {manifest['metadata']['name']} {replicas}")
-        return self.real.apply(manifest, **more)
-
-
-def through(tell):
-    return Outside(lambda cluster: Told(REAL.connect(cluster), tell), REAL.ask)
 
 
 def test_two_workers_on_one_row_do_each_thing_once(stage):
