@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from django.utils import timezone
@@ -10,18 +11,21 @@ from django.utils import timezone
 from fleet.actions import rollouts as actions
 from fleet.clients.signals import Engines
 from fleet.drive.rollout import drive
-from fleet.drive.signals import scrape
-from fleet.models import Deployment, EngineSample, GateResult, RolloutEvent
+from fleet.drive.signals import probe, scrape
+from fleet.models import Deployment, EngineSample, GateResult, ObservedPod, RolloutEvent
 from fleet.queries.drift import list_drift
+from fleet.queries.routing import build_routing
 from fleet.rules import advance
+from fleet.rules.engine_metrics import read_metrics
 from fleet.rules.measures import UNTOLD
 from fleet.rules.phases import FINAL, Cause, Phase
+from fleet.rules.probing import OUT_AFTER
 from fleet.rules.situation import StepPlan
 from sandbox.cluster.kube import MERGE
 from sandbox.engines.images import CATALOGUE
 from tenants.base.scope import scope_of
 from tests.cluster.test_drift_real import kubectl
-from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until
+from tests.fixtures.kubernetes import DEPLOYMENTS, ask, turn, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -70,6 +74,41 @@ def test_it_goes_back_from_a_release_that_was_ready_and_dies_again_and_again(sta
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.CRASH_LOOP), rollout.why
     assert "exit code 1" in rollout.why
     assert stage.fingerprints() == [rollout.from_release.fingerprint] * 2
+
+
+# -- busy, and frozen ----------------------------------------------------------------
+
+
+def test_an_engine_that_freezes_while_it_is_busy_leaves_routing_by_its_heartbeat(stage):
+    """`/health` and `/metrics` go on answering; half a minute of looks is made in a moment."""
+    stage.observe()
+    frozen = stage.pods()[0]
+    address, name = frozen["status"]["podIP"], frozen["metadata"]["name"]
+    turn(address, hang=True)
+    engines, pool, now = Engines(), ThreadPoolExecutor(4), timezone.now()
+    body = {"model": stage.service.name, "prompt": "hello", "max_tokens": 4}
+    waits = Thread(target=lambda: ask(address, "/v1/completions", body, timeout=20), daemon=True)
+    waits.start()
+    try:
+        until("its work", lambda: read_metrics(engines.metrics(f"{address}:8000")).running, 10)
+        for seconds in (0, 15, 30, 35):
+            scrape(engines, pool, now + timedelta(seconds=seconds))
+        row = ObservedPod.objects.get(name=name)
+        assert row.probe_failures == OUT_AFTER
+        assert "frozen: 1 requests run and no step was made for" in row.probe
+        assert ask(address, "/health")[0] == 200
+        assert name not in routed(stage)
+    finally:
+        turn(address, hang=False)
+    probe(engines, pool, now + timedelta(seconds=90))
+    assert name in routed(stage)
+    engines.close()
+    pool.shutdown()
+
+
+def routed(stage):
+    (found,) = build_routing(timezone.now()).services[stage.service.name].pools
+    return [endpoint.pod for endpoint in found.endpoints]
 
 
 # -- gates ---------------------------------------------------------------------------

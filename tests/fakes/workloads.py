@@ -62,6 +62,9 @@ class FakeWorkloads:
         self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
         self.refuses = ""  # what a dry run says
+        self.forbids = ""  # what every write is told
+        self.loses = 0  # writes that are done and not answered
+        self.dark = False  # the nodes are silent: no pod is ready, no engine answers
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
 
     # -- as the API server ---------------------------------------------------
@@ -83,6 +86,8 @@ class FakeWorkloads:
             self.owned_by = ""
         if self.owned_by and not dry_run:
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
+        if not dry_run:
+            self._forbid()
         if manifest["kind"] in SCALED and not dry_run:
             uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
             found = seen(manifest)
@@ -90,6 +95,7 @@ class FakeWorkloads:
             if "replicas" not in found["spec"]:
                 found["spec"]["replicas"] = self.deployments[name]["spec"]["replicas"]
             self.deployments[name] = found
+            self._lose()
         return manifest
 
     def take_away(self, name, uid, patch, kind="Deployment"):
@@ -110,6 +116,7 @@ class FakeWorkloads:
 
     def delete(self, kind, name, uid):
         self._reach("delete", name)
+        self._forbid()
         if kind == "Pod" and uid in self.pods:
             self._terminate(self.pods[uid])
         found = self.deployments.get(name)
@@ -117,6 +124,7 @@ class FakeWorkloads:
             del self.deployments[name]
             for pod in self._pods_in(found):
                 self._terminate(pod)
+            self._lose()
 
     # -- as an engine ----------------------------------------------------------
 
@@ -124,7 +132,7 @@ class FakeWorkloads:
         pod = next(p for p in self.pods.values() if address.split(":")[0] == p["status"]["podIP"])
         release = pod["metadata"]["labels"][RELEASE]
         behaviour = self._behaviour(pod)
-        if behaviour == "hangs":
+        if behaviour == "hangs" or self.dark:
             return Answers(trouble="no answer within 8 s")
         said = "rel-ffffffffffff" if behaviour == "wrong_fingerprint" else release
         tokens = 1 if behaviour == "short_answers" else TOKENS
@@ -288,7 +296,8 @@ class FakeWorkloads:
     def _ready(self, pod) -> None:
         works = is_worker(pod["metadata"]["labels"].get(ROLE, ""))  # it has no gate
         loaded, admitted = self._is(pod, "ContainersReady"), works or self._is(pod, ADMITTED)
-        self._set(pod, "Ready", "True" if loaded and admitted else "False")
+        ready = loaded and admitted and not self.dark
+        self._set(pod, "Ready", "True" if ready else "False")
 
     def _terminate(self, pod) -> None:
         if "deletionTimestamp" not in pod["metadata"]:
@@ -335,6 +344,15 @@ class FakeWorkloads:
             return
         rest = [c for c in pod["status"]["conditions"] if c["type"] != kind]
         pod["status"]["conditions"] = [*rest, found]
+
+    def _forbid(self) -> None:
+        if self.forbids:
+            raise Permanent(self.forbids, status=403)
+
+    def _lose(self) -> None:
+        if self.loses:
+            self.loses -= 1
+            raise Temporary("The cluster's API closed the connection without an answer")
 
     def _reach(self, *call: str) -> None:
         if self.down:
