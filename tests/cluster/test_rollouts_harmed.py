@@ -126,7 +126,7 @@ def test_few_samples_pause_it_and_what_people_delete_then_or_on_the_way_back_is_
     kubectl(stage, "delete", "deployment", new, "--wait=true")
     stage.run(rollout, until={Phase.PAUSED, *FINAL})
     assert rollout.phase == Phase.PAUSED, rollout.why
-    assert "more" in rollout.why and "samples" in rollout.why, rollout.why
+    assert "of 100,000 requests of the canary are missing" in rollout.why
     gate = GateResult.objects.filter(rollout=rollout).latest("id")
     assert gate.verdict == "inconclusive"
 
@@ -186,22 +186,9 @@ def hide(address):
 # -- other hands -----------------------------------------------------------------------
 
 
-def test_an_autoscaler_that_scales_the_old_release_meanwhile_is_left_alone(stage):
-    """A second writer on `/scale`, as HPA is one: no pass writes its number back."""
-    rollout = begun(stage, steps=(StepPlan(50, 6, 20),))
-    stage.run(rollout, until={Phase.ANALYZING})
-    path = f"{DEPLOYMENTS}/{stage.placed().get(release=rollout.from_release).name}"
-    stage.cluster.admin.patch(f"{path}/scale", {"spec": {"replicas": 3}}, MERGE)
-    for _ in range(4):
-        drive(rollout.pk)
-    assert stage.cluster.admin.get(path)["spec"]["replicas"] == 3
-    stage.run(rollout)
-    assert rollout.phase == Phase.SUCCEEDED, rollout.why
-    assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
-    assert stage.failed == []
-
-
-def test_an_edit_of_arguments_and_environment_is_shown_with_the_author_and_stays(stage):
+def test_an_edit_of_arguments_and_environment_is_shown_with_the_author_and_sends_it_back(stage):
+    """Never written over and never lost: the next write of ours meets it, and the release goes
+    with what was written into it."""
     rollout = begun(stage, steps=(StepPlan(50, 3, 20),))
     stage.run(rollout, until={Phase.CANARY_VERIFYING, Phase.SHIFTING})
     container = "/spec/template/spec/containers/0"
@@ -209,14 +196,18 @@ def test_an_edit_of_arguments_and_environment_is_shown_with_the_author_and_stays
         {"op": "add", "path": f"{container}/args/-", "value": "--seed=1"},
         {"op": "add", "path": f"{container}/env/-", "value": {"name": "EDITED", "value": "yes"}},
     ]
-    kubectl(stage, "patch", "deployment", name_of(rollout), "--type=json", "-p", json.dumps(edit))
-    stage.run(rollout)
+    name = name_of(rollout)
+    kubectl(stage, "patch", "deployment", name, "--type=json", "-p", json.dumps(edit))
     stage.observe()
-    with scope_of(stage.olga):
-        found = [d for d in list_drift(stage.olga) if d.deployment == name_of(rollout)]
+    found = [d for d in list_of(stage) if d.deployment == name]
     assert {d.manager for d in found} == {"kubectl-patch"}, found
     assert any("args" in d.path for d in found) and any("env" in d.path for d in found), found
-    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    stage.run(rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OWNERSHIP), rollout.why
+    assert 'conflict with "kubectl-patch"' in rollout.why
+    told = RolloutEvent.objects.filter(rollout=rollout).values_list("phase", flat=True)
+    assert Phase.ROLLBACK_BLOCKED.value not in told
+    assert stage.fingerprints() == [rollout.from_release.fingerprint] * 2
 
 
 def test_an_edit_of_the_image_sends_it_back_and_names_what_runs(stage):
@@ -238,3 +229,25 @@ def test_an_edit_of_the_image_sends_it_back_and_names_what_runs(stage):
 def list_of(stage):
     with scope_of(stage.olga):
         return list_drift(stage.olga)
+
+
+def test_an_autoscaler_that_scales_the_old_release_meanwhile_keeps_its_number(stage, shared):
+    """A second writer on `/scale`, as HPA is one. No pass writes its number back; what must take
+    these replicas away is refused by the API server, and the rollout goes back and names it."""
+    rollout = begun(stage, steps=(StepPlan(50, 3, 20),))
+    stage.run(rollout, until={Phase.ANALYZING})
+    path = f"{DEPLOYMENTS}/{stage.placed().get(release=rollout.from_release).name}"
+    three = {"spec": {"replicas": 3}}
+    try:
+        stage.cluster.admin.patch(f"{path}/scale", three, MERGE, fieldManager="autoscaler")
+        for _ in range(4):
+            drive(rollout.pk)
+        assert stage.cluster.admin.get(path)["spec"]["replicas"] == 3
+        stage.run(rollout)
+        assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.OWNERSHIP), rollout.why
+        assert 'conflict with "autoscaler"' in rollout.why
+        assert stage.cluster.admin.get(path)["spec"]["replicas"] == 3
+        assert set(stage.fingerprints()) == {rollout.from_release.fingerprint}
+        assert stage.failed == []
+    finally:
+        shared.clear()

@@ -194,10 +194,12 @@ class FakeWorkloads:
         return self.used(pod["product"]) + pod["gpus"] <= self.gpus.get(pod["product"], 0)
 
     def serving(self, release: str) -> int:
-        return sum(
-            self._is(p, "Ready") and "deletionTimestamp" not in p["metadata"]
-            for p in self._pods_of(release)
-        )
+        return len(self.ready(release))
+
+    def ready(self, release: str) -> list[dict]:
+        """Pods, those left out that are on their way out."""
+        live = (p for p in self._pods_of(release) if "deletionTimestamp" not in p["metadata"])
+        return [p for p in live if self._is(p, "Ready")]
 
     def _scale(self, deployment) -> None:
         release = deployment["metadata"]["labels"][RELEASE]

@@ -31,7 +31,7 @@ class Checked(Walk):
     gone = 0  # GPUs that were lost
 
     def step(self, seconds=5):
-        before = self.serving()
+        before = sum(self.serving(which) for which in self.names)
         was, wanted = self.state, self.wanted("new") if self.serves("new") else 0
         even, loses = self.is_even(), self.cluster.loses
         decision = super().step(seconds=0)
@@ -43,25 +43,23 @@ class Checked(Walk):
         self.cluster.tick(seconds)
         return decision
 
-    def serving(self):
-        return sum(self.side(which).serving for which in self.names)
-
     def is_even(self):
         """Whole replicas of each release; of one that leaves, prefill goes before decode."""
         return all(self.are_even(which) for which in self.names)
 
     def are_even(self, which):
-        parts = {p.role: p.pods // p.each for p in self.side(which).parts}
-        return len(set(parts.values())) <= 1 or not parts.get("prefill")
+        replicas = self.replicas(which)
+        return len(set(replicas.values())) <= 1 or not replicas.get("prefill")
 
     def check_capacity(self, before):
         """Never below the minimum by our own act. Wrong answers are worse than none."""
         left = {k: self.wanted(k) for k in self.names}
-        after = sum(min(self.side(k).serving, left[k]) for k in self.names)
+        after = sum(min(self.serving(k), left[k]) for k in self.names)
         assert after >= min(before, self.state.min_replicas), self.state.why
 
     def wanted(self, which):
-        return self.side(which).wanted
+        found = self.replicas(which)
+        return min(found.values()) if len(found) == len(self.of(which)) else 0
 
     def check_drain(self, was, wanted):
         """Replicas that had traffic go when gateways know, or do not say so for long; the end is
@@ -75,7 +73,7 @@ class Checked(Walk):
             assert self.now - self.state.new_left >= WINDOW
 
     def serves(self, which):
-        return self.side(which).serving > 0
+        return self.serving(which) > 0
 
     def check_order(self, was, decision):
         assert self.state.weight_old + self.state.weight_new in (0, 100)
@@ -335,7 +333,7 @@ def assert_declared(walk):
         assert walk.wanted("old") == walk.state.old_replicas
         assert walk.state.weight_new == 0
     gone = "old" if walk.state.phase is Phase.SUCCEEDED else "new"
-    assert not walk.side(gone).parts
+    assert not walk.replicas(gone)
 
 
 # None has steps: the first release has nothing to be compared with, or the old one is gone.

@@ -13,9 +13,9 @@ from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import judge as judge_answer
 from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import bounds_of
-from fleet.rules.groups import shape_from
+from fleet.rules.groups import shape_from, whole
 from fleet.rules.histogram import Histogram
-from fleet.rules.manifests import deployments_of, placed, render, workload
+from fleet.rules.manifests import ROLE, deployments_of, each_of, placed, render, workload
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase, PlanKind
 from fleet.rules.release import (
     ModelPin,
@@ -95,6 +95,9 @@ class Walk:
         self.cluster = FakeWorkloads(START, self.gpus)
         self.names = {k: fingerprint_of(digest_of(s)) for k, s in self.both.items()}
         self.manifests = {k: workload(render(s, "models", 4096)) for k, s in self.both.items()}
+        self.deployments = {k: deployments_of(m) for k, m in self.manifests.items()}
+        stored = {k: canonical(s) for k, s in self.both.items()}
+        self.shapes = {k: shape_from(s["resources"], s.get("roles", ())) for k, s in stored.items()}
         if self.state.has_old:
             self.state = replace(self.state, declared_old=self.state.old_replicas)
             self.make("old", self.state.old_replicas)
@@ -104,13 +107,27 @@ class Walk:
                     self.cluster.set_condition("", pod["metadata"]["uid"], admitted())
 
     def make(self, which, replicas):
-        for item in deployments_of(self.manifests[which]):
+        for item in self.of(which):
             self.cluster.apply(placed(item, replicas=replicas, fence=self.fence))
 
     def side(self, which):
-        stored = canonical(self.both[which])
-        shape = shape_from(stored["resources"], stored.get("roles", ()))
-        return read_side(self.cluster.look(""), self.names[which], shape)
+        return read_side(self.cluster.look(""), self.names[which], self.shapes[which])
+
+    def replicas(self, which):
+        """Whole ones that each of its Deployments stands for, by role; of those that are there."""
+        there = ((d, self.cluster.deployments.get(d["metadata"]["name"])) for d in self.of(which))
+        return {
+            d["metadata"]["labels"][ROLE]: found["spec"].get("replicas", 0) // each_of(d)
+            for d, found in there
+            if found
+        }
+
+    def of(self, which):
+        return self.deployments[which]
+
+    def serving(self, which):
+        ready = self.cluster.ready(self.names[which])
+        return whole((p["metadata"]["labels"][ROLE] for p in ready), self.shapes[which])
 
     @property
     def both(self):
@@ -231,7 +248,7 @@ class Walk:
         """As somebody does it by hand, who cannot reach a lost cluster either."""
         if self.cluster.down or self.cluster.forbids:
             return
-        name = deployments_of(self.manifests[which])[-1]["metadata"]["name"]
+        name = self.of(which)[-1]["metadata"]["name"]
         if found := self.cluster.deployments.get(name):
             with suppress(ClientError):
                 self.cluster.delete("Deployment", name, found["metadata"]["uid"])
@@ -241,7 +258,7 @@ class Walk:
         if self.cluster.down:
             return
         for which, replicas in (("old", self.state.declared_old), ("new", self.state.declared_new)):
-            names = {d["metadata"]["name"] for d in deployments_of(self.manifests[which])}
+            names = {d["metadata"]["name"] for d in self.of(which)}
             if replicas and names - self.cluster.deployments.keys():
                 with suppress(ClientError):
                     self.make(which, replicas)
