@@ -98,7 +98,7 @@ SABOTAGED = {
     "quota full", "no GPU", "scheduling gates", "cordon and drain", "terminating pod holds its GPU",
     "crash, out of memory, never ready, image, answers", "ready, then dead", "frozen, idle",
     "frozen, busy", "paused", "5 % of answers 500", "few samples", "metrics missing", "drain",
-    "node lost on the way back", "Redis gone or flushed", "abort", "the model in memory",
+    "node lost on the way back", "Redis gone", "abort", "the model in memory",
 }  # fmt: skip
 
 

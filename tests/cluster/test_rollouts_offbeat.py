@@ -1,23 +1,17 @@
-"""Clocks that are wrong, stores that forget, watches that are cut: a rollout is open meanwhile."""
+"""Clocks that are wrong and watches that are cut: a rollout is open meanwhile."""
 
-import contextlib
 import time
 from datetime import timedelta
 
 import pytest
-import redis
-from django.conf import settings
-from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from fleet.drive.rollout import drive
 from fleet.drive.watching import Bells, Watches
 from fleet.models import Rollout, RolloutEvent
-from fleet.rules.phases import FINAL, Phase
+from fleet.rules.phases import Phase
 from tenants.base.rows import database_now
 from tests.cluster.test_rollouts_disturbed import begun, compact
 from tests.fixtures.kubernetes import PODS, until
-from tests.plugins.database import superuser
 
 pytestmark = [
     pytest.mark.cluster,
@@ -65,29 +59,6 @@ def in_time(clocks, pump):
         clocks.off = off
 
     return pumped
-
-
-def test_stores_that_forget_and_drop_everybody_cost_no_pass(stage):
-    """Valkey is flushed; PostgreSQL ends every connection to this database, as a restart does."""
-    rollout = begun(stage)
-    stage.run(rollout, until={Phase.ANALYZING, *FINAL})
-    redis.Redis.from_url(settings.REDIS_URL).flushdb()
-    with superuser() as server:
-        ended = server.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        ).fetchone()
-    assert ended and ended[0] >= 1
-    with contextlib.suppress(DatabaseError):  # this pass may be lost
-        drive(rollout.pk)
-    connection.close()
-    connection.close_pool()
-    stage.run(rollout)
-    assert rollout.phase == Phase.SUCCEEDED, rollout.why
-    ends = RolloutEvent.objects.filter(rollout=rollout, phase=Phase.SUCCEEDED.value)
-    assert ends.count() == 1
-    assert stage.fingerprints() == [rollout.to_release.fingerprint] * 2
-    assert stage.failed == []
 
 
 def test_a_watch_that_is_cut_while_etcd_is_compacted_begins_again_and_rings(stage):
