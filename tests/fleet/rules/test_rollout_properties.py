@@ -170,7 +170,7 @@ CONTRACTS = ((), read_contract([PROMPT]))
 SHADOWED = {"steps": (StepPlan(20, 10, 20, shadow=True), StepPlan(50, 10, 20))}
 GROUPED = {
     "replicas": 2, "old_replicas": 2, "min_replicas": 2, "gpus_new": 3, "gpus_old": 3,
-    "mixes": ({H: 3}, {H: 3}), "lease": timedelta(seconds=30),
+    "mixes": ({H: 3}, {H: 3}), "budget": {H: 9}, "lease": timedelta(seconds=30),
 }  # fmt: skip
 MOVES = PLANS | {"shadow first": SHADOWED, "prefill and decode": GROUPED}
 GPUS = {"the only one": 1, "blue green": 8, "recreate": 4, "prefill and decode": 9}
