@@ -94,10 +94,10 @@ FAULTS = re.findall(
 SABOTAGED = {
     "hung watch or connection", "answer to a write lost", "slow API server", "API server down",
     "410 Gone", "worker killed", "two workers, one rollout", "worker stopped and continued",
-    "clock of a worker off", "apply conflict", "edits by hand", "deletes in every state", "HPA",
+    "clock of a worker off", "apply conflict", "deletes in states that go on",
     "quota full", "no GPU", "scheduling gates", "cordon and drain", "terminating pod holds its GPU",
     "crash, out of memory, never ready, image, answers", "ready, then dead", "frozen, idle",
-    "frozen, busy", "paused", "5 % of answers 500", "few samples", "metrics missing", "drain",
+    "paused", "5 % of answers 500", "metrics missing", "drain",
     "node lost on the way back", "Redis gone", "abort", "the model in memory",
 }  # fmt: skip
 

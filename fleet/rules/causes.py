@@ -1,6 +1,5 @@
 """Why replicas of a release do not come up, from a closed list, in one sentence."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -107,17 +106,7 @@ CHECKS: tuple[Callable[[Pod, str, datetime, Patience], Fault | None], ...] = (
 def progress_of(side: Side) -> str:
     """What replicas that are not loaded yet are doing, for `why`."""
     words = [doing(pod) for pod in side.live if not pod.loaded]
-    words += [f"node {node} is lost or slow: {n} loaded and not ready" for node, n in silent(side)]
     return "; ".join(sorted(set(words))) or "no pod yet"
-
-
-def silent(side: Side) -> list[tuple[str, int]]:
-    """Nodes of admitted replicas that are not ready though their containers are, and how many.
-
-    A kubelet that is silent for 40 s has its pods called so; nothing else of them changes.
-    """
-    found = Counter(p.node for p in side.live if p.loaded and p.admitted and not p.ready)
-    return sorted(found.items())
 
 
 def doing(pod: Pod) -> str:

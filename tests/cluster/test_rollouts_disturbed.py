@@ -146,8 +146,12 @@ def test_nothing_known_is_dropped_when_etcd_forgets_a_page_that_is_asked_for(sta
 
 def forget(cluster, connection_of_the_look):
     """Etcd is compacted to its newest revision while the API server, whose caches help, is away."""
-    with cluster.api_server_away():
-        compact(cluster)
+    etcd = f"http://127.0.0.1:{cluster.sandbox.cluster.ports['etcd']}/v3/kv"
+    with cluster.api_server_away(), httpx.Client(trust_env=False) as http:
+        for _ in range(2):
+            written = http.post(f"{etcd}/put", json={"key": "eA==", "value": "eA=="})
+        newest = written.raise_for_status().json()["header"]["revision"]
+        http.post(f"{etcd}/compaction", json={"revision": newest}).raise_for_status()
 
     def answers():
         try:
@@ -156,16 +160,6 @@ def forget(cluster, connection_of_the_look):
             return None
 
     until("the API server, asked by the observer", answers, 30)
-
-
-def compact(cluster):
-    """To the newest revision: two writes make one that nobody has seen."""
-    etcd = f"http://127.0.0.1:{cluster.sandbox.cluster.ports['etcd']}/v3/kv"
-    with httpx.Client(trust_env=False) as http:
-        for _ in range(2):
-            written = http.post(f"{etcd}/put", json={"key": "eA==", "value": "eA=="})
-        newest = written.raise_for_status().json()["header"]["revision"]
-        http.post(f"{etcd}/compaction", json={"revision": newest}).raise_for_status()
 
 
 # -- workers ---------------------------------------------------------------------

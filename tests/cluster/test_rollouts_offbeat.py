@@ -1,17 +1,13 @@
-"""Clocks that are wrong and watches that are cut: a rollout is open meanwhile."""
+"""Workers whose clocks are wrong."""
 
-import time
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from fleet.drive.watching import Bells, Watches
 from fleet.models import Rollout, RolloutEvent
 from fleet.rules.phases import Phase
 from tenants.base.rows import database_now
-from tests.cluster.test_rollouts_disturbed import begun, compact
-from tests.fixtures.kubernetes import PODS, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -33,7 +29,8 @@ class Clocks:
 
 
 def test_workers_whose_clocks_are_half_a_minute_off_move_it_as_others_do(stage, monkeypatch):
-    rollout = begun(stage, soak_seconds=4)
+    rollout = stage.propose(stage.release("standin-0.32.1"), soak_seconds=4)
+    stage.approve(rollout)
     began, clocks = database_now(), Clocks()
     look = stage.observe
     monkeypatch.setattr(timezone, "now", clocks.now)
@@ -59,38 +56,3 @@ def in_time(clocks, pump):
         clocks.off = off
 
     return pumped
-
-
-def test_a_watch_that_is_cut_while_etcd_is_compacted_begins_again_and_rings(stage):
-    """The API server goes with all watches of it; what they could go on from is forgotten."""
-    bells, service = Bells(), stage.service.name
-    watches = Watches(bells)
-    watches.keep()
-    first = watches.threads[stage.row.pk]
-    ring(stage, bells)
-    with stage.cluster.api_server_away():
-        compact(stage.cluster)
-    first.join(20)
-    assert not first.is_alive()
-    watches.keep()
-    second = watches.threads[stage.row.pk]
-    bells.take(stage.row.pk)
-    ring(stage, bells)
-    assert second.is_alive(), "one watch is enough: it does not begin again and again"
-    assert bells.take(stage.row.pk) <= {service}
-    stage.observe()
-    stage.row.refresh_from_db()
-    assert stage.row.trouble == ""
-
-
-def ring(stage, bells):
-    """Change a pod until the bell rings: the watch may begin only after the first change."""
-    path = f"{PODS}/{stage.pods()[0]['metadata']['name']}"
-
-    def rung():
-        note = {"metadata": {"annotations": {"example.com/at": str(time.monotonic())}}}
-        stage.cluster.admin.patch(path, note)
-        time.sleep(0.2)
-        return stage.row.pk in bells.clusters()
-
-    until("a bell", rung, 30)

@@ -186,7 +186,7 @@ def begin(plan, contract):
 
 
 @pytest.mark.parametrize("plan", sorted(MOVES))
-@settings(max_examples=400)  # thousands of walks in all
+@settings(max_examples=250)  # thousands of walks in all
 @given(
     contract=st.sampled_from(CONTRACTS),
     events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), min_size=1, max_size=8),
