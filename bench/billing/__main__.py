@@ -3,19 +3,20 @@
 python -m bench.billing [--events 200000] [--tenants 300]
 python -m bench.billing --export 1200000
 python -m bench.billing --check 10000000
+python -m bench.billing --fill 10000000
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
 what part of the aim that is, and how long it took; at the end the time of pages over what was
 billed, and of each step from an invoice to one request. Aims are those of a month with 10 million
 requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
-and as dense. With `--export` only files are made, of so many charges. With `--check` the database
-writes so many requests of a month; they are rolled up, rated, and the sums of the books compared.
+and as dense. With `--export` only files are made, of so many charges; with `--fill` so many
+requests are there already, and what follows ingest is timed: roll-up, rating, rating again; with
+`--check` so many are rolled up and rated, and the sums of the books compared.
 """
 
 import argparse
-import json
 import os
-import uuid
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,13 +24,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import django
+import msgspec
+import uuid_utils
 from django.core.management import call_command
 
+from bench.billing.filled import DENSE
 from bench.billing.watch import Watch
 from bench.pages.cpu import Cpu
+from gateway.contract.outcomes import Outcome, TrafficClass, UsageQuality
+from gateway.contract.usage import UsageEvent
+from gateway.metering import CloudEvent
 from sandbox.stores.launcher import launch, scratch_folder
 
-DENSE = 24  # requests of a tenant in an hour, as in a month of 10 million
 LIVE = timedelta(seconds=30)  # what a spool delivers: many requests in few slots of statistics
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -55,55 +61,50 @@ def database(folder: Path) -> Iterator[Cpu]:
 
 
 def event(tenant, number, part, span):
-    """An event in [NOW - span, NOW), at `part` of it."""
+    """An event in [NOW - span, NOW), at `part` of it, as gateways write it: in the order of ids."""
     at = NOW - span + span * part
     ended = round(at.timestamp() * 1_000_000)
-    name = str(uuid.uuid4())
-    data = {
-        "request_id": name,
-        "tenant_id": tenant[0],
-        "application_id": tenant[1],
-        "credential_id": 1,
-        "model": f"model-{number % 3}",
-        "service_id": 1 + number % 3,
-        "release_id": 1,
-        "release": "rel-0123456789ab",
-        "cluster": "dc1",
-        "pod": "model-0-abcdef",
-        "traffic_class": "interactive",
-        "outcome": "served" if number % 20 else "cancelled",
-        "stream": True,
-        "http_status": 200,
-        "finish_reason": "stop",
-        "usage_quality": "final",
-        "prompt_tokens": 900 + number % 200,
-        "cached_tokens": number % 300,
-        "completion_tokens": 100 + number % 100,
-        "started_at": ended - 3_000_000,
-        "finished_at": ended,
-        "queue_ms": 1.5,
-        "ttft_ms": 120.0 + number % 50,
-        "itl_ms": 20.0,
-        "gpu_ms": 2_900,
-    }
-    return {
-        "specversion": "1.0",
-        "id": name,
-        "source": "gateway/w0",
-        "type": "quartermaster.usage.v1",
-        "time": "2026-11-20T12:30:00Z",
-        "data": data,
-    }
+    name = str(uuid_utils.uuid7())
+    data = UsageEvent(
+        request_id=name,
+        tenant_id=tenant[0],
+        application_id=tenant[1],
+        credential_id=1,
+        model=f"model-{number % 3}",
+        service_id=1 + number % 3,
+        release_id=1,
+        release="rel-0123456789ab",
+        cluster="dc1",
+        pod="model-0-abcdef",
+        traffic_class=TrafficClass.INTERACTIVE,
+        outcome=Outcome.SERVED if number % 20 else Outcome.CANCELLED,
+        stream=True,
+        http_status=200,
+        finish_reason="stop",
+        usage_quality=UsageQuality.FINAL,
+        prompt_tokens=900 + number % 200,
+        cached_tokens=number % 300,
+        completion_tokens=100 + number % 100,
+        started_at=ended - 3_000_000,
+        finished_at=ended,
+        queue_ms=1.5,
+        ttft_ms=120.0 + number % 50,
+        itl_ms=20.0,
+        gpu_ms=2_900,
+        worker="w0",
+        limit_versions=(3, 9),
+    )
+    return CloudEvent(id=name, source="gateway/w0", time="2026-11-20T12:30:00Z", data=data)
 
 
 def bodies(tenants, events, size, span):
     for start in range(0, events, size):
-        yield json.dumps(
+        yield msgspec.json.encode(
             [
                 event(tenants[n % len(tenants)], n, n / events, span)
                 for n in range(start, min(events, start + size))
             ]
-        ).encode()
+        )
 
 
 # A second: 10 M requests rolled up in 10 s, 1.2 M charges rated in 3 s and again in 6 s, as many
@@ -137,23 +138,52 @@ def span_of(options):
 def run(options, cpu):
     # Django's apps can be imported only after django.setup().
     from bench.billing.drill import measure_pages
-    from bench.billing.parts import close_month, make_fleet, publish, rate_all, roll_all
+    from bench.billing.parts import close_month, make_fleet, publish
 
     tenants, source, secret = make_fleet(options.tenants)
     publish(Decimal("0.5"), NOW)
     take_in(options, cpu, tenants, source, secret)
-    roll_all(watch := Watch(cpu))
-    said("roll up", "events", options.events, watch, "roll up")
-    charges = rate_all(watch := Watch(cpu))
-    said("rate", "charges", charges, watch, "rate")
-    publish(Decimal("0.4"), NOW - span_of(options))
-    deltas = rate_all(watch := Watch(cpu))
-    more = f", {deltas:,} rows written"
-    said("rate again after a price change", "charges", charges, watch, "rate again", more)
+    roll_up_all(options.events, cpu)
+    rate_twice(span_of(options), cpu)
     export_all(cpu, ["parquet"])
     invoices = close_month(NOW, watch := Watch(cpu))
     said("close, bill, print PDFs", "invoices", invoices, watch, "close and bill")
     measure_pages(NOW, cpu)
+
+
+def roll_up_all(events, cpu):
+    from bench.billing.parts import roll_all
+
+    roll_all(watch := Watch(cpu))
+    said("roll up", "events", events, watch, "roll up")
+
+
+def rate_twice(span, cpu):
+    """As priced, and again with other prices since the first request."""
+    from bench.billing.parts import publish, rate_all
+
+    charges = rate_all(watch := Watch(cpu))
+    said("rate", "charges", charges, watch, "rate")
+    publish(Decimal("0.4"), NOW - span)
+    deltas = rate_all(watch := Watch(cpu))
+    more = f", {deltas:,} rows written"
+    said("rate again after a price change", "charges", charges, watch, "rate again", more)
+
+
+def filled(options, cpu):
+    from bench.billing.filled import fill
+    from bench.billing.parts import make_fleet, publish
+
+    make_fleet(options.tenants)
+    publish(Decimal("0.5"), NOW)
+    began = time.perf_counter()
+    fill(options.fill, options.tenants, NOW)
+    print(
+        f"filled with {options.fill:,} requests in {time.perf_counter() - began:.0f} s", flush=True
+    )
+    options.events = options.fill
+    roll_up_all(options.fill, cpu)
+    rate_twice(span_of(options), cpu)
 
 
 def export_all(cpu, file_types):
@@ -176,7 +206,7 @@ def only_export(options, cpu):
 
 
 def only_check(options, cpu):
-    from bench.billing.filled import MONTH, check, fill, slowest
+    from bench.billing.checked import MONTH, check, fill, slowest
     from bench.billing.parts import make_fleet, publish, rate_all, roll_all
 
     tenants, source, _ = make_fleet(options.tenants)
@@ -195,11 +225,18 @@ def only_check(options, cpu):
 
 def take_in(options, cpu, tenants, source, secret):
     from bench.billing.parts import send
+    from bench.billing.writers import send_by_two
 
     for size in (500, 2_000, 10_000):
         events = max(size, options.events // 10)
         send(source, bodies(tenants, events, size, LIVE), watch := Watch(cpu))
         said(f"ingest live, batches of {size:,}", "events", events, watch, "ingest in process")
+    for size in (2_000, 10_000):
+        events = max(2 * size, options.events // 5)
+        sent = list(bodies(tenants, events, size, LIVE))
+        for label in (f"two writers, batches of {size:,}", "the same again, two writers"):
+            send_by_two(source, sent, watch := Watch(cpu))
+            said(label, "events", events, watch, "ingest in process")
     over_http(tenants, secret, max(20_000, options.events // 4), cpu)
     sent = list(bodies(tenants, options.events, 5_000, span_of(options)))
     send(source, sent, watch := Watch(cpu))
@@ -226,10 +263,12 @@ def main():
     parser.add_argument("--tenants", type=int, default=300)
     parser.add_argument("--export", type=int, help="only make files, of so many charges")
     parser.add_argument("--check", type=int, help="only check the books, of so many requests")
+    parser.add_argument("--fill", type=int, help="only from roll-up to rating, of so many requests")
     options = parser.parse_args()
+    ways = {"export": only_export, "check": only_check, "fill": filled}
+    part = next((way for name, way in ways.items() if getattr(options, name)), run)
     with scratch_folder() as folder, database(Path(folder)) as cpu:
-        way = only_export if options.export else only_check if options.check else run
-        way(options, cpu)
+        part(options, cpu)
 
 
 if __name__ == "__main__":

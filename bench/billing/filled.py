@@ -1,74 +1,54 @@
-"""Requests written by the database itself: a month of them, to check the books over."""
+"""A month of requests that are there already: what is timed after it need not wait for ingest."""
 
-import time
-from datetime import timedelta
+import os
+from datetime import datetime
 
-from django.db import connection
+import psycopg
 
-from billing.drive.checks import check_all
-from billing.queries import checks
-from tenants.base.scope import fleet_scope
+from bench.pages.database import bare
 
-FILL = """
-WITH sent AS MATERIALIZED (
-    SELECT gen_random_uuid() AS id, n, t.tenant_id, t.application_id,
-        %(start)s + (%(end)s - %(start)s) * (n::float8 / %(events)s) AS at
-    FROM generate_series(0, %(events)s - 1) AS n
-    JOIN unnest(%(tenants)s::bigint[], %(applications)s::bigint[])
-        WITH ORDINALITY AS t (tenant_id, application_id, place)
-        ON t.place = 1 + n %% cardinality(%(tenants)s::bigint[])
-), seen AS (
-    INSERT INTO usage_seen (source_id, event_id, payload_sha) SELECT %(source)s, id, '' FROM sent
-), marked AS (
-    INSERT INTO usage_hour_mark (hour, tenant_id)
-    SELECT DISTINCT date_bin('1 hour', at, 'epoch'), tenant_id FROM sent
-)
+DENSE = 24  # requests of a tenant in an hour, as in a month of 10 million
+BATCH = 5_000  # as if they had come in batches of so many: each left its marks
+# Rows as `event` in `__main__` makes them, in the order of time.
+EVENTS = """
 INSERT INTO usage_event (request_id, source_id, tenant_id, application_id, credential_id, model,
-    service_id, release, cluster, pod, traffic_class, outcome, reason, modifiers, rerouted_from,
-    stream, http_status, finish_reason, usage_quality, prompt_tokens, cached_tokens,
-    completion_tokens, started_at, event_time, gpu_ms, worker, policy_version, routing_version,
-    price_version, limit_versions, engine_id, demo)
-SELECT id, %(source)s, tenant_id, application_id, 1, 'model-' || n %% 3, 1 + n %% 3,
-    'rel-0123456789ab', 'dc1', 'model-0', 'interactive', 'served', '', '{}', '', true, 200, 'stop',
-    'final', 900 + n %% 200, n %% 300, 100 + n %% 100, at - interval '3 s', at, 2900, '', 1, 1, 1,
-    '{}', '', false
-FROM sent
+    service_id, release_id, release, cluster, pod, traffic_class, outcome, reason, modifiers,
+    rerouted_from, stream, http_status, finish_reason, usage_quality, prompt_tokens, cached_tokens,
+    completion_tokens, started_at, event_time, queue_ms, ttft_ms, itl_ms, gpu_ms, worker,
+    policy_version, routing_version, price_version, limit_versions, engine_id, demo)
+SELECT gen_random_uuid(), 1, a.tenant_id, a.id, 1, 'model-' || n %% 3, 1 + n %% 3, 1,
+    'rel-0123456789ab', 'dc1', 'model-0-abcdef', 'interactive',
+    CASE WHEN n %% 20 > 0 THEN 'served' ELSE 'cancelled' END, '', '{}', '', true, 200, 'stop',
+    'final', 900 + n %% 200, n %% 300, 100 + n %% 100, at - interval '3 s', at, 1.5, 120 + n %% 50,
+    20, 2900, '', 0, 0, 0, '{}', '', false
+FROM (
+    SELECT n, %(now)s - %(hours)s * interval '1 hour' * (1 - n / %(count)s::float) AS at
+    FROM generate_series(0, %(count)s - 1) n
+) AS numbered JOIN (
+    SELECT id, tenant_id, row_number() OVER (ORDER BY tenant_id) - 1 AS place FROM application
+) AS a ON a.place = n %% (SELECT count(*) FROM application)
+ORDER BY n
 """
-PART = 500_000
+MARKS = """
+INSERT INTO usage_hour_mark (hour, tenant_id)
+SELECT hour, tenant_id FROM (
+    SELECT DISTINCT (row_number() OVER (ORDER BY event_time) - 1) / %(batch)s AS batch,
+        date_bin('1 hour', event_time, 'epoch') AS hour, tenant_id
+    FROM usage_event
+) AS marked ORDER BY batch, hour, tenant_id
+"""
 
 
-def fill(tenants, source_id, events, start, end):
-    """In parts, so that none keeps all of them in memory."""
-    columns = [list(c) for c in zip(*tenants, strict=True)]
-    parts = max(1, events // PART)
-    for part in range(parts):
-        span = (end - start) / parts
-        given = {"start": start + span * part, "end": start + span * (part + 1)}
-        given |= {"events": events // parts, "source": source_id}
-        given |= {"tenants": columns[0], "applications": columns[1]}
-        with fleet_scope(), connection.cursor() as cursor:
-            cursor.execute(FILL, given)
-    with connection.cursor() as cursor:
-        for table in "usage_event", "usage_seen", "usage_hour_mark":
-            cursor.execute(f"ANALYZE {table}")
-
-
-def check(start, now):
-    """All sums; then the comparisons that took longest by themselves."""
-    found = check_all(start, now)
-    assert all(c.holds for c in found), [c.sentence for c in found if not c.holds]
-    return len(found)
-
-
-def slowest(start, count=6):
-    """(seconds, first sentence) of each comparison in the database."""
-    took = []
-    with fleet_scope():
-        for found in (*checks.USAGE, *checks.CHARGES, *checks.COSTS, *checks.BOOKS):
-            began = time.perf_counter()
-            list(checks.compare(found, {"since": start}))
-            took.append((time.perf_counter() - began, found.sentences[0]))
-    return sorted(took, reverse=True)[:count]
-
-
-MONTH = timedelta(days=30)
+def fill(count: int, tenants: int, now: datetime) -> None:
+    """`count` requests before `now`, stored and marked but not rolled up."""
+    hours = max(1, count // (tenants * DENSE))
+    given = {"count": count, "hours": hours, "now": now, "batch": BATCH}
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as server:
+        for setting in ("app.fleet = 'on'", "work_mem = '512MB'", "maintenance_work_mem = '1GB'"):
+            server.execute(f"SET {setting}")
+        again = bare(server, "usage_event")
+        server.execute(EVENTS, given)
+        server.execute(MARKS, given)
+        for statement in again:
+            server.execute(statement)
+        server.execute("VACUUM ANALYZE usage_event, usage_hour_mark")

@@ -1,19 +1,18 @@
 """The ingest door's one write: a batch of usage events, each stored once.
 
 1. Judge every event by itself; bad ones go to quarantine, the batch goes on.
-2. In one transaction: copy to a staging table, claim ids in `usage_seen`, store the events whose
-   id was new, count them for the traffic statistics, mark their hours, keep the bad ones.
+2. In one transaction: claim ids in `usage_seen`, store the events whose id was new by way of a
+   staging table, count them for the traffic statistics, mark their hours, keep the bad ones.
    Copies for shadows of rollouts are counted for the gates, and are no usage.
 3. Commit, then answer. A batch that is sent again finds all its ids and changes nothing.
 
 Locks are taken in the order of ids and of keys, so that writers beside each other never deadlock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -27,7 +26,6 @@ from billing.rules.events import (
     NotABatch,
     Reason,
     Refused,
-    moment,
     origin_of,
     read_batch,
     read_event,
@@ -36,6 +34,7 @@ from fleet.actions import traffic
 from fleet.rules.traffic import TrafficSample
 from gateway.contract.usage import waking_ms
 from tenants.actions.keys import mark_used
+from tenants.base.arrays import array
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError, Forbidden
 from tenants.queries.directory import application_refs, tenant_refs, tenants_of_source
@@ -43,7 +42,8 @@ from tenants.rules.access import Viewer
 
 LONGEST_KEPT = 16_384
 HOUR = 3_600_000_000  # microseconds
-EMPTY = "{}"  # an array, as COPY writes it
+NULL = "\\N"  # as COPY reads it
+ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 SAME = (
     "tenant_id",
     "application_id",
@@ -84,39 +84,39 @@ SAME = (
 same_of = attrgetter(*SAME)
 ALSO = ("modifiers", "limit_versions", "request_id", "source_id")
 COLUMNS = ", ".join((*SAME, *ALSO))
-# Times are copied as microseconds since the epoch: the driver takes longer to write two times as
-# text than all the other columns.
+# Times are copied as microseconds since the epoch: nobody has to write and read them as text.
 TIMES = ("started_at", "event_time")
 STAGE = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage ON COMMIT DELETE ROWS AS
-SELECT {COLUMNS}, 0::bigint AS started_at, 0::bigint AS event_time, ''::bytea AS payload_sha
-FROM usage_event WITH NO DATA
+SELECT {COLUMNS}, 0::bigint AS started_at, 0::bigint AS event_time FROM usage_event WITH NO DATA
 """
-COPY = f"COPY usage_stage ({COLUMNS}, {', '.join(TIMES)}, payload_sha) FROM STDIN"
+COPY = f"COPY usage_stage ({COLUMNS}, {', '.join(TIMES)}) FROM STDIN"
 STORE = f"""
-WITH fresh AS (
-    INSERT INTO usage_seen (source_id, event_id, payload_sha)
-    SELECT source_id, request_id, payload_sha FROM usage_stage ORDER BY request_id
-    ON CONFLICT DO NOTHING RETURNING event_id
-)
 INSERT INTO usage_event ({COLUMNS}, {", ".join(TIMES)})
 SELECT {COLUMNS}, {", ".join(f"'epoch'::timestamptz + {t} * interval '1 us'" for t in TIMES)}
-FROM usage_stage JOIN fresh ON event_id = request_id
-ORDER BY event_time, request_id RETURNING request_id
+FROM usage_stage
 """
-SEEN = """
-INSERT INTO usage_seen (source_id, event_id, payload_sha, is_copy)
-SELECT *, true FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[])
-ON CONFLICT DO NOTHING RETURNING event_id
+GIVEN = "unnest(%s::uuid[], %s::text[]) AS given (event_id, sha)"
+# Mostly all are new or none is: then none is named.
+CLAIM = f"""
+WITH fresh AS (
+    INSERT INTO usage_seen (source_id, event_id, payload_sha, is_copy)
+    SELECT %s, event_id, decode(sha, 'hex'), %s FROM {GIVEN} ORDER BY event_id
+    ON CONFLICT DO NOTHING RETURNING event_id
+)
+SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM fresh
 """
-OTHERWISE_SEEN = """
-SELECT stage.request_id FROM usage_stage stage
-JOIN usage_seen seen ON seen.source_id = stage.source_id AND seen.event_id = stage.request_id
-WHERE seen.payload_sha <> stage.payload_sha
+# One by one: as a join the planner would read the whole table for a batch.
+OTHERWISE_SEEN = f"""
+SELECT event_id FROM {GIVEN} WHERE decode(sha, 'hex') <> (
+    SELECT payload_sha FROM usage_seen seen
+    WHERE seen.source_id = %s AND seen.event_id = given.event_id
+)
 """
 MARK = """
 INSERT INTO usage_hour_mark (hour, tenant_id)
-SELECT * FROM unnest(%s::timestamptz[], %s::bigint[])
+SELECT to_timestamp(hour * 3600), tenant_id
+FROM unnest(%s::bigint[], %s::bigint[]) AS marked (hour, tenant_id)
 """
 
 
@@ -182,9 +182,10 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     known, strangers = _known_owners(judged, tenants_of_source(source_id))
     accepted = [a for a in known if not a.is_copy]
     copies = _count_copies(source_id, [a for a in known if a.is_copy], now)
-    fresh, conflicts = _insert(source_id, accepted)
+    stored = _claim(source_id, accepted)
+    conflicts = _conflicts(source_id, accepted, stored)
     bad = [*strangers, *conflicts]
-    stored = [a for a in accepted if a.event_id in fresh]
+    _insert(source_id, stored)
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
     note_arrivals(source_id, stored, now=now)
@@ -195,14 +196,40 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
 
 def _count_copies(source_id: int, copies: list[Accepted], now: datetime) -> int:
     """Count what a shadow answered, each once; answers how many were new."""
-    if not copies:
-        return 0
-    rows = sorted((source_id, c.event_id, c.sha) for c in copies)
-    with connection.cursor() as cursor:
-        cursor.execute(SEEN, [list(column) for column in zip(*rows, strict=True)])
-        fresh = {row[0] for row in cursor.fetchall()}
-    traffic.record_copies([_sample(c) for c in copies if c.event_id in fresh], now=now)
+    fresh = _claim(source_id, copies, are_copies=True)
+    if fresh:
+        traffic.record_copies([_sample(c) for c in fresh], now=now)
     return len(fresh)
+
+
+def _claim(source_id: int, events: list[Accepted], *, are_copies: bool = False) -> list[Accepted]:
+    """Those whose id nobody had delivered."""
+    if not events:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [source_id, are_copies, *_given(events), len(events)])
+        count, names = cursor.fetchone()
+    if count == len(events):
+        return events
+    fresh = {*(names or ())}
+    return [e for e in events if e.event_id in fresh]
+
+
+def _conflicts(source_id: int, events: list[Accepted], fresh: list[Accepted]) -> list[Refused]:
+    """Those that were stored before with another content."""
+    if len(fresh) == len(events):
+        return []
+    new = {e.event_id for e in fresh}
+    old = [e for e in events if e.event_id not in new]
+    with connection.cursor() as cursor:
+        cursor.execute(OTHERWISE_SEEN, [*_given(old), source_id])
+        other = {row[0] for row in cursor.fetchall()}
+    return [_conflict(e) for e in old if e.event_id in other]
+
+
+def _given(events: list[Accepted]) -> tuple[str, str]:
+    """Ids and digests."""
+    return array([e.event.request_id for e in events]), array([e.sha.hex() for e in events])
 
 
 def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:
@@ -217,61 +244,62 @@ def _known_owners(
     accepted: list[Accepted], allowed: frozenset[int]
 ) -> tuple[list[Accepted], list[Refused]]:
     owners = application_refs({a.event.application_id for a in accepted})
-    tenants = tenant_refs({a.event.tenant_id for a in accepted})
-    known: list[Accepted] = []
-    strangers: list[Refused] = []
-    for a in accepted:
-        event = a.event
-        owner = owners.get(event.application_id)
-        if event.tenant_id not in tenants:
-            detail = f"There is no tenant {event.tenant_id}"
-            strangers.append(Refused(str(a.event_id), Reason.UNKNOWN_TENANT, detail, a.raw))
-        elif allowed and event.tenant_id not in allowed:
-            detail = "This source does not report for this tenant"
-            strangers.append(
-                Refused(str(a.event_id), Reason.NOT_ALLOWED, detail, a.raw, event.tenant_id)
-            )
-        elif owner is None or owner.tenant_id != event.tenant_id:
-            detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
-            strangers.append(
-                Refused(str(a.event_id), Reason.UNKNOWN_APPLICATION, detail, a.raw, event.tenant_id)
-            )
-        else:
-            known.append(a)
-    return known, strangers
+    of = {ref.id: ref.tenant_id for ref in owners.values()}
+
+    def is_known(a: Accepted) -> bool:
+        tenant_id = a.event.tenant_id
+        return of.get(a.event.application_id) == tenant_id and (not allowed or tenant_id in allowed)
+
+    known = [a for a in accepted if is_known(a)]
+    if len(known) == len(accepted):
+        return known, []
+    others = [a for a in accepted if not is_known(a)]
+    tenants = tenant_refs({a.event.tenant_id for a in others})
+    return known, [_stranger(a, tenants.keys(), allowed) for a in others]
 
 
-def _insert(source_id: int, accepted: list[Accepted]) -> tuple[set[UUID], list[Refused]]:
-    if not accepted:
-        return set(), []
+def _stranger(accepted: Accepted, tenants: Set[int], allowed: frozenset[int]) -> Refused:
+    name, event = str(accepted.event_id), accepted.event
+    if event.tenant_id not in tenants:
+        detail = f"There is no tenant {event.tenant_id}"
+        return Refused(name, Reason.UNKNOWN_TENANT, detail, accepted.raw)
+    if allowed and event.tenant_id not in allowed:
+        detail = "This source does not report for this tenant"
+        return Refused(name, Reason.NOT_ALLOWED, detail, accepted.raw, event.tenant_id)
+    detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
+    return Refused(name, Reason.UNKNOWN_APPLICATION, detail, accepted.raw, event.tenant_id)
+
+
+def _insert(source_id: int, stored: list[Accepted]) -> None:
+    if not stored:
+        return
+    # In the order of time, as they are looked for.
+    rows = sorted(stored, key=lambda a: a.event.finished_at)
     with connection.cursor() as cursor:
         cursor.execute(STAGE)
         cursor.execute("DELETE FROM usage_stage")
         with cursor.copy(COPY) as copy:
-            for a in accepted:
-                copy.write_row(_row(source_id, a))
+            copy.write("".join([_line(source_id, a) for a in rows]))
         cursor.execute(STORE)
-        fresh = {row[0] for row in cursor.fetchall()}
-        if len(fresh) == len(accepted):
-            return fresh, []
-        cursor.execute(OTHERWISE_SEEN)
-        other = {row[0] for row in cursor.fetchall()}
-    return fresh, [_conflict(a) for a in accepted if a.event_id in other]
 
 
-def _row(source_id: int, accepted: Accepted) -> tuple[Any, ...]:
+def _line(source_id: int, accepted: Accepted) -> str:
+    """A row as COPY reads it: written by hand, at a fifth of what the driver takes for it."""
     event = accepted.event
-    return (
+    values = (
         *same_of(event),
-        # Mostly empty, and the driver takes its time for lists.
-        list(event.modifiers) or EMPTY,
-        list(event.limit_versions) or EMPTY,
+        array(event.modifiers),
+        array(event.limit_versions),
         event.request_id,
         source_id,
         event.started_at,
         event.finished_at,
-        accepted.sha,
     )
+    texts = [NULL if v is None else str(v) for v in values]
+    # JSON without a backslash holds no text that has one, nor a tab or the end of a line.
+    if b"\\" in accepted.raw:
+        texts = [NULL if v is None else str(v).translate(ESCAPED) for v in values]
+    return "\t".join(texts) + "\n"
 
 
 def _conflict(accepted: Accepted) -> Refused:
@@ -293,7 +321,7 @@ def _sample(accepted: Accepted) -> TrafficSample:
         ttft_ms=event.ttft_ms,
         itl_ms=event.itl_ms,
         queue_ms=event.queue_ms,
-        waking_ms=waking_ms(event.modifiers),
+        waking_ms=waking_ms(event.modifiers) if event.modifiers else None,
         prompt_tokens=event.prompt_tokens,
         cached_tokens=event.cached_tokens,
         completion_tokens=event.completion_tokens,
@@ -306,7 +334,7 @@ def _mark(stored: Iterable[Accepted]) -> None:
     hours = sorted({(a.event.finished_at // HOUR, a.event.tenant_id) for a in stored})
     if hours:
         with connection.cursor() as cursor:
-            cursor.execute(MARK, [[moment(h * HOUR) for h, _ in hours], [t for _, t in hours]])
+            cursor.execute(MARK, [array([h for h, _ in hours]), array([t for _, t in hours])])
 
 
 def _keep_bad(source_id: int, bad: Sequence[Refused]) -> None:

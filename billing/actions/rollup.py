@@ -1,8 +1,11 @@
 """Roll up: recompute the hours that something new came for, and replace their rows.
 
-1. Take the lock of roll-ups, or leave: one at a time is enough, and a worker that dies frees it.
-2. Take marks away, oldest first; a worker that dies puts them back.
+1. Take the lock of a lane, or leave it: one at a time is enough, and a worker that dies frees it.
+2. Take marks of its days away, oldest first; a worker that dies puts them back.
 3. Recompute the hours that they named from raw events as a whole. Marks that came meanwhile stay.
+
+Lanes take turns by UTC days, so that two workers use two cores after a backlog. No row that a pass
+writes, of hours, of days or of services' hours, is of another day: lanes never wait for each other.
 
 Events whose mark is visible are visible too, because both were committed together, and every
 statement here sees what was committed before it began.
@@ -17,8 +20,11 @@ from django.db import connection
 from billing.actions.bulk import in_bulk, make_working_tables
 from tenants.base.scope import fleet_scope
 
-MOST_MARKS = 20_000
+MOST_MARKS = 40_000
+LANES = 2
 LOCK = 7_301  # of advisory locks; the other actions of billing have the next numbers
+# Workers of before there were lanes take the first one alone; while one of them works, none does.
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock_shared(%s) AND pg_try_advisory_xact_lock(%s, %s)"
 CROWDED = 10  # marks of an hour, from which on it is read as a whole
 HOUR = timedelta(hours=1)
 
@@ -26,10 +32,16 @@ WORKING = {
     "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean",
     "roll_sum": "hour timestamptz, tenant_id bigint, events bigint, prompt bigint, answer bigint",
 }
-TAKE = """
+OF_LANE = f"((hour AT TIME ZONE 'UTC')::date - DATE '2000-01-01') & {LANES - 1} = %s"
+# How far, and then all up to there: the planner would compare the whole table with a list of ids.
+UPTO = f"""
+SELECT max(id) FROM (
+    SELECT id FROM usage_hour_mark WHERE {OF_LANE} ORDER BY id LIMIT %s
+) AS oldest
+"""
+TAKE = f"""
 WITH taken AS (
-    DELETE FROM usage_hour_mark
-    WHERE id IN (SELECT id FROM usage_hour_mark ORDER BY id LIMIT %s) RETURNING hour, tenant_id
+    DELETE FROM usage_hour_mark WHERE id <= %s AND {OF_LANE} RETURNING hour, tenant_id
 )
 INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s
 FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenant_id
@@ -47,7 +59,7 @@ sum(e.gpu_ms * e.gpus)
 FROM usage_event e
 """
 STORE = """
-WITH summed AS (
+WITH {before}summed AS (
     INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class,
         outcome, release, hosted, gpu_product, requests, prompt_tokens, cached_tokens,
         completion_tokens, gpu_ms)
@@ -57,23 +69,28 @@ INSERT INTO roll_sum
 SELECT hour, tenant_id, sum(requests), sum(prompt_tokens), sum(completion_tokens)
 FROM summed GROUP BY 1, 2
 """
-# Every event of the span is read once, and no event is compared with marks.
+# Every event of the span is read once, and no event is compared with marks. Summed before it is
+# ordered, or the planner reads all events by tenant; in the order of the widest index of hours,
+# which costs a quarter less to keep so.
 SUM_CROWDED = STORE.format(
-    rows=f"""
-SELECT s.* FROM (
+    before=f"""s AS MATERIALIZED (
     SELECT date_bin('1 hour', e.event_time, 'epoch') AS hour, e.tenant_id, {SUMS}
     WHERE e.event_time >= %s AND e.event_time < %s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-) AS s JOIN roll_pair m ON m.hour = s.hour AND m.tenant_id = s.tenant_id
-"""
+), """,
+    rows="""
+SELECT s.* FROM s JOIN roll_pair m ON m.hour = s.hour AND m.tenant_id = s.tenant_id
+ORDER BY s.tenant_id, s.hour
+""",
 )
 SUM_SINGLE = STORE.format(
+    before="",
     rows=f"""
 SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
     SELECT {SUMS} WHERE e.tenant_id = m.tenant_id
         AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ) AS s WHERE NOT m.is_crowded
-"""
+""",
 )
 HEAD = """
 INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens,
@@ -103,12 +120,16 @@ GROUP BY 1, 2
 
 def roll_up(now: datetime) -> int:
     """Recompute marked hours. Returns how many hours of tenants were replaced."""
+    return sum(_pass(lane, now) for lane in range(LANES))
+
+
+def _pass(lane: int, now: datetime) -> int:
     with fleet_scope(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute(TRY_LOCK, [LOCK, LOCK, lane])
         if not cursor.fetchone()[0]:
             return 0
         with in_bulk(cursor):
-            hours = _take(cursor)
+            hours = _take(cursor, lane)
             if hours:
                 cursor.execute(FORGET)
                 _sum(cursor)
@@ -118,10 +139,14 @@ def roll_up(now: datetime) -> int:
             return hours
 
 
-def _take(cursor: Any) -> int:
+def _take(cursor: Any, lane: int) -> int:
     """How many hours of tenants were marked."""
+    cursor.execute(UPTO, [lane, MOST_MARKS])
+    upto = cursor.fetchone()[0]
+    if upto is None:
+        return 0
     make_working_tables(cursor, WORKING)
-    cursor.execute(TAKE, [MOST_MARKS, CROWDED])
+    cursor.execute(TAKE, [upto, lane, CROWDED])
     hours: int = cursor.rowcount
     cursor.execute("ANALYZE roll_pair")
     return hours

@@ -83,7 +83,7 @@ class BudgetOut(serializers.Serializer[Any]):
     )
     expected_high = serializers.DecimalField(24, 6, source="ahead.high", default=None)
     runs_out = serializers.DateField(
-        source="ahead.runs_out", default=None,
+        source="ahead.runs_out", default=None, allow_null=True,
         help_text="The day on which it is expected to be used up; null: not this month, or it is",
     )  # fmt: skip
 

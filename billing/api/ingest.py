@@ -15,6 +15,7 @@ from billing.actions.ingest import BatchTooLarge, ingest
 from billing.queries.clocks import source_clocks
 from billing.rules.clocks import SourceClock
 from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE
+from tenants.api.base.pages import ListPages
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView
@@ -63,14 +64,20 @@ class SourceClockOut(serializers.Serializer[Any]):
     alarms = serializers.ListField(child=serializers.CharField(), help_text="In words")
 
 
+class SourcePages(ListPages):
+    def key(self, row: Any) -> str:
+        return f"{row['source_id']:020}"
+
+
 class UsageSourcesView(ConsoleView):
+    pagination_class = SourcePages
+
     @operation("usage_sources_list", gives=SourceClockOut(many=True))
     def get(self, request: Request) -> Response:
         """How late each source's events arrive, and whose clock is wrong."""
         names = source_names()
         found = source_clocks(self.viewer, timezone.now()).values()
-        rows = [{**SourceClockOut(clock_of(c, names)).data} for c in found]
-        return self.answer(rows)
+        return self.page([clock_of(c, names) for c in found], SourceClockOut)
 
 
 def clock_of(clock: SourceClock, names: dict[int, str]) -> dict[str, Any]:

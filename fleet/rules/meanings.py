@@ -88,7 +88,7 @@ GROUPS = {
         "cpu", "memory", "shared_memory"),
     "Another deadline of starts": ("startup_seconds",),
     "Another time to finish requests when a replica goes away": (
-        "drain_seconds", "pre_stop_seconds", "teardown_seconds"),
+        "drain_seconds", "pre_stop_seconds", "teardown_seconds", "kv_lease_seconds"),
 }  # fmt: skip
 MEANS = {name: sentence for sentence, names in GROUPS.items() for name in names}
 SEEN_BY_CLIENTS = frozenset(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import msgspec
 
@@ -17,7 +18,7 @@ REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are it
 METRICS = ("ttft", "itl", "queue", "waking", "output")
 
 
-class TrafficSample(msgspec.Struct, frozen=True):
+class TrafficSample(msgspec.Struct, frozen=True, gc=False):
     """One request, as gates and degradation need it. Latencies in milliseconds, None: unknown."""
 
     at: datetime  # when it ended
@@ -93,10 +94,11 @@ def summed(parts: Iterable[ReleaseWindow]) -> ReleaseWindow:
     )
 
 
-# seconds, slot, tenant, service, release, class; then outcome and reason, or metric and bucket
-Place = tuple[int, datetime, int, int, int, str]
-CountKey = tuple[int, datetime, int, int, int, str, str, str]
-LatencyKey = tuple[int, datetime, int, int, int, str, str, int]
+# seconds, slot (seconds since the epoch), tenant, service, release, class; then outcome and reason,
+# or metric and bucket
+Place = tuple[int, int, int, int, int, str]
+CountKey = tuple[int, int, int, int, int, str, str, str]
+LatencyKey = tuple[int, int, int, int, int, str, str, int]
 Counts = tuple[int, int, int, int]  # requests, prompt, cached, completion tokens
 
 
@@ -112,12 +114,14 @@ def gather(
 
     Every sample is counted once, in the finest slot that it has; coarse ones add fine ones up.
     """
-    slots: dict[_Slot, _Sums] = {}
+    slots: dict[Place, _Sums] = {}
+    fine_from = fine_after.timestamp()
     for sample in samples:
-        seconds = GATE_SECONDS if sample.at >= fine_after else DASHBOARD_SECONDS
+        at = sample.at.timestamp()
+        seconds = GATE_SECONDS if at >= fine_from else DASHBOARD_SECONDS
         slot = (
             seconds,
-            int(sample.at.timestamp() // seconds) * seconds,
+            int(at // seconds) * seconds,
             sample.tenant_id,
             sample.service_id,
             sample.release_id,
@@ -129,14 +133,11 @@ def gather(
         sums.add(sample)
     counts: dict[CountKey, Counts] = {}
     latencies: dict[LatencyKey, int] = {}
-    for (seconds, start, tenant, service, release, of_class), sums in slots.items():
+    for (seconds, start, *of), sums in slots.items():
         for coarse in {seconds, DASHBOARD_SECONDS}:
-            at = datetime.fromtimestamp(start // coarse * coarse, UTC)
-            _put((coarse, at, tenant, service, release, of_class), sums, counts, latencies)
+            place = cast(Place, (coarse, start // coarse * coarse, *of))
+            _put(place, sums, counts, latencies)
     return counts, latencies
-
-
-_Slot = tuple[int, int, int, int, int, str]  # a `Place` whose time is in seconds
 
 
 class _Sums:
@@ -157,10 +158,11 @@ class _Sums:
         was[1] += sample.prompt_tokens
         was[2] += sample.cached_tokens
         was[3] += sample.completion_tokens
+        latencies = self.latencies
         for metric, value in zip(METRICS, sample.measured, strict=True):
             if value is not None:
                 at = metric, bucket_of(value)
-                self.latencies[at] = self.latencies.get(at, 0) + 1
+                latencies[at] = latencies.get(at, 0) + 1
 
 
 def _put(

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.actions.calendars import keep_periods
-from tests.billing.books import spend
+from tests.billing.books import engines_agree, spend
 from tests.billing.factories import PRICES, make_prices
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +43,7 @@ def invoice(finance, month):
     (period,) = finance.get("billing-periods?tenant=acme&state=open&limit=1000")["results"][-1:]
     path = f"billing-periods/{period['id']}"
     assert period["name"] == "2026-10"
+    engines_agree()
     sent(finance, f"{path}/start-closing")
     closed = sent(finance, f"{path}/close")
     assert (closed["state"], closed["checks"]) == ("closed", [])

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from billing.actions.calendars import keep_periods
-from tests.billing.books import spend
+from tests.billing.books import engines_agree, spend
 from tests.billing.doors import Door, make_token
 from tests.billing.factories import PRICES, make_prices
 from tests.billing.test_books_api import TERMS, sent
@@ -69,6 +69,7 @@ def test_an_account_is_invoiced_in_another_currency(finance, acme, gateway):
     keep_periods(timezone.now())
     (period,) = finance.get("billing-periods?tenant=acme&state=open&limit=1000")["results"][-1:]
     path = f"billing-periods/{period['id']}"
+    engines_agree()
     sent(finance, f"{path}/start-closing")
     refused = sent(finance, f"{path}/close", want=409)
     assert "USD/EUR of" in refused["detail"]

@@ -18,7 +18,15 @@ from billing.actions.rollup import roll_up
 from billing.drive.checks import check_all
 from billing.models import Invoice
 from tenants.base.scope import fleet_scope
-from tests.billing.books import GRACE, NOVEMBER, OCTOBER, ODD_PRICES, find_period, set_account
+from tests.billing.books import (
+    GRACE,
+    NOVEMBER,
+    OCTOBER,
+    ODD_PRICES,
+    engines_agree,
+    find_period,
+    set_account,
+)
 from tests.billing.damaged import LATER, fleet
 from tests.billing.factories import HOUR, SYSTEM, batch, make_prices, usage
 from tests.billing.granted import granted
@@ -105,6 +113,7 @@ def test_whoever_dies_at_any_statement_loses_nothing_and_does_nothing_twice(
     kills += die_everywhere(lambda: rate_due(NOVEMBER, early=True))
     keep_periods(NOVEMBER)
     kills += die_everywhere(lambda: allocate_due(LATER))
+    engines_agree()
     pk = in_fleet(find_period, acme)().pk
     kills += die_everywhere(in_fleet(start_closing, SYSTEM, pk, now=NOVEMBER))
     kills += die_everywhere(in_fleet(close, SYSTEM, pk, now=NOVEMBER, grace=GRACE))

@@ -159,7 +159,9 @@ def test_the_api_lists_clocks_of_sources(acme, gateway, stranger):
     now = timezone.now()
     ingest(gateway, batch(usage(acme, at=now + timedelta(minutes=2))), now=now)
     scopes = ["view", "view_money", "view_fleet"]
-    (found,) = Door(make_token("olaf", "operator", permissions=scopes)).get("usage/sources")
+    (found,) = Door(make_token("olaf", "operator", permissions=scopes)).get("usage/sources")[
+        "results"
+    ]
     assert (found["name"], found["events"]) == ("gateway", 1)
     assert "Its clock is ahead" in found["alarms"][0]
     assert stranger("get", "usage/sources").status_code == 404

@@ -39,6 +39,7 @@ def test_it_has_a_task_for_every_bell():
             "run_exports",
             "deliver_exports",
             "reconcile",
+            "call_people",
         )
     }
     assert mine <= set(app.tasks)

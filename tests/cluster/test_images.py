@@ -78,7 +78,7 @@ def test_it_has_a_catalogue_of_distinct_references():
         f"faulty-{kind}"
         for kind in (
             *("crash", "oom", "never-ready", "slow", "errors", "truncated"),
-            *("wrong-answer", "wrong-fingerprint", "breaks-contract", "worker"),
+            *("wrong-answer", "wrong-fingerprint", "wrong-cache", "breaks-contract", "worker"),
         )
     }
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from billing import urls
-from billing.models import BillingPeriod, EventDelivery, ExportJob, UsageQuarantine
+from billing.models import BillingPeriod, EventDelivery, ExportJob, Reconciliation
 from billing.queries.periods import period_checks
 from fleet.models import GpuInterval, GpuUnit
 from tenants.base.scope import fleet_scope
@@ -36,10 +36,11 @@ REFUSED = {
     "POST billing-periods/{period_id}/close": 409,  # its checks are not green
     "POST billing-periods/{period_id}/invoices": 409,
     "POST usage/events": 403,  # people are no source of usage
+    "POST usage/quarantine/{row_id}/correct": 422,  # the correction is no event either
     "POST usage/quarantine/{row_id}/take": 409,  # its request has no name
 }
-# Read by everybody who sees money: what they pay by.
-OF_EVERYBODY = "GET price-books/{slug}"
+# Read by everybody who sees money: what they pay by, and which run made their charges.
+OF_EVERYBODY = ("GET price-books/{slug}", "GET rating-runs/{run_id}")
 
 
 def furnish(scene: SimpleNamespace) -> None:
@@ -48,6 +49,10 @@ def furnish(scene: SimpleNamespace) -> None:
     GpuInterval.objects.create(
         unit=unit, product="h200-sxm", state="serving", service=scene.services[0],
         starts_at=scene.request.event_time - timedelta(hours=2),
+    )  # fmt: skip
+    scene.checked = Reconciliation.objects.create(
+        requested_by="tests", requested_at=scene.request.event_time,
+        since=scene.request.event_time, look_again=scene.request.event_time,
     )  # fmt: skip
     scene.failed = ExportJob.objects.create(
         format="csv", starts_at=scene.closed.starts_at, ends_at=scene.closed.ends_at,
@@ -95,7 +100,11 @@ def values(scene: SimpleNamespace, name: str) -> dict[str, Any]:
         "other": lambda: 1,
         "position": lambda: scene.line,
         "request_id": lambda: str(scene.request.request_id),
-        "row_id": lambda: UsageQuarantine.objects.earliest("id").pk,
+        "row_id": lambda: scene.quarantined.pk,
+        "decision_id": lambda: scene.decision.pk,
+        "txn_id": lambda: scene.txn,
+        "run_id": lambda: scene.run,
+        "reconciliation_id": lambda: scene.checked.pk,
         "reservation_id": lambda: scene.reservation.pk,
         "webhook_id": lambda: scene.webhook.pk,
         "delivery_id": lambda: EventDelivery.objects.filter(webhook=None).earliest("id").pk,
@@ -200,4 +209,8 @@ def bodies(scene: SimpleNamespace) -> dict[str, Any]:
         "POST usage/events": [],
         "POST usage/quarantine/{row_id}/take": WHY,
         "POST usage/quarantine/{row_id}/drop": WHY,
+        "POST usage/quarantine/{row_id}/correct": {"event": "{}"} | WHY,
+        "POST usage/quarantine/decisions": {
+            "ids": [scene.quarantined.pk], "decision": "drop",
+        } | WHY,
     }  # fmt: skip

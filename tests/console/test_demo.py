@@ -110,8 +110,8 @@ def test_it_keeps_prices_that_somebody_else_published(made):
     with fleet_scope():
         assert read_books() == first
     prices = first["USD"][0].prices
-    usual = prices["chat-small", "prompt", ""]
-    assert prices["chat-small", "prompt", "batch"].unit_price * 2 == usual.unit_price
+    usual = prices["chat-small", "prompt", "", ""]
+    assert prices["chat-small", "prompt", "batch", ""].unit_price * 2 == usual.unit_price
     assert usual.unit_price == Decimal("0.0000005")
 
 
