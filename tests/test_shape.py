@@ -88,6 +88,40 @@ def test_a_test_stands_behind_each_guarantee_of_a_way_back(number):
     assert NAMED.findall(row)
 
 
+FAULTS = re.findall(
+    r"^\| (?!fault|-)(.+?) \| (.*) \|$", GUARANTEES.partition("Fault by fault")[2], re.M
+)
+SABOTAGED = {
+    "hung watch or connection", "answer to a write lost", "slow API server", "API server down",
+    "410 Gone", "worker killed", "two workers, one rollout", "worker stopped and continued",
+    "clock of a worker off", "apply conflict", "deletes in states that go on",
+    "quota full", "no GPU", "scheduling gates", "cordon and drain", "terminating pod holds its GPU",
+    "crash, out of memory, never ready, image, answers", "ready, then dead", "frozen, idle",
+    "paused", "5 % of answers 500", "metrics missing", "drain",
+    "node lost on the way back", "Redis gone", "abort", "the model in memory",
+}  # fmt: skip
+
+
+def test_every_fault_is_listed():
+    assert {name for name, _ in FAULTS} == SABOTAGED
+
+
+@pytest.mark.parametrize(("fault", "tests"), FAULTS)
+def test_each_fault_is_tried_on_a_real_api_server(fault, tests):
+    found = NAMED.findall(tests)
+    assert found, fault
+    for path, _ in found:
+        assert "pytest.mark.cluster" in (ROOT / path).read_text(), path
+
+
+ROWS = re.findall(r"^\| (?!guarantee|\||-|fault)(.+) \|$", GUARANTEES, re.M)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_line_about_rollouts_names_a_test(row):
+    assert NAMED.findall(row) or "both of the above" in row, row
+
+
 DRIVEN = {p.stem: p.read_text() for p in (ROOT / "fleet" / "drive").glob("*.py")}
 
 

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from fleet.api.rollouts import TouchedOut
+from fleet.api.plan_answers import TouchedOut
 from fleet.queries.rollout_outcome import outcome_of
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView

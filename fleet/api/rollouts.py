@@ -11,17 +11,15 @@ from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.actions.closing import close_rollout
 from fleet.api.contracts import ContractResultOut
+from fleet.api.plan_answers import PlansOut
 from fleet.api.rollout_parts import ClusterEventOut, KeptPodOut, LogEndOut, SurgeCostOut
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
-from fleet.queries.plans import Proposal
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
-from fleet.rules.plan import Plan
 from fleet.rules.proposal import read_steps
 from fleet.rules.situation import StepPlan
-from fleet.rules.surge_cost import cost_of
 from tenants.api.base.schema import operation
 from tenants.api.base.serializers import CountField, Strict, TextField, Why
 from tenants.api.base.views import ConsoleView
@@ -93,102 +91,6 @@ class RolloutIn(PlanIn):
 class SkipIn(Strict):
     step = CountField(min_value=0, help_text="Of the open gate, counted from 0")
     why = TextField(max_length=2000)
-
-
-class OnTopOut(serializers.Serializer[Any]):
-    product = serializers.CharField(help_text="Empty: any")
-    gpus = serializers.IntegerField()
-    free = serializers.IntegerField()
-    claimed = serializers.IntegerField(help_text="Free ones that other open rollouts take")
-    missing = serializers.IntegerField()
-
-
-class OnePlanOut(serializers.Serializer[Any]):
-    kind = serializers.CharField()
-    answer = serializers.CharField(help_text="possible, needs_consent, not_now, never")
-    why = serializers.CharField()
-    surge = serializers.IntegerField()
-    at_once = serializers.IntegerField(help_text="New replicas that start together")
-    gpus_on_top = serializers.IntegerField()
-    gpus_free = serializers.IntegerField()
-    gpus_claimed = serializers.IntegerField(help_text="Free ones that other open rollouts take")
-    gpus_missing = serializers.IntegerField()
-    products = OnTopOut(many=True, help_text="The same for each GPU product")
-    quota = serializers.CharField(help_text="The tightest one; empty: none limits GPUs")
-    quota_free = serializers.IntegerField(allow_null=True, help_text="GPUs that it leaves")
-    quota_needed = serializers.IntegerField(help_text="GPUs on top that it counts")
-    floor = serializers.IntegerField(
-        allow_null=True, help_text="Replicas that disruption budgets want to answer"
-    )
-    min_replicas = serializers.IntegerField()
-    min_percent = serializers.FloatField()
-    gated = serializers.BooleanField(help_text="Steps and gates are possible")
-    gap_seconds = serializers.FloatField(
-        allow_null=True, help_text="Without any answering replica; null: not measured"
-    )
-    requests_at_risk = serializers.IntegerField(
-        allow_null=True, help_text="That fall into the gap, at the rate of the last hour"
-    )
-    finish_seconds = serializers.FloatField(allow_null=True)
-    gpu_seconds_on_top = serializers.FloatField(allow_null=True)
-    cost_on_top = serializers.SerializerMethodField(
-        help_text="Text, in the currency of the plans; null: no price, or its time is not known"
-    )
-    traffic_back_seconds = serializers.FloatField(allow_null=True)
-    full_back_seconds = serializers.FloatField(allow_null=True)
-    late_back_seconds = serializers.FloatField(
-        allow_null=True, help_text="Full capacity back once everything has moved"
-    )
-    unmeasured = serializers.ListField(child=serializers.CharField())
-
-    def get_cost_on_top(self, plan: Plan) -> str | None:
-        cost = cost_of(plan.on_top, plan.finish_seconds, self.context.get("prices", {}))
-        return None if cost is None else str(cost)
-
-
-class PlanCheckOut(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    verdict = serializers.CharField()
-    text = serializers.CharField()
-
-
-class StartsOut(serializers.Serializer[Any]):
-    samples = serializers.IntegerField()
-    p50 = serializers.FloatField(allow_null=True)
-    p95 = serializers.FloatField(allow_null=True)
-    of = serializers.CharField(help_text="The release, or the model of several")
-    borrowed = serializers.BooleanField(help_text="Of another release than the one meant")
-    pool = serializers.CharField(help_text="GPU product of the nodes; empty: of all")
-
-
-class TouchedOut(serializers.Serializer[Any]):
-    tenant_id = serializers.IntegerField()
-    tenant = serializers.CharField()
-    traffic_class = serializers.CharField()
-    requests = serializers.IntegerField(help_text="In the last hour")
-
-
-class PlansOut(serializers.Serializer[Any]):
-    service = serializers.CharField()
-    cluster = serializers.CharField()
-    from_label = serializers.CharField()
-    to_label = serializers.CharField()
-    replicas = serializers.IntegerField()
-    old_replicas = serializers.IntegerField()
-    roles = serializers.CharField(help_text="Pods of a replica by role; empty: it is one pod")
-    plans = OnePlanOut(many=True)
-    currency = serializers.SerializerMethodField(help_text="Of the costs; empty: none is known")
-    starts_new = StartsOut(source="situation.starts_new")
-    starts_old = StartsOut(source="situation.starts_old")
-    touched = TouchedOut(many=True)
-    checks = PlanCheckOut(many=True)
-    visible = serializers.ListField(child=serializers.CharField())
-    warnings = serializers.ListField(child=serializers.CharField())
-    manifests = serializers.ListField(child=serializers.DictField())
-    observed_at = serializers.DateTimeField(allow_null=True)
-
-    def get_currency(self, found: Proposal) -> str:
-        return next((p.currency for p in self.context.get("prices", {}).values()), "")
 
 
 class RolloutOut(serializers.Serializer[Any]):

@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+from fleet.clients.workloads import Owned
 from fleet.drive.fetching import fetch
 from fleet.drive.look import View
 from fleet.drive.place import put, remove
 from fleet.rules.manifests import ADMITTED
+from fleet.rules.phases import GOING_BACK
 from fleet.rules.seen import Pod, Side
 from fleet.rules.state import KEEP, Decision, Place
 
@@ -25,7 +27,13 @@ def act(view: View, decision: Decision, now: datetime) -> None:
     if decision.want is None:
         return
     place(view, "old", view.seen.old, decision.want.old)
-    place(view, "new", view.seen.new, decision.want.new)
+    try:
+        place(view, "new", view.seen.new, decision.want.new)
+    except Owned:
+        if decision.phase not in GOING_BACK or decision.want.new.replicas:
+            raise
+        # All of it goes: what somebody else wrote into it must not hold up the way back.
+        remove(view.workloads, view.seen.new)
 
 
 def admit(view: View, pod: Pod, now: datetime) -> None:

@@ -12,8 +12,9 @@ from fleet.actions.signals import store_probe, store_samples, take_probe
 from fleet.clients.errors import ClientError
 from fleet.clients.signals import OneToken
 from fleet.models import ObservedPod
+from fleet.queries.engines import still_engines
 from fleet.rules.engine_metrics import EngineMetrics, read_metrics
-from fleet.rules.probing import Probed, failed, judge
+from fleet.rules.probing import Probed, failed, frozen, judge
 
 log = structlog.get_logger(__name__)
 PROBE_EVERY = timedelta(seconds=30)
@@ -31,7 +32,19 @@ def scrape(engines: Asked, pool: Executor, now: datetime) -> int:
     pods = list(running_pods())
     read = pool.map(lambda pod: metrics_of(engines, pod), pods)
     found = [(pod, metrics) for pod, metrics in zip(pods, read, strict=True) if metrics]
-    return store_samples(found, now)
+    stored = store_samples(found, now)
+    take_frozen_out([pod for pod, m in found if m.running and m.steps is not None], now)
+    return stored
+
+
+def take_frozen_out(busy: list[ObservedPod], now: datetime) -> None:
+    """An engine that stands still while requests run counts as one that fails its probes."""
+    still = still_engines([pod.uid for pod in busy if pod.admitted], now) if busy else {}
+    for pod in busy:
+        told = frozen(still[pod.uid]) if pod.uid in still else ""
+        if told and take_probe(pod, now):
+            store_probe(pod, failed(told), now)
+            log.warning("engine stands still", pod=pod.name, why=told)
 
 
 def metrics_of(engines: Asked, pod: ObservedPod) -> EngineMetrics | None:

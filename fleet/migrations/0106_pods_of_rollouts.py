@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0099_calls_of_rollouts")]
+    dependencies = [("fleet", "0103_prefetch_of_services")]
 
     operations = [
         migrations.CreateModel(

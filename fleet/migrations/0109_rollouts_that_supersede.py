@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0099_calls_of_rollouts")]
+    dependencies = [("fleet", "0108_closed_rollouts")]
 
     operations = [
         migrations.AddField(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0099_calls_of_rollouts"),
+        ("fleet", "0111_steps_that_ask"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

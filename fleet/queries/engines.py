@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, F, Max, Min, QuerySet, Sum
 
 from fleet.models import EngineProbe, EngineSample, ShadowSlot
 from fleet.rules.degradation.facts import Engines
+from fleet.rules.probing import STILL, Beats
 from fleet.rules.traffic import DASHBOARD_SECONDS, GATE_SECONDS
 from tenants.base.scope import fleet_scope
 
 NOTHING = (0, 0)
+SAMPLED = timedelta(seconds=10)  # two samples of an engine are never further apart
 COUNTERS = ("prompt_tokens", "generation_tokens", "cached_tokens")
 
 
@@ -34,6 +36,21 @@ class TokenCount:
     probe_completion_tokens: int
     copy_prompt_tokens: int = 0  # of shadows of rollouts
     copy_completion_tokens: int = 0
+
+
+def still_engines(pod_uids: Iterable[str], now: datetime) -> dict[str, Beats]:
+    """Those that had requests and counted no step, by pod, as far back as is judged."""
+    since = now - STILL - SAMPLED
+    rows = EngineSample.objects.filter(pod_uid__in=list(pod_uids), at__gt=since, at__lte=now)
+    counted = rows.values("pod_uid").annotate(
+        since=Min("at"), until=Max("at"), least=Min("running"), samples=Count("id"),
+        told=Count("steps"), first=Min("steps"), last=Max("steps"),
+    )  # fmt: skip
+    still = counted.filter(first=F("last"), least__gt=0, told=F("samples"))
+    return {
+        row["pod_uid"]: Beats(row["since"], row["until"], row["least"], row["first"], row["last"])
+        for row in still
+    }
 
 
 def pressure(service_ids: Iterable[int], start: datetime, end: datetime) -> dict[int, Engines]:

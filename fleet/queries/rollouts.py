@@ -11,13 +11,14 @@ from fleet.models import Deployment, GateResult, ObservedPod, Rollout, RolloutEv
 from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
+from fleet.queries.rollout_abilities import Abilities, abilities_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
 from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
 from fleet.queries.rollout_pods import KeptPod, LogRow, kept_logs, kept_pods, surge_cost
 from fleet.queries.services import PodRow, pods_by, serving
 from fleet.rules.groups import sentence_of, shape_from
 from fleet.rules.manifests import Manifest
-from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
+from fleet.rules.phases import FINAL, GOING_BACK, Phase
 from fleet.rules.surge_cost import SurgeCost
 from tenants.errors import NotFound
 from tenants.queries.changes import get_change
@@ -115,18 +116,6 @@ class ApprovalRow:
     reason: str
     decided_at: datetime | None
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """What may be asked of the rollout in its present state; the viewer's rights come on top."""
-
-    pause: bool
-    resume: bool
-    abort: bool
-    skip_gate: bool
-    roll_back: bool
-    close: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,19 +380,3 @@ def traffic_back(timeline: Sequence[EventRow]) -> float | None:
         (e.at for e in timeline if e.at >= began and e.detail.get("weight_old") == 100), None
     )
     return (done - began).total_seconds() if done else None
-
-
-def abilities_of(r: Rollout) -> Abilities:
-    phase = Phase(r.phase)
-    is_open = phase not in FINAL
-    back = phase in GOING_BACK or r.wish == Wish.ABORT
-    paused = r.wish == Wish.PAUSE or phase is Phase.PAUSED
-    current = r.service.current_release_id == r.to_release_id
-    return Abilities(
-        pause=is_open and not back and not paused and phase not in BEFORE_WRITES,
-        resume=is_open and not back and paused,
-        abort=is_open and not back,
-        skip_gate=is_open and not back and phase in (Phase.ANALYZING, Phase.PAUSED),
-        roll_back=phase is Phase.SUCCEEDED and current and r.from_release_id is not None,
-        close=phase is Phase.ROLLED_BACK and r.closed_at is None,
-    )

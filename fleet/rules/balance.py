@@ -78,7 +78,9 @@ def backward(state: State, seen: Seen, *, at_any_price: bool) -> Counts:
     carrying = 0 if at_any_price else min(seen.new.serving, now.new)
     left = left_of(state, seen)
     wanted = state.old_replicas if state.has_old else 0
-    old = now.old + max(room_in(left, state.mix_old, wanted - now.old), 0)
+    # What is left of replicas whose Deployment of one role is gone holds their GPUs already.
+    held = now.old if seen.old.exists else max(now.old, min(seen.old.alive, wanted))
+    old = held + max(room_in(left, state.mix_old, wanted - held), 0)
     if not state.has_old or seen.old.serving >= wanted:
         # Stopped only after the traffic has left: its weight is 0 since an earlier pass.
         return Counts(old, 0 if state.weight_new == 0 or not carrying else now.new)

@@ -10,6 +10,7 @@ from fleet.rules.traffic import ReleaseWindow
 
 P95 = 0.05  # share of requests that may lie beyond a p95
 MEDIAN = 0.5
+UNTOLD = "Metrics of engines are missing on one side or both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,9 @@ def preemptions(window: Window) -> Shown:
         return None if count is None or not requests else count / requests
 
     canary, stable = window.preemptions.of or (judged(window.canary), judged(window.stable))
-    why = "Not judged: the engines count them in bursts, of which no error rate is known"
+    told = window.preemptions.canary is not None and window.preemptions.stable is not None
+    counted = "Not judged: the engines count them in bursts, of which no error rate is known"
+    why = counted if told else f"{UNTOLD}: what gateways metered is judged"
     ours = share(window.preemptions.canary, canary)
     theirs = share(window.preemptions.stable, stable)
     return Shown("preemptions", "preemptions a request", "number", ours, theirs, why)

@@ -1,7 +1,9 @@
 """Whether an engine's answer to a probe is the one that its release must give. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+STILL = timedelta(seconds=30)  # an engine that has requests makes a step long before
 OUT_AFTER = 2  # failed probes in a row take a replica out of routing
 GOOD_ENDS = frozenset({"stop", "length"})
 
@@ -15,6 +17,29 @@ class Probed:
     milliseconds: float
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """An engine's samples of the last while: the fewest requests that ran, its steps so far."""
+
+    since: datetime  # of the first sample
+    until: datetime
+    running: float
+    steps_first: int
+    steps_last: int
+
+
+def frozen(beats: Beats) -> str:
+    """What is told of an engine that is busy and makes no step; empty: it moves, or is idle.
+
+    `/health` of such an engine says 200, and so does its `/metrics`.
+    """
+    still = beats.until - beats.since
+    if beats.running <= 0 or beats.steps_first != beats.steps_last or still < STILL:
+        return ""
+    seconds = still.total_seconds()
+    return f"frozen: {beats.running:.0f} requests run and no step was made for {seconds:.0f} s"
 
 
 def judge(

@@ -15,7 +15,7 @@ from fleet.actions.rollouts import propose_rollout
 from fleet.actions.traffic import record
 from fleet.clients.engine import PLAIN
 from fleet.drive.observation import Observer
-from fleet.drive.outside import REAL
+from fleet.drive.outside import REAL, Outside
 from fleet.drive.rollout import drive
 from fleet.models import Deployment, Node, Service
 from fleet.rules.manifests import PORT, RELEASE, SERVICE
@@ -55,6 +55,7 @@ class RealStage:
     longest: float = 0.0  # seconds that a pass took
     patience: float = 10.0  # seconds that a client waits
     number: int = 0
+    outside: Outside = REAL
 
     def act(self, action, *args, **more):
         with scope_of(self.olga):
@@ -101,7 +102,7 @@ class RealStage:
         while Phase(rollout.phase) not in until:
             began = time.monotonic()
             assert began < ends, f"still {rollout.phase}: {rollout.why}"
-            again = drive(rollout.pk, REAL)
+            again = drive(rollout.pk, self.outside)
             self.longest = max(self.longest, time.monotonic() - began)
             rollout.refresh_from_db()
             if again == NOW:

@@ -17,7 +17,6 @@ from fleet.clients import engine, kube, signals
 from fleet.clients.errors import ClientError
 from fleet.clients.signals import Engines
 from fleet.drive.observation import Observer
-from fleet.drive.outside import REAL, Outside
 from fleet.drive.rollout import drive
 from fleet.drive.signals import ask
 from fleet.models import Cluster, Node, ObservedPod, Rollout, RolloutEvent
@@ -26,6 +25,7 @@ from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.situation import StepPlan
 from tests.cluster.rollout_stage import make_real_stage
 from tests.cluster.test_drift_real import kubectl
+from tests.cluster.told import through
 from tests.fixtures.kubernetes import DEPLOYMENTS, turn, until
 from tests.fixtures.proxies import HangingProxy
 
@@ -176,26 +176,6 @@ def forked(work):
         finally:
             os._exit(0)
     return pid
-
-
-class Told:
-    """The workloads; each write is told before it is made."""
-
-    def __init__(self, real, tell):
-        self.real, self.tell = real, tell
-
-    def __getattr__(self, name):
-        return getattr(self.real, name)
-
-    def apply(self, manifest, **more):
-        if not more.get("dry_run"):
-            replicas = manifest["spec"].get("replicas", "")
-            self.tell(f"{manifest['kind']} {manifest['metadata']['name']} {replicas}")
-        return self.real.apply(manifest, **more)
-
-
-def through(tell):
-    return Outside(lambda cluster: Told(REAL.connect(cluster), tell), REAL.ask)
 
 
 def test_two_workers_on_one_row_do_each_thing_once(stage):

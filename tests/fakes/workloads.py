@@ -68,6 +68,9 @@ class FakeWorkloads:
         self.dated = False  # conditions say since when
         self.fetching: dict[str, dict] = {}
         self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
+        self.forbids = ""  # what every write is told
+        self.loses = 0  # writes that are done and not answered
+        self.dark = False  # the nodes are silent: no pod is ready, no engine answers
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
 
     # -- as the API server ---------------------------------------------------
@@ -90,6 +93,8 @@ class FakeWorkloads:
             self.owned_by = ""
         if self.owned_by and not dry_run:
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
+        if not dry_run:
+            self._forbid()
         if manifest["kind"] in SCALED and not dry_run:
             uid = self.deployments.get(name, {}).get("metadata", {}).get("uid")
             found = seen(manifest)
@@ -97,6 +102,7 @@ class FakeWorkloads:
             if "replicas" not in found["spec"]:
                 found["spec"]["replicas"] = self.deployments[name]["spec"]["replicas"]
             self.deployments[name] = found
+            self._lose()
         return manifest
 
     def take_away(self, name, uid, patch, kind="Deployment"):
@@ -137,6 +143,7 @@ class FakeWorkloads:
 
     def delete(self, kind, name, uid):
         self._reach("delete", name)
+        self._forbid()
         self.fetching.pop(name, None)
         if kind == "Pod" and uid in self.pods:
             self._terminate(self.pods[uid])
@@ -145,6 +152,7 @@ class FakeWorkloads:
             del self.deployments[name]
             for pod in self._pods_in(found):
                 self._terminate(pod)
+            self._lose()
 
     # -- as an engine ----------------------------------------------------------
 
@@ -152,7 +160,7 @@ class FakeWorkloads:
         pod = next(p for p in self.pods.values() if address.split(":")[0] == p["status"]["podIP"])
         release = pod["metadata"]["labels"][RELEASE]
         behaviour = self._behaviour(pod)
-        if behaviour == "hangs":
+        if behaviour == "hangs" or self.dark:
             return Answers(trouble="no answer within 8 s")
         said = "rel-ffffffffffff" if behaviour == "wrong_fingerprint" else release
         tokens = 1 if behaviour == "short_answers" else TOKENS
@@ -214,10 +222,12 @@ class FakeWorkloads:
         return self.used(pod["product"]) + pod["gpus"] <= self.gpus.get(pod["product"], 0)
 
     def serving(self, release: str) -> int:
-        return sum(
-            self._is(p, "Ready") and "deletionTimestamp" not in p["metadata"]
-            for p in self._pods_of(release)
-        )
+        return len(self.ready(release))
+
+    def ready(self, release: str) -> list[dict]:
+        """Pods, those left out that are on their way out."""
+        live = (p for p in self._pods_of(release) if "deletionTimestamp" not in p["metadata"])
+        return [p for p in live if self._is(p, "Ready")]
 
     def _scale(self, deployment) -> None:
         release = deployment["metadata"]["labels"][RELEASE]
@@ -322,7 +332,8 @@ class FakeWorkloads:
     def _ready(self, pod) -> None:
         works = is_worker(pod["metadata"]["labels"].get(ROLE, ""))  # it has no gate
         loaded, admitted = self._is(pod, "ContainersReady"), works or self._is(pod, ADMITTED)
-        self._set(pod, "Ready", "True" if loaded and admitted else "False")
+        ready = loaded and admitted and not self.dark
+        self._set(pod, "Ready", "True" if ready else "False")
 
     def _terminate(self, pod) -> None:
         if "deletionTimestamp" not in pod["metadata"]:
@@ -383,6 +394,15 @@ class FakeWorkloads:
             found["lastTransitionTime"] = self.now.isoformat()
         rest = [c for c in pod["status"]["conditions"] if c["type"] != kind]
         pod["status"]["conditions"] = [*rest, found]
+
+    def _forbid(self) -> None:
+        if self.forbids:
+            raise Permanent(self.forbids, status=403)
+
+    def _lose(self) -> None:
+        if self.loses:
+            self.loses -= 1
+            raise Temporary("The cluster's API closed the connection without an answer")
 
     def _reach(self, *call: str) -> None:
         if self.down:

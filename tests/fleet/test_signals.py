@@ -1,6 +1,7 @@
 """Engines' metrics and probes: what they say, and who leaves routing for it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -12,6 +13,7 @@ from fleet.clients.signals import Engines, OneToken
 from fleet.drive.signals import ask, probe, scrape
 from fleet.models import EngineProbe, EngineSample, ObservedPod
 from fleet.rules.engine_metrics import EngineMetrics, read_metrics
+from fleet.rules.probing import Beats, frozen
 from tests.fleet.makers import (
     NOW,
     make_cluster,
@@ -95,6 +97,38 @@ def test_it_keeps_no_sample_of_an_engine_that_says_nothing(placed, pool):
     make_pod_row(placed)
     assert scrape(FakeEngines(error=Temporary("no")), pool, NOW) == 0
     assert not EngineSample.objects.exists()
+
+
+BEATS = Beats(NOW, NOW + timedelta(seconds=30), running=2.0, steps_first=17, steps_last=17)
+MOVES = {
+    "makes steps": replace(BEATS, steps_last=18),
+    "is idle": replace(BEATS, running=0.0),
+    "stands still for a moment": replace(BEATS, until=NOW + timedelta(seconds=29)),
+}
+
+
+def test_it_tells_an_engine_that_is_busy_and_makes_no_step():
+    assert frozen(BEATS) == "frozen: 2 requests run and no step was made for 30 s"
+
+
+@pytest.mark.parametrize("beats", MOVES.values(), ids=MOVES)
+def test_it_leaves_an_engine_alone_that(beats):
+    assert frozen(beats) == ""
+
+
+def test_it_takes_an_engine_out_that_stands_still_while_requests_run(placed, pool):
+    """7 requests run and its 17 steps never become more; `/metrics` goes on answering."""
+    make_pod_row(placed)
+    make_pod_row(placed, "canary", admitted=False)
+    for seconds in range(0, 50, 5):
+        scrape(FakeEngines(), pool, NOW + timedelta(seconds=seconds))
+        failures = ObservedPod.objects.get(name="chat-1").probe_failures
+        assert failures == (seconds >= 30) + (seconds >= 35) + (seconds >= 40) + (seconds >= 45)
+    pod = ObservedPod.objects.get(name="chat-1")
+    assert pod.probe.startswith("frozen: 7 requests run and no step was made for")
+    assert ObservedPod.objects.get(name="canary").probe_failures == 0
+    probe(FakeEngines(), pool, NOW + timedelta(seconds=80))
+    assert ObservedPod.objects.get(name="chat-1").probe_failures == 0
 
 
 def test_it_asks_each_admitted_engine_every_half_minute(placed, pool):

@@ -17,7 +17,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from fleet.actions.drills import propose_drill, write_report
-from fleet.management.commands.rollout import pair, steps_of, viewer_of
+from fleet.management.around import pair, steps_of
+from fleet.management.commands.rollout import viewer_of
 from fleet.queries.drills import DrillRow, get_drill, rows_of, search_drills
 from fleet.rules.drill import USUAL, Limits, Moment
 from fleet.rules.phases import PlanKind

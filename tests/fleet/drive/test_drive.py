@@ -330,3 +330,18 @@ def test_it_asks_the_observer_to_look_at_replicas_that_it_admitted(stage):
     stage.run(rollout, until={Phase.SHIFTING})
     stage.cluster.refresh_from_db()
     assert stage.cluster.look_again < later
+
+
+def test_what_others_wrote_into_a_release_does_not_hold_up_its_way_back(stage):
+    """It is deleted where it cannot be scaled to 0: nothing of theirs is written over."""
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.ANALYZING})
+    stage.fake.owned_by = "kubectl-patch"
+    stage.act(actions.abort_rollout, rollout.pk, why="drill")
+    stage.run(rollout)
+    assert rollout.phase == Phase.ROLLED_BACK, rollout.why
+    told = RolloutEvent.objects.filter(rollout=rollout).values_list("phase", flat=True)
+    assert Phase.ROLLBACK_BLOCKED.value not in told
+    old = Deployment.objects.get(release=rollout.from_release)
+    assert list(stage.fake.deployments) == [old.name]

@@ -1,16 +1,31 @@
 """A rollout played with rules alone: decide, apply to a cluster in memory, look again."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+from fleet.clients.errors import ClientError
+from fleet.drive.act import act
+from fleet.drive.look import View
+from fleet.drive.rollout import hindered
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import judge as judge_answer
 from fleet.rules.contract.verifying import questions
 from fleet.rules.gates import bounds_of
+from fleet.rules.groups import shape_from, whole
 from fleet.rules.histogram import Histogram
-from fleet.rules.manifests import placed, render
+from fleet.rules.manifests import ROLE, deployments_of, each_of, placed, render, workload
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase, PlanKind
-from fleet.rules.release import ModelPin, Probes, ReleaseSpec, Resources, digest_of, fingerprint_of
+from fleet.rules.release import (
+    ModelPin,
+    Probes,
+    ReleaseSpec,
+    Resources,
+    canonical,
+    digest_of,
+    fingerprint_of,
+)
 from fleet.rules.rollout import decide
 from fleet.rules.seen import read_side
 from fleet.rules.situation import StepPlan
@@ -72,22 +87,47 @@ class Walk:
     routing: int = 1  # version of the snapshot with the present weights
     applied: int = 1  # that the one gateway has
     lags: bool = False  # it reports and applies nothing new
+    fence: int = 1
+    drops: bool = False  # the next worker loses its claim after it has acted
     history: list = field(default_factory=list)
 
     def __post_init__(self):
         self.cluster = FakeWorkloads(START, self.gpus)
         self.names = {k: fingerprint_of(digest_of(s)) for k, s in self.both.items()}
-        self.manifests = {k: render(s, "models", 4096)[1] for k, s in self.both.items()}
+        self.manifests = {k: workload(render(s, "models", 4096)) for k, s in self.both.items()}
+        self.deployments = {k: deployments_of(m) for k, m in self.manifests.items()}
+        stored = {k: canonical(s) for k, s in self.both.items()}
+        self.shapes = {k: shape_from(s["resources"], s.get("roles", ())) for k, s in stored.items()}
         if self.state.has_old:
             self.state = replace(self.state, declared_old=self.state.old_replicas)
-            self.cluster.apply(
-                placed(self.manifests["old"], replicas=self.state.old_replicas, fence=0)
-            )
+            self.make("old", self.state.old_replicas)
             for _ in range(4):
                 self.cluster.tick()
                 for pod in list(self.cluster.pods.values()):
                     self.cluster.set_condition("", pod["metadata"]["uid"], admitted())
-        self.lowest = self.cluster.serving(self.names["old"])
+
+    def make(self, which, replicas):
+        for item in self.of(which):
+            self.cluster.apply(placed(item, replicas=replicas, fence=self.fence))
+
+    def side(self, which):
+        return read_side(self.cluster.look(""), self.names[which], self.shapes[which])
+
+    def replicas(self, which):
+        """Whole ones that each of its Deployments stands for, by role; of those that are there."""
+        there = ((d, self.cluster.deployments.get(d["metadata"]["name"])) for d in self.of(which))
+        return {
+            d["metadata"]["labels"][ROLE]: found["spec"].get("replicas", 0) // each_of(d)
+            for d, found in there
+            if found
+        }
+
+    def of(self, which):
+        return self.deployments[which]
+
+    def serving(self, which):
+        ready = self.cluster.ready(self.names[which])
+        return whole((p["metadata"]["labels"][ROLE] for p in ready), self.shapes[which])
 
     @property
     def both(self):
@@ -100,19 +140,21 @@ class Walk:
     def see(self):
         if self.cluster.down:
             return Seen(trouble="The cluster's API does not answer")
-        found = self.cluster.look("")
-        old, new = (read_side(found, self.names[k]) for k in ("old", "new"))
+        old, new = self.side("old"), self.side("new")
         asked = [(p, "new") for p in to_probe(new)]
         asked += [(p, "old") for p in to_probe(old, again=new.gone)]
-        probes = {
-            p.uid: judge(p, self.cluster.ask(p.address, "chat"), self.expect(k)) for p, k in asked
-        }
+        probes = {p.uid: judge(p, self.ask(p), self.expect(k)) for p, k in asked}
         self.applied = self.applied if self.lags else self.routing
         told = Told(self.routing, (Applied("gw-0", self.applied),))
         seen = Seen(
             old=old, new=new, probes=probes, window=self.window(), dry_run="", gateways=told
         )
         return replace(seen, contract=tuple(self.answer(q) for q in questions(self.state, seen)))
+
+    def ask(self, pod):
+        if pod.peer:
+            return self.cluster.ask_pair(pod.peer, pod.address, "chat")
+        return self.cluster.ask(pod.address, "chat")
 
     def answer(self, question):
         pod, prompt = question.pod, question.prompt
@@ -145,8 +187,12 @@ class Walk:
         if self.state.phase in BEFORE_WRITES:
             self.keep()
         seen = self.see()
-        decision = decide(self.state, seen, self.now)
-        self.apply(decision)
+        decision = self.apply(decide(self.state, seen, self.now), seen)
+        self.fence += 1
+        if self.drops:
+            self.drops = False
+            self.cluster.tick(seconds)
+            return decision
         moved = (decision.phase, decision.step) != (self.state.phase, self.state.step)
         want = decision.want
         self.route(want)
@@ -180,21 +226,16 @@ class Walk:
         left = self.now if self.state.weight_new and not new else self.state.new_left
         self.state = replace(self.state, new_left=None if new else left)
 
-    def apply(self, decision):
-        if self.cluster.down:
-            return
-        for uid in decision.admit:
-            self.cluster.set_condition("", uid, admitted())
-        if decision.want is None:
-            return
-        for which, place in (("old", decision.want.old), ("new", decision.want.new)):
-            name = self.manifests[which]["metadata"]["name"]
-            found = self.cluster.deployments.get(name)
-            if place.replicas is None:
-                if found:
-                    self.cluster.delete("Deployment", name, found["metadata"]["uid"])
-            elif place.replicas != KEEP and (found or place.replicas or which == "new"):
-                self.cluster.apply(placed(self.manifests[which], replicas=place.replicas, fence=1))
+    def apply(self, decision, seen):
+        """As a worker acts. Answers what holds then: the cluster may refuse, or not answer."""
+        cluster = None if self.cluster.down else self.cluster
+        row = SimpleNamespace(fence=self.fence)
+        view = View(row, self.state, seen, cluster, self.manifests)
+        try:
+            act(view, decision, self.now)
+        except ClientError as error:
+            return hindered(view, decision, error, self.now)
+        return decision
 
     def run(self, until=FINAL, most=400):
         for _ in range(most):
@@ -205,20 +246,22 @@ class Walk:
 
     def delete(self, which):
         """As somebody does it by hand, who cannot reach a lost cluster either."""
-        name = self.manifests[which]["metadata"]["name"]
-        if self.cluster.down:
+        if self.cluster.down or self.cluster.forbids:
             return
+        name = self.of(which)[-1]["metadata"]["name"]
         if found := self.cluster.deployments.get(name):
-            self.cluster.delete("Deployment", name, found["metadata"]["uid"])
+            with suppress(ClientError):
+                self.cluster.delete("Deployment", name, found["metadata"]["uid"])
 
     def keep(self):
         """As `fleet.drive.keep` does before and after: what is declared and gone is made again."""
         if self.cluster.down:
             return
         for which, replicas in (("old", self.state.declared_old), ("new", self.state.declared_new)):
-            manifest = self.manifests[which]
-            if replicas and manifest["metadata"]["name"] not in self.cluster.deployments:
-                self.cluster.apply(placed(manifest, replicas=replicas, fence=1))
+            names = {d["metadata"]["name"] for d in self.of(which)}
+            if replicas and names - self.cluster.deployments.keys():
+                with suppress(ClientError):
+                    self.make(which, replicas)
 
     @property
     def phases(self):
