@@ -3,7 +3,7 @@
 import threading
 import time
 from io import StringIO
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.management import call_command
@@ -87,7 +87,8 @@ def test_traffic_goes_back_without_redis_and_no_request_is_lost(
     good = stage.service.current_release.fingerprint
     with Cable(url.path) as cable:
         lost = {"QM_INGEST_URL": "http://127.0.0.1:1/api/v1/usage/events"}
-        more = {"REDIS_URL": f"redis://127.0.0.1:{cable.port}/0"} | (
+        number = parse_qs(url.query)["db"][0]  # each of the test's processes has one of its own
+        more = {"REDIS_URL": f"redis://127.0.0.1:{cable.port}/{number}"} | (
             lost if "gone" in console else {}
         )
         ingest = f"{live_server.url}/api/v1/usage/events"
