@@ -32,7 +32,8 @@ class Checked(Walk):
     gone = 0  # GPUs that were lost
 
     def step(self, seconds=5):
-        before = sum(self.serving(which) for which in self.names)
+        # What was given up in an earlier pass, while there was enough, is no capacity any more.
+        before = sum(min(self.serving(k), self.wanted(k)) for k in self.names)
         was, wanted = self.state, self.wanted("new") if self.serves("new") else 0
         even, loses = self.is_even(), self.cluster.loses
         decision = super().step(seconds=0)
