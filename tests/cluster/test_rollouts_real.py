@@ -64,7 +64,9 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
 
 
 def test_one_failure_in_twenty_is_found_once_there_are_samples(stage):
-    rollout = stage.roll_out(stage.release("faulty-errors"), steps=(StepPlan(50, 3, 400),))
+    rollout = stage.roll_out(
+        stage.release("faulty-errors"), steps=(StepPlan(50, 3, 250),), patience_seconds=60
+    )
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED), rollout.why
     assert "error ratio" in rollout.why or "failed" in rollout.why
 
