@@ -17,8 +17,6 @@ from billing.queries.books import read_tariffs
 from billing.queries.hours import columns
 from billing.queries.months import Together, whole_months
 from billing.queries.sums import Check, Comparison, Paired, compare
-from billing.rules.meters import Meter
-from billing.rules.rate_card import alike, card_of
 from billing.rules.rating import Period, fees, spread
 from billing.rules.tariffs import Tariff
 from tenants.queries.directory import TenantRef, tenant_refs
@@ -74,8 +72,7 @@ def rate_again(since: datetime, now: datetime) -> Iterator[Check]:
         refs = tenant_refs([row[0] for row in cursor.fetchall()])
         tariffs = read_tariffs(refs.values())
         months = _months(cursor, tariffs, refs, now)
-        by_gpu = any(tariff.sells(Meter.GPU_SECOND) for tariff in tariffs.values())
-        card = card_of(tariffs, sets.gather(cursor, alike(tariffs), by_gpu=by_gpu))
+        card = sets.card_for(cursor, tariffs)
         sets.add_owed(cursor, spread(sets.price(cursor, card), tariffs))
         _add_fees(cursor, months, tariffs)
         for found in CHARGED, UNPRICED:

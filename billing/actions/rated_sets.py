@@ -14,8 +14,9 @@ from billing.queries.hours import columns
 from billing.queries.months import Due
 from billing.rules.lanes import Lane
 from billing.rules.meters import BILLED, BY_USE, Meter
-from billing.rules.rate_card import NO_TARIFF, Card, Name, Wanted
+from billing.rules.rate_card import NO_TARIFF, Card, Name, Wanted, alike, card_of
 from billing.rules.rating import Key, Owed
+from billing.rules.tariffs import Tariff
 
 WORKING = {
     "rate_due": "hour timestamptz, tenant_id bigint, version int",
@@ -155,6 +156,12 @@ def gather(cursor: Any, tariffs: Mapping[int, int], *, by_gpu: bool) -> dict[int
     for tariff, model, traffic_class, runs_on in cursor.fetchall():
         names[tariff].add((model, traffic_class, runs_on))
     return {tariff: Wanted(hours[tariff], names[tariff]) for tariff in hours}
+
+
+def card_for(cursor: Any, tariffs: Mapping[int, Tariff]) -> Card:
+    """The prices that the usage of what is due needs, by tenant."""
+    by_gpu = any(tariff.sells(Meter.GPU_SECOND) for tariff in tariffs.values())
+    return card_of(tariffs, gather(cursor, alike(tariffs), by_gpu=by_gpu))
 
 
 def price(cursor: Any, card: Card) -> dict[Key, Decimal]:

@@ -32,8 +32,6 @@ from billing.models import PriceBookVersion, RatingRun
 from billing.queries.books import read_tariffs
 from billing.queries.months import whole_months
 from billing.rules.lanes import RATING_LOCK, WHOLE, Lane
-from billing.rules.meters import Meter
-from billing.rules.rate_card import alike, card_of
 from billing.rules.rating import RULES_VERSION, Period, fees, spread
 from billing.rules.tariffs import Tariff
 from tenants.base.scope import fleet_scope
@@ -204,8 +202,7 @@ def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
     refs = tenant_refs(tenants)
     tariffs = read_tariffs(refs.values())
     periods = _widen(cursor, tariffs, refs, now)
-    by_gpu = any(tariff.sells(Meter.GPU_SECOND) for tariff in tariffs.values())
-    card = card_of(tariffs, sets.gather(cursor, alike(tariffs), by_gpu=by_gpu))
+    card = sets.card_for(cursor, tariffs)
     by_month = sets.price(cursor, card)
     sets.add_owed(cursor, spread(by_month, tariffs))
     _add_fees(cursor, periods, tariffs, now)

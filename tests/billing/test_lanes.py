@@ -1,7 +1,6 @@
 """Workers rating beside each other: other tenants, the same money, numbers never going back."""
 
 import threading
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -17,33 +16,12 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.streams import begin
 from billing.rules.lanes import LANES
 from tenants.base.scope import fleet_scope
+from tests.billing.elsewhere import elsewhere
 from tests.billing.factories import NOW, SYSTEM, batch, load, make_prices, make_tenant, usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WEEK = ChargeFilter(NOW - timedelta(days=7), NOW + timedelta(hours=1))
 DAYS = "SELECT (hour AT TIME ZONE 'UTC')::date AS day, {table}.* FROM {table}"
-
-
-@contextmanager
-def another_connection(statement, given):
-    """Hold what a statement takes, on a connection of its own, until told to let go."""
-    held, let_go = threading.Event(), threading.Event()
-
-    def hold():
-        with fleet_scope(), connection.cursor() as cursor:
-            cursor.execute(statement, given)
-            held.set()
-            let_go.wait(20)
-        connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    try:
-        yield
-    finally:
-        let_go.set()
-        thread.join()
 
 
 def of_lane(lane, tenants):
@@ -63,7 +41,7 @@ def tenants(gateway):
 
 
 def test_a_lane_rates_its_tenants_while_the_other_is_at_work(tenants):
-    with another_connection("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[0].number]):
+    with elsewhere("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[0].number]):
         assert rate_due(NOW, lane=LANES[0]).hours == 0
         assert rate_due(NOW, lane=LANES[1]).hours > 0
         with fleet_scope():
@@ -99,7 +77,7 @@ def run(lane):
 
 
 def test_no_lane_runs_while_books_are_closed(tenants):
-    with another_connection("SELECT pg_advisory_xact_lock(%s)", [LOCK]):
+    with elsewhere("SELECT pg_advisory_xact_lock(%s)", [LOCK]):
         assert [rate_due(NOW, lane=lane).hours for lane in LANES] == [0, 0]
 
 
@@ -112,7 +90,7 @@ def test_a_download_waits_for_a_lane_that_may_still_write_lower_numbers(tenants)
         begun.set()
         connection.close()
 
-    with another_connection("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[1].number]):
+    with elsewhere("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, LANES[1].number]):
         thread = threading.Thread(target=download)
         thread.start()
         assert not begun.wait(0.3)

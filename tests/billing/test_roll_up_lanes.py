@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from billing.models import HourHead, HourMark, ModelDay, UsageDay, UsageEvent, U
 from billing.queries.sums import compare
 from billing.queries.usage_checks import USAGE
 from tenants.base.scope import fleet_scope
+from tests.billing.elsewhere import elsewhere
 from tests.billing.factories import HOUR, NOW, batch, usage
 
 DAY = timedelta(days=1)
@@ -35,26 +35,6 @@ def beside_each_other(count):
         thread.start()
     for thread in threads:
         thread.join()
-
-
-@contextmanager
-def elsewhere(sql, args):
-    """A lock that another session holds meanwhile."""
-    told, over = threading.Event(), threading.Event()
-
-    def hold():
-        with fleet_scope(), connection.cursor() as cursor:
-            cursor.execute(sql, args)
-            told.set()
-            over.wait(30)
-        connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert told.wait(30)
-    yield
-    over.set()
-    thread.join()
 
 
 def assert_sums():

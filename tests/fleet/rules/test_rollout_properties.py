@@ -19,6 +19,12 @@ from fleet.rules.release import Resources, Role
 from fleet.rules.settling import CONFIRM, WINDOW
 from fleet.rules.situation import Situation, StepPlan
 from fleet.rules.state import moment
+from tests.fleet.rules.happenings import (
+    HAPPENINGS,
+    WISHES,
+    happen,
+    lose_pod,
+)
 from tests.fleet.rules.test_rollout_walks import PLANS
 from tests.fleet.rules.walk import Walk, make_spec, make_state
 
@@ -92,81 +98,6 @@ class Checked(Walk):
         return self.cluster.used()
 
 
-WISHES = {"abort": Wish.ABORT, "pause": Wish.PAUSE, "resume": Wish.RUN}
-
-
-def happen(walk, event):
-    if event in WISHES and walk.state.wish is not Wish.ABORT:
-        walk.state = replace(walk.state, wish=WISHES[event], wish_at=walk.now)
-    elif event in HAPPENINGS:
-        HAPPENINGS[event](walk)
-
-
-def heal_engines(walk):
-    walk.cluster.behave(walk.names["new"], "good")
-    for pod in walk.cluster.pods.values():
-        pod["status"].pop("containerStatuses", None)
-
-
-def lose_pod(walk):
-    for uid in list(walk.cluster.pods)[:1]:
-        del walk.cluster.pods[uid]
-
-
-def lose_gpu(walk):
-    """With the pod on it."""
-    if isinstance(walk.cluster.gpus, int) and walk.cluster.gpus > 1:
-        walk.cluster.gpus -= 1
-        walk.gone += 1
-        lose_pod(walk)
-
-
-def lose_nodes(walk):
-    """Their kubelets say nothing: pods are there and not ready."""
-    walk.cluster.dark = True
-    walk.cluster.tick(0)
-
-
-def find_again(walk):
-    walk.cluster.dark, walk.cluster.forbids, walk.cluster.owned_by = False, "", ""
-    walk.cluster.loses, walk.cluster.drain_ticks = 0, 2
-    if isinstance(walk.cluster.gpus, int):
-        walk.cluster.gpus, walk.gone = walk.cluster.gpus + walk.gone, 0
-
-
-def cluster_with(**fields):
-    return lambda walk: [setattr(walk.cluster, k, v) for k, v in fields.items()]
-
-
-def become(behaviour):
-    return lambda walk: walk.cluster.behave(walk.names["new"], behaviour)
-
-
-HAPPENINGS = {
-    "crash": become("crash"),
-    "breaks_contract": become("breaks_contract"),
-    "mute": become("mute"),
-    "heal": heal_engines,
-    "errors": lambda walk: (setattr(walk, "errors", 0.2), setattr(walk, "per_second", 20)),
-    "quiet": lambda walk: setattr(walk, "per_second", 0),
-    "cluster_down": lambda walk: setattr(walk.cluster, "down", True),
-    "cluster_up": lambda walk: setattr(walk.cluster, "down", False),
-    "pod_lost": lose_pod,
-    "gateway_lags": lambda walk: setattr(walk, "lags", True),
-    "gateway_follows": lambda walk: setattr(walk, "lags", False),
-    "new_deleted": lambda walk: walk.delete("new"),
-    "old_deleted": lambda walk: walk.delete("old"),
-    "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
-    "quota": become("quota"),
-    "write_refused": cluster_with(forbids="forbidden: may not patch deployments"),
-    "answer_lost": cluster_with(loses=1),
-    "claim_lost": lambda walk: setattr(walk, "drops", True),
-    "field_taken": cluster_with(owned_by="keda"),
-    "slow_end": cluster_with(drain_ticks=12),
-    "gpu_lost": lose_gpu,
-    "nodes_lost": lose_nodes,
-    "found_again": find_again,
-}
 PROMPT = {"name": "greets", "kind": "text", "prompt": "Say hello", "contains": ["hello"]}
 CONTRACTS = ((), read_contract([PROMPT]))
 SHADOWED = {"steps": (StepPlan(20, 10, 20, shadow=True), StepPlan(50, 10, 20))}
