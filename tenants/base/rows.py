@@ -70,7 +70,16 @@ class Claimable(models.Model):
 
     @classmethod
     def park(cls, pk: int, claim: uuid.UUID) -> None:
-        """Keep the traceback of a pass that raised with its row, and wait longer each time."""
+        """Keep the traceback of a pass that raised with its row, and wait longer each time.
+
+        Where the pass raised because its connection died, the row is not to blame: it is due at
+        once, for whoever has a connection. The claim of a pass that could not even say so ends by
+        itself.
+        """
+        if not connection.in_atomic_block and connection.connection and not connection.is_usable():
+            connection.close()
+            cls.record(pk, claim, look_again=Now())
+            return
         found = cls._default_manager.filter(pk=pk).values_list("failures", flat=True).first()
         cls.record(
             pk,

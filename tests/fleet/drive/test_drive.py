@@ -5,7 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from fleet.actions import rollouts as actions
@@ -18,6 +18,7 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import AuditEvent, ChangeRequest
 from tests.fleet.drive.stage import make_stage
+from tests.plugins.database import superuser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -250,6 +251,36 @@ def test_it_parks_a_poisoned_row_with_its_traceback(stage):
     assert "a bug" in rollout.failure
     assert rollout.look_again > timezone.now()
     assert rollout.claim is None
+
+
+def test_a_pass_whose_connection_dies_frees_its_row_at_once(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.CANARY_STARTING})
+    real, died = stage.fake.look, []
+
+    def look(*args, **more):
+        if not died:
+            died.append(end_connections())
+        return real(*args, **more)
+
+    stage.fake.look = look
+    with pytest.raises(DatabaseError):
+        drive(rollout.pk, stage.outside)
+    rollout.refresh_from_db()
+    assert (rollout.claim, rollout.failures) == (None, 0)
+    assert rollout.pk in due_rollouts()
+    assert stage.run(rollout).phase == Phase.SUCCEEDED
+
+
+def end_connections() -> int:
+    """As an administrator, or the end of a server that comes back, does to everybody."""
+    with superuser() as server:
+        ended = server.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return ended.fetchone()[0]
 
 
 def test_it_keeps_its_phase_while_the_cluster_is_down(stage):
