@@ -26,6 +26,7 @@ from fleet.rules.moves import stay
 from fleet.rules.phases import GOING_BACK, Cause, Phase
 from fleet.rules.rollout import decide
 from fleet.rules.state import Decision
+from tenants.base.renewing import HOLD, renewed
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -49,11 +50,12 @@ def is_due(rollout_id: int) -> bool:
 
 def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
     """Make one pass. Answers when to look again; None: final, or somebody else has the row."""
-    claim = Rollout.take_claim(rollout_id)
+    claim = Rollout.take_claim(rollout_id, hold=HOLD)
     if claim is None:
         return None
     try:
-        return pass_over(rollout_id, claim, outside)
+        with renewed(Rollout, rollout_id, claim):
+            return pass_over(rollout_id, claim, outside)
     except Exception:  # the one supervisor: a poisoned row must not stop the others
         Rollout.park(rollout_id, claim)
         raise

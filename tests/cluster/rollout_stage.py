@@ -55,6 +55,7 @@ class RealStage:
     longest: float = 0.0  # seconds that a pass took
     patience: float = 10.0  # seconds that a client waits
     number: int = 0
+    load: int = 10  # requests from pass to pass
     outside: Outside = REAL
 
     def act(self, action, *args, **more):
@@ -112,14 +113,14 @@ class RealStage:
             time.sleep(max(0.0, began + PACE - time.monotonic()))
         return rollout
 
-    def pump(self, requests=10):
+    def pump(self, requests=0):
         """Requests to admitted pods by weight; what the gateway would report goes to the slots."""
         weights = {d.release.fingerprint: d for d in self.placed() if d.weight}
         pods = self.addresses(weights)
         able = [(d, pods[f]) for f, d in weights.items() if pods.get(f)]
         if not able:
             return
-        chosen = random.choices(able, [d.weight for d, _ in able], k=requests)
+        chosen = random.choices(able, [d.weight for d, _ in able], k=requests or self.load)
         with ThreadPoolExecutor(8) as pool:
             samples = list(pool.map(lambda c: self.ask(c[0], random.choice(c[1])), chosen))
         self.asked += len(samples)

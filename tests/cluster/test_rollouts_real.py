@@ -63,10 +63,13 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
         assert any(log.text for log in logs)
 
 
-def test_one_failure_in_twenty_is_found_once_there_are_samples(stage):
-    rollout = stage.roll_out(
-        stage.release("faulty-errors"), steps=(StepPlan(50, 3, 250),), patience_seconds=60
+def test_one_failure_in_twenty_is_found_once_there_are_samples(stage, monkeypatch):
+    monkeypatch.setattr(stage, "load", 40)
+    rollout = stage.propose(
+        stage.release("faulty-errors"), steps=(StepPlan(50, 3, 250),), patience_seconds=240
     )
+    stage.approve(rollout)
+    stage.run(rollout, seconds=280)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED), rollout.why
     assert "error ratio" in rollout.why or "failed" in rollout.why
 

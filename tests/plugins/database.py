@@ -83,6 +83,16 @@ def superuser() -> psycopg.Connection:
     return connect_as_superuser(Path(os.environ[SOCKETS]), connection.settings_dict["NAME"])
 
 
+def end_connections() -> int:
+    """As an administrator, or the end of a server that comes back, does to everybody."""
+    with superuser() as server:
+        ended = server.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return ended.fetchone()[0]
+
+
 class Seeds:
     """The rows that migrations made, to which every transactional test returns."""
 

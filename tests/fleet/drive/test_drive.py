@@ -18,7 +18,7 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
 from tenants.models import AuditEvent, ChangeRequest
 from tests.fleet.drive.stage import make_stage
-from tests.plugins.database import superuser
+from tests.plugins.database import end_connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -271,16 +271,6 @@ def test_a_pass_whose_connection_dies_frees_its_row_at_once(stage):
     assert (rollout.claim, rollout.failures) == (None, 0)
     assert rollout.pk in due_rollouts()
     assert stage.run(rollout).phase == Phase.SUCCEEDED
-
-
-def end_connections() -> int:
-    """As an administrator, or the end of a server that comes back, does to everybody."""
-    with superuser() as server:
-        ended = server.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        return ended.fetchone()[0]
 
 
 def test_it_keeps_its_phase_while_the_cluster_is_down(stage):
