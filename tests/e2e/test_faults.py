@@ -78,14 +78,27 @@ def ids(rows: list[dict]) -> set[str]:
     return {row["request_id"] for row in rows}
 
 
-def test_it_goes_on_with_a_rollout_when_the_worker_is_killed(walk: Walk):
+def kill_worker(stack: Stack) -> None:
+    kill(stack, "celery -A console worker")
+
+
+def end_connections(stack: Stack) -> None:
+    """Of all processes, as the end of a server or of a network does."""
+    ended = stack.sql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert ended[0][0] > 3
+
+
+def test_it_goes_on_when_the_worker_is_killed_and_connections_end(walk: Walk):
     with walk.clients[0].steady() as traffic:
         rollout = walk.propose(walk.releases["second"], steps=[])
         walk.approve(rollout)
         path = f"rollouts/{rollout['rollout']['id']}"
-        for phase in ("canary_starting", "promoting"):
+        for phase, harm in (("canary_starting", kill_worker), ("promoting", end_connections)):
             until(phase, lambda p=phase: walk.operator.get(path)["rollout"]["phase"] == p, 120)
-            kill(walk.stack, "celery -A console worker")
+            harm(walk.stack)
         ended = walk.follow(rollout)
     assert ended["rollout"]["phase"] == "succeeded", ended["rollout"]["why"]
     assert traffic.failures == []
