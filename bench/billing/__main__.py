@@ -160,10 +160,14 @@ def roll_up_all(events, cpu):
 
 def rate_twice(span, cpu):
     """As priced, and again with other prices since the first request."""
+    from bench.billing.limit import copy_charges
     from bench.billing.parts import publish, rate_all
 
     charges = rate_all(watch := Watch(cpu))
     said("rate", "charges", charges, watch, "rate")
+    copied = copy_charges(limit := Watch(cpu))
+    more = f"; rating takes {watch.wall / limit.wall:.1f} times as long"
+    said("limit: the same rows copied", "charges", copied, limit, more=more)
     publish(Decimal("0.4"), NOW - span)
     deltas = rate_all(watch := Watch(cpu))
     more = f", {deltas:,} rows written"
