@@ -1,5 +1,6 @@
 """Keep what engines counted, hour by hour, before the samples that say so are gone."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Max
@@ -10,6 +11,7 @@ from tenants.base.scope import fleet_scope
 
 HOUR = timedelta(hours=1)
 SETTLED = timedelta(minutes=5)  # after the end of an hour: every engine was read once more
+Counts = Mapping[tuple[datetime, int], tuple[int, int]]  # hour, service: tokens in, out
 KEPT = timedelta(hours=46)  # samples are there for two days
 
 
@@ -40,6 +42,24 @@ def keep_engine_hours(now: datetime) -> int:
             written += len(rows)
             hour += HOUR
     return written
+
+
+def keep_counted(counts: Counts) -> None:
+    """Keep what somebody else knows of hours that are over; what was read here stays."""
+    with fleet_scope():
+        EngineHour.objects.bulk_create(
+            (
+                EngineHour(
+                    hour=hour,
+                    service_id=service_id,
+                    prompt_tokens=prompt,
+                    completion_tokens=completion,
+                    engines=1,
+                )
+                for (hour, service_id), (prompt, completion) in counts.items()
+            ),
+            ignore_conflicts=True,
+        )
 
 
 def whole_hour(at: datetime) -> datetime:

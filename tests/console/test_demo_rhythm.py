@@ -9,7 +9,7 @@ import pytest
 
 from billing.rules.events import Accepted, read_event
 from console.demo.cast import TENANTS
-from console.demo.history import _envelope
+from console.demo.history import _counted, _envelope
 from console.demo.rhythm import DAYS, Caller, days_before, events_of_day, rate
 from gateway.contract.outcomes import ANSWERED, Outcome
 
@@ -34,6 +34,16 @@ def test_it_is_taken_by_the_ingest_door_event_by_event(day):
         judged = read_event(msgspec.json.encode(_envelope(event)), END)
         assert isinstance(judged, Accepted), judged
         assert event.demo
+
+
+def test_its_engines_counted_what_its_gateway_metered():
+    callers, days = [SHOP, REPORTS], days_before(END)[:3]
+    counted = _counted(callers, days, END)
+    events = [e for d in days for c in callers for e in events_of_day(c, d, END) if e.service_id]
+    assert all(hour.minute == hour.second == 0 and service == 7 for hour, service in counted)
+    sums = [sum(of) for of in zip(*counted.values(), strict=True)]
+    assert sums == [sum(e.prompt_tokens for e in events), sum(e.completion_tokens for e in events)]
+    assert sums[1] > 0
 
 
 def test_it_has_ids_that_sort_by_time(day):
