@@ -21,6 +21,11 @@ def number(value: float | Decimal | None, digits: int = 2) -> str:
     return MISSING if value is None else f"{value:,.{digits}f}"
 
 
+def exact(value: Decimal) -> str:
+    """All digits that say something, a count without decimals."""
+    return f"{value.normalize():,f}"
+
+
 def percent(ratio: float | Decimal | None, digits: int = 1) -> str:
     """A ratio of 0..1 as a share. A nonzero share is never written as zero."""
     if ratio is None:

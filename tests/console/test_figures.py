@@ -76,3 +76,9 @@ def test_it_writes_a_moment_as_short_as_today_allows(moment, want):
 )
 def test_it_writes_a_size(octets, want):
     assert figures.size(octets) == want
+
+
+def test_exact_digits_say_something_and_counts_have_no_decimals():
+    given = ("68159.000000000000", "121.154197780000", "-220205363025.0", "0E-12", "500")
+    shown = ["68,159", "121.15419778", "-220,205,363,025", "0", "500"]
+    assert [figures.exact(Decimal(text)) for text in given] == shown
