@@ -161,6 +161,7 @@ CHECKS: tuple[Callable[[Pod, str, datetime, Patience], Fault | None], ...] = (
 def progress_of(side: Side) -> str:
     """What replicas that are not loaded yet are doing, for `why`."""
     words = [doing(pod) for pod in side.live if not pod.loaded]
+    words += [f"{p.name} is out of sight with its node {p.node}" for p in side.live if p.lost]
     if side.loaded < side.wanted:
         words += [f"{p.name} was evicted from {p.node}" for p in side.pods if p.evicted]
     return "; ".join(sorted(set(words))) or "no pod yet"

@@ -55,6 +55,11 @@ class Pod:
     def serves(self) -> bool:
         return self.ready and self.admitted and not self.terminating
 
+    @property
+    def lost(self) -> bool:
+        """Not ready though its containers and our gate are: so says who watches over nodes."""
+        return self.loaded and self.admitted and not self.ready
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -74,7 +74,7 @@ def test_a_lost_node_holds_a_way_back_up_and_it_heals(stage, analyzing):
         until("pods that are not ready", lambda: not stage.addresses({}), 60)
         passes(analyzing, 5)
         assert Phase(analyzing.phase) not in FINAL
-        assert analyzing.why
+        assert f"is out of sight with its node {node}" in analyzing.why
     finally:
         stage.cluster.fault(op="node_up", node=node)
     until("ready pods", lambda: stage.addresses({}), 60)

@@ -86,6 +86,8 @@ def test_it_says_what_replicas_are_doing():
     told = progress_of(Side(pods=pods))
     assert all(w in told for w in ("0/3", "ContainerCreating", "loads on h100-1", "for a node"))
     assert progress_of(Side()) == "no pod yet"
+    lost = replace(POD, loaded=True, admitted=True)
+    assert progress_of(Side(pods=(lost,))) == f"{POD.name} is out of sight with its node h100-1"
 
 
 RAW = {
