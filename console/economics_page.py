@@ -121,8 +121,9 @@ def largest_lever(rows: Iterable[ProductHours], found: Economics, query: str) ->
     if row is None or amount <= 0:
         return None
     says, page = LEVERS[use]
+    hours = row.hours_of(use)
     text = (
-        f"{figures.number(row.hours_of(use), 0)} {figures.gpu(row.product)} hours {says}:"
+        f"{figures.number(hours, 0 if hours >= 10 else 2)} {figures.gpu(row.product)} hours {says}:"
         f" {figures.money(amount, found.currency)},"
         f" {figures.percent(amount / found.whole if found.whole else None)} of the bill."
     )
