@@ -136,7 +136,7 @@ class BatchTooLarge(ConsoleError):
 class Receipt:
     accepted: int
     duplicates: int
-    quarantined: tuple[Refused, ...]
+    quarantined: tuple[Refused, ...]  # in the order of the batch
 
 
 def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
@@ -156,7 +156,7 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
     accepted, refused = judge(named.raws, now)
     with fleet_scope():
         receipt = store(viewer.source_id, accepted, now=now)
-        bad = [*named.refused, *named.as_sent([*refused, *receipt.quarantined])]
+        bad = named.as_sent([*named.refused, *refused, *receipt.quarantined])
         _keep_bad(viewer.source_id, bad)
         doubles = len(raws) - receipt.accepted - len(bad)
         return Receipt(receipt.accepted, doubles, tuple(bad))

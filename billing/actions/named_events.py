@@ -11,21 +11,34 @@ from tenants.queries.directory import named_applications, tenants_of_source
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    raws: list[bytes]  # to be judged
+    batch: Sequence[bytes]  # in the order in which it was sent
+    raws: list[bytes]  # of them, those to be judged
     refused: list[Refused]  # with what was sent
     sent: dict[bytes, bytes]  # what was sent, by what is judged in its place
 
     def as_sent(self, bad: Sequence[Refused]) -> list[Refused]:
-        """What waits in quarantine is what the gateway sent."""
-        return [replace(b, raw=self.sent[b.raw]) if b.raw in self.sent else b for b in bad]
+        """What waits in quarantine is what the gateway sent; in the order of its batch.
+
+        Of equal events each has a place of its own.
+        """
+        if not bad:
+            return []
+        places: dict[bytes, list[int]] = {}
+        for position in range(len(self.batch) - 1, -1, -1):
+            places.setdefault(self.batch[position], []).append(position)
+        found = [
+            replace(b, position=places[b.raw].pop(), raw=self.sent.get(b.raw, b.raw)) for b in bad
+        ]
+        return sorted(found, key=lambda b: b.position)
 
 
 def by_ids(raws: list[bytes], source_id: int) -> Named:
     """A batch that gives ids costs a look at its bytes and no query."""
     if not any(MARK in raw for raw in raws):
-        return Named(raws, [], {})
+        return Named(raws, raws, [], {})
     names = {raw: found for raw in raws if (found := names_in(raw)) is not None}
     ids = _ids_of(names.values(), source_id) if names else {}
+    batch: list[bytes] = []
     plain: list[bytes] = []
     refused: list[Refused] = []
     sent: dict[bytes, bytes] = {}
@@ -33,11 +46,13 @@ def by_ids(raws: list[bytes], source_id: int) -> Named:
         made = with_ids(raw, names[raw], ids) if raw in names else raw
         if isinstance(made, Refused):
             refused.append(made)
+            batch.append(raw)
             continue
+        batch.append(made)
         plain.append(made)
         if made is not raw:
             sent[made] = raw
-    return Named(plain, refused, sent)
+    return Named(batch, plain, refused, sent)
 
 
 def _ids_of(names: Iterable[Names], source_id: int) -> dict[Names, tuple[int, int]]:

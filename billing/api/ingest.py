@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from billing.actions.ingest import BatchTooLarge, ingest
 from billing.queries.clocks import source_clocks
+from billing.queries.quarantine import REASONS
 from billing.rules.clocks import SourceClock
 from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE
 from tenants.api.base.pages import ListPages
@@ -27,8 +28,9 @@ MEDIA_TYPES = (CloudEventsBatchParser.media_type, StrictJSONParser.media_type)
 
 
 class QuarantinedOut(serializers.Serializer[Any]):
+    position = serializers.IntegerField(help_text="In the batch as it was sent; the first is 0")
     id = serializers.CharField(allow_blank=True, help_text="As given; empty when there was none")
-    reason = serializers.CharField()
+    reason = serializers.ChoiceField(REASONS)
     detail = serializers.CharField()
 
 
@@ -90,7 +92,12 @@ def take_batch(viewer: Viewer, request: Request) -> dict[str, Any]:
         "accepted": receipt.accepted,
         "duplicates": receipt.duplicates,
         "quarantined": [
-            {"id": r.event_id, "reason": r.reason.value, "detail": r.detail[:500]}
+            {
+                "position": r.position,
+                "id": r.event_id,
+                "reason": r.reason.value,
+                "detail": r.detail[:500],
+            }
             for r in receipt.quarantined
         ],
     }

@@ -22,7 +22,7 @@ OF_NODES = ("cluster", "node_pool", "capacity", "product")
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewLine:
+class SheetPreviewLine:
     """Nodes that are paid alike. Milliseconds without a price are counted, never as zero."""
 
     cluster: str
@@ -52,7 +52,7 @@ class SheetPreview:
     currency: str
     hours: int
     hours_in_others: int
-    lines: tuple[PreviewLine, ...]
+    lines: tuple[SheetPreviewLine, ...]
 
     @property
     def old(self) -> Decimal:
@@ -111,7 +111,7 @@ def preview_sheet(viewer: Viewer, sheet: Sheet, *, now: datetime) -> SheetPrevie
         hours=hours,
         hours_in_others=others.values("hour").distinct().count(),
         lines=tuple(
-            PreviewLine(*nodes, s.gpu_ms, s.old, s.new, s.unpriced_before, s.unpriced)
+            SheetPreviewLine(*nodes, s.gpu_ms, s.old, s.new, s.unpriced_before, s.unpriced)
             for nodes, s in sorted(sums.items(), key=lambda i: (-abs(i[1].new - i[1].old), i[0]))
         ),
     )

@@ -117,6 +117,7 @@ class Refused:
     detail: str
     raw: bytes
     tenant_id: int | None = None  # only where it is a tenant that exists
+    position: int = 0  # in its batch; the first is 0
 
     @property
     def sha(self) -> bytes:

@@ -22,7 +22,7 @@ from console.access import ViewerRequest
 from console.downloads import wants_file
 from console.forms import explain
 from console.forms.money import ANY, ContractForm, DraftForm, ProposeForm
-from console.views.price_files import books_file, version_file
+from console.views.price_files import index_file, version_file
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
@@ -36,18 +36,19 @@ def index(request: ViewerRequest) -> HttpResponse:
     viewer = request.viewer
     books = [queries.get_book(viewer, b.slug, now=now) for b in queries.list_books(viewer)]
     books.sort(key=lambda b: (b.tenant_id is not None, b.slug))
-    if wants_file(request):
-        return books_file(request, books)
     fleet = viewer.may(Permission.VIEW_MONEY)
     unpriced = []
     if fleet:
         names = {t.id: t.slug for t in tenant_refs().values()}
         rows = money.list_unpriced(viewer, ChargeFilter(now - LOOK_BACK, now))[:50]
         unpriced = [(names.get(r.tenant_id, ""), r) for r in rows]
+    sheets = list(node_prices.list_published(viewer)[:5]) if fleet else []
+    if wants_file(request):
+        return index_file(request, books, unpriced, sheets)
     context = {
         "books": books,
         "unpriced": unpriced,
-        "sheets": list(node_prices.list_published(viewer)[:5]) if fleet else [],
+        "sheets": sheets,
         "may_manage": viewer.may(Permission.MANAGE_MONEY),
     }
     return render(request, "prices/index.html", context)

@@ -54,8 +54,8 @@ def fresh(grant):
         return get_grant(SYSTEM, grant.pk)
 
 
-def granted(fin, vic, tenant, **fields):
-    return decide(vic, ask(fin, tenant, **fields))
+def granted(fin, vic, tenant, *, now=NOVEMBER, **fields):
+    return decide(vic, ask(fin, tenant, now=now, **fields), now=now)
 
 
 def buy(gateway, tenant, prompt, *, model="chat", completion=0, **more):

@@ -4,14 +4,13 @@ Every act may be killed at any of its statements, as a worker that dies is: its 
 gone, and whoever comes next does it again.
 """
 
-import csv
-import io
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import connection
+from django.db.models import Q, Sum
 
 from billing.actions.accounts import record_payment
 from billing.actions.calendars import keep_periods
@@ -28,12 +27,11 @@ from billing.actions.periods import (
     close,
     start_closing,
 )
-from billing.actions.prices import create_book, draft_version
-from billing.actions.publication import publish_version
+from billing.actions.prices import create_book
 from billing.actions.rating import rate_due
 from billing.actions.rollup import roll_up
 from billing.drive.exports import run_due
-from billing.models import BillingPeriod, CreditNote, ExportJob, Invoice
+from billing.models import BillingPeriod, CreditNote, ExportJob, Invoice, JournalLeg
 from billing.queries.exports import open_export
 from billing.queries.invoices import get_invoice
 from billing.rules.exchange import Recorded
@@ -48,6 +46,7 @@ from tests.billing.factories import SYSTEM, batch, usage
 from tests.billing.granted import granted
 
 HOUR = timedelta(hours=1)
+WORKER = "w0"  # of the gateway
 FOREIGN = "CHF"  # in which one of the two is invoiced
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 MONTHS = tuple(f"2026-{n:02}" for n in range(1, 13))
@@ -82,12 +81,6 @@ class KilledAt:
         if self.left == 0:
             raise Killed
         return execute(sql, *given)
-
-
-def prepaid_in(content):
-    """What a FOCUS file has of credits that were paid ahead: they stand on no invoice."""
-    rows = csv.DictReader(io.StringIO(content.decode()))
-    return sum(Decimal(r["BilledCost"]) for r in rows if r["InvoiceId"].startswith("PREPAID-"))
 
 
 class Life:
@@ -139,6 +132,7 @@ class Life:
                 model=self.random.choice(("chat", "chat", "code")),
                 traffic_class=self.random.choice(("interactive", "batch")),
                 outcome=self.random.choice(("served", "served", "cancelled", "failed")),
+                worker=WORKER,
                 prompt_tokens=prompt,
                 cached_tokens=prompt // self.random.randrange(1, 9),
                 completion_tokens=self.random.randrange(80_000),
@@ -150,7 +144,6 @@ class Life:
             self.survive(
                 lambda: ingest(self.gateway, batch(*[e["data"] for e in sent]), now=self.now)
             )
-        self.settle()
 
     def settle(self):
         while self.survive(lambda: roll_up(self.now)):
@@ -172,16 +165,7 @@ class Life:
         self.until(self.now)
         lines = lines if tenant else [*lines, *REST]
         slug = f"contract-{tenant.slug}" if tenant else "list"
-        prices = [read_line(*line) for line in lines]
-
-        def act():
-            draft = draft_version(SYSTEM, slug, prices=prices)
-            return publish_version(
-                SYSTEM, slug, draft.number, starts_at=starts_at, ends_at=ends_at, now=self.now,
-                why="agreed",
-            )  # fmt: skip
-
-        self.in_fleet(act)
+        self.hold(slug, [read_line(*line) for line in lines], starts_at, ends_at)
         version = {"from": starts_at.isoformat(), "until": ends_at.isoformat() if ends_at else ""}
         version |= {
             "published": self.now.isoformat(),
@@ -189,6 +173,9 @@ class Life:
         }
         self.versions.append((tenant.pk if tenant else None, version))
         self.settle()
+
+    def hold(self, slug, prices, starts_at, ends_at):
+        """Let these prices hold, as people agree on them."""
 
     def change_prices(self, month_began):
         """A new list, or a contract; from some hour of the last weeks or of the next days on."""
@@ -256,6 +243,15 @@ class Life:
                 return
         raise AssertionError("it was done a second time")
 
+    def decide(self, change_id, *, approve=True):
+        """Another person does."""
+
+        def act():
+            change = ChangeRequest.objects.get(pk=change_id)
+            changes.decide(self.vic, change.pk, digest=change.digest, approve=approve, why="seen")
+
+        self.in_fleet(act)
+
     # --- books ----------------------------------------------------------------------------------
 
     def currency(self, tenant):
@@ -276,7 +272,7 @@ class Life:
         self.in_fleet(record_rate, SYSTEM, given, now=self.now)
         engines_agree()
         self.in_fleet(start_closing, SYSTEM, pk, now=self.now)
-        self.in_fleet(close, SYSTEM, pk, now=self.now, grace=GRACE)
+        self.shut(pk)
         try:
             self.in_fleet(issue_invoices, SYSTEM, pk, now=self.now)
         except Conflict:  # an opened month that nothing came for
@@ -287,7 +283,7 @@ class Life:
             total = sum(i.total for i in self.invoices(tenant, month))
             total -= sum(n.total for n in self.given_back(tenant, month))
             if format == "focus-1.4":
-                total += prepaid_in(content)
+                total += self.paid_ahead(tenant, month)
             assert Decimal(artifact.sums.get(self.currency(tenant), 0)) == total, (
                 tenant,
                 month,
@@ -295,15 +291,15 @@ class Life:
             )
             self.files.append((tenant, month, format, artifact, content))
 
+    def shut(self, pk):
+        """Close a period that is closing."""
+        self.in_fleet(close, SYSTEM, pk, now=self.now, grace=GRACE)
+
     def reopen(self, tenant, month):
         pk = self.period(tenant, month).pk
         self.in_fleet(ask_to_reopen, self.fin, pk, why="A gateway was found that kept its usage")
 
-        def decide():
-            change = ChangeRequest.objects.get(pk=self.period(tenant, month).change_id)
-            changes.decide(self.vic, change.pk, digest=change.digest, approve=True, why="seen")
-
-        self.in_fleet(decide)
+        self.decide(self.period(tenant, month).change_id)
         self.survive(lambda: apply_decisions(self.now))
         assert self.period(tenant, month).state == "open"
         self.reopened += 1
@@ -319,6 +315,20 @@ class Life:
             rows = CreditNote.objects.filter(tenant_id=tenant.pk, issued_at__gte=period.starts_at)
             return list(rows.filter(issued_at__lt=period.ends_at))
 
+    def paid_ahead(self, tenant, month):
+        """By the journal: what was paid for credits in the month, less what its invoices used.
+
+        It stands on no invoice.
+        """
+        period = self.period(tenant, month)
+        numbers = [i.number for i in self.invoices(tenant, month)]
+        bought = Q(txn__kind__in=["prepayment", "prepaid_back"])
+        bought &= Q(txn__at__gte=period.starts_at, txn__at__lt=period.ends_at)
+        with fleet_scope():
+            legs = JournalLeg.objects.filter(tenant_id=tenant.pk, account="prepaid_credits")
+            legs = legs.filter(bought | Q(txn__kind="prepaid_use", txn__document__in=numbers))
+            return -(legs.aggregate(s=Sum("amount"))["s"] or 0)
+
     def export(self, tenant, month, format):
         period = self.period(tenant, month)
         with fleet_scope():
@@ -326,7 +336,6 @@ class Life:
                 SYSTEM, format=format, starts_at=period.starts_at, ends_at=period.ends_at,
                 tenant_id=tenant.pk, now=self.now,
             )  # fmt: skip
-        self.survive(lambda: run_due(self.now))
         self.survive(lambda: run_due(self.now))
         with fleet_scope():
             artifact, data = open_export(SYSTEM, job.pk)
@@ -350,12 +359,17 @@ class Life:
                     oldest = max(began[tenant.pk] - timedelta(days=25), self.now - LATEST)
                     first = OPENED + 12 * HOUR  # not before their first month
                     self.spend(tenant, 2, max(oldest.astimezone(UTC), first), self.now)
+            self.settle()
             if self.random.random() < 0.3:
                 self.change_prices(self.now)
             if week == 2 and self.random.random() < 0.6:
                 self.grant(self.random.choice(self.tenants), 10 * number + week)
+            self.week(number, week)
             if number and week == 0:
                 self.books(number - 1)
+
+    def week(self, number, week):
+        """What else happens, before books are closed."""
 
     def books(self, number):
         """A month is over: close it, take money, give some back, open an old one again."""
@@ -370,4 +384,5 @@ class Life:
                 self.reopen(tenant, again)
                 period = self.period(tenant, again)
                 self.spend(tenant, 2, max(period.starts_at, self.now - LATEST), period.ends_at)
+                self.settle()
                 self.close(tenant, again)

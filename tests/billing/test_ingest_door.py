@@ -11,7 +11,7 @@ from billing.models import UsageEvent
 from tenants.base.scope import fleet_scope
 from tenants.models import UsageSource
 from tenants.rules.secrets import Kind, compose, digest
-from tests.billing.factories import batch, usage
+from tests.billing.factories import batch, cloud, usage
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/usage/events"
@@ -54,6 +54,30 @@ def test_it_names_what_went_to_quarantine(acme, send):
     data = usage(acme, at=timezone.now(), tenant_id=999_999)
     (bad,) = send(batch(data)).json()["quarantined"]
     assert (bad["id"], bad["reason"]) == (data["request_id"], "unknown_tenant")
+
+
+def test_it_lists_each_refusal_by_its_place_in_the_batch(acme, send):
+    now = timezone.now()
+    named = usage(acme, at=now, model="x" * 129)
+    for name in ("tenant_id", "application_id"):
+        del named[name]
+    named |= {"tenant": "acme", "application": "app"}
+    bad = [usage(acme, at=now, tenant_id=999_999), usage(acme, at=now, cached_tokens=101)]
+    data = [usage(acme, at=now), bad[1], named, usage(acme, at=now), bad[0], bad[1]]
+    events = [*map(cloud, data), 7, {**cloud(named), "data": {**named, "application": "other"}}]
+    spaced = json.dumps(cloud(named), indent=1)  # the same event in another spelling
+    body = f"{json.dumps(events)[:-1]}, {spaced}]".encode()
+    answer = send(body).json()
+    assert answer["accepted"] == 2
+    assert [(b["position"], b["id"], b["reason"]) for b in answer["quarantined"]] == [
+        (1, bad[1]["request_id"], "bad_schema"),
+        (2, named["request_id"], "bad_schema"),
+        (4, bad[0]["request_id"], "unknown_tenant"),
+        (5, bad[1]["request_id"], "bad_schema"),
+        (6, "", "bad_schema"),
+        (7, named["request_id"], "unknown_tenant"),
+        (8, named["request_id"], "bad_schema"),
+    ]
 
 
 @pytest.mark.parametrize(

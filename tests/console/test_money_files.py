@@ -1,12 +1,17 @@
 """CSV of exports, deliveries, numbers of accounts, prices, runs: what their pages show."""
 
 import csv
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from billing.models import ExportArtifact, ExportJob
+from billing.actions.prices import draft_version
+from billing.models import ExportArtifact, ExportJob, PriceBookVersion, UnpricedUsage
 from billing.rules.datasets import DATASETS
+from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope
+from tests.billing.factories import SYSTEM
 from tests.console.test_money_pages import browser
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +78,35 @@ def test_numbers_of_accounts_and_prices_are_files_as_well(fin, scene):
     assert [(r["book"], int(r["version"])) for r in versions] == [
         (b.slug, v.number) for b in books for v in b.versions
     ]
+
+
+def test_what_has_no_price_and_what_gpus_cost_are_files_of_the_page(fin, scene):
+    with fleet_scope():
+        UnpricedUsage.objects.create(
+            hour=timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=2),
+            tenant_id=scene.tenants[0].pk, application_id=1, model="ghost", quantity=12,
+            traffic_class="batch", meter="prompt", runs_on="H100",
+        )  # fmt: skip
+    page = fin.get("/prices/").context
+    unpriced = rows_of(fin, "/prices/?format=csv&part=unpriced")
+    assert [(r["tenant"], r["service"], r["quantity"]) for r in unpriced] == [
+        (tenant, u.model, f"{u.quantity:f}") for tenant, u in page["unpriced"]
+    ]
+    gpus = rows_of(fin, "/prices/?format=csv&part=gpus")
+    shown = [(s.number, p) for s in page["sheets"] for p in s.prices.all()]
+    assert [(int(r["sheet"]), r["product"], r["hourly"]) for r in gpus] == [
+        (number, p.product, f"{p.hourly:f}") for number, p in shown
+    ]
+    assert unpriced and gpus
+
+
+def test_a_price_says_on_what_it_runs(fin, scene):
+    with fleet_scope():
+        lines = [read_line("chat", m, "7", "", "H100") for m in ("prompt", "cached", "completion")]
+        draft_version(SYSTEM, "list", prices=lines, why="dear")
+        number = PriceBookVersion.objects.filter(book__slug="list").latest("number").number
+    rows = rows_of(fin, f"/prices/list/{number}/?format=csv")
+    assert [r["runs_on"] for r in rows if r["will"] == "7"] == ["H100"] * 3
 
 
 def test_the_differences_of_a_version_are_those_of_the_page(fin, scene):
