@@ -7,13 +7,14 @@ variables of app.css (`var:--c1`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from console import figures
 
 Number = float | int | Decimal | None
+MINUTES = timedelta(minutes=10)  # of a time axis: shorter ones show seconds
 DASHES = {"solid": "", "dash": "7 3", "dot": "2 3", "longdash": "10 3", "dashdot": "7 3 2 3"}
 ORDER = ("solid", "dash", "dot", "dashdot", "longdash")
 OUTCOMES = (
@@ -226,8 +227,12 @@ def bars(x: Sequence[str], s: Series, *, across: bool = False) -> dict[str, Any]
 
 
 def time_layout(at: Sequence[datetime], markers: Sequence[Marker]) -> dict[str, Any]:
-    days = bool(at) and (at[-1] - at[0]).days >= 2
-    axis: dict[str, Any] = {"type": "date", "tickformat": "%d %b" if days else "%H:%M", "nticks": 7}
+    span = at[-1] - at[0] if at else timedelta(0)
+    if span.days >= 2:
+        axis: dict[str, Any] = {"type": "date", "tickformat": "%d %b", "nticks": 7}
+    else:  # as many ticks as the chart's width has room for
+        clock = "%H:%M" if span >= MINUTES else "%H:%M:%S"
+        axis = {"type": "date", "tickformat": clock, "tickangle": 0}
     if not markers:
         return {"xaxis": axis}
     shapes = [
