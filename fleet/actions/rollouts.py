@@ -1,6 +1,6 @@
 """Propose rollouts, and write what people wish of them. The drive does the moving."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypedDict, Unpack
 
@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fleet.actions.gate_limits import checked
 from fleet.actions.superseding import refuse_second, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
@@ -20,6 +21,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
+from fleet.rules.gate_limits import unusual
 from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
@@ -65,11 +67,13 @@ def propose_rollout(
     consent: bool = False,
     audience: Asked | None = None,
     supersede: bool = False,
+    limits: Mapping[str, float | None] | None = None,
     **choice: Unpack[Choice],
 ) -> Rollout:
     """Plan and freeze a rollout, and ask somebody else to approve exactly that.
 
-    `supersede`: an open one is aborted for it, and it begins when that one has ended.
+    `supersede`: an open one is aborted for it, and it begins when that one has ended. `limits` of
+    its gates: see fleet.rules.gate_limits; those that are left out are as usual.
     """
     viewer.require(Permission.PROPOSE)
     refuse_asleep(service_id)
@@ -88,6 +92,7 @@ def propose_rollout(
         reason=reason,
         audience=parties,
         supersedes=before,
+        limits=checked(limits or {}),
     )
     change = changes.propose(
         viewer,
@@ -237,15 +242,17 @@ def freeze(
     is_rollback: bool = False,
     audience: Audience | None = None,
     supersedes: Rollout | None = None,
+    limits: Mapping[str, float | None] | None = None,
 ) -> Rollout:
     """Store the rollout with everything that it depends on."""
     new = fetch_release(viewer, proposal.to_id)
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
+    numbers = numbers_of(plan, proposal.situation, spec, before, patience, limits or {})
     frozen: dict[str, Any] = {
         "plan": asdict(plan),
-        "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
+        "numbers": asdict(numbers),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
@@ -329,6 +336,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "steps": rollout.steps,
         "soak_seconds": proposal.soak_seconds,
         "audience": audience_of(rollout).told(),
+        "gate_limits": unusual(rollout.plan["numbers"]),
         "output_contract": rollout.plan.get("contract"),
         "visible": list(proposal.visible),
         "supersedes": str(rollout.supersedes or ""),

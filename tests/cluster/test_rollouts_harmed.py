@@ -9,9 +9,9 @@ from django.utils import timezone
 from fleet.clients.signals import Engines
 from fleet.drive.signals import scrape
 from fleet.models import EngineSample, GateResult
-from fleet.rules.measures import UNTOLD
 from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.situation import StepPlan
+from fleet.rules.whole_measures import UNTOLD
 from tests.fixtures.kubernetes import turn, until
 
 pytestmark = [

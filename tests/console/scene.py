@@ -30,9 +30,9 @@ from fleet.models import (
     TrafficSlot,
 )
 from fleet.rules.comparison import Cell, Preemptions, Window
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Look, read_gate
 from fleet.rules.histogram import Histogram
-from fleet.rules.measures import GateLimits
 from fleet.rules.traffic import ReleaseWindow, summed
 from tenants.base.scope import fleet_scope
 from tenants.models import (
