@@ -72,16 +72,16 @@ def propose_rollout(
 ) -> Rollout:
     """Plan and freeze a rollout, and ask somebody else to approve exactly that.
 
-    `supersede`: an open one is aborted for it, and it begins when that one has ended. `limits` of
-    its gates: see fleet.rules.gate_limits; those that are left out are as usual.
+    `supersede`: an open one is aborted for it, and it begins when that one has ended. `limits`:
+    those of its gates that are not as usual.
     """
     viewer.require(Permission.PROPOSE)
     refuse_asleep(service_id)
     before = to_supersede(service_id, consent=consent) if supersede else None
     proposal = plan_rollout(viewer, service_id, release_id, supersedes=before, **choice)
     plan = chosen(proposal, kind)
-    parties = find_audience(viewer, audience or Asked())
-    parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
+    alone = shadows_of(proposal.steps) + 1
+    parties = replace(find_audience(viewer, audience or Asked()), alone=alone)
     refuse_proposal(fetch_release(viewer, release_id), proposal, plan, parties, consent=consent)
     make_room(viewer, service_id, before, f"{proposal.to_label} supersedes it. {reason}".strip())
     rollout = freeze(
@@ -94,20 +94,25 @@ def propose_rollout(
         supersedes=before,
         limits=checked(limits or {}),
     )
+    ask_for(viewer, rollout, proposal, plan)
+    record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
+    note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
+    nudge(DRIVE, rollout.pk)
+    return rollout
+
+
+def ask_for(viewer: Viewer, rollout: Rollout, proposal: Proposal, plan: Plan) -> None:
+    """An approval by somebody else."""
     change = changes.propose(
         viewer,
         kind=KIND,
         target_id=rollout.pk,
         title=f"{proposal.service}: {proposal.from_label or 'nothing'} to {proposal.to_label}",
         payload=payload_of(rollout, proposal, plan),
-        reason=reason,
+        reason=rollout.reason,
     )
-    Rollout.objects.filter(pk=rollout.pk).update(change_id=change.pk)
     rollout.change_id = change.pk
-    record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
-    note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
-    nudge(DRIVE, rollout.pk)
-    return rollout
+    rollout.save(update_fields=["change_id"])
 
 
 def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:

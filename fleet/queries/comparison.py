@@ -136,45 +136,50 @@ def compare(
     only one of the two has; requests for them are left out. `applications`: by id, those that get
     cells of their own.
     """
-    start, end = bounds
-    values = {
-        "seconds": GATE_SECONDS,
-        "service": service_id,
-        "canary": canary,
-        "stable": stable or NOBODY,
-        "start": start,
-        "end": end,
-        "block": block_seconds(start, end),
+    pair = (canary, stable or NOBODY)
+    values = _values(service_id, pair, bounds) | {
         "apart": list(apart),
         "applications": sorted(applications or ()),
     }
-    pair = (canary, stable or NOBODY)
     sources, cells = Sources(shadow, bool(apart), bool(applications)), Cells()
     with fleet_scope():
         _add(cells, sources.all, values)
         _add(cells, sources.of_applications, values, moved=True)
-        of_engines = _judged(_found(cells, pair, everybody))
-        everything = _found(cells, pair, takes_part)
+        answered = _judged(_found(cells, pair, everybody))
+        whole = _judged(_found(cells, pair, takes_part))
         _add(cells, sources.apart, values, sign=-1)
         _add(cells, sources.apart_of_applications, values, sign=-1, moved=True)
-        preempted = _preempted(_run(PREEMPTIONS, values), pair, of_engines)
-        held = {release: Held(tokens, gpus) for release, tokens, gpus in _run(HELD, values)}
+        engines = _engines(values, pair, answered)
         names = _names({tenant for tenant, *_ in cells})
     found = _found(cells, pair, takes_part)
-    whole, kept = _judged(everything), _judged(found)
+    kept = _judged(found)
     return Window(
-        start=start,
-        end=end,
+        start=bounds[0],
+        end=bounds[1],
         canary=summed(c.canary for c in found),
         stable=summed(c.stable for c in found),
         cells=found,
         names=names,
         applications=applications or {},
-        preemptions=preempted,
-        held=(held.get(pair[0], Held()), held.get(pair[1], Held())),
+        preemptions=engines[0],
+        held=engines[1],
         sources=[_told(q, values) for q in (*sources.queries, PREEMPTIONS, HELD)],
         apart=LeftOut(apart, whole[0] - kept[0], whole[1] - kept[1]) if whole != kept else None,
     )
+
+
+def _values(
+    service_id: int, pair: tuple[int, int], bounds: tuple[datetime, datetime]
+) -> dict[str, Any]:
+    return {
+        "seconds": GATE_SECONDS,
+        "service": service_id,
+        "canary": pair[0],
+        "stable": pair[1],
+        "start": bounds[0],
+        "end": bounds[1],
+        "block": block_seconds(*bounds),
+    }
 
 
 def everybody(tenant_id: int, traffic_class: str, application_id: int) -> bool:
@@ -194,6 +199,14 @@ def _found(cells: Cells, pair: tuple[int, int], takes_part: TakesPart) -> list[C
 def _judged(cells: Sequence[Cell]) -> tuple[int, int]:
     """Requests of both sides that say something about their release."""
     return sum(judged(c.canary) for c in cells), sum(judged(c.stable) for c in cells)
+
+
+def _engines(
+    values: dict[str, Any], pair: tuple[int, int], requests: tuple[int, int]
+) -> tuple[Preemptions, tuple[Held, Held]]:
+    held = {release: Held(tokens, gpus) for release, tokens, gpus in _run(HELD, values)}
+    new, old = (held.get(release, Held()) for release in pair)
+    return _preempted(_run(PREEMPTIONS, values), pair, requests), (new, old)
 
 
 def _preempted(
