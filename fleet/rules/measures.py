@@ -119,9 +119,8 @@ def gpu_p50(group: Group, limits: GateLimits) -> Measured:
     """Tokens that a request got from each second of its GPUs: what an answer costs. Judged by the
     time of a token, the other way round.
     """
-    least = replace(limits, slack_ms=0.0)
     ratio = limits.gpu_ratio or 1.0
-    found = _time("GPU time of a token", MEDIAN, group, lambda w: w.gpu, least, ratio)
+    found = _time("GPU time of a token", MEDIAN, group, lambda w: w.gpu, limits, ratio)
     return replace(
         found,
         metric="gpu_p50",

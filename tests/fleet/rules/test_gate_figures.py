@@ -64,10 +64,11 @@ def cells(canary, stable, minutes=10):
 CASES = {
     "a token takes twice the GPU time": (
         make_window(answers(gpu=60)), USUAL, Verdict.FAIL,
-        "tokens per GPU-second 17.4, at least 26.7, stable 33.9"),
+        "tokens per GPU-second 17.4, at least 24.3, stable 33.9"),
     "a token takes a little more": (make_window(answers(gpu=33)), USUAL, Verdict.PASS, "Inside"),
     "twice the GPU time was approved": (
-        make_window(answers(gpu=60)), limits_of({}, 2, 1), Verdict.PASS, "Inside"),
+        make_window(answers(gpu=600), answers(gpu=300)), limits_of({}, 2, 1),
+        Verdict.PASS, "Inside"),
     "answers find no end": (
         make_window(answers(stop=100, length=100), answers(stop=190, length=10)), USUAL,
         Verdict.FAIL, "ended at the token limit 50.00% of 200, limit 10.00%, stable 5.00%"),
