@@ -33,7 +33,7 @@ def meaning(choice: Choice) -> str:
     return f"{of}; null: shown, not judged" if choice.optional else of
 
 
-class LimitsIn(Strict):
+class GateLimitsIn(Strict):
     """What gates allow the new release. What is left out is as usual."""
 
     error_points = limit("error_points")

@@ -11,7 +11,7 @@ from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.actions.closing import close_rollout
 from fleet.api.contracts import ContractResultOut
-from fleet.api.gate_limits import LimitsIn
+from fleet.api.gate_limits import GateLimitsIn
 from fleet.api.plan_answers import PlansOut
 from fleet.api.rollout_parts import ClusterEventOut, KeptPodOut, LogEndOut, SurgeCostOut
 from fleet.queries import plans
@@ -81,7 +81,7 @@ class RolloutIn(PlanIn):
     reason = TextField(required=False, allow_blank=True, max_length=2000)
     consent = serializers.BooleanField(required=False, default=False)
     audience = AudienceIn(required=False)
-    limits = LimitsIn(required=False)
+    limits = GateLimitsIn(required=False)
     supersede = serializers.BooleanField(
         required=False,
         default=False,
