@@ -115,7 +115,7 @@ def limits_of(
 
 def unusual(numbers: Mapping[str, Any]) -> dict[str, str]:
     """Of the numbers frozen into a rollout: limits that somebody chose otherwise, in words."""
-    usual = told(asdict(limits_of({}, numbers["gpus_new"], numbers["gpus_old"])))
+    usual = told(asdict(limits_of({}, numbers.get("gpus_new", 0), numbers.get("gpus_old", 0))))
     mine = told(numbers["limits"])
     return {title: words for title, words in mine.items() if words != usual[title]}
 

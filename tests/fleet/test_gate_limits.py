@@ -92,7 +92,9 @@ def test_the_form_shows_the_usual_ones_and_takes_others(olga, service, newer):
     )
     assert limits["ttft_ratio"] == 1.25
     shown = olga.client.get(answer["Location"]).content.decode()
-    assert "Limits of its gates" in shown and "20 points" in shown
+    assert "Limits of its gates" in shown and "20 points <b>(chosen)</b>" in shown
+    approval = olga.client.get(f"/approvals/{ChangeRequest.objects.get().pk}/").content.decode()
+    assert "20 points <b>(chosen)</b>" in approval and "1.25 times stable" in approval
 
 
 def test_the_form_says_what_is_wrong_at_its_field(olga, service, newer):
