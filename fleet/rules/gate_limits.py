@@ -120,6 +120,11 @@ def unusual(numbers: Mapping[str, Any]) -> dict[str, str]:
     return {title: words for title, words in mine.items() if words != usual[title]}
 
 
+def chosen_words(limits: Mapping[str, Any]) -> dict[str, str]:
+    """Of those that somebody chose."""
+    return {CHOICES[name].title: _words(CHOICES[name], value) for name, value in limits.items()}
+
+
 def told(limits: Mapping[str, Any]) -> dict[str, str]:
     """Of limits as they are stored: name in words and limit, for people."""
     return {choice.title: _words(choice, limits.get(name)) for name, choice in CHOICES.items()}
