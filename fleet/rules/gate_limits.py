@@ -126,8 +126,11 @@ def chosen_words(limits: Mapping[str, Any]) -> dict[str, str]:
 
 
 def told(limits: Mapping[str, Any]) -> dict[str, str]:
-    """Of limits as they are stored: name in words and limit, for people."""
-    return {choice.title: _words(choice, limits.get(name)) for name, choice in CHOICES.items()}
+    """Of limits as they are stored: name in words and limit, for people. Where an older program
+    stored none, the usual one holds.
+    """
+    stored = asdict(GateLimits()) | dict(limits)
+    return {choice.title: _words(choice, stored[name]) for name, choice in CHOICES.items()}
 
 
 def _words(choice: Choice, value: float | None) -> str:

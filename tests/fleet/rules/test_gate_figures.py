@@ -210,6 +210,7 @@ def test_it_says_them_in_words():
     assert unusual(numbers) == {
         "Failed requests": "2 points", "GPU time of a token": "shown, not judged"}  # fmt: skip
     assert unusual(numbers | {"limits": asdict(limits_of({}))}) == {}
+    assert unusual({"limits": {}}) == {}  # of an older program
     assert told(asdict(limits_of({}, 4, 1)))["GPU time of a token"] == "5 times stable's"
 
 
