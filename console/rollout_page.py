@@ -4,24 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from billing.queries.gpu_prices import HourlyPrice
 from console import figures
 from console.charts import Chart, Series, line_chart
 from console.plan_page import hourly_of
 from console.words import word
-from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_traffic import Point
 from fleet.queries.rollouts import EventRow, ReleaseSide, RolloutDetail, StepRow
 from fleet.rules.audience import DIVIDED
 from fleet.rules.phases import Phase
 
-METRICS = {  # those that are drawn
-    "error_ratio": "Error ratio",
-    "ttft_p95": "TTFT p95",
-    "itl_p95": "ITL p95",
-}
 STEP_LOOK = {
     "passed": ("done", "circle-check", "passed"),
     "skipped": ("done", "circle-check", "gate skipped"),
@@ -47,25 +40,6 @@ class Dot:
     icon: str
     title: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One check of a gate in words, with its chart."""
-
-    title: str
-    verdict: str
-    canary: str
-    stable: str
-    limit: str
-    samples: int
-    needed: int
-    p: str
-    chart: Chart
-
-    @property
-    def fill(self) -> str:
-        return "ok" if self.samples >= self.needed else "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,118 +100,6 @@ def last_dot(phase: Phase, own: Phase, title: str) -> Dot:
     return Dot("todo", "circle", title, "")
 
 
-def gates(gate: GateRow | None, points: Sequence[Point]) -> list[Gate]:
-    """The checks of all requests in one look, each beside the history of its figure."""
-    if gate is None:
-        return []
-    drawn = [c for c in gate.checks if not c.get("group") and c["metric"] in METRICS]
-    return [gate_of(check, points) for check in drawn]
-
-
-def gate_of(check: Mapping[str, Any], points: Sequence[Point]) -> Gate:
-    metric, unit = check["metric"], check["unit"]
-    limit = check.get("limit")
-    return Gate(
-        title=METRICS[metric],
-        verdict=check["verdict"],
-        canary=figure(check.get("canary"), unit),
-        stable=figure(check.get("stable"), unit),
-        limit="not known yet" if limit is None else f"≤ {figure(limit, unit)}",
-        samples=check["samples"],
-        needed=check["needed"],
-        p=chance(check.get("p")),
-        chart=gate_chart(metric, points, limit),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One test of a gate, or a figure that is shown beside them, as a row."""
-
-    group: str
-    title: str
-    verdict: str
-    canary: str
-    stable: str
-    limit: str
-    samples: str  # canary, stable
-    p: str
-    why: str
-
-
-def lines(gate: GateRow) -> list[Line]:
-    """All tests, those that matter first, then what is shown only."""
-    order = {"fail": 0, "inconclusive": 1}
-    checks = sorted(gate.checks, key=lambda c: order.get(c["verdict"], 2))
-    return [*map(line_of, checks), *map(shown_line, gate.evidence.get("shown", ()))]
-
-
-def line_of(check: Mapping[str, Any]) -> Line:
-    unit, limit = check["unit"], check.get("limit")
-    title = check.get("title") or check["metric"]
-    return Line(
-        check.get("group") or "all requests",
-        title[:1].upper() + title[1:],
-        check["verdict"],
-        figure(check.get("canary"), unit),
-        figure(check.get("stable"), unit),
-        figures.MISSING if limit is None else figure(limit, unit),
-        f"{check['samples']:,} · {check['stable_samples']:,}",
-        chance(check.get("p")),
-        "",
-    )
-
-
-def shown_line(found: Mapping[str, Any]) -> Line:
-    unit, title = found["unit"], found["title"]
-    return Line(
-        "all requests",
-        title[:1].upper() + title[1:],
-        "shown",
-        figure(found["canary"], unit),
-        figure(found["stable"], unit),
-        figures.MISSING,
-        figures.MISSING,
-        figures.MISSING,
-        found["why"],
-    )
-
-
-def terms_of(gate: GateRow) -> str:
-    """How false alarms are kept rare. Empty where an older program judged."""
-    e = gate.evidence
-    if not e.get("tests"):
-        return ""
-    return (
-        "p is the chance that noise alone brings a figure so far beyond its limit; inside the"
-        f" limit it is not computed. An alarm needs p of at most {e['alpha']:.2g}: 5 % for the"
-        f" whole rollout, shared by its gates ({e['gates']}), the looks of each (this is look"
-        f" {e['look']}) and the tests of a look ({e['tests']})."
-    )
-
-
-def chance(p: float | None) -> str:
-    return "inside limit" if p is None else f"{p:.2g}"
-
-
-def gate_chart(metric: str, points: Sequence[Point], limit: float | None) -> Chart:
-    attribute = {"error_ratio": "errors", "ttft_p95": "ttft", "itl_p95": "itl"}.get(metric, "itl")
-    factor = 100 if attribute == "errors" else 1
-
-    def values(side: str) -> list[float | None]:
-        read = [getattr(p, f"{attribute}_{side}") for p in points]
-        return [None if v is None else v * factor for v in read]
-
-    return line_chart(
-        f"gate-{metric.replace('_', '-')}",
-        METRICS.get(metric, metric),
-        [p.at for p in points],
-        [Series("stable", values("old"), "c1", "dash"), Series("canary", values("new"), "c2")],
-        unit="%" if attribute == "errors" else "ms",
-        limit=None if limit is None else ("limit", limit * factor),
-    )
-
-
 def share_chart(
     points: Sequence[Point], timeline: Sequence[EventRow], label: str, until: datetime | None
 ) -> Chart:
@@ -268,14 +130,6 @@ def weight_at(timeline: Iterable[EventRow], at: datetime) -> int:
         if event.at <= at and "weight_new" in event.detail:
             weight = int(event.detail["weight_new"])
     return weight
-
-
-def figure(value: float | None, unit: str) -> str:
-    if value is None:
-        return figures.MISSING
-    if unit in ("tokens", "number"):
-        return f"{value:,.0f}" if unit == "tokens" else f"{value:.3f}"
-    return figures.percent(value, 2) if unit in ("share", "ratio") else figures.milliseconds(value)
 
 
 def moments(detail: RolloutDetail) -> list[Moment]:

@@ -327,6 +327,9 @@ def _sample(accepted: Accepted) -> TrafficSample:
         completion_tokens=event.completion_tokens,
         adapter=event.adapter,
         took_ms=(event.finished_at - event.started_at) / 1000,
+        application_id=event.application_id,
+        gpu_ms=event.gpu_ms * event.gpus,
+        finish=event.finish_reason,
     )
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from django import forms
+from django.forms import BoundField
 
+from console.forms.gate_limits import limit_bounds, limit_fields, limits_in
 from fleet.rules.audience import Asked
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import DEFAULT_SOAK, line_of, read_lines
@@ -74,6 +77,21 @@ class ProposeForm(PlanForm):
         max_length=2000,
         help_text="They keep the old release until all gates passed.",
     )
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields.update(limit_fields())
+
+    @property
+    def limit_fields(self) -> list[BoundField]:
+        return limit_bounds(self)
+
+    @property
+    def limits_are_wrong(self) -> bool:
+        return any(field.errors for field in self.limit_fields)
+
+    def limits(self) -> dict[str, float | None]:
+        return limits_in(self)
 
     def audience(self) -> Asked:
         given = self.cleaned_data

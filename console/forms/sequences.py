@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from console.forms.rollouts import names_in
+from fleet.rules.gate_limits import limits_in
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import read_lines
 from fleet.rules.situation import StepPlan
@@ -50,6 +51,12 @@ class SequenceForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         help_text="One a line: percent, seconds to hold, samples needed. Empty: as usual.",
     )
+    limits = forms.CharField(
+        label="Limits of the gates",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="Those that are not as usual, one a line: ttft_ratio=1.5, cache_points=none.",
+    )
     reason = forms.CharField(
         label="Why",
         widget=forms.Textarea(attrs={"rows": 2}),
@@ -70,6 +77,13 @@ class SequenceForm(forms.Form):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
+    def clean_limits(self) -> dict[str, float | None]:
+        lines = [line for line in self.cleaned_data["limits"].splitlines() if line.strip()]
+        try:
+            return limits_in(lines)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
     def chosen(self) -> dict[str, Any]:
         given = self.cleaned_data
         return {
@@ -77,5 +91,6 @@ class SequenceForm(forms.Form):
             "bake_seconds": given["bake_minutes"] * 60,
             "kind": PlanKind(given["kind"]) if given["kind"] else None,
             "steps": given["steps"],
+            "limits": given["limits"],
             "reason": given["reason"],
         }

@@ -1,5 +1,6 @@
 """Plan a rollout: compare the ways, then propose one to somebody else."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from console import plan_page as page_parts
 from console.access import ViewerRequest
 from console.forms import explain
+from console.forms.gate_limits import PREFIX, shown_limits
 from console.forms.rollouts import PlanForm, ProposeForm, steps_text
 from console.manifests import shown
 from fleet.actions import rollouts as actions
@@ -23,10 +25,11 @@ from fleet.queries.releases import ReleaseRow
 from fleet.queries.service_states import list_states
 from fleet.queries.superseding import open_rollout
 from fleet.rules.answers import Answer
+from fleet.rules.gate_limits import limits_of
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
 
-AUDIENCE = ("first", "first_classes", "last")
+ELSEWHERE = ("first", "first_classes", "last")  # of the audience; limits have their prefix
 
 
 @require_http_methods(["GET", "POST"])
@@ -64,7 +67,9 @@ def compare(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     if form is not None and not form.is_valid():
         return render(request, "rollouts/plan.html", {"form": form, "release": release}, status=422)
     proposal = planned(request, release, form)
-    context = page_of(request.viewer, proposal, release) | {"propose": ProposeForm()}
+    context = page_of(request.viewer, proposal, release) | {
+        "propose": ProposeForm(initial=usual_limits(proposal))
+    }
     context["form"] = form or PlanForm(initial=chosen_in(proposal))
     return render(request, "rollouts/plan.html", context)
 
@@ -95,7 +100,8 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
                 release.service_id,
                 release.id,
                 audience=form.audience(),
-                **{k: v for k, v in form.cleaned_data.items() if k not in AUDIENCE},
+                limits=form.limits(),
+                **rest_of(form.cleaned_data),
             )
         except ConsoleError as refusal:
             explain(form, refusal)
@@ -106,6 +112,15 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
     if not form.errors.keys() & {"replicas", "steps", "soak_seconds"}:
         context |= page_of(request.viewer, planned(request, release, form), release)
     return render(request, "rollouts/plan.html", context, status=422)
+
+
+def rest_of(given: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in given.items() if k not in ELSEWHERE and not k.startswith(PREFIX)}
+
+
+def usual_limits(proposal: Proposal) -> dict[str, Any]:
+    s = proposal.situation
+    return shown_limits(asdict(limits_of({}, s.gpus_new, s.gpus_old)))
 
 
 def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str, Any]:

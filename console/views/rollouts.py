@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from billing.queries.gpu_prices import HourlyPrice, gpu_prices
 from billing.queries.rollout_costs import RolloutCost, rollout_cost
+from console import gate_page
 from console import rollout_page as page_parts
 from console import rollout_parts as parts
 from console.access import ViewerRequest
@@ -132,9 +133,9 @@ def gate_context(detail: RolloutDetail, points: Any) -> dict[str, Any]:
     return {
         "gate_step": seen,
         "gate": seen.gate,
-        "gates": page_parts.gates(seen.gate, points),
-        "gate_lines": page_parts.lines(seen.gate),
-        "gate_terms": page_parts.terms_of(seen.gate),
+        "gates": gate_page.gates(seen.gate, points),
+        "gate_lines": gate_page.lines(seen.gate),
+        "gate_terms": gate_page.terms_of(seen.gate),
     }
 
 

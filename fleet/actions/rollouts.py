@@ -1,6 +1,6 @@
 """Propose rollouts, and write what people wish of them. The drive does the moving."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypedDict, Unpack
 
@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fleet.actions.gate_limits import checked
 from fleet.actions.superseding import refuse_second, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
@@ -20,6 +21,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
+from fleet.rules.gate_limits import unusual
 from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
@@ -65,19 +67,21 @@ def propose_rollout(
     consent: bool = False,
     audience: Asked | None = None,
     supersede: bool = False,
+    limits: Mapping[str, float | None] | None = None,
     **choice: Unpack[Choice],
 ) -> Rollout:
     """Plan and freeze a rollout, and ask somebody else to approve exactly that.
 
-    `supersede`: an open one is aborted for it, and it begins when that one has ended.
+    `supersede`: an open one is aborted for it, and it begins when that one has ended. `limits`:
+    those of its gates that are not as usual.
     """
     viewer.require(Permission.PROPOSE)
     refuse_asleep(service_id)
     before = to_supersede(service_id, consent=consent) if supersede else None
     proposal = plan_rollout(viewer, service_id, release_id, supersedes=before, **choice)
     plan = chosen(proposal, kind)
-    parties = find_audience(viewer, audience or Asked())
-    parties = replace(parties, alone=shadows_of(proposal.steps) + 1)
+    alone = shadows_of(proposal.steps) + 1
+    parties = replace(find_audience(viewer, audience or Asked()), alone=alone)
     refuse_proposal(fetch_release(viewer, release_id), proposal, plan, parties, consent=consent)
     make_room(viewer, service_id, before, f"{proposal.to_label} supersedes it. {reason}".strip())
     rollout = freeze(
@@ -88,21 +92,27 @@ def propose_rollout(
         reason=reason,
         audience=parties,
         supersedes=before,
+        limits=checked(limits or {}),
     )
+    ask_for(viewer, rollout, proposal, plan)
+    record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
+    note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
+    nudge(DRIVE, rollout.pk)
+    return rollout
+
+
+def ask_for(viewer: Viewer, rollout: Rollout, proposal: Proposal, plan: Plan) -> None:
+    """An approval by somebody else."""
     change = changes.propose(
         viewer,
         kind=KIND,
         target_id=rollout.pk,
         title=f"{proposal.service}: {proposal.from_label or 'nothing'} to {proposal.to_label}",
         payload=payload_of(rollout, proposal, plan),
-        reason=reason,
+        reason=rollout.reason,
     )
-    Rollout.objects.filter(pk=rollout.pk).update(change_id=change.pk)
     rollout.change_id = change.pk
-    record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
-    note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
-    nudge(DRIVE, rollout.pk)
-    return rollout
+    rollout.save(update_fields=["change_id"])
 
 
 def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:
@@ -237,15 +247,17 @@ def freeze(
     is_rollback: bool = False,
     audience: Audience | None = None,
     supersedes: Rollout | None = None,
+    limits: Mapping[str, float | None] | None = None,
 ) -> Rollout:
     """Store the rollout with everything that it depends on."""
     new = fetch_release(viewer, proposal.to_id)
     old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
+    numbers = numbers_of(plan, proposal.situation, spec, before, patience, limits or {})
     frozen: dict[str, Any] = {
         "plan": asdict(plan),
-        "numbers": asdict(numbers_of(plan, proposal.situation, spec, before, patience)),
+        "numbers": asdict(numbers),
         "starts": asdict(proposal.situation.starts_new),
         "touched": [asdict(one) for one in proposal.touched],
     } | ({"audience": audience.as_json()} if audience else {})
@@ -329,6 +341,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "steps": rollout.steps,
         "soak_seconds": proposal.soak_seconds,
         "audience": audience_of(rollout).told(),
+        "gate_limits": unusual(rollout.plan["numbers"]),
         "output_contract": rollout.plan.get("contract"),
         "visible": list(proposal.visible),
         "supersedes": str(rollout.supersedes or ""),

@@ -1,12 +1,13 @@
 """Propose sequences of rollouts through the clusters of a service, and write what people wish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from fleet.actions.gate_limits import checked
 from fleet.actions.releases import create_release
 from fleet.actions.rollouts import chosen, manifests_of
 from fleet.actions.wishes import Kind, wish
@@ -16,6 +17,7 @@ from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.sequences import KIND, may_be_left_out
 from fleet.rules.answers import Answer
+from fleet.rules.gate_limits import chosen_words
 from fleet.rules.phases import PlanKind
 from fleet.rules.release import digest_json, digest_of
 from fleet.rules.sequence import FINAL, Phase, StageState, Wish
@@ -41,11 +43,13 @@ def propose_sequence(
     kind: PlanKind | None = None,
     steps: Sequence[StepPlan] | None = None,
     soak_seconds: int | None = None,
+    limits: Mapping[str, float | None] | None = None,
     reason: str = "",
 ) -> RolloutSequence:
     """Freeze a release for every cluster of its service, and ask for one approval of all of it.
 
-    `order`: names of the services, each once. Empty: the placements first, home at last.
+    `order`: names of the services, each once. Empty: the placements first, home at last. `limits`:
+    those of the gates in every cluster that are not as usual.
     """
     viewer.require(Permission.PROPOSE)
     release = fetch_release(viewer, release_id)
@@ -58,6 +62,7 @@ def propose_sequence(
     sequence.plan_kind = kind.value if kind else ""
     sequence.steps = None if steps is None else [asdict(step) for step in steps]
     sequence.soak_seconds = soak_seconds
+    sequence.limits = checked(limits or {})
     stages = [add_stage(viewer, sequence, n, m) for n, m in enumerate(members, 1)]
     if all(stage["digest"] == "" for stage in stages):
         raise Conflict(f"{release} serves in every cluster of {home} already")
@@ -218,6 +223,7 @@ def payload_of(sequence: RolloutSequence, stages: Sequence[dict[str, Any]]) -> d
         "plan": sequence.plan_kind or "the best one of each cluster at its turn",
         "steps": sequence.steps,
         "soak_seconds": sequence.soak_seconds,
+        "gate_limits": chosen_words(sequence.limits),
         "stages": list(stages),
         "manifests": {stage["service"]: stage["digest"] for stage in stages},
     }

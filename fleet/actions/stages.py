@@ -52,7 +52,7 @@ def begin_stage(viewer: Viewer, sequence: RolloutSequence, number: int) -> Rollo
     if refusal:
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
     why = f"Stage {number} of {sequence}" + (f": {sequence.reason}" if sequence.reason else "")
-    rollout = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why)
+    rollout = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why, limits=sequence.limits)
     asked = {"change_id": sequence.change_id, "requested_by": sequence.requested_by_id}
     Rollout.objects.filter(pk=rollout.pk).update(**asked)
     rollout.refresh_from_db()

@@ -9,6 +9,8 @@ from fleet.models import (
     AdapterLatencySlot,
     AdapterSlot,
     AdapterUse,
+    ApplicationLatencySlot,
+    ApplicationSlot,
     EngineProbe,
     EngineSample,
     LatencySlot,
@@ -53,8 +55,8 @@ def trim(now: datetime) -> dict[str, int]:
 
 
 def apart(now: datetime) -> dict[str, QuerySet[Any]]:
-    """Slots of copies and of requests for adapters: read by gates, and by who compares tokens with
-    the engines' counters.
+    """Slots of copies, of requests for adapters and of applications: read by gates, and by who
+    compares tokens with the engines' counters.
     """
     fine = Q(seconds=GATE_SECONDS, slot__lt=now - FINE)
     coarse = Q(seconds=DASHBOARD_SECONDS, slot__lt=now - DASHBOARDS)
@@ -63,4 +65,6 @@ def apart(now: datetime) -> dict[str, QuerySet[Any]]:
         "shadow_latency": ShadowLatencySlot.objects.filter(fine | coarse),
         "adapter_traffic": AdapterSlot.objects.filter(fine | coarse),
         "adapter_latency": AdapterLatencySlot.objects.filter(fine | coarse),
+        "application_traffic": ApplicationSlot.objects.filter(fine),
+        "application_latency": ApplicationLatencySlot.objects.filter(fine),
     }

@@ -85,6 +85,26 @@ class PointOut(serializers.Serializer[Any]):
     itl_new = serializers.FloatField(allow_null=True, help_text="p95, milliseconds")
     itl_old = serializers.FloatField(allow_null=True)
     copies = serializers.IntegerField(help_text="That a shadow answered")
+    gpu_new = serializers.FloatField(allow_null=True, help_text="Tokens per GPU-second, median")
+    gpu_old = serializers.FloatField(allow_null=True)
+    length_new = serializers.FloatField(
+        allow_null=True, help_text="Share of answers that ended at the token limit"
+    )
+    length_old = serializers.FloatField(allow_null=True)
+    aborted_new = serializers.FloatField(
+        allow_null=True, help_text="Share of requests that the engines gave up"
+    )
+    aborted_old = serializers.FloatField(allow_null=True)
+    refused_new = serializers.FloatField(
+        allow_null=True, help_text="Share of requests that the engines refused"
+    )
+    refused_old = serializers.FloatField(allow_null=True)
+    cached_new = serializers.FloatField(
+        allow_null=True, help_text="Share of prompt tokens from the cache"
+    )
+    cached_old = serializers.FloatField(allow_null=True)
+    preempted_new = serializers.FloatField(allow_null=True, help_text="Preemptions a request")
+    preempted_old = serializers.FloatField(allow_null=True)
 
 
 class TrafficView(ConsoleView):

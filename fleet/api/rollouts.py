@@ -11,6 +11,7 @@ from fleet.actions import calls
 from fleet.actions import rollouts as actions
 from fleet.actions.closing import close_rollout
 from fleet.api.contracts import ContractResultOut
+from fleet.api.gate_limits import GateLimitsIn
 from fleet.api.plan_answers import PlansOut
 from fleet.api.rollout_parts import ClusterEventOut, KeptPodOut, LogEndOut, SurgeCostOut
 from fleet.queries import plans
@@ -80,6 +81,7 @@ class RolloutIn(PlanIn):
     reason = TextField(required=False, allow_blank=True, max_length=2000)
     consent = serializers.BooleanField(required=False, default=False)
     audience = AudienceIn(required=False)
+    limits = GateLimitsIn(required=False)
     supersede = serializers.BooleanField(
         required=False,
         default=False,
@@ -181,6 +183,9 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     plan = serializers.DictField()
     numbers = serializers.DictField()
     audience = serializers.DictField(help_text="Who goes first and last, in words")
+    limits = serializers.DictField(
+        child=serializers.CharField(), help_text="Of its gates, in words; numbers has the figures"
+    )
     back_because = serializers.CharField()
     share = serializers.FloatField(allow_null=True)
     approval = ApprovalOut(allow_null=True)

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fleet.actions import placements, sequences
+from fleet.api.gate_limits import GateLimitsIn
 from fleet.api.rollouts import StepIn, with_steps
 from fleet.queries import sequences as queries
 from fleet.queries.placements import list_placements
@@ -54,6 +55,7 @@ class SequenceIn(Strict):
     kind = TextField(required=False, max_length=16, help_text=", ".join(PlanKind))
     steps = StepIn(many=True, required=False)
     soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
+    limits = GateLimitsIn(required=False, help_text="Of the gates in every cluster")
     reason = TextField(required=False, allow_blank=True, max_length=2000)
 
 

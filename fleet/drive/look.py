@@ -15,7 +15,7 @@ from fleet.drive.place import try_out
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
 from fleet.queries.adapters import apart_of
 from fleet.queries.audience import audience_of
-from fleet.queries.comparison import compare
+from fleet.queries.comparison import compare, everybody
 from fleet.queries.contracts import contract_of
 from fleet.queries.freezes import held
 from fleet.queries.gateways import read_gateways
@@ -30,6 +30,7 @@ from fleet.rules.contract.answers import judge as judge_answer
 from fleet.rules.contract.prompts import Prompt, read_contract
 from fleet.rules.contract.verifying import questions
 from fleet.rules.disks import is_left_out, named
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import arrears, bounds_of
 from fleet.rules.groups import shape_from
 from fleet.rules.manifests import (
@@ -41,7 +42,6 @@ from fleet.rules.manifests import (
     surroundings,
     workload,
 )
-from fleet.rules.measures import GateLimits
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
 from fleet.rules.pins import pins_from
 from fleet.rules.release import Probes, digest_json
@@ -311,15 +311,17 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     takes_part = everybody if soaks else partial(audience.takes_part, state.step)
     pair, shadow = (r.to_release_id, r.from_release_id), bool(state.shadow)
     window = compare(
-        r.service_id, *pair, (start, end), takes_part, shadow=shadow, apart=apart_of(r)
+        r.service_id,
+        *pair,
+        (start, end),
+        takes_part,
+        shadow=shadow,
+        apart=apart_of(r),
+        applications={a.id: a.name for a in audience.first_applications},
     )
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
-    return replace(window, late=arrears(waiting), exact=soaks or audience.is_exact(state.step))
-
-
-def everybody(tenant_id: int, traffic_class: str) -> bool:
-    return True
+    return replace(window, late=arrears(waiting))
 
 
 def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fleet.queries.rollout_pods import get_log
 from fleet.queries.sequences import list_sequences
 from fleet.queries.services import get_service
 from fleet.rules.audience import Asked
+from fleet.rules.gate_limits import CHOICES, limits_in
 from fleet.rules.proposal import read_lines
 from fleet.rules.situation import StepPlan
 from tenants.base.scope import scope_of
@@ -104,6 +105,22 @@ def add_audience(parser: ArgumentParser) -> None:
 
 def audience_of(options: dict[str, Any]) -> Asked:
     return Asked(tuple(options["first"]), tuple(options["first_class"]), tuple(options["last"]))
+
+
+def add_limits(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        help=f"of the gates, as ttft_ratio=1.5 or cache_points=none: {', '.join(CHOICES)}",
+    )
+
+
+def limits_of(options: dict[str, Any]) -> dict[str, float | None]:
+    try:
+        return limits_in(options["limit"])
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def steps_of(lines: list[str]) -> tuple[StepPlan, ...] | None:

@@ -1,14 +1,17 @@
 """Plans, rollouts and what is around them as lines of a terminal."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fleet.queries.freezes import FreezeRow
 from fleet.queries.plans import Proposal
 from fleet.queries.queue import ClusterQueue
+from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_harm import Harm
 from fleet.queries.rollout_pods import KeptPod, LogRow
 from fleet.queries.rollouts import RolloutDetail
 from fleet.queries.sequences import SequenceRow
+from fleet.rules.gates import amount
 from fleet.rules.plan import Plan
 from fleet.rules.surge_cost import Hourly, cost_of
 
@@ -50,13 +53,11 @@ def seconds(value: float | None) -> str:
 def detail_lines(detail: RolloutDetail) -> Iterator[str]:
     """What a page shows besides: who takes part, gates, pods, events, logs, cost."""
     yield from (f"{title}: {names}" for title, names in detail.audience.items())
+    yield "limits: " + "; ".join(f"{title} {words}" for title, words in detail.limits.items())
     for step in detail.steps:
         shadow = "shadow of " if step.shadow else ""
         yield f"step {step.number}, {shadow}{step.percent} %: {step.state} {step.why}".rstrip()
-        for check in step.gate.checks if step.gate else ():
-            if not check.get("group"):
-                samples = f"{check['samples']} of {check['needed']} samples"
-                yield f"  {check['metric']}: {check['verdict']}, {samples}"
+        yield from gate_lines(step.gate)
     yield from map(pod_line, detail.pods)
     for e in detail.cluster_events[:EVENTS]:
         times = f" ({e.count} times)" if e.count > 1 else ""
@@ -66,6 +67,22 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
     if cost := detail.cost:
         planned = "not known" if cost.planned is None else f"{cost.planned:.2f}"
         yield f"cost: {cost.spent:.2f} {cost.currency} so far, of {planned} planned"
+
+
+def gate_lines(gate: GateRow | None) -> Iterator[str]:
+    """Each figure of all requests, then what does not pass of single groups, then what is shown."""
+    for check in gate.checks if gate else ():
+        group = f"{check['group']}: " if check.get("group") else ""
+        if not group or check["verdict"] != "pass":
+            samples = f"{check['samples']} of {check['needed']} samples"
+            yield f"  {group}{check['metric']}: {check['verdict']}, {samples}{figures_in(check)}"
+    for shown in gate.evidence.get("shown", ()) if gate else ():
+        yield f"  {shown['metric']}: shown{figures_in(shown)}"
+
+
+def figures_in(found: Mapping[str, Any]) -> str:
+    told = ((name, found.get(name)) for name in ("canary", "stable", "limit"))
+    return "".join(f", {name} {amount(v, found['unit'])}" for name, v in told if v is not None)
 
 
 def pod_line(p: KeptPod) -> str:

@@ -45,6 +45,8 @@ class RolloutSequence(Claimable):
     )  # empty: in each cluster the best one at its turn
     steps = models.JSONField(null=True)  # null: as usual
     soak_seconds = models.PositiveIntegerField(null=True)  # null: as usual
+    # Of the gates, those that are not as usual: fleet.rules.gate_limits
+    limits = models.JSONField(default=dict, db_default={})
     reason = models.TextField(blank=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest

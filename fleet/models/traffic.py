@@ -4,6 +4,7 @@ from django.db import models
 from fleet.models.service import Service
 
 SLOT = ("seconds", "slot", "tenant_id", "service_id", "release_id", "traffic_class")
+OF_APPLICATION = ("application_id", "adapter", "is_copy")
 
 
 class SlotOfCounts(models.Model):
@@ -35,7 +36,8 @@ class SlotOfCounts(models.Model):
 class SlotOfLatency(models.Model):
     """A histogram as rows: samples of one metric whose value falls into one bucket.
 
-    Bucket i holds values up to 1 ms x 1.1^i; see fleet.rules.histogram.
+    Bucket i holds values up to 1 ms x 1.1^i; see fleet.rules.histogram. Of finish reasons it is the
+    number of one: a closed list.
     """
 
     seconds = models.PositiveSmallIntegerField()
@@ -44,7 +46,7 @@ class SlotOfLatency(models.Model):
     service_id = models.BigIntegerField()
     release_id = models.BigIntegerField(default=0)
     traffic_class = models.CharField(max_length=12)
-    metric = models.CharField(max_length=8)  # ttft, itl, queue
+    metric = models.CharField(max_length=8)  # fleet.rules.traffic METRICS
     bucket = models.SmallIntegerField()
     samples = models.BigIntegerField(default=0)
 
@@ -140,6 +142,47 @@ class AdapterLatencySlot(SlotOfLatency):
         ]
         indexes = [
             models.Index(fields=["service_id", "seconds", "slot"], name="adapter_latency_service"),
+        ]
+
+
+class ApplicationSlot(SlotOfCounts):
+    """Requests of applications that an open rollout names, counted here beside all others: its
+    gates judge them alone. Only the fine slots, as gates alone read them.
+    """
+
+    application_id = models.BigIntegerField()
+    adapter = models.CharField(max_length=128, blank=True)
+    is_copy = models.BooleanField()  # a shadow answered it, as in shadow_slot
+
+    class Meta:
+        db_table = "application_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[*SLOT, *OF_APPLICATION, "outcome", "reason"], name="application_slot_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["service_id", "seconds", "slot"], name="application_slot_service"),
+        ]
+
+
+class ApplicationLatencySlot(SlotOfLatency):
+    application_id = models.BigIntegerField()
+    adapter = models.CharField(max_length=128, blank=True)
+    is_copy = models.BooleanField()
+
+    class Meta:
+        db_table = "application_latency_slot"
+        constraints = [
+            models.UniqueConstraint(
+                fields=[*SLOT, *OF_APPLICATION, "metric", "bucket"],
+                name="application_latency_slot_once",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["service_id", "seconds", "slot"], name="application_latency_service"
+            ),
         ]
 
 

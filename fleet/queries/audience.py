@@ -1,6 +1,6 @@
 """Tenants and applications that a proposal names, found; and what gateways get of open rollouts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fleet.models import Rollout
@@ -51,6 +51,19 @@ def _application(viewer: Viewer, name: str) -> Named:
 
 def audience_of(rollout: Rollout) -> Audience:
     return audience_from(rollout.plan.get("audience", {}))
+
+
+def applications_named(services: Collection[int]) -> dict[int, set[int]]:
+    """By service: applications that its open rollouts let go first."""
+    key = "plan__audience__first_applications"
+    rows = Rollout.objects.filter(
+        service__in=services, ended_at=None, **{f"{key}__isnull": False}
+    ).values_list("service_id", key)
+    found: dict[int, set[int]] = {}
+    for service, named in rows:
+        if named:
+            found.setdefault(service, set()).update(one["id"] for one in named)
+    return found
 
 
 def shadow_of(rollout: Rollout) -> int:

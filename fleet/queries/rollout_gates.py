@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from fleet.models import GateResult, Rollout
+from fleet.rules.gate_limits import told, unusual
 from fleet.rules.phases import Phase
 
 LIVE = (Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL, Phase.PAUSED)
@@ -23,6 +24,24 @@ class GateRow:
     why: str
     checks: tuple[Mapping[str, Any], ...]  # fleet.rules.gates.Check, one each
     evidence: Mapping[str, Any]  # alpha, tests, look, few, shown, sources
+
+
+class WithLimits:
+    """What has `numbers` of a rollout (fleet.rules.proposal.Numbers as JSON): the limits of its
+    gates in words.
+    """
+
+    numbers: Mapping[str, Any]
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """As they were frozen."""
+        return told(self.numbers["limits"]) if "limits" in self.numbers else {}
+
+    @property
+    def unusual(self) -> Mapping[str, str]:
+        """Those that somebody chose otherwise."""
+        return unusual(self.numbers) if "limits" in self.numbers else {}
 
 
 def gate_row(g: GateResult) -> GateRow:

@@ -13,7 +13,7 @@ from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.rollout_abilities import Abilities, abilities_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
-from fleet.queries.rollout_gates import GateRow, gate_row, live_gate
+from fleet.queries.rollout_gates import GateRow, WithLimits, gate_row, live_gate
 from fleet.queries.rollout_pods import KeptPod, LogRow, kept_logs, kept_pods, surge_cost
 from fleet.queries.services import PodRow, pods_by, serving
 from fleet.rules.groups import sentence_of, shape_from
@@ -119,7 +119,7 @@ class ApprovalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutDetail:
+class RolloutDetail(WithLimits):
     rollout: RolloutRow
     reason: str
     supersedes: int | None  # the rollout that was aborted for this one

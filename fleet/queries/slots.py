@@ -24,7 +24,8 @@ WHERE {where} AND reason <> '' GROUP BY 1, 2 ORDER BY 3 DESC
 QUANTILES = """
 WITH h AS (
     SELECT {group} AS place, metric, bucket, sum(samples) AS n
-    FROM latency_slot WHERE {where} GROUP BY 1, 2, 3
+    FROM latency_slot WHERE {where} AND metric IN ('ttft', 'itl', 'queue', 'waking')
+    GROUP BY 1, 2, 3
 ), c AS (
     SELECT place, metric, bucket, n,
         sum(n) OVER (PARTITION BY place, metric ORDER BY bucket) AS upto,

@@ -28,7 +28,7 @@ class Sums:
         add_counts(self.reasons, other.reasons)
         self.tokens += other.tokens
         for metric, buckets in other.histograms.items():
-            add_counts(self.histograms[metric], buckets)
+            add_counts(self.histograms.setdefault(metric, {}), buckets)
 
     def traffic(self, seconds: float) -> Traffic:
         return Traffic(
@@ -74,5 +74,5 @@ def load(
     timed = LatencySlot.objects.filter(**where).values_list(*part, "metric", "bucket")
     for *at, metric, bucket, n in timed.annotate(n=Sum("samples")):
         sums = found.setdefault((at[0], at[1], at[2], at[3]), Sums())
-        sums.histograms[metric][bucket] = n
+        sums.histograms.setdefault(metric, {})[bucket] = n
     return found

@@ -40,7 +40,8 @@ def window(service_id: int, release_id: int, start: datetime, end: datetime) -> 
         )
     histograms: dict[str, dict[int, int]] = {metric: {} for metric in METRICS}
     for metric, bucket, samples in timed:
-        histograms[metric][bucket] = samples
+        if metric in histograms:
+            histograms[metric][bucket] = samples
     return ReleaseWindow(
         outcomes={row["outcome"]: row["n"] for row in counted},
         refused=sum(row["refused"] for row in counted),

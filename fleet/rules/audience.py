@@ -59,17 +59,19 @@ class Audience:
     def goes_alone(self, step: int) -> bool:
         return self.has_first and step < self.alone
 
-    def is_exact(self, step: int) -> bool:
-        """Whether the statistics tell who takes part: they know no applications."""
-        return not (self.goes_alone(step) and self.first_applications)
-
-    def takes_part(self, step: int, tenant_id: int, traffic_class: str) -> bool:
+    def takes_part(
+        self, step: int, tenant_id: int, traffic_class: str, application_id: int = 0
+    ) -> bool:
+        """`application_id`: one of those that go first; 0: any other one of the tenant."""
         if any(t.id == tenant_id for t in self.last_tenants):
             return False
         if not self.goes_alone(step):
             return True
-        named = (*self.first_tenants, *self.first_applications)
-        return traffic_class in self.first_classes or any(n.tenant_id == tenant_id for n in named)
+        return (
+            traffic_class in self.first_classes
+            or any(t.id == tenant_id for t in self.first_tenants)
+            or any(a.id == application_id for a in self.first_applications)
+        )
 
     def words(self, step: int) -> str:
         """After "10 % of the traffic"; empty where all take part."""

@@ -21,6 +21,7 @@ class Cell:
     stable: ReleaseWindow
     tenant_id: int = 0
     traffic_class: str = ""
+    application_id: int = 0  # one that goes first; 0: all others of the tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,19 @@ class Preemptions:
     canary: int | None = None
     stable: int | None = None
     of: tuple[int, int] | None = None
+    tables: Sequence[Table] = ()  # minutes of engines: those with preemptions, and all
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Tokens that engines made, and the GPU-seconds that their pods held."""
+
+    tokens: int = 0
+    gpu_seconds: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        return self.tokens / self.gpu_seconds if self.gpu_seconds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +75,10 @@ class Window:
     stable: ReleaseWindow
     cells: Sequence[Cell] = ()  # empty: everything is one
     names: Mapping[int, str] = field(default_factory=dict)  # of tenants
+    applications: Mapping[int, str] = field(default_factory=dict)  # that go first: acme/chat
     preemptions: Preemptions = Preemptions()
+    held: tuple[Held, Held] = (Held(), Held())  # canary, stable
     sources: Sequence[str] = ()  # the queries, for who doubts it
-    exact: bool = True  # False: some that are counted do not take part
     late: str = ""  # why the figures cannot be trusted now
     apart: LeftOut | None = None
 
@@ -92,7 +107,9 @@ def block_seconds(start: datetime, end: datetime) -> int:
 
 
 def groups_of(window: Window) -> list[Group]:
-    """All, then each class and each tenant where there is more than one."""
+    """All, then each class and each tenant where there is more than one, and each application
+    that goes first where there are others.
+    """
     cells = window.cells or (Cell(window.canary, window.stable),)
     found = [Group("", cells, window.canary, window.stable)]
     classes = sorted({c.traffic_class for c in cells if c.traffic_class})
@@ -104,6 +121,10 @@ def groups_of(window: Window) -> list[Group]:
             group(f"tenant {window.names.get(k, k)}", [c for c in cells if c.tenant_id == k])
             for k in tenants
         ]
+    for k, name in sorted(window.applications.items(), key=lambda one: one[1]):
+        own = [c for c in cells if c.application_id == k]
+        if 0 < len(own) < len(cells):
+            found.append(group(f"application {name}", own))
     return found
 
 

@@ -12,10 +12,12 @@ from math import sqrt
 from typing import Any
 
 from fleet.rules.comparison import Group, Window, groups_of, judged
-from fleet.rules.measures import ALL, GateLimits, Measured, Shown, shown_of
+from fleet.rules.gate_limits import GateLimits
+from fleet.rules.measures import Measured, measures_of
 from fleet.rules.phases import Verdict
 from fleet.rules.statistics import alpha_of_look, more_needed, worse
 from fleet.rules.traffic import GATE_SECONDS, slot_of
+from fleet.rules.whole_measures import Shown, whole_of
 
 ARRIVAL = timedelta(seconds=3)  # usage events reach the statistics this late
 LATE = 15.0  # seconds: what gateways hold back longer is missing from the statistics
@@ -44,8 +46,8 @@ class Terms:
 class Check:
     metric: str
     title: str
-    group: str  # empty: all requests; class batch, tenant acme
-    unit: str  # share, ms, tokens
+    group: str  # empty: all requests; class batch, tenant acme, application acme/chat
+    unit: str  # share, ms, tokens, rate (tokens per GPU-second), number
     canary: float | None
     stable: float | None
     limit: float | None
@@ -55,6 +57,7 @@ class Check:
     verdict: Verdict
     why: str
     p: float | None  # chance of such a figure by noise alone; None: not beyond the limit
+    is_floor: bool = False  # less than the limit is beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +124,15 @@ def read_gate(
     everybody, *parts = groups_of(window)
     alone = [g for g in parts if has_samples(g, limits)]
     few = [f"{g.name} {judged(g.canary):,}" for g in parts if g not in alone and g.canary.requests]
-    measured = [(g, measure(g, limits)) for g in (everybody, *alone) for measure in ALL]
+    whole_window, shown = whole_of(window, limits)
+    whole_measured = [*(m(everybody, limits) for m in measures_of(limits)), *whole_window]
+    parts_measured = [(g, m(g, limits)) for g in alone for m in measures_of(limits)]
+    measured = [*((everybody, m) for m in whole_measured), *parts_measured]
     # Who has no samples of a figure cannot fail by it: that costs the others nothing.
     tests = max(sum(can_tell(m, limits) for _, m in measured), 1)
     alpha = alpha_of_look(limits.alpha / look.gates, look.number) / tests
     whole = Terms(min_samples, alpha, limits.doubt)
-    part = Terms(limits.fewest, alpha, limits.doubt / max(len(measured) - len(ALL), 1))
+    part = Terms(limits.fewest, alpha, limits.doubt / max(len(parts_measured), 1))
     checks = tuple(
         judge(m, g.name, window, limits, look, whole if g is everybody else part)
         for g, m in measured
@@ -137,7 +143,7 @@ def read_gate(
         checks,
         window.start,
         window.end,
-        shown_of(window),
+        shown,
         tuple(few),
         alpha,
         tests,
@@ -208,11 +214,13 @@ def judge(
         verdict,
         f"{group}: {text}" if group else text,
         p,
+        m.is_floor,
     )
 
 
 def can_tell(m: Measured, limits: GateLimits) -> bool:
-    return m.samples >= limits.fewest and m.stable_samples > 0
+    enough = limits.fewest if m.enough is None else m.enough
+    return m.samples >= enough and m.stable_samples > 0
 
 
 def chance_of(m: Measured, limits: GateLimits) -> float | None:
@@ -227,7 +235,7 @@ def proof(p: float, alpha: float) -> str:
 
 def unsure(m: Measured, p: float, alpha: float, window: Window) -> str:
     more = more_needed(m.tables, m.allowed, alpha / m.sides)
-    waits = "" if more is None else f"; {more:,} more samples would prove it"
+    waits = "" if more is None else f"; {more:,} more {m.what} would prove it"
     waits += "" if more is None else wait(more, m.samples, window.seconds)
     return f"noise does this with chance {p:.2g}, an alarm needs {alpha:.2g}{waits}"
 
@@ -235,14 +243,20 @@ def unsure(m: Measured, p: float, alpha: float, window: Window) -> str:
 def words_of(m: Measured) -> str:
     if m.canary is None or m.stable is None or m.limit is None:
         return f"{m.title}: nothing to compare"
-    if m.unit == "share":
-        return (
-            f"{m.title} {m.canary:.2%} of {m.samples:,}, limit {m.limit:.2%}, stable {m.stable:.2%}"
-        )
-    unit = m.unit
+    of = f" of {m.samples:,}" if m.unit == "share" and m.enough is None else ""
+    canary, limit, stable = (amount(v, m.unit) for v in (m.canary, m.limit, m.stable))
     return (
-        f"{m.title} {m.canary:.0f} {unit}, limit {m.limit:.0f} {unit}, stable {m.stable:.0f} {unit}"
+        f"{m.title} {canary}{of}, {'at least' if m.is_floor else 'limit'} {limit}, stable {stable}"
     )
+
+
+def amount(value: float, unit: str) -> str:
+    """For people: 7.56%, 3.210 preemptions, 31.2 tokens, 403 ms."""
+    if unit == "share":
+        return f"{value:.2%}"
+    if unit in ("rate", "number"):
+        return f"{value:.1f}" if unit == "rate" else f"{value:.3f}"
+    return f"{value:.0f} {unit}"
 
 
 def too_few(m: Measured, window: Window, needed: int, limits: GateLimits) -> str:
@@ -290,10 +304,7 @@ def copied(window: Window, percent: int) -> Share:
 
 
 def share_of(window: Window, percent: int) -> Share:
-    """Compare the observed share with the wanted one: 5 points, or three sigma of few samples.
-
-    Where some that are counted take no part, only a share that is too large is outside.
-    """
+    """Compare the observed share with the wanted one: 5 points, or three sigma of few samples."""
     canary, stable = judged(window.canary), judged(window.stable)
     total = canary + stable
     if total < CONFIRM_SAMPLES:
@@ -301,7 +312,4 @@ def share_of(window: Window, percent: int) -> Share:
     wanted = percent / 100
     slack = max(0.05, 3 * sqrt(wanted * (1 - wanted) / total))
     observed = canary / total
-    inside = abs(observed - wanted) <= slack
-    if not window.exact:
-        inside = 0 < observed <= wanted + slack
-    return Share(observed, total, inside)
+    return Share(observed, total, abs(observed - wanted) <= slack)

@@ -3,39 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fleet.rules.comparison import Group, Window, failures, judged
+from fleet.rules.comparison import Group, failures, judged
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.histogram import LAST, Histogram, bucket_of, upper
 from fleet.rules.statistics import Table
 from fleet.rules.traffic import ReleaseWindow
 
 P95 = 0.05  # share of requests that may lie beyond a p95
 MEDIAN = 0.5
-UNTOLD = "Metrics of engines are missing on one side or both"
-
-
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """Canary against stable. The absolute slack keeps tiny latencies from failing on noise."""
-
-    error_points: float = 0.01  # share of failed requests on top of stable's
-    ttft_ratio: float = 1.25
-    itl_ratio: float = 1.15
-    slack_ms: float = 10.0
-    stable_samples: int = 20
-    refused_points: float = 0.01  # share of requests that the engines refuse, on top of stable's
-    output_ratio: float = 1.2  # median length of answers, longer or shorter
-    fewest: int = 20  # samples, below which no group is judged
-    alpha: float = 0.05  # false alarms of a whole rollout to a release like the old one
-    doubt: float = 0.05  # a figure beyond its limit by so small a chance is waited out
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One figure of both sides. `tables` hold requests beyond the limit, for the test."""
 
-    metric: str  # error_ratio, refused, ttft_p95, ttft_p50, itl_p95, queue_p95, output_p50
+    metric: str  # error_ratio, ttft_p95, gpu_p50, length ...
     title: str
-    unit: str  # share, ms, tokens
+    unit: str  # share, ms, tokens, rate (tokens per GPU-second), number
     canary: float | None
     stable: float | None
     limit: float | None
@@ -46,6 +30,9 @@ class Measured:
     is_beyond: bool = False
     sides: int = 1  # 2: too much and too little were both looked for
     is_needed: bool = True  # a pass needs samples of it
+    is_floor: bool = False  # less than the limit is beyond it
+    enough: int | None = None  # samples without which it tells nothing; None: as the limits say
+    what: str = "samples"
 
 
 def error_ratio(group: Group, limits: GateLimits) -> Measured:
@@ -61,6 +48,25 @@ def refused(group: Group, limits: GateLimits) -> Measured:
 
     found = _share("refused", "refused by the engine", group, count, limits.refused_points)
     return replace(found, is_needed=False)
+
+
+def aborted(group: Group, limits: GateLimits) -> Measured:
+    """Errors too, but apart: stable may have others of its own, behind which these would hide."""
+    return _finished("aborted", "given up by the engine", "abort", group, limits.abort_points)
+
+
+def length(group: Group, limits: GateLimits) -> Measured:
+    """Answers that find no end: a lost stop token or chat template."""
+    return _finished("length", "ended at the token limit", "length", group, limits.length_points)
+
+
+def _finished(metric: str, title: str, finish: str, group: Group, points: float | None) -> Measured:
+    """Of requests whose engine said how they ended."""
+
+    def count(w: ReleaseWindow) -> tuple[int, int]:
+        return w.ended_by(finish), w.finish.total
+
+    return replace(_share(metric, title, group, count, points or 0.0), is_needed=False)
 
 
 def _share(
@@ -90,35 +96,59 @@ def _share(
 
 
 def ttft_p95(group: Group, limits: GateLimits) -> Measured:
-    return _latency("TTFT p95", P95, group, lambda w: w.ttft, limits)
+    return _time("TTFT p95", P95, group, lambda w: w.ttft, limits, limits.ttft_ratio)
 
 
 def ttft_p50(group: Group, limits: GateLimits) -> Measured:
     """Finds a slower release with fewer samples than its p95, where times have long tails."""
-    return replace(_latency("TTFT p50", MEDIAN, group, lambda w: w.ttft, limits), is_needed=False)
+    found = _time("TTFT p50", MEDIAN, group, lambda w: w.ttft, limits, limits.ttft_ratio)
+    return replace(found, is_needed=False)
 
 
 def itl_p95(group: Group, limits: GateLimits) -> Measured:
-    return _latency("ITL p95", P95, group, lambda w: w.itl, limits)
+    return _time("ITL p95", P95, group, lambda w: w.itl, limits, limits.itl_ratio)
 
 
 def queue_p95(group: Group, limits: GateLimits) -> Measured:
     """How long requests waited for a seat at an engine: a slower release fills up first."""
-    found = _latency("Queue p95", P95, group, lambda w: w.queue, limits)
+    found = _time("Queue p95", P95, group, lambda w: w.queue, limits, limits.ttft_ratio)
     return replace(found, is_needed=False)
 
 
-def _latency(
+def gpu_p50(group: Group, limits: GateLimits) -> Measured:
+    """Tokens that a request got from each second of its GPUs: what an answer costs. Judged by the
+    time of a token, the other way round.
+    """
+    ratio = limits.gpu_ratio or 1.0
+    found = _time("GPU time of a token", MEDIAN, group, lambda w: w.gpu, limits, ratio)
+    return replace(
+        found,
+        metric="gpu_p50",
+        title="tokens per GPU-second",
+        unit="rate",
+        canary=_a_second(found.canary),
+        stable=_a_second(found.stable),
+        limit=_a_second(found.limit),
+        is_needed=False,
+        is_floor=True,
+    )
+
+
+def _a_second(milliseconds: float | None) -> float | None:
+    return 1000 / milliseconds if milliseconds else None
+
+
+def _time(
     title: str,
     allowed: float,
     group: Group,
     read: Callable[[ReleaseWindow], Histogram],
     limits: GateLimits,
+    ratio: float,
 ) -> Measured:
     """The limit is rounded up to a bucket, so that requests beyond it can be counted."""
     canary, stable = read(group.canary), read(group.stable)
     ours, theirs = canary.quantile(1 - allowed), stable.quantile(1 - allowed)
-    ratio = limits.itl_ratio if title.startswith("ITL") else limits.ttft_ratio
     at = 0 if theirs is None else bucket_of(max(theirs * ratio, theirs + limits.slack_ms))
     return Measured(
         title.lower().replace(" ", "_"),
@@ -165,54 +195,8 @@ def output_p50(group: Group, limits: GateLimits) -> Measured:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A figure that is not judged, and why not."""
-
-    metric: str
-    title: str
-    unit: str
-    canary: float | None
-    stable: float | None
-    why: str
-
-
-def shown_of(window: Window) -> tuple[Shown, ...]:
-    return cache_hits(window), preemptions(window), cancelled(window)
-
-
-def cache_hits(window: Window) -> Shown:
-    def share(w: ReleaseWindow) -> float | None:
-        return w.cached_tokens / w.prompt_tokens if w.prompt_tokens else None
-
-    why = "Not judged: caches of new replicas start cold"
-    ours, theirs = share(window.canary), share(window.stable)
-    return Shown("cache_hits", "prompt tokens from the cache", "share", ours, theirs, why)
-
-
-def preemptions(window: Window) -> Shown:
-    def share(count: int | None, requests: int) -> float | None:
-        return None if count is None or not requests else count / requests
-
-    canary, stable = window.preemptions.of or (judged(window.canary), judged(window.stable))
-    told = window.preemptions.canary is not None and window.preemptions.stable is not None
-    counted = "Not judged: the engines count them in bursts, of which no error rate is known"
-    why = counted if told else f"{UNTOLD}: what gateways metered is judged"
-    ours = share(window.preemptions.canary, canary)
-    theirs = share(window.preemptions.stable, stable)
-    return Shown("preemptions", "preemptions a request", "number", ours, theirs, why)
-
-
-def cancelled(window: Window) -> Shown:
-    def share(w: ReleaseWindow) -> float | None:
-        return w.outcomes.get("cancelled", 0) / w.requests if w.requests else None
-
-    why = "Not judged: the clients left, for reasons of their own too"
-    ours, theirs = share(window.canary), share(window.stable)
-    return Shown("cancelled", "left by the client", "share", ours, theirs, why)
-
-
-ALL: tuple[Callable[[Group, GateLimits], Measured], ...] = (
+Measure = Callable[[Group, GateLimits], Measured]
+ALWAYS: tuple[Measure, ...] = (
     error_ratio,
     ttft_p95,
     itl_p95,
@@ -221,3 +205,14 @@ ALL: tuple[Callable[[Group, GateLimits], Measured], ...] = (
     refused,
     output_p50,
 )
+CHOSEN: dict[str, Measure] = {  # by the limit without which they are shown only
+    "abort_points": aborted,
+    "length_points": length,
+    "gpu_ratio": gpu_p50,
+}
+
+
+def measures_of(limits: GateLimits) -> tuple[Measure, ...]:
+    """Those that every group is judged by."""
+    chosen = (m for name, m in CHOSEN.items() if getattr(limits, name) is not None)
+    return (*ALWAYS, *chosen)

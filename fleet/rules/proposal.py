@@ -10,7 +10,7 @@ from fleet.rules.answers import Answer
 from fleet.rules.audience import SHRINKING
 from fleet.rules.capacity import Gpus
 from fleet.rules.fit import Need
-from fleet.rules.measures import GateLimits
+from fleet.rules.gate_limits import limits_of
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Plan
 from fleet.rules.release import ReleaseSpec
@@ -43,7 +43,7 @@ class Numbers:
     patience_seconds: float
     drain_seconds: float
     soak_seconds: float
-    limits: Mapping[str, float]
+    limits: Mapping[str, float | None]  # fleet.rules.gate_limits.GateLimits
     needs: tuple[Need, ...] = ()  # on top: whole replicas, of each GPU product
     mixes: tuple[Gpus, Gpus] | None = None  # GPUs of a replica by product, new and old
     budget: Gpus | None = None  # that both releases together may hold
@@ -133,8 +133,14 @@ def refuse_shadows(kind: PlanKind, steps: Sequence[StepPlan]) -> str:
 
 
 def numbers_of(
-    plan: Plan, s: Situation, new: ReleaseSpec, old: ReleaseSpec | None, patience: int
+    plan: Plan,
+    s: Situation,
+    new: ReleaseSpec,
+    old: ReleaseSpec | None,
+    patience: int,
+    limits: Mapping[str, float | None],
 ) -> Numbers:
+    """`limits`: those of gates that somebody chose."""
     old_start = old.probes.startup_seconds if old else 0
     drains = [spec.probes.grace_seconds for spec in (new, old) if spec]
     return Numbers(
@@ -149,7 +155,7 @@ def numbers_of(
         patience_seconds=patience,
         drain_seconds=max(drains),
         soak_seconds=s.soak_seconds,
-        limits=asdict(GateLimits()),
+        limits=asdict(limits_of(limits, s.gpus_new, s.gpus_old)),
         needs=plan.needs,
         mixes=(s.exchange.new, s.exchange.old),
         budget=plan.budget,

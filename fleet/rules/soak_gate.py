@@ -9,9 +9,10 @@ changed since the baseline, so times have `SPARE` on top of what the steps' gate
 from collections.abc import Mapping, Sequence
 
 from fleet.rules.comparison import Group, Window, failures, groups_of, judged
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Check, Look, Reading
 from fleet.rules.histogram import Histogram, bucket_of, upper
-from fleet.rules.measures import P95, GateLimits
+from fleet.rules.measures import P95
 from fleet.rules.phases import Verdict
 from fleet.rules.statistics import Table, alpha_of_look, binomial_tail, worse
 from fleet.rules.traffic import ReleaseWindow

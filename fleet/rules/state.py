@@ -9,9 +9,9 @@ from fleet.rules.capacity import Gpus
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.prompts import Prompt
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Reading
 from fleet.rules.groups import is_worker
-from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
 from fleet.rules.prefetch import Prefetch
 from fleet.rules.seen import Side

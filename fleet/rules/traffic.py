@@ -14,8 +14,11 @@ GATE_SECONDS = 10
 DASHBOARD_SECONDS = 300
 ANSWERED = frozenset({"served", "rerouted", "degraded"})
 REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are its engines' words
-# In milliseconds; waking: what requests waited for a service that slept; output: tokens.
-METRICS = ("ttft", "itl", "queue", "waking", "output")
+# In milliseconds; waking: what requests waited for a service that slept; output: tokens; gpu: time
+# of GPUs for one token of the answer.
+MEASURED = ("ttft", "itl", "queue", "waking", "output", "gpu")
+METRICS = (*MEASURED, "finish")  # the buckets of finish are numbers of FINISHES
+FINISHES = ("stop", "length", "abort", "other")
 
 
 class TrafficSample(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +40,9 @@ class TrafficSample(msgspec.Struct, frozen=True, gc=False):
     completion_tokens: int = 0
     adapter: str = ""  # that it asked for; empty: the service's own model
     took_ms: float = 0.0  # from its beginning to its end
+    application_id: int = 0
+    gpu_ms: int = 0  # in the engine, of all its GPUs together
+    finish: str = ""  # finish reason, as the engine calls it; empty: it gave none
 
     @property
     def began(self) -> datetime:
@@ -44,9 +50,21 @@ class TrafficSample(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def measured(self) -> tuple[float | None, ...]:
-        """A value for each of METRICS. Only whole answers say how long answers are."""
-        output = float(self.completion_tokens) if self.outcome in ANSWERED else None
-        return self.ttft_ms, self.itl_ms, self.queue_ms, self.waking_ms, output
+        """A value for each of MEASURED. Only whole answers say how long they are, at what cost."""
+        times = self.ttft_ms, self.itl_ms, self.queue_ms, self.waking_ms
+        if self.outcome not in ANSWERED:
+            return *times, None, None
+        tokens = self.completion_tokens
+        gpu = self.gpu_ms / tokens if tokens and self.gpu_ms else None
+        return *times, float(tokens), gpu
+
+    @property
+    def finished(self) -> int | None:
+        """A number of FINISHES."""
+        if not self.finish:
+            return None
+        name = "abort" if self.finish == "error" else self.finish
+        return FINISHES.index(name) if name in FINISHES else FINISHES.index("other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,8 @@ class ReleaseWindow:
     queue: Histogram = Histogram()
     waking: Histogram = Histogram()
     output: Histogram = Histogram()
+    gpu: Histogram = Histogram()
+    finish: Histogram = Histogram()
     refused: int = 0  # by the engine: what it was asked for did not suit it
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -67,6 +87,10 @@ class ReleaseWindow:
     @property
     def requests(self) -> int:
         return sum(self.outcomes.values())
+
+    def ended_by(self, finish: str) -> int:
+        """Requests whose engine gave this finish reason."""
+        return self.finish.counts.get(FINISHES.index(finish), 0)
 
     @property
     def answered(self) -> int:
@@ -87,6 +111,8 @@ def summed(parts: Iterable[ReleaseWindow]) -> ReleaseWindow:
         queue=merge(p.queue for p in found),
         waking=merge(p.waking for p in found),
         output=merge(p.output for p in found),
+        gpu=merge(p.gpu for p in found),
+        finish=merge(p.finish for p in found),
         refused=sum(p.refused for p in found),
         prompt_tokens=sum(p.prompt_tokens for p in found),
         cached_tokens=sum(p.cached_tokens for p in found),
@@ -159,10 +185,13 @@ class _Sums:
         was[2] += sample.cached_tokens
         was[3] += sample.completion_tokens
         latencies = self.latencies
-        for metric, value in zip(METRICS, sample.measured, strict=True):
+        for metric, value in zip(MEASURED, sample.measured, strict=True):
             if value is not None:
                 at = metric, bucket_of(value)
                 latencies[at] = latencies.get(at, 0) + 1
+        if (finished := sample.finished) is not None:
+            at = "finish", finished
+            latencies[at] = latencies.get(at, 0) + 1
 
 
 def _put(

@@ -1,6 +1,7 @@
 """A service on the real API server, scheduler and engines; its traffic follows the weights."""
 
 import contextlib
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -146,7 +147,7 @@ class RealStage:
         return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
     def ask(self, row, address):
-        started, times, whole = time.monotonic(), [], False
+        started, times, whole, finish = time.monotonic(), [], False, ""
         try:
             url, body = (
                 f"http://{address}:{PORT}/v1/completions",
@@ -157,6 +158,8 @@ class RealStage:
                 for line in answer.iter_lines():
                     if line.startswith("data: {"):
                         times.append((time.monotonic() - started) * 1000)
+                        for choice in json.loads(line[6:])["choices"]:
+                            finish = choice["finish_reason"] or finish
                     whole = whole or line == "data: [DONE]"
         except httpx.HTTPError as error:
             whole = False
@@ -174,6 +177,9 @@ class RealStage:
             outcome="served" if whole else "failed",
             ttft_ms=times[0] if times else None,
             itl_ms=gaps,
+            completion_tokens=len(times),
+            gpu_ms=round((time.monotonic() - started) * 1000),
+            finish=finish,
         )
 
     def fingerprints(self):

@@ -9,9 +9,9 @@ from django.utils import timezone
 from fleet.clients.signals import Engines
 from fleet.drive.signals import scrape
 from fleet.models import EngineSample, GateResult
-from fleet.rules.measures import UNTOLD
 from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.situation import StepPlan
+from fleet.rules.whole_measures import UNTOLD
 from tests.fixtures.kubernetes import turn, until
 
 pytestmark = [
@@ -82,6 +82,11 @@ def test_without_metrics_of_engines_gateways_figures_are_judged_and_the_gate_say
     gate = GateResult.objects.filter(rollout=rollout).latest("id")
     assert gate.verdict == "pass"
     assert UNTOLD in json.dumps(gate.evidence), gate.evidence
+    finished = {c["metric"]: c for c in gate.checks if not c["group"]}
+    # Its requests ignore the end of text, so that all of them end at their limit of tokens.
+    ends = finished["length"]
+    assert (ends["canary"], ends["stable"], ends["verdict"]) == (1.0, 1.0, "pass"), ends
+    assert min(ends["samples"], ends["stable_samples"]) >= 20
     assert stage.failed == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from fleet.actions import contracts
 from fleet.actions import rollouts as actions
 from fleet.drive.rollout import drive
-from fleet.models import ContractResult, Deployment, RolloutLog
+from fleet.models import ContractResult, Deployment, GateResult, RolloutLog
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.situation import StepPlan
 from sandbox.engines.images import UNKNOWN_REFERENCE
@@ -55,6 +55,10 @@ def test_it_goes_back_from_a_bad_release_and_names_the_cause(stage, image):
     rollout = stage.roll_out(release)
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, FAULTS[image]), rollout.why
     assert stage.fingerprints() == [good] * 2
+    if image == "faulty-slow":
+        checks = GateResult.objects.filter(rollout=rollout).latest("id").checks
+        cost = next(c for c in checks if (c["metric"], c["group"]) == ("gpu_p50", ""))
+        assert cost["canary"] < cost["limit"] < cost["stable"], cost
     weights = dict(Deployment.objects.values_list("release_id", "weight"))
     assert weights[rollout.from_release_id] == 100
     if image in ("faulty-crash", "faulty-never-ready"):

@@ -29,10 +29,11 @@ from fleet.models import (
     StartSample,
     TrafficSlot,
 )
-from fleet.rules.comparison import Cell, Preemptions, Window
+from fleet.rules.comparison import Cell, Held, Preemptions, Window
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Look, read_gate
 from fleet.rules.histogram import Histogram
-from fleet.rules.measures import GateLimits
+from fleet.rules.statistics import Table
 from fleet.rules.traffic import ReleaseWindow, summed
 from tenants.base.scope import fleet_scope
 from tenants.models import (
@@ -285,6 +286,7 @@ class Scene:
                     {"served": size - bad, "failed": bad},
                     ttft=Histogram({68: size, at: size // 12}),
                     itl=Histogram({36: size}), output=Histogram({48: size}),
+                    gpu=Histogram({34: size}), finish=Histogram({0: size - bad, 1: bad}),
                     prompt_tokens=900 * size, cached_tokens=cached * size,
                 )
                 for size, bad, at, cached in ((n, 2, ttft, 310), (3 * n, 5, 71, 420))
@@ -292,8 +294,10 @@ class Scene:
             cells.append(Cell(canary, stable, tenant.pk, "interactive"))
         return Window(
             self.ago(minutes + 2), self.ago(minutes), summed(c.canary for c in cells),
-            summed(c.stable for c in cells), cells, names, Preemptions(3, 7),
-            ("SELECT tenant_id, outcome, sum(requests) FROM traffic_slot GROUP BY 1, 2",),
+            summed(c.stable for c in cells), cells, names,
+            preemptions=Preemptions(3, 7, tables=(Table(1, 2, 2, 3),)),
+            held=(Held(90_000, 2400.0), Held(300_000, 7200.0)),
+            sources=("SELECT tenant_id, outcome, sum(requests) FROM traffic_slot GROUP BY 1, 2",),
         )  # fmt: skip
 
     def rollout(self, service, to, phase, *, step=0, ended=False, wish="run", cause="") -> Rollout:

@@ -12,10 +12,11 @@ from fleet.queries.comparison import compare
 from fleet.queries.rollout_traffic import traffic_of
 from fleet.rules.adapters import apart
 from fleet.rules.comparison import judged
-from fleet.rules.gates import GateLimits, read_gate, share_of
-from fleet.rules.measures import preemptions
+from fleet.rules.gate_limits import GateLimits
+from fleet.rules.gates import read_gate, share_of
 from fleet.rules.pins import pins_from
 from fleet.rules.traffic import TrafficSample
+from fleet.rules.whole_measures import preemptions
 from tenants.base.scope import fleet_scope
 from tests.fleet.makers import make_release
 from tests.fleet.test_pins import A, service
@@ -95,7 +96,7 @@ def test_a_shadow_is_compared_with_what_it_could_copy():
 def test_those_who_take_no_part_are_not_left_out_twice():
     answer(100, OLD)
     answer(30, NEW, "polite", tenant_id=9)
-    window = compare(SERVICE, NEW, OLD, BOUNDS, lambda tenant, _: tenant == 1, apart=("polite",))
+    window = compare(SERVICE, NEW, OLD, BOUNDS, lambda tenant, *_: tenant == 1, apart=("polite",))
     assert (judged(window.canary), window.apart) == (0, None)
 
 
@@ -105,7 +106,7 @@ def test_preemptions_are_of_all_requests_of_the_engines():
     answer(90, NEW, "polite")
     window = compared()
     assert window.preemptions.of == (100, 100)
-    assert preemptions(window).canary is None  # the engines said nothing
+    assert preemptions(window, GateLimits()).canary is None  # the engines said nothing
 
 
 def test_nothing_else_counts_them_apart():

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from fleet.rules.comparison import Cell
+from fleet.rules.comparison import Cell, Preemptions
 from fleet.rules.gates import read_gate
-from fleet.rules.histogram import of_values
+from fleet.rules.histogram import Histogram, of_values
 from fleet.rules.phases import Verdict
+from fleet.rules.statistics import Table
 from fleet.rules.traffic import ReleaseWindow, summed
 from tests.fleet.rules.test_gate_rules import LIMITS, make_window
 
@@ -30,11 +31,29 @@ def cluster_of_noise(dice, requests, slow=1.0):
                         ttft=of_values(ttft),
                         itl=of_values([dice.lognormvariate(3, 0.5) for _ in range(n - bad)]),
                         output=of_values([dice.lognormvariate(4, 0.7) for _ in range(n - bad)]),
+                        gpu=of_values([dice.lognormvariate(3.5, 0.6) for _ in range(n - bad)]),
+                        finish=ends(dice, n),
                     )
                 )
             cells.append(Cell(*sides, tenant, "interactive"))
     whole = make_window(summed(c.canary for c in cells), summed(c.stable for c in cells), 240)
-    return replace(whole, cells=cells)
+    return replace(whole, cells=cells, preemptions=bursts(dice, requests))
+
+
+def ends(dice, n):
+    """Most stop, many reach the limit, a few are given up."""
+    drawn = dice.choices(range(4), (0.7, 0.25, 0.02, 0.03), k=n)
+    return Histogram({i: drawn.count(i) for i in set(drawn)})
+
+
+def bursts(dice, requests):
+    """Of one engine and three others, each preempts in one minute of three, up to 400 times."""
+    ours, theirs, tables = 0, 0, []
+    for _ in range(4):
+        first, *others = (dice.randrange(1, 400) * (dice.random() < 0.3) for _ in range(4))
+        ours, theirs = ours + first, theirs + sum(others)
+        tables.append(Table(int(first > 0), 1, sum(n > 0 for n in others), 3))
+    return Preemptions(ours, theirs, (requests // 10, requests * 9 // 10), tables)
 
 
 def tried(requests, trials, slow=1.0):

@@ -50,6 +50,7 @@ def test_a_sequence_from_placement_to_end(olga, both):
     }).json()  # fmt: skip
     made = send(olga, "post", "sequences", {
         "release_id": release["release"]["id"], "bake_seconds": 60, "steps": [],
+        "limits": {"error_points": 0.02},
     })  # fmt: skip
     assert made.status_code == 201, made.content
     sequence = made.json()["sequence"]

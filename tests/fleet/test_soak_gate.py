@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet.rules.comparison import Cell, Window
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Look
 from fleet.rules.histogram import Histogram, bucket_of
-from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.soak_gate import (
     MOST_GROUPS,

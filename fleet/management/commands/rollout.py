@@ -35,7 +35,9 @@ from fleet.management.around import (
     Around,
     add_audience,
     add_choice,
+    add_limits,
     audience_of,
+    limits_of,
     pair,
     steps_of,
 )
@@ -155,6 +157,7 @@ class Command(Around):
                 consent=options["consent"],
                 audience=audience_of(options),
                 supersede=options["supersede"],
+                limits=limits_of(options),
             )
         self.do_show(viewer, options | {"rollout": found.pk})
 
@@ -209,6 +212,7 @@ def add_person(parser: ArgumentParser, *, why: bool, needed: bool = True) -> Non
 def add_proposal(parser: ArgumentParser) -> None:
     add_choice(parser)
     add_audience(parser)
+    add_limits(parser)
     add_person(parser, why=True)
     parser.add_argument("--plan", choices=[k.value for k in PlanKind], default="")
     parser.add_argument("--consent", action="store_true", help="to a plan that needs it")

@@ -50,6 +50,8 @@ class Stage:
     tenants: dict[int, float] = field(default_factory=lambda: {1: 1.0})  # requests of each
     staying: dict[int, float] = field(default_factory=dict)  # on the old release, whatever moves
     hurt: int = 0  # whose requests the new release fails, one in two
+    applications: dict[int, int] = field(default_factory=dict)  # of tenants; else unknown
+    finish: tuple[str, str] = ("", "")  # finish reasons: of the old release, of the new one
 
     @property
     def outside(self):
@@ -110,7 +112,9 @@ class Stage:
             for tenant, share in (parts if is_new else parts | self.staying).items():
                 requests = int(self.per_second * seconds * share)
                 sample = TrafficSample(now, tenant, self.service.pk, row.release_id, "interactive",
-                                       "served", ttft_ms=40, itl_ms=8)  # fmt: skip
+                                       "served", ttft_ms=40, itl_ms=8,
+                                       application_id=self.applications.get(tenant, 0),
+                                       finish=self.finish[is_new])  # fmt: skip
                 rate = 0.5 if tenant == self.hurt else self.errors
                 bad = int(requests * rate) if is_new else 0
                 samples += [sample] * (requests - bad) + [replace(sample, outcome="failed")] * bad

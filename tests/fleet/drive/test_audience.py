@@ -6,7 +6,7 @@ from fleet.models import Deployment
 from fleet.queries.rollouts import get_rollout
 from fleet.queries.routing import build_routing
 from fleet.rules.audience import Asked
-from fleet.rules.phases import Phase
+from fleet.rules.phases import Cause, Phase
 from gateway.contract.outcomes import TrafficClass
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Invalid
@@ -101,3 +101,22 @@ def test_it_names_whom_it_does_not_know(stage, case):
 def test_it_refuses_who_goes_first_and_last(stage):
     with pytest.raises(Conflict, match="acme cannot go first"):
         stage.propose(stage.release("b"), audience=Asked(("acme",), (), ("acme",)))
+
+
+def test_it_judges_the_first_step_among_applications_that_go_first(stage):
+    """Its answers find no end with the new release; the rest of its tenant has no part in that."""
+    acme, globex, _ = (t.pk for t in stage.people)
+    with fleet_scope():
+        chat = Application.objects.get(tenant_id=globex).pk
+    stage.tenants, stage.staying = {globex: 1.0}, {acme: 3.0}
+    stage.applications = {globex: chat}
+    stage.finish = ("stop", "length")
+    rollout = stage.propose(stage.release("b"), audience=Asked(("globex/chat",)))
+    stage.approve(rollout)
+    stage.run(rollout)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, Cause.GATE_FAILED), rollout.why
+    kept = rollout.gates.latest("id")
+    assert "ended at the token limit 100.00%" in kept.why
+    assert kept.step == 0
+    share = 0.1 * kept.checks[0]["stable_samples"]
+    assert kept.checks[0]["samples"] == pytest.approx(share, rel=0.3)

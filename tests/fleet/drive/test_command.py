@@ -182,6 +182,25 @@ def test_it_proposes_with_those_who_go_first_and_last(stage):
         say("propose", "chat", release.number, "--first", "nobody", why="faster", **OLGA)
 
 
+def test_it_proposes_with_limits_and_shows_figures_and_limits(stage):
+    release = stage.release("b")
+    given = ("propose", "chat", release.number, "--limit", "ttft_ratio=2", "--limit")
+    told = say(*given, "gpu_ratio=none", why="faster", **OLGA)
+    assert "TTFT 2 times stable's" in told
+    assert "GPU time of a token shown, not judged" in told
+    with pytest.raises(CommandError, match="no limit 'speed'"):
+        say(*given, "speed=2", why="faster", **OLGA)
+    found = Rollout.objects.latest("pk")
+    stage.approve(found)
+    stage.run(found, until={Phase.SHIFTING})
+    stage.run(found, until={Phase.ANALYZING})
+    for _ in range(4):
+        stage.step(found)
+    told = say("show", found.pk)
+    assert "error_ratio: " in told and "canary 0.00%, stable 0.00%, limit 1.00%" in told
+    assert "preemptions: shown" in told
+
+
 def test_it_shows_gates_pods_and_cost_and_skips_a_gate(stage, rollout):
     told = say("show", rollout.pk)
     assert "step 1, 10 %: now" in told

@@ -58,8 +58,10 @@ def test_it_goes_through_both_clusters_home_at_last_and_bakes_between(both):
 
 
 def test_one_approval_binds_the_manifests_of_every_cluster(both):
-    sequence = both.propose()
+    sequence = both.propose(limits={"ttft_ratio": 2.0, "gpu_ratio": None})
     change = ChangeRequest.objects.get(pk=sequence.change_id)
+    words = {"TTFT": "2 times stable's", "GPU time of a token": "shown, not judged"}
+    assert change.payload["gate_limits"] == words
     assert set(change.payload["manifests"]) == {"chat", "chat-west"}
     assert len(set(change.payload["manifests"].values())) == 2
     both.step(sequence)
@@ -71,6 +73,8 @@ def test_one_approval_binds_the_manifests_of_every_cluster(both):
     both.until(sequence, lambda: Rollout.objects.get(pk=rollout.pk).phase == "preparing")
     told = Rollout.objects.get(pk=rollout.pk).timeline.get(phase="preparing").why
     assert told == "Approved by vic@example.com"
+    limits = rollout.plan["numbers"]["limits"]
+    assert (limits["ttft_ratio"], limits["gpu_ratio"], limits["itl_ratio"]) == (2.0, None, 1.15)
 
 
 def test_it_does_not_apply_what_nobody_approved(both):

@@ -25,10 +25,12 @@ def test_it_knows_who_takes_part(case):
     assert BOTH.takes_part(step, tenant, kind) is want
 
 
-def test_the_statistics_know_no_applications():
+def test_an_application_goes_first_without_the_rest_of_its_tenant():
     chat = Audience(first_applications=(CHAT,))
-    assert chat.takes_part(0, 1, "batch") and not chat.takes_part(0, 2, "batch")
-    assert (chat.is_exact(0), chat.is_exact(1), BOTH.is_exact(0)) == (False, True, True)
+    assert chat.takes_part(0, 1, "batch", CHAT.id)
+    assert not chat.takes_part(0, 1, "batch")
+    assert not chat.takes_part(0, 2, "batch")
+    assert chat.takes_part(1, 1, "batch") and chat.takes_part(1, 2, "batch")
 
 
 def test_it_is_kept_and_read_again():

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet.rules.comparison import Cell, Window
+from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Look, arrears, bounds_of, read_gate, share_of
 from fleet.rules.histogram import of_values
-from fleet.rules.measures import GateLimits
 from fleet.rules.phases import Verdict
 from fleet.rules.traffic import ReleaseWindow, summed
 
