@@ -9,6 +9,7 @@ from fleet.rules.quantity import same
 
 TIME = "2026-11-25T12:00:00Z"
 DECLARED = {
+    "kind": "Deployment",
     "metadata": {"name": "chat-1", "labels": {"a": "b"}, "annotations": {}},
     "spec": {
         "replicas": 2,
