@@ -1,6 +1,9 @@
 """A hand edit becomes a release of its own, which is rolled out as any other."""
 
+from io import StringIO
+
 import pytest
+from django.core.management import CommandError, call_command
 
 from fleet.actions import drift as drifts
 from fleet.actions.adoption import adopt_content
@@ -112,3 +115,21 @@ def test_replicas_are_decided_first(stage):
     observe(stage)
     with pytest.raises(Conflict, match="number of replicas of .* first"):
         stage.act(adopt_content, row.pk, edit=drift(stage)[0].edit, why="both")
+
+
+def say(*args, **options):
+    out = StringIO()
+    call_command("drift", *map(str, args), stdout=out, **options)
+    return out.getvalue()
+
+
+def test_a_terminal_lists_adopts_and_repairs(stage):
+    by = {"as": "olga@example.com", "why": "it answers better"}
+    number, edit, state, *told = say("list", "chat").split()
+    assert (state, told[1:5]) == ("open", ["was", "changed", "by", "kubectl-edit:"])
+    assert "r2 (rel-" in say("adopt-content", number, "--edit", edit, **by)
+    assert "adopted as r2" in say("list")
+    with pytest.raises(CommandError, match="as many replicas as declared"):
+        say("adopt", number, "--replicas", 3, **by)
+    assert "applied again" in say("repair", number, **by)
+    assert " repair " in say("list", "chat")
