@@ -25,6 +25,10 @@ class DriftOut(serializers.Serializer[Any]):
     path = serializers.CharField(help_text="spec.template.spec.containers[vllm].args")
     declared = serializers.JSONField(help_text="null: not declared")
     live = serializers.JSONField(help_text="null: not there")
+    lines = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Of lists and texts of several lines, what went (-) and what came (+)",
+    )
     manager = serializers.CharField(help_text="Field manager that wrote it; empty: not told")
     operation = serializers.CharField(help_text="Apply or Update")
     written_at = serializers.DateTimeField(allow_null=True)

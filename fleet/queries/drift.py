@@ -9,12 +9,13 @@ from typing import Any
 from fleet.models import Drift, Rollout
 from fleet.queries.access import see_fleet
 from fleet.rules.around import object_in
-from fleet.rules.declared import MISSING, REPLICAS
+from fleet.rules.declared import MISSING, REPLICAS, lines_between
 from fleet.rules.phases import FINAL
 from fleet.rules.release import digest_json
 from tenants.rules.access import Viewer
 
 MOST_SHOWN = 600  # characters of a value
+MOST_LINES = 12  # of a difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class DriftRow:
         return text_of(self.live, "not there")
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """What went and what came, where the values have many parts; empty: see both values."""
+        found = lines_between(self.declared, self.live)
+        more = len(found) - MOST_LINES
+        cut = tuple(text_of(line, "") for line in found[:MOST_LINES])
+        return (*cut, f"… {more} more") if more > 0 else cut
+
+    @property
     def who(self) -> str:
         if not self.manager:
             return "not told by the cluster"
@@ -80,6 +89,8 @@ class DriftRow:
             return f"{name} is declared and not in the cluster: somebody deleted it"
         by = f" by {self.manager}" if self.manager else ""
         change = f"{self.path} is {self.live_text}, declared is {self.declared_text}"
+        if self.lines:
+            change = f"{self.path}: {', '.join(self.lines)}"
         owned = ". An autoscaler owns it: it is left alone" if self.owned else ""
         return f"{self.deployment} was changed{by}: {change}{owned}"
 

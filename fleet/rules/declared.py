@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import SequenceMatcher
 from typing import Any
 
 from fleet.rules.manifests import FENCE, MANAGER
@@ -133,6 +134,27 @@ def _at(item: Any, step: Step) -> Any:
     if not step.key:
         return item[step.name]
     return next(one for one in item if one.get(step.key) == step.name)
+
+
+def lines_between(declared: Any, live: Any) -> tuple[str, ...]:
+    """Of lists and texts of several lines, what went (-) and what came (+). Empty: of others."""
+    one, other = _lines(declared), _lines(live)
+    if one is None or other is None:
+        return ()
+    found: list[str] = []
+    for kind, first, last, start, end in SequenceMatcher(None, one, other).get_opcodes():
+        if kind != "equal":
+            found += [f"- {line}" for line in one[first:last]]
+            found += [f"+ {line}" for line in other[start:end]]
+    return tuple(found)
+
+
+def _lines(value: Any) -> list[str] | None:
+    if isinstance(value, str) and "\n" in value:
+        return value.splitlines()
+    if not isinstance(value, list):
+        return None
+    return [v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in value]
 
 
 def missing(declared: Json) -> Difference:
