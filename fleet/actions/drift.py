@@ -1,7 +1,8 @@
 """What differs from the declared state: kept as it is seen, ended by what people choose.
 
 The observer writes what it saw. People choose between the declared state (repair) and what runs
-(adopt, of replicas only); the drive does it with the cluster.
+(adopt, of replicas; other content becomes a release, see `adoption`); the drive does it with the
+cluster.
 """
 
 from collections import defaultdict

@@ -5,7 +5,8 @@ from fleet.models.service import Deployment
 
 
 class Drift(models.Model):
-    """One field of a Deployment that the cluster has otherwise than declared.
+    """One field of a Deployment, or of what is beside it, that the cluster has otherwise than
+    declared.
 
     The observer opens and ends rows; people write `wish...`; the drive does what they wish.
     """
