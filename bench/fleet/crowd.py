@@ -9,9 +9,19 @@ from bench.pages.cpu import Cpu
 from bench.rollouts.walk import make_person
 from fleet.actions import clusters
 from fleet.drive.observation import Observer
-from fleet.models import Cluster, Deployment, ModelVersion, Node, ObservedPod, Release, Service
+from fleet.models import (
+    Cluster,
+    Deployment,
+    Drift,
+    ModelVersion,
+    Node,
+    ObservedPod,
+    Release,
+    Service,
+)
 from fleet.queries.releases import spec_of
-from fleet.rules.manifests import RELEASE, SERVICE, render
+from fleet.rules.manifests import RELEASE, SERVICE, budget, files_of, items_of, render, workload
+from fleet.rules.pins import pins_from, stored
 from fleet.rules.release import digest_of
 from sandbox.cluster.kube import Json, Kube
 from tenants.base.scope import fleet_scope
@@ -20,6 +30,9 @@ PRODUCT = "NVIDIA-H100-80GB-HBM3"
 GPUS = 8  # a node
 NODES, DEPLOYMENTS = "/api/v1/nodes", "/apis/apps/v1/namespaces/models/deployments"
 PODS = "/api/v1/namespaces/models/pods"
+BUDGETS = "/apis/policy/v1/namespaces/models/poddisruptionbudgets"
+CONFIGS = "/api/v1/namespaces/models/configmaps"
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}\n" * 60  # 4 KB
 READY = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
 OBSERVER = Observer()
 
@@ -34,14 +47,28 @@ def write(sandbox, services: int, nodes: int, pods: int) -> Cluster:
     kube = sandbox.kube()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda number: add_node(kube, number), range(nodes)))
-        list(pool.map(lambda m: kube.post(DEPLOYMENTS, m), manifests))
+        list(pool.map(lambda m: declare(kube, m), manifests))
+        manifests = [deployment_in(m) for m in manifests]
         several = [(number, manifests[number % services]) for number in range(pods)]
         list(pool.map(lambda one: add_pod(kube, *one, nodes), several))
     return row
 
 
+def deployment_in(manifest: Json) -> Json:
+    return next(m for m in items_of(manifest) if m["kind"] == "Deployment")
+
+
+def declare(kube: Kube, manifest: Json) -> None:
+    """Its Deployment, the file of its release, the budget of its service."""
+    made = deployment_in(manifest)
+    kube.post(DEPLOYMENTS, made | {"spec": made["spec"] | {"replicas": 10}})
+    for config in files_of(manifest):
+        kube.post(CONFIGS, config)
+    kube.post(BUDGETS, budget(made["metadata"]["labels"][SERVICE], "models"))
+
+
 def place(cluster: Cluster, number: int) -> Json:
-    """A service with a release that is declared in the cluster; its Deployment."""
+    """A service with a release that is declared in the cluster; what is placed of it."""
     service = Service.objects.create(name=f"model-{number}", cluster=cluster, replicas=10)
     model = ModelVersion.objects.create(name=f"org/model-{number}", commit=f"{number:040x}")
     release = Release(
@@ -50,15 +77,17 @@ def place(cluster: Cluster, number: int) -> Json:
         resources={"gpu_product": PRODUCT, "gpus": 1, "cpu": "4", "memory": "32Gi"},
         arguments=["--max-model-len=4096"], environment={},
         probes={"startup_seconds": 600, "drain_seconds": 60},
+        pins=stored(pins_from({"files": {"prompts": {"chat.jinja": TEMPLATE}}})),
     )  # fmt: skip
     release.digest = digest_of(spec_of(release))
     release.save()
-    made = next(m for m in render(spec_of(release), "models", 4096) if m["kind"] == "Deployment")
+    made = workload(render(spec_of(release), "models", 4096))
+    Service.objects.filter(pk=service.pk).update(current_release=release)
     Deployment.objects.create(
         service=service, release=release, cluster=cluster, name=made["metadata"]["name"],
         manifest=made, replicas=10, weight=100,
     )  # fmt: skip
-    return made | {"spec": made["spec"] | {"replicas": 10}}
+    return made
 
 
 def add_node(kube: Kube, number: int) -> None:
@@ -107,4 +136,6 @@ def look(cluster: Cluster, cpu: Cpu) -> tuple[float, float, float]:
 
 def seen() -> str:
     nodes, pods = Node.objects.count(), ObservedPod.objects.exclude(deployment=None).count()
-    return f"{nodes:,} nodes and {pods:,} pods of {Service.objects.count():,} services are known"
+    differs = Drift.objects.filter(ended_at=None).count()
+    services = f"{Service.objects.count():,} services are known, {differs} fields differ"
+    return f"{nodes:,} nodes and {pods:,} pods of {services}"

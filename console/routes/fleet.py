@@ -32,6 +32,9 @@ urlpatterns: list[URLPattern] = [
     page("services/<slug:name>/scaling/wake/", scaling.wake, "service_wake"),
     page("deployments/<int:deployment_id>/repair/", drift.repair, "drift_repair"),
     page("deployments/<int:deployment_id>/adopt/", drift.adopt, "drift_adopt"),
+    page(
+        "deployments/<int:deployment_id>/adopt-content/", drift.adopt_content, "drift_adopt_content"
+    ),
     page("releases/", releases.index, "releases"),
     page("new/release/", releases.new, "release_new"),
     page("new/release/resolve/", resolutions.resolve, "release_resolve"),

@@ -3,10 +3,12 @@
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from console.access import ViewerRequest
 from fleet.actions import drift as actions
+from fleet.actions.adoption import adopt_content as adopt_as_release
 from tenants.errors import Invalid
 
 
@@ -27,3 +29,13 @@ def adopt(request: ViewerRequest, deployment_id: int) -> HttpResponse:
     row = actions.adopt(request.viewer, deployment_id, replicas=int(seen), why=why)
     messages.success(request, f"{row}: {seen} replicas are declared from now on")
     return redirect("service", name=row.service.name)
+
+
+@require_POST
+def adopt_content(request: ViewerRequest, deployment_id: int) -> HttpResponse:
+    """Its plan is next: a release serves once it was approved and rolled out."""
+    edit, why = request.POST.get("edit", ""), request.POST.get("why", "")
+    release = adopt_as_release(request.viewer, deployment_id, edit=edit, why=why)
+    messages.success(request, f"{release} declares what runs now. It serves once it is rolled out")
+    plan = reverse("rollout_new")
+    return redirect(f"{plan}?service={release.service.name}&release={release.pk}")

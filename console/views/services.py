@@ -72,6 +72,7 @@ def show(request: ViewerRequest, name: str) -> HttpResponse:
             request.viewer, service_id=found.service.id, only_open=True
         ),
         "choices": choices(drifts) if may_propose else [],
+        "adoptions": adoptions(drifts) if may_propose else [],
         "may_manage": request.viewer.may(Permission.MANAGE_FLEET),
         "may_propose": may_propose,
         "may_money": request.viewer.may(Permission.VIEW_MONEY),
@@ -83,6 +84,11 @@ def choices(drifts: Iterable[DriftRow]) -> list[DriftRow]:
     """One for each Deployment that can be put right: the row that can be adopted, if there is."""
     able = sorted((d for d in drifts if d.can_repair), key=lambda d: d.can_adopt)
     return list({d.deployment_id: d for d in able}.values())
+
+
+def adoptions(drifts: Iterable[DriftRow]) -> list[DriftRow]:
+    """One for each Deployment whose content may become a release."""
+    return list({d.deployment_id: d for d in drifts if d.can_adopt_content}.values())
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,11 +1,13 @@
 """What differs from the declared state: kept as it is seen, ended by what people choose.
 
 The observer writes what it saw. People choose between the declared state (repair) and what runs
-(adopt, of replicas only); the drive does it with the cluster.
+(adopt, of replicas; other content becomes a release, see `adoption`); the drive does it with the
+cluster.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +15,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from fleet.models import Cluster, Deployment, Drift, Rollout, Service
+from fleet.rules.around import KINDS, Key, around_of, key_of, object_in, seen_around
 from fleet.rules.declared import REPLICAS, Difference, differences, missing
 from fleet.rules.manifests import ROLE, SERVICE, deployments_of, placed
 from fleet.rules.phases import FINAL
@@ -25,18 +28,40 @@ KEEP = "fleet.tasks.keep_deployment"
 Json = Mapping[str, Any]
 
 
-def store_drift(cluster: Cluster, live: Iterable[Json], now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Other objects than Deployments, as the API server gave them; `watched` are their kinds."""
+
+    found: Iterable[Json] = ()
+    watched: Collection[str] = ()
+    live: dict[Key, Json] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", {key_of(item): item for item in self.found})
+
+
+def store_drift(
+    cluster: Cluster, live: Iterable[Json], now: datetime, around: Around | None = None
+) -> None:
     """Open, refresh and end the rows of a whole cluster; the caller's transaction holds it."""
     found = {d["metadata"]["name"]: d for d in live if SERVICE in d["metadata"].get("labels", {})}
+    around = around or Around()
+    unseen = KINDS - set(around.watched)
     busy = moving(cluster)
     known: dict[int, list[Drift]] = defaultdict(list)
     for drift in Drift.objects.filter(deployment__cluster=cluster, ended_at=None):
-        known[drift.deployment_id].append(drift)
+        if (object_in(drift.path) or ("",))[0] not in unseen:
+            known[drift.deployment_id].append(drift)
     rows = Deployment.objects.filter(cluster=cluster).exclude(manifest={})
     there: list[int] = []
-    for row in rows.only("name", "manifest", "replicas", "fence", "service_id"):
-        seen = seen_of(row, found, row.service_id in busy)
-        store_one(row, {d.path: d for d in known[row.pk]}, seen, now)
+    placed = rows.annotate(of=F("service__name"), serving=F("service__current_release"))
+    for row in placed.only("name", "manifest", "replicas", "fence", "service_id", "release_id"):
+        moves = row.service_id in busy
+        seen = seen_of(row, found, moves)
+        declared = around_of(row.manifest, row.of, serves=row.serving == row.release_id)
+        stays = bool(row.replicas) and not moves
+        beside = seen_around(declared, around.live, around.watched, there=stays)
+        store_one(row, {d.path: d for d in known[row.pk]}, (*seen, *beside), now)
         if not row.replicas and found.keys() & names_in(row.manifest):
             there.append(row.pk)
     over = rows.filter(pk__in=there).exclude(service__in=busy)
@@ -89,7 +114,8 @@ def store_one(
             path = difference.text[:300]
             Drift.objects.create(deployment=row, path=path, found_at=now, **fields)
         else:
-            Drift.objects.filter(pk=drift.pk).update(**fields)
+            changed = {"adopted_as": None} if drift.live != difference.live else {}
+            Drift.objects.filter(pk=drift.pk).update(**fields, **changed)
     if gone := [d.pk for d in known.values()]:
         Drift.objects.filter(pk__in=gone).update(ended_at=now, trouble="")
 
@@ -140,8 +166,8 @@ def adopt(viewer: Viewer, deployment_id: int, *, replicas: int, why: str) -> Dep
 def refuse_adoption(row: Deployment, drift: Drift | None, replicas: int) -> None:
     if drift is None:
         raise Conflict(
-            f"Only replicas can be adopted. Other content of {row} is what was approved as"
-            f" {row.release}: make a new release with it and roll that out, or repair this one"
+            f"{row} has as many replicas as declared. Other content of it is what was approved as"
+            f" {row.release}: adopt it as a new release and roll that out, or repair this one"
         )
     if drift.owned:
         raise Conflict(f"An autoscaler owns the replicas of {row}: they are its own already")
@@ -168,7 +194,8 @@ def chosen(viewer: Viewer, deployment_id: int, why: str) -> tuple[Deployment, Qu
 
 
 def wish(viewer: Viewer, drifts: QuerySet[Drift], wanted: Drift.Wish, why: str) -> None:
-    drifts.update(wish=wanted.value, wish_by=viewer.email, wish_why=why.strip(), trouble="")
+    by = {"wish_by": viewer.email, "wish_why": why.strip()}
+    drifts.update(wish=wanted.value, trouble="", adopted_as=None, **by)
 
 
 def facts(drifts: QuerySet[Drift], side: str = "declared") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from fleet.actions.drift import store_drift
+from fleet.actions.drift import Around, store_drift
 from fleet.actions.gpu_intervals import store_gpus
 from fleet.actions.node_drift import note_changes
 from fleet.actions.rollout_time import add_rollout_time
@@ -45,6 +45,7 @@ class Seen:
     kueue: SeenKueue | None = None  # None: the cluster has none
     group_sets: str = ""  # version of LeaderWorkerSet; empty: it is not there for us
     deployments: tuple[dict[str, Any], ...] = ()  # as the API server gave them
+    around: Around = Around()  # what else releases have there
 
 
 @transaction.atomic
@@ -57,7 +58,7 @@ def store(cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
     store_nodes(cluster, seen.nodes, now)
     store_events(cluster, seen.events)
     tell(cluster, store_pods(cluster, seen.pods, now))
-    store_drift(cluster, seen.deployments, now)
+    store_drift(cluster, seen.deployments, now, seen.around)
     gpus = store_gpus(cluster, seen.nodes, seen.pods, now)
     add_rollout_time(cluster, seen.nodes, seen.pods, now)
     checked = {} if seen.permissions is None else {"permissions": list(seen.permissions)}

@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern] = [
     path("drift", drift.DriftsView.as_view()),
     path("deployments/<int:deployment_id>/repair", drift.RepairView.as_view()),
     path("deployments/<int:deployment_id>/adopt", drift.AdoptView.as_view()),
+    path("deployments/<int:deployment_id>/adopt-content", drift.AdoptContentView.as_view()),
     path("node-drift", node_drift.NodeDriftsView.as_view()),
     path("node-drift/<int:drift_id>/accept", node_drift.AcceptView.as_view()),
     path("findings", degradation.FindingsView.as_view()),

@@ -14,6 +14,13 @@ from tenants.api.base.serializers import CountField, Strict, TextField
 from tenants.api.base.views import ConsoleView
 
 
+class PodLoadOut(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    running = serializers.FloatField(allow_null=True, help_text="Requests; null: not told")
+    waiting = serializers.FloatField(allow_null=True)
+    kv_usage = serializers.FloatField(allow_null=True, help_text="0 to 1 of its cache")
+
+
 class PodOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     release = serializers.CharField(help_text="Fingerprint, from its label")
@@ -31,6 +38,12 @@ class PodOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
+class LoadedPodOut(PodOut):
+    load = PodLoadOut(
+        allow_null=True, help_text="As its metrics said last; null: not in the last 5 minutes"
+    )
+
+
 class DeploymentOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -43,6 +56,10 @@ class DeploymentOut(serializers.Serializer[Any]):
     serving = serializers.IntegerField()
     weight = serializers.IntegerField(help_text="Percent of the service's traffic")
     pods = PodOut(many=True)
+
+
+class LoadedDeploymentOut(DeploymentOut):
+    pods = LoadedPodOut(many=True)
 
 
 class ServiceOut(serializers.Serializer[Any]):
@@ -81,8 +98,12 @@ class ObjectiveOut(serializers.Serializer[Any]):
     queue_ms = serializers.IntegerField()
 
 
+class LoadedServiceOut(ServiceOut):
+    deployments = LoadedDeploymentOut(many=True)
+
+
 class ServiceDetailOut(serializers.Serializer[Any]):
-    service = ServiceOut()
+    service = LoadedServiceOut()
     objectives = serializers.DictField(child=ObjectiveOut())
     max_model_len = serializers.IntegerField()
     default_max_tokens = serializers.IntegerField()

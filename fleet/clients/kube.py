@@ -147,6 +147,17 @@ class Kube:
     def list_budgets(self, namespace: str) -> list[Json]:
         return list(pages(WHOLE, self.policy.list_namespaced_pod_disruption_budget, namespace))
 
+    def list_around(self, namespace: str, kind: str, selector: str = "") -> list[Json]:
+        """What releases have besides Deployments, of one of the kinds of `rules.around`."""
+        listing = {
+            "ConfigMap": self.core.list_namespaced_config_map,
+            "NetworkPolicy": self.networking.list_namespaced_network_policy,
+            "PodDisruptionBudget": self.policy.list_namespaced_pod_disruption_budget,
+            "Service": self.core.list_namespaced_service,
+        }[kind]
+        found = pages(WHOLE, listing, namespace, label_selector=selector)
+        return [item | {"kind": kind} for item in found]
+
     def list_deployments(
         self, namespace: str, selector: str = "", kind: str = "Deployment", version: str = "v1"
     ) -> list[Json]:

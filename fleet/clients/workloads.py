@@ -31,6 +31,7 @@ class Workloads(Protocol):
     def look(
         self, selector: str, kinds: Collection[str] = ("Deployment",)
     ) -> dict[str, list[Json]]: ...
+    def around(self, selector: str, kinds: Collection[str]) -> list[Json]: ...
     def apply(self, manifest: Json, *, dry_run: bool = False, force: bool = False) -> Json: ...
     def take_away(self, name: str, uid: str, patch: Json, kind: str = "Deployment") -> None: ...
     def own_alone(
@@ -91,6 +92,11 @@ class KubeWorkloads:
         }
         return found | {"events": self._refusals()} if NUMBERED.intersection(kinds) else found
 
+    def around(self, selector: str, kinds: Collection[str]) -> list[Json]:
+        """What releases have with these labels besides what is scaled, of these kinds."""
+        listing = self.kube.list_around
+        return [item for kind in sorted(kinds) for item in listing(self.namespace, kind, selector)]
+
     def _refusals(self) -> list[Json]:
         """Events of whoever cannot make pods. An account that may not read them learns
         of it at its deadline.
@@ -140,7 +146,7 @@ class KubeWorkloads:
         return call, SETS, version or self._sets(kind), self.namespace, PLURAL, name
 
     def take_away(self, name: str, uid: str, patch: Json, kind: str = "Deployment") -> None:
-        """Remove from this very Deployment what others added to it."""
+        """Remove from this very object what others added to it."""
         body = patch | {"metadata": {"uid": uid}}
         self._change(kind, name, body, STRATEGIC)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
+from fleet.drive.drift import adopts, as_it_is
 from fleet.drive.fetching import full_disks, look_at_fetching
 from fleet.drive.outside import Outside
 from fleet.drive.place import try_out
@@ -265,6 +266,8 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     assert view.workloads is not None
     kinds = kinds_of(*view.manifests.values())
     found = view.workloads.look(selector_of(r.service.name), kinds)
+    if "old" in view.manifests and adopts(r):
+        view.manifests["old"] = as_it_is(view.manifests["old"], found["deployments"])
     new = side_of(found, r.to_release)
     old = side_of(found, r.from_release) if r.from_release else Side()
     if is_left_out(new, old):

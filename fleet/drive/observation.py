@@ -15,11 +15,13 @@ import structlog
 from django.db.models import Q
 
 from fleet.actions.clusters import check
+from fleet.actions.drift import Around
 from fleet.actions.observation import Seen, store, store_glance, store_trouble
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.kube import Access, Json, connect
-from fleet.models import Cluster
+from fleet.models import Cluster, Deployment
 from fleet.queries.clusters import access_of
+from fleet.rules.around import BUDGET, RESOURCES
 from fleet.rules.kueue import GROUP as KUEUE
 from fleet.rules.kueue import SeenKueue, read_kueue
 from fleet.rules.manifests import SERVICE
@@ -54,6 +56,7 @@ class Observed(Protocol):
     def list_events(self, namespace: str, field_selector: str = "") -> list[Event]: ...
     def list_quotas(self, namespace: str) -> list[Json]: ...
     def list_budgets(self, namespace: str) -> list[Json]: ...
+    def list_around(self, namespace: str, kind: str, selector: str = "") -> list[Json]: ...
     def extensions(self) -> dict[str, str]: ...
     def list_kueue(self, version: str, namespace: str) -> dict[str, list[Json]]: ...
     def may(self, question: Question) -> tuple[bool, str]: ...
@@ -150,7 +153,21 @@ class Observer:
             kueue=self._queues(kube, said, space, ours) if said.kueue else None,
             group_sets=said.sets,
             deployments=tuple(self._workloads(kube, said, held, space)),
+            around=self._around(cluster, kube, held, budgets),
         )
+
+    def _around(
+        self, cluster: Cluster, kube: Observed, held: "Held", budgets: list[Json] | None
+    ) -> Around:
+        """What the account may list; and nothing is listed that no release declares."""
+        permissions = self.asked[cluster.pk].permissions
+        watched = [kind for kind, name in RESOURCES.items() if may_list(permissions, name)]
+        found = [item | {"kind": BUDGET} for item in budgets or ()]
+        if Deployment.objects.filter(cluster=cluster, manifest__kind="List").exists():
+            for kind in watched:
+                if kind != BUDGET:
+                    found += held.ask(kube.list_around, cluster.namespace, kind, SERVICE)
+        return Around(found, watched)
 
     def _workloads(self, kube: Observed, said: Said, held: "Held", space: str) -> Iterator[Json]:
         yield from held.ask(kube.list_deployments, space, SERVICE)

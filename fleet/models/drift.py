@@ -1,10 +1,12 @@
 from django.db import models
 
+from fleet.models.release import Release
 from fleet.models.service import Deployment
 
 
 class Drift(models.Model):
-    """One field of a Deployment that the cluster has otherwise than declared.
+    """One field of a Deployment, or of what is beside it, that the cluster has otherwise than
+    declared.
 
     The observer opens and ends rows; people write `wish...`; the drive does what they wish.
     """
@@ -28,6 +30,8 @@ class Drift(models.Model):
     wish_by = models.CharField(max_length=254, blank=True)
     wish_why = models.TextField(blank=True)
     trouble = models.TextField(blank=True)  # why the wish could not be done yet
+    # The release that declares it, once somebody adopted it; it ends with that one's rollout.
+    adopted_as = models.ForeignKey(Release, models.PROTECT, null=True, related_name="adopted")
 
     class Meta:
         db_table = "drift"

@@ -1,7 +1,7 @@
 """Services: what tenants call, which release answers where, wanted against live."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.db.models import QuerySet, Sum
 
 from fleet.models import Deployment, ObservedPod, Service, TrafficSlot
 from fleet.queries.access import see_fleet
+from fleet.queries.pod_load import PodLoad, loads_of
 from fleet.queries.service_states import SERVICE, ServiceState, Signs, read_signs, state_of
 from fleet.rules.drift import Live, Wanted
 from fleet.rules.groups import shape_from, whole
@@ -52,9 +53,10 @@ class PodRow:
     probe: str
     probed_at: datetime | None
     created_at: datetime
+    load: PodLoad | None = None  # only where one service is shown; None: it told nothing lately
 
 
-POD = tuple(field.name for field in fields(PodRow))
+POD = tuple(field.name for field in fields(PodRow) if field.name != "load")
 
 
 def serving(pods: Iterable[PodRow], shape: Mapping[str, int]) -> int:
@@ -92,7 +94,7 @@ class ServiceRow(ServiceState):
 
 @dataclass(frozen=True, slots=True)
 class ServiceDetail:
-    service: ServiceRow
+    service: ServiceRow  # its pods with their loads
     objectives: Mapping[str, Objective]
     own_objectives: Mapping[str, Mapping[str, int]]  # those that are not the defaults
     wanted_replicas: int  # what the next rollout brings; the row has what is wanted now
@@ -119,7 +121,7 @@ def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
     if found is None:
         raise NotFound("There is no such service")
     return ServiceDetail(
-        service=_rows(viewer, [found], now)[0],
+        service=_with_loads(_rows(viewer, [found], now)[0], now),
         objectives={c.value: objective_of(found.objectives, c.value) for c in TrafficClass},
         own_objectives=found.objectives,
         wanted_replicas=found.replicas,
@@ -132,6 +134,15 @@ def get_service(viewer: Viewer, key: int | str, now: datetime) -> ServiceDetail:
         fallbacks=tuple(found.fallbacks),
         namespace=found.cluster__namespace or "",
     )
+
+
+def _with_loads(row: ServiceRow, now: datetime) -> ServiceRow:
+    loads = loads_of([row.id], now)
+    told = [
+        replace(d, pods=tuple(replace(p, load=loads.get(p.uid)) for p in d.pods))
+        for d in row.deployments
+    ]
+    return replace(row, deployments=tuple(told))
 
 
 def service_names(viewer: Viewer) -> dict[int, str]:

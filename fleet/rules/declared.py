@@ -5,10 +5,12 @@ defaults that the server fills in are no drift. A field that we wrote last ourse
 either: it is on its way.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import SequenceMatcher
 from typing import Any
 
 from fleet.rules.manifests import FENCE, MANAGER
@@ -24,11 +26,16 @@ KEYS = {
     "volumes": "name",
     "volumeMounts": "mountPath",
 }
-CLOSED = frozenset({"containers", "initContainers", "env", "volumes", "nodeSelector"})
+CLOSED = frozenset(
+    {"containers", "initContainers", "env", "volumes", "nodeSelector", "data", "matchLabels"}
+    | {"podSelector", "selector"}
+)
+CLOSED_SPECS = frozenset({"NetworkPolicy", "PodDisruptionBudget"})  # an addition changes them
+HEAD = frozenset({"apiVersion", "kind", "metadata", "status"})
 QUANTITIES = frozenset({"limits", "requests"})
 AUTOSCALERS = frozenset({"kube-controller-manager", "keda-operator"})
 REPLICAS = "spec.replicas"
-MISSING = "metadata.name"  # the whole Deployment
+MISSING = "metadata.name"  # the whole object
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Step:
 
 
 Path = tuple[Step, ...]
+PORTS: Path = (Step("spec"), Step("ports"))  # of a Service; all of ours are TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,10 @@ class Difference:
     def of(self, role: str) -> "Difference":
         return replace(self, path=(Step(role), *self.path))
 
+    def inside(self, kind: str, name: str) -> "Difference":
+        """Of another object than the Deployment: PodDisruptionBudget[chat].spec.selector"""
+        return replace(self, path=(Step(kind), Step(name, "name"), *self.path))
+
 
 def text_of(path: Path) -> str:
     return "".join(f"[{s.name}]" if s.key else f".{s.name}" for s in path).lstrip(".")
@@ -86,15 +98,67 @@ def differences(declared: Json, live: Json) -> tuple[Difference, ...]:
     """`declared` is the whole manifest as it should be placed."""
     managed = live["metadata"].get("managedFields") or []
     found = []
-    for path, ours, theirs in _walk((), _compared(declared), live):
+    for path, ours, theirs in (*_walk((), _compared(declared), live), *_more(declared, live)):
         writer = writer_of(managed, path)
         if writer.manager != MANAGER:
             found.append(Difference(path, ours, theirs, writer))
     return tuple(found)
 
 
+def as_live(declared: Json, live: Json) -> dict[str, Any]:
+    """`declared` with what others wrote into its fields, to scale what they changed and no more.
+
+    Their values are shared then, and nobody loses a field; what they added stays theirs.
+    """
+    made = copy.deepcopy(dict(declared))
+    for found in differences(declared, live):
+        if found.declared is not None and not found.is_replicas:
+            _put(made, found.path, found.live)
+    return made
+
+
+def _put(item: Any, path: Path, value: Any) -> None:
+    *inside, last = path
+    for step in inside:
+        item = _at(item, step)
+    if last.key:
+        item[:] = [one for one in item if one.get(last.key) != last.name]
+        item += [value] if value is not None else []
+    elif value is None:
+        item.pop(last.name, None)
+    else:
+        item[last.name] = value
+
+
+def _at(item: Any, step: Step) -> Any:
+    if not step.key:
+        return item[step.name]
+    return next(one for one in item if one.get(step.key) == step.name)
+
+
+def lines_between(declared: Any, live: Any) -> tuple[str, ...]:
+    """Of lists and texts of several lines, what went (-) and what came (+). Empty: of others."""
+    one, other = _lines(declared), _lines(live)
+    if one is None or other is None:
+        return ()
+    found: list[str] = []
+    for kind, first, last, start, end in SequenceMatcher(None, one, other).get_opcodes():
+        if kind != "equal":
+            found += [f"- {line}" for line in one[first:last]]
+            found += [f"+ {line}" for line in other[start:end]]
+    return tuple(found)
+
+
+def _lines(value: Any) -> list[str] | None:
+    if isinstance(value, str) and "\n" in value:
+        return value.splitlines()
+    if not isinstance(value, list):
+        return None
+    return [v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in value]
+
+
 def missing(declared: Json) -> Difference:
-    """The Deployment is not there: nobody can say who deleted it."""
+    """The object is not there: nobody can say who deleted it."""
     return Difference((Step("metadata"), Step("name")), declared["metadata"]["name"], None, NOBODY)
 
 
@@ -103,11 +167,17 @@ def _compared(declared: Json) -> dict[str, Any]:
     notes = {k: v for k, v in meta.get("annotations", {}).items() if k != FENCE}
     return {
         "metadata": {"labels": meta.get("labels", {}), "annotations": notes},
-        "spec": declared["spec"],
-    }
+    } | {name: value for name, value in declared.items() if name not in HEAD}
 
 
 Found = Iterator[tuple[Path, Any, Any]]
+
+
+def _more(declared: Json, live: Json) -> Found:
+    """What others added to a spec that has no room for additions."""
+    if declared["kind"] in CLOSED_SPECS:
+        for name in live["spec"].keys() - declared["spec"].keys():
+            yield (Step("spec"), Step(name)), None, live["spec"][name]
 
 
 def _walk(path: Path, ours: Any, theirs: Any) -> Found:
@@ -117,7 +187,8 @@ def _walk(path: Path, ours: Any, theirs: Any) -> Found:
     if isinstance(ours, dict):
         yield from _fields(path, ours, theirs if isinstance(theirs, dict) else {})
     elif name in KEYS and isinstance(ours, Sequence):
-        yield from _items(path, KEYS[name], ours, theirs or [])
+        key = "port" if path == PORTS else KEYS[name]
+        yield from _items(path, key, ours, theirs or [])
     elif len(path) > 1 and path[-2].name in QUANTITIES and theirs is not None:
         if not same(ours, theirs):
             yield path, ours, theirs
@@ -144,7 +215,7 @@ def _items(path: Path, key: str, ours: Sequence[Json], theirs: Sequence[Json]) -
         else:
             yield here, item, None
             live.pop(item[key], None)
-    if path[-1].name in CLOSED:
+    if path[-1].name in CLOSED or path == PORTS:
         for name, item in live.items():
             yield (*path, Step(name, key)), None, item
 
@@ -181,7 +252,8 @@ def owns(fields: Json, path: Path) -> bool:
 def _key(step: Step) -> str:
     if not step.key:
         return f"f:{step.name}"
-    return "k:" + json.dumps({step.key: step.name}, separators=(",", ":"))
+    more = {"protocol": "TCP"} if step.key == "port" else {}
+    return "k:" + json.dumps({step.key: step.name} | more, separators=(",", ":"))
 
 
 def released(managed: Sequence[Json], path: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,8 @@ GRANTS = (
         needed=False,
     ),
     Grant(
-        "", "services", ("create", "patch"), "let the pods of such an engine find each other",
+        "", "services", ("list", "create", "patch"),
+        "let the pods of such an engine find each other, see what others changed of that",
         needed=False,
     ),
     Grant(
@@ -55,6 +56,10 @@ GRANTS = (
     ),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
+    Grant(
+        "", "configmaps", ("list",), "see what others changed of the files of releases",
+        needed=False,
+    ),
     Grant(
         "policy",
         "poddisruptionbudgets",

@@ -25,12 +25,12 @@ NODE_AGENT_RULES = [
 CONSOLE_NAMESPACE_RULES = [
     rule(["apps"], ["deployments", "statefulsets"], CHANGE),
     rule(["leaderworkerset.x-k8s.io"], ["leaderworkersets"], CHANGE),
-    rule([""], ["services"], ["create", "patch"]),
+    rule([""], ["services"], ["list", "create", "patch"]),
     rule(["apps"], ["replicasets"], READ),
     rule([""], ["pods"], [*READ, "create", "delete"]),
     rule([""], ["pods/log"], ["get"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates
-    rule([""], ["configmaps"], ["create", "patch"]),
+    rule([""], ["configmaps"], ["list", "create", "patch"]),
     rule(["policy"], ["poddisruptionbudgets"], CHANGE),
     rule(["networking.k8s.io"], ["networkpolicies"], CHANGE),
     rule(["", "events.k8s.io"], ["events"], READ),

@@ -1,4 +1,6 @@
-"""Hand edits with the real kubectl on the real API server: seen, named, repaired, adopted."""
+"""Hand edits with the real kubectl on the real API server: seen, named, repaired, adopted; one
+becomes the release that serves.
+"""
 
 import os
 import subprocess
@@ -8,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from fleet.actions import drift as actions
+from fleet.actions.adoption import adopt_content
 from fleet.actions.observation import EVERY
 from fleet.drive.keep import keep
 from fleet.models import Deployment, Drift
@@ -115,5 +118,19 @@ def test_what_people_do_with_kubectl_is_seen_and_repaired_or_adopted(stage):
     assert seen(stage) == ()
     assert Drift.objects.filter(ended_at=None).count() == 0
 
-    rollout = stage.roll_out(stage.release("standin-0.32.1"), steps=())
-    assert rollout.phase == Phase.SUCCEEDED, rollout.why
+    kubectl(stage, "patch", "deployment", row.name, "--type=json", f"-p={edit}")
+    (args,) = seen(stage)
+    serves(stage, row)
+    pods = {p["metadata"]["uid"] for p in stage.pods()}
+    release = stage.act(adopt_content, row.pk, edit=args.edit, why="it answers better")
+    assert release.arguments == ["--seed=1"]
+    rollout = stage.propose(release, steps=())
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.PROMOTING, Phase.SOAKING, Phase.SUCCEEDED})
+    # Scaled by us, with a field that is kubectl's: no conflict, and what is left never restarted.
+    assert {p["metadata"]["uid"] for p in stage.pods(row.release.fingerprint)} <= pods
+    assert stage.run(rollout).phase == Phase.SUCCEEDED, rollout.why
+    stage.service.refresh_from_db()
+    assert stage.service.current_release == release
+    assert set(stage.fingerprints()) == {release.fingerprint}
+    assert seen(stage) == ()

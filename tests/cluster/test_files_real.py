@@ -48,9 +48,10 @@ def test_files_are_made_first_kept_from_changes_and_go_with_the_release(bare):
     assert again["metadata"]["uid"] == found["metadata"]["uid"]
     with pytest.raises(Permanent, match="immutable"):
         workloads.apply(config | {"data": {"chat.jinja": "another"}})
-    # The account makes and applies files, and reads nobody's.
+    # The account lists files to see what others changed, and takes none away.
+    assert bare.console.get(CONFIGS)["items"]
     with pytest.raises(ApiStatusError):
-        bare.console.get(CONFIGS)
+        bare.console.delete(f"{CONFIGS}/{name}")
     remove(workloads, side)
     until("the file to be gone", lambda: is_gone(bare, name), 60)
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -81,3 +82,24 @@ def test_drift_is_shown_with_its_author_and_repaired(olga: Client):
     assert f"{row.service.name} was changed in the cluster" in olga.get("/").content.decode()
     assert olga.post(f"/deployments/{row.pk}/repair/", {"why": "a mistake"})["Location"] == address
     assert Drift.objects.get().wish == "repair"
+
+
+def test_an_edit_of_the_content_is_offered_as_a_release(olga: Client):
+    ended = [phase.value for phase in FINAL]
+    moving = Rollout.objects.exclude(phase__in=ended).values("service")
+    rows = Deployment.objects.filter(release=F("service__current_release"))
+    row, now = rows.exclude(service__in=moving)[0], timezone.now()
+    found = Drift.objects.create(
+        deployment=row, path="spec.template.spec.containers[vllm].args", declared=["--a"],
+        live=["--b"], manager="kubectl-edit", operation="Update", found_at=now, seen_at=now,
+    )  # fmt: skip
+    address = f"/services/{row.service.name}/"
+    page = olga.get(address).content.decode()
+    assert "Adopt as a release" in page
+    told = {"edit": "another", "why": "it is better"}
+    answer = olga.post(f"/deployments/{row.pk}/adopt-content/", told)
+    assert "was changed since you looked at it" in answer.content.decode()
+    Drift.objects.filter(pk=found.pk).update(adopted_as=row.release)
+    page = olga.get(address).content.decode()
+    assert "Adopt as a release" not in page
+    assert "which is to be rolled out" in page

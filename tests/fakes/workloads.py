@@ -4,6 +4,7 @@ It has the methods of `fleet.clients.workloads.Workloads`. Time passes only by `
 pods of a release do is told by its fingerprint: `behave("rel-...", "crash")`, or "rel-.../decode".
 """
 
+import copy
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -54,6 +55,7 @@ class FakeWorkloads(FakeEngines):
         self.gpus = gpus  # in all, or by product
         self.load_ticks, self.drain_ticks = load_ticks, drain_ticks
         self.deployments: dict[str, dict] = {}
+        self.beside: dict[tuple[str, str], dict] = {}  # what else releases have, by kind and name
         self.pods: dict[str, dict] = {}
         self.behaviours: dict[str, str] = {}
         self.numbers = count(1)
@@ -102,7 +104,14 @@ class FakeWorkloads(FakeEngines):
                 found["spec"]["replicas"] = self.deployments[name]["spec"]["replicas"]
             self.deployments[name] = found
             self._lose()
+            return seen(found)
+        if not dry_run:
+            self.beside[manifest["kind"], name] = copy.deepcopy(manifest)
         return manifest
+
+    def around(self, selector, kinds):
+        self._reach("around", selector)
+        return [item for (kind, _), item in self.beside.items() if kind in kinds]
 
     def take_away(self, name, uid, patch, kind="Deployment"):
         self._reach("take_away", name)

@@ -102,7 +102,7 @@ class FakeCluster:
     def __init__(self, nodes=(), pods=(), events=()):
         self.nodes, self.pods, self.events = list(nodes), list(pods), list(events)
         self.quotas, self.budgets = [], []
-        self.deployments = []
+        self.deployments, self.around = [], []
         self.group_sets = False  # it has LeaderWorkerSet
         self.kueue = {}  # kinds of objects; empty: the cluster has none
         self.failing = ""
@@ -143,6 +143,9 @@ class FakeCluster:
 
     def list_budgets(self, namespace):
         return self.budgets
+
+    def list_around(self, namespace, kind, selector=""):
+        return [item for item in self.around if item["kind"] == kind]
 
     def extensions(self):
         kueue = {"kueue.x-k8s.io": "v1beta1"} if self.kueue else {}

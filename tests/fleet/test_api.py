@@ -12,7 +12,7 @@ from fleet.actions.degradation import find
 from fleet.actions.traffic import record
 from fleet.api.observation_urls import urlpatterns
 from fleet.clients.kube import Access
-from fleet.models import Cluster, NodeDrift, Service
+from fleet.models import Cluster, EngineSample, NodeDrift, ObservedPod, Service
 from fleet.rules.traffic import TrafficSample
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
@@ -103,6 +103,7 @@ def test_it_tries_every_address():
         "clusters/<int:cluster_id>/credential",
         "services/<int:service_id>/contract/try",
         "deployments/<int:deployment_id>/adopt",
+        "deployments/<int:deployment_id>/adopt-content",
         "deployments/<int:deployment_id>/repair",
         "node-drift/<int:drift_id>/accept",
     }
@@ -332,7 +333,23 @@ def test_it_shows_a_service_with_what_is_wanted_and_live(world, olga):
     shown = call(olga, "get", f"services/{world['service']}").json()["service"]
     assert (shown["sync"], shown["health"], shown["serving"]) == ("in_sync", "degraded", 1)
     assert (shown["findings"], shown["requests"], shown["answered"]) == (1, 30, 0)
-    assert shown["deployments"][0]["pods"][0]["name"] == "chat-1"
+    (pod,) = shown["deployments"][0]["pods"]
+    assert (pod["name"], pod["load"]) == ("chat-1", None)
+
+
+def test_it_shows_what_a_replica_does_as_its_metrics_said_last(world, olga):
+    pod, now = ObservedPod.objects.get(), timezone.now()
+    for seconds, running in ((400, 9), (8, 2), (3, 3)):
+        at = now - timedelta(seconds=seconds)
+        EngineSample.objects.create(
+            pod_uid=pod.uid, service_id=world["service"], release_id=1, at=at, running=running,
+            waiting=1, kv_usage=0.5,
+        )  # fmt: skip
+    shown = call(olga, "get", f"services/{world['service']}").json()["service"]
+    load = shown["deployments"][0]["pods"][0]["load"]
+    assert (load["running"], load["waiting"], load["kv_usage"]) == (3, 1, 0.5)
+    listed = call(olga, "get", "services").json()[0]
+    assert "load" not in listed["deployments"][0]["pods"][0]
 
 
 # --- degradation: also for tenants' own people -------------------------------------
@@ -354,9 +371,10 @@ def test_it_refuses_impossible_ranges(world, olga):
         assert call(olga, "get", f"tenants/acme/degradation?{query}").status_code == 422
 
 
-@pytest.mark.parametrize("verb", ["repair", "adopt"])
+@pytest.mark.parametrize("verb", ["repair", "adopt", "adopt-content"])
 def test_it_lets_operators_alone_end_drift(world, olga, vic, fiona, mallory, client, verb):
-    body = {"why": "by hand"} | ({"replicas": 1} if verb == "adopt" else {})
+    more = {"adopt": {"replicas": 1}, "adopt-content": {"edit": "0a"}}
+    body = {"why": "by hand"} | more.get(verb, {})
     at = f"deployments/{world['service'] + 1000}/{verb}"
     for person in (vic, fiona, mallory):
         assert call(person, "post", at, body).status_code in {403, 404}

@@ -86,7 +86,7 @@ def test_an_edit_of_arguments_is_shown_and_repaired_and_the_row_ends(stage, row)
 def test_other_content_than_replicas_is_not_adopted(stage, row):
     edit(stage, row, args=["--max-model-len=1"])
     observe(stage)
-    with pytest.raises(Conflict, match="make a new release"):
+    with pytest.raises(Conflict, match="adopt it as a new release"):
         stage.act(actions.adopt, row.pk, replicas=4, why="keep it")
 
 

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 
-from fleet.rules.declared import differences, released, removal, text_of
+from fleet.rules.declared import differences, lines_between, released, removal, text_of
 from fleet.rules.quantity import same
 
 TIME = "2026-11-25T12:00:00Z"
 DECLARED = {
+    "kind": "Deployment",
     "metadata": {"name": "chat-1", "labels": {"a": "b"}, "annotations": {}},
     "spec": {
         "replicas": 2,
@@ -110,6 +111,13 @@ def test_what_is_gone_is_seen_and_nobody_is_named():
     (difference,) = differences(DECLARED, found)
     assert difference.text == "spec.template.spec.containers[vllm].env[X]"
     assert (difference.live, difference.writer.manager) == (None, "")
+
+
+def test_lists_and_texts_are_shown_by_what_went_and_what_came():
+    assert lines_between(["--a", "--b"], ["--a", "--c"]) == ("- --b", "+ --c")
+    assert lines_between("x\ny\n", "x\nz\ny\n") == ("+ z",)
+    assert lines_between([{"b": 1, "a": 2}], [{}]) == ('- {"a": 2, "b": 1}', "+ {}")
+    assert lines_between(1, 2) == lines_between("x", "y") == lines_between(["a"], None) == ()
 
 
 def test_a_replica_number_is_handed_over_whole():

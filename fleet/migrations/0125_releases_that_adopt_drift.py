@@ -1,0 +1,19 @@
+import django.db.models.deletion
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("fleet", "0114_drills_are_append_only")]
+
+    operations = [
+        migrations.AddField(
+            model_name="drift",
+            name="adopted_as",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="adopted",
+                to="fleet.release",
+            ),
+        ),
+    ]
