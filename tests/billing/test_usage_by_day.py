@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from tests.billing.test_old_books import manage
 from tests.plugins.stores import SOCKETS
 
 RUNNING = "usage_of_before"
-BEFORE = "0108_ids_are_forgotten"
+BEFORE, FULL = "0108_ids_are_forgotten", "0109_a_part_that_is_full"
 DAY = timedelta(days=1)
 LONGEST = 3.0  # seconds that a writer waits for the change, on a machine with other work
 SUMS = """
@@ -40,9 +41,10 @@ SELECT array_agg(privilege_type ORDER BY privilege_type)
 FROM (SELECT (aclexplode(relacl)).* FROM pg_class WHERE oid = %s::regclass) AS given
 WHERE grantee = 'console_app'::regrole
 """
+ONE = "CREATE TEMP TABLE one AS SELECT * FROM usage_event LIMIT 1"
 COPIED = """
 INSERT INTO usage_event (request_id, event_time, {others})
-SELECT gen_random_uuid(), clock_timestamp(), {others} FROM usage_hour_of_before
+SELECT gen_random_uuid(), clock_timestamp(), {others} FROM one
 """
 OTHERS = """
 SELECT string_agg(column_name, ', ') FROM information_schema.columns
@@ -51,23 +53,18 @@ WHERE table_name = 'usage_event' AND column_name NOT IN ('id', 'request_id', 'ev
 
 
 @pytest.fixture
-def books(acme, globex, gateway, fin, vic):
-    """Closed books of October, open ones of November, and requests of the last days."""
-    make_books(acme, globex, gateway, fin, vic)
+def days(acme, globex, gateway):
+    """Requests of the last days."""
     now = timezone.now()
-    for days in range(4):
+    for n in range(4):
         for tenant in acme, globex:
-            at = now - days * DAY
+            at = now - n * DAY
             ingest(gateway, batch(usage(tenant, at=at), usage(tenant, at=at)), now=now)
-    while roll_up(now):
-        pass
-    while rate_due(now).hours:
-        pass
 
 
-@pytest.fixture
-def running(books):
-    """A copy of these books as they were stored before, and the settings of a process on it."""
+@contextmanager
+def stored_as_before():
+    """A copy of what is stored, in the tables of before; the settings of a process on it."""
     sockets, name = Path(os.environ[SOCKETS]), connection.settings_dict["NAME"]
     connection.close()
     connection.close_pool()
@@ -94,8 +91,14 @@ def all_of(server, query=SUMS, *values):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_goes_on_with_all_that_it_had(running):
-    with underneath() as server:
+def test_it_goes_on_with_all_that_it_had(acme, globex, gateway, fin, vic, days):
+    make_books(acme, globex, gateway, fin, vic)
+    now = timezone.now()
+    while roll_up(now):
+        pass
+    while rate_due(now).hours:
+        pass
+    with stored_as_before() as running, underneath() as server:
         assert all_of(server, KIND) == [("r",)]
         before = all_of(server)
         granted = all_of(server, GRANTED, "usage_event")
@@ -118,54 +121,77 @@ def test_it_goes_on_with_all_that_it_had(running):
         assert all_of(server, GRANTED, "usage_event") == granted
 
 
+class Writer(threading.Thread):
+    """Stores one event after another, each in a transaction, and knows its longest wait."""
+
+    def __init__(self, url):
+        super().__init__()
+        self.url, self.over = url, threading.Event()
+        self.stored, self.longest, self.failure = 0, 0.0, None
+
+    def run(self):
+        try:
+            with psycopg.connect(self.url, autocommit=True) as client:
+                client.execute("SELECT set_config('app.fleet', 'on', false)")
+                client.execute(ONE)
+                statement = COPIED.format(others=client.execute(OTHERS).fetchone()[0])
+                while not self.over.wait(0.005):
+                    began = time.perf_counter()
+                    client.execute(statement)
+                    self.stored += 1
+                    self.longest = max(self.longest, time.perf_counter() - began)
+        except psycopg.Error as error:
+            self.failure = error
+
+
 @pytest.mark.django_db(transaction=True)
-def test_writers_and_readers_go_on_meanwhile(running):
-    """A reader that is in nobody's way for long is waited for, and nobody behind it for long."""
-    over = threading.Event()
-    stored, longest, failed = [0], [0.0], []
-
-    def write():
-        with psycopg.connect(running["DATABASE_URL"], autocommit=True) as client:
-            client.execute("SELECT set_config('app.fleet', 'on', false)")
-            others = client.execute(OTHERS).fetchone()[0]
-            row = "usage_hour_of_before"
-            client.execute(f"CREATE TEMP TABLE {row} AS SELECT * FROM usage_event LIMIT 1")
-            while not over.is_set():
-                began = time.perf_counter()
-                try:
-                    client.execute(COPIED.format(others=others))
-                except psycopg.Error as error:
-                    failed.append(error)
-                    return
-                stored[0] += 1
-                longest[0] = max(longest[0], time.perf_counter() - began)
-                time.sleep(0.005)
-
-    with underneath() as server:
+def test_writers_go_on_meanwhile(days):
+    with stored_as_before() as running, underneath() as server:
         before = all_of(server)[0][0]
-        writers = [threading.Thread(target=write) for _ in range(2)]
+        writers = [Writer(running["DATABASE_URL"]) for _ in range(2)]
         for writer in writers:
             writer.start()
         try:
             manage(running, "migrate", "-v0")
         finally:
-            time.sleep(0.2)
-            over.set()
             for writer in writers:
+                writer.over.set()
                 writer.join()
-        assert not failed
-        assert stored[0] > 100
-        assert longest[0] < LONGEST
-        assert all_of(server)[0][0] == before + stored[0]
+        assert [writer.failure for writer in writers] == [None, None]
+        assert all(writer.longest < LONGEST for writer in writers)
+        new = sum(writer.stored for writer in writers)
+        assert new > 100
         found = all_of(server, "SELECT count(*), count(DISTINCT id) FROM usage_event")
-        assert found == [(before + stored[0],) * 2]
+        assert found == [(before + new,) * 2]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_of_a_day_far_ahead_moves_where_days_begin(running):
+def test_who_reads_for_long_is_waited_for_and_holds_nobody_up(days):
+    with stored_as_before() as running, underneath() as server, underneath() as reader:
+        manage(running, "migrate", "-v0", "billing", FULL)
+        before = all_of(server)
+        reader.execute("BEGIN")
+        all_of(reader)
+        writer = Writer(running["DATABASE_URL"])
+        writer.start()
+        ends = threading.Timer(8.0, reader.execute, ["ROLLBACK"])
+        ends.start()
+        try:
+            manage(running, "migrate", "-v0")
+        finally:
+            writer.over.set()
+            writer.join()
+            ends.join()
+        assert writer.failure is None
+        assert writer.longest < LONGEST
+        assert all_of(server)[0][0] == before[0][0] + writer.stored
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_of_a_day_far_ahead_moves_where_days_begin(days):
     """It may have been taken from quarantine, so it must not stop the change."""
     ahead = datetime.now(UTC) + 40 * DAY
-    with underneath() as server:
+    with stored_as_before() as running, underneath() as server:
         server.execute("SET session_replication_role = replica")
         server.execute(
             "UPDATE usage_event SET event_time = %s WHERE id = (SELECT max(id) FROM usage_event)",
