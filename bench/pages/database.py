@@ -41,6 +41,11 @@ AND c.oid IN (SELECT %(table)s::regclass UNION SELECT inhrelid FROM pg_inherits
 # A table that was made just now has a part for each day from today on; its first takes all before.
 DAYS = """
 ALTER TABLE usage_event DETACH PARTITION usage_event_first;
+CREATE TEMPORARY TABLE moved AS
+SELECT * FROM usage_event_first WHERE event_time >= current_date - {days};
+ALTER TABLE usage_event_first DISABLE TRIGGER append_only;
+DELETE FROM usage_event_first WHERE event_time >= current_date - {days};
+ALTER TABLE usage_event_first ENABLE TRIGGER append_only;
 DO $$
 DECLARE
     first_day date := current_date - {days};
@@ -49,6 +54,8 @@ BEGIN
         ' FOR VALUES FROM (MINVALUE) TO (%L)', first_day::timestamptz);
     PERFORM qm_make_event_part(first_day + n) FROM generate_series(0, {days}) AS n;
 END $$;
+INSERT INTO usage_event SELECT * FROM moved;
+DROP TABLE moved;
 """
 INDEXES = """
 SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
