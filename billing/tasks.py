@@ -18,6 +18,7 @@ from billing.actions import (
     commitments,
     confidence,
     cost_methods,
+    event_parts,
     gpu_retention,
     grants,
     periods,
@@ -168,6 +169,11 @@ def deliver_exports() -> None:
 @shared_task(name="billing.tasks.forget_gpu_intervals")
 def forget_gpu_intervals() -> None:
     repeat(gpu_retention.forget_gpu_intervals)
+
+
+@shared_task(name="billing.tasks.make_event_parts")
+def make_event_parts() -> None:
+    event_parts.make_parts(timezone.now())
 
 
 # Once around it reads the whole table.

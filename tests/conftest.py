@@ -36,6 +36,7 @@ LONG = (
     "test_contract",
     "test_first_run",
     "test_walk",
+    "test_usage_by_day",
 )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import psycopg
 
-from bench.pages.database import bare
+from bench.pages.database import bare, divide
 
 DENSE = 24  # requests of a tenant in an hour, as in a month of 10 million
 BATCH = 5_000  # as if they had come in batches of so many: each left its marks
@@ -46,6 +46,7 @@ def fill(count: int, tenants: int, now: datetime) -> None:
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as server:
         for setting in ("app.fleet = 'on'", "work_mem = '512MB'", "maintenance_work_mem = '1GB'"):
             server.execute(f"SET {setting}")
+        divide(server, hours // 24 + 1)
         again = bare(server, "usage_event")
         server.execute(EVENTS, given)
         server.execute(MARKS, given)

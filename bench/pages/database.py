@@ -14,6 +14,7 @@ from sandbox.stores.launcher import launch, scratch_folder
 from sandbox.stores.postgres import connect_as_superuser
 
 SEED = Path(__file__).with_name("seed.sql")
+LONGEST = 61  # days that the seed goes back
 # Filled without their indexes, which are made afterwards: several times faster.
 LARGE = (
     "usage_event",
@@ -31,6 +32,30 @@ LARGE = (
 CONSTRAINTS = """
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE conrelid = %s::regclass AND contype IN ('u', 'c')
+"""
+LEAVES = """
+SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind = 'r'
+AND c.oid IN (SELECT %(table)s::regclass UNION SELECT inhrelid FROM pg_inherits
+    WHERE inhparent = %(table)s::regclass)
+"""
+# A table that was made just now has a part for each day from today on; its first takes all before.
+DAYS = """
+ALTER TABLE usage_event DETACH PARTITION usage_event_first;
+CREATE TEMPORARY TABLE moved AS
+SELECT * FROM usage_event_first WHERE event_time >= current_date - {days};
+ALTER TABLE usage_event_first DISABLE TRIGGER append_only;
+DELETE FROM usage_event_first WHERE event_time >= current_date - {days};
+ALTER TABLE usage_event_first ENABLE TRIGGER append_only;
+DO $$
+DECLARE
+    first_day date := current_date - {days};
+BEGIN
+    EXECUTE format('ALTER TABLE usage_event ATTACH PARTITION usage_event_first'
+        ' FOR VALUES FROM (MINVALUE) TO (%L)', first_day::timestamptz);
+    PERFORM qm_make_event_part(first_day + n) FROM generate_series(0, {days}) AS n;
+END $$;
+INSERT INTO usage_event SELECT * FROM moved;
+DROP TABLE moved;
 """
 INDEXES = """
 SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
@@ -78,6 +103,7 @@ def fill(sockets: Path, events: int) -> float:
     """Seconds that it took."""
     began = time.perf_counter()
     with connect_as_superuser(sockets, "console") as server:
+        divide(server, LONGEST)
         again = [statement for table in LARGE for statement in bare(server, table)]
         for statement in SEED.read_text().replace(":events", str(events)).split(";\n"):
             if statement.strip():
@@ -96,6 +122,13 @@ def bare(server: psycopg.Connection, table: str) -> list[str]:
         again.append(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
     for name, definition in server.execute(INDEXES, (table,)).fetchall():
         server.execute(f"DROP INDEX {name}")
-        again.append(definition)
-    server.execute(f"ALTER TABLE {table} SET UNLOGGED")  # no second copy of it in the log
+        again.append(definition.replace(" ON ONLY ", " ON "))  # and on each part
+    for (name,) in server.execute(LEAVES, {"table": table}).fetchall():
+        server.execute(f"ALTER TABLE {name} SET UNLOGGED")  # no second copy of it in the log
     return again
+
+
+def divide(server: psycopg.Connection, days: int) -> None:
+    """Usage of the last `days` as it is stored after so many days: each has a part."""
+    server.execute("SET timezone = 'UTC'")
+    server.execute(DAYS.format(days=days))

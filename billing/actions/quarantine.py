@@ -236,7 +236,10 @@ def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: dateti
 
 
 def _was_forgotten(source_id: int, event_id: UUID) -> bool:
-    """Stored, though its id is unknown: see `seen_retention`. A known one stays known meanwhile."""
+    """Stored, though its id is unknown: see `seen_retention`. A known one stays known meanwhile.
+
+    It may have been stored with a time of any day, so every part is asked by its index of ids.
+    """
     known = UsageSeen.objects.select_for_update().filter(source_id=source_id, event_id=event_id)
     stored = UsageEvent.objects.filter(source_id=source_id, request_id=event_id)
     return not list(known.values_list("event_id")) and stored.exists()

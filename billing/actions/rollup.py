@@ -82,12 +82,14 @@ SELECT s.* FROM s JOIN roll_pair m ON m.hour = s.hour AND m.tenant_id = s.tenant
 ORDER BY s.tenant_id, s.hour
 """,
 )
+# The span of them all names the parts to look into, before any of them is opened.
 SUM_SINGLE = STORE.format(
     before="",
     rows=f"""
 SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
     SELECT {SUMS} WHERE e.tenant_id = m.tenant_id
         AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
+        AND e.event_time >= %s AND e.event_time < %s
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ) AS s WHERE NOT m.is_crowded
 """,
@@ -158,8 +160,9 @@ def _sum(cursor: Any) -> None:
     hours = cursor.fetchall()
     for start, end in spans([hour for hour, is_crowded in hours if is_crowded]):
         cursor.execute(SUM_CROWDED, [start, end])
-    if not all(is_crowded for _, is_crowded in hours):
-        cursor.execute(SUM_SINGLE)
+    single = [hour for hour, is_crowded in hours if not is_crowded]
+    if single:
+        cursor.execute(SUM_SINGLE, [single[0], single[-1] + HOUR])
     cursor.execute("ANALYZE roll_sum")
 
 

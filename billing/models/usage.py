@@ -12,6 +12,9 @@ class UsageEvent(models.Model):
 
     No foreign keys: they would cost a lookup a row, and the ingest door checks tenant and
     application. Durations in milliseconds, `gpu_ms` is time in the engine, on `gpus` GPUs at once.
+
+    The table has a part for each day of `event_time`: who asks gives a span, or reads all parts.
+    Its key in the database is (event_time, id), which also serves the explorer of the fleet.
     """
 
     request_id = models.UUIDField()
@@ -68,8 +71,6 @@ class UsageEvent(models.Model):
         indexes = [
             # The request explorer of a tenant, and the roll-up of its hour.
             models.Index(fields=["tenant_id", "-event_time", "-id"], name="usage_event_tenant"),
-            # The explorer of the fleet.
-            models.Index(fields=["-event_time", "-id"], name="usage_event_time"),
             # What did not simply work is rare, and it is what people look for.
             models.Index(
                 fields=["outcome", "-event_time", "-id"],

@@ -15,6 +15,7 @@ from billing.queries.visibility import visible_tenants
 from billing.rules.events import hour_of
 from billing.rules.meters import BILLED, SALES, Meter, Usage
 from billing.rules.rating import rate
+from billing.rules.request_ids import likely_span
 from gateway.contract.outcomes import Outcome
 from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import TenantRef, application_refs, tenant_refs
@@ -137,7 +138,7 @@ def request_page(
 def get_request(viewer: Viewer, request_id: str) -> RequestDetail:
     """One request by its id. Prices are those of its hour; the charge sums its whole hour."""
     visible_tenants(viewer, None, Permission.VIEW)
-    event = UsageEvent.objects.filter(request_id=parse_id(request_id)).order_by("id").first()
+    event = find_event(parse_id(request_id))
     if event is None or not viewer.may(Permission.VIEW, event.tenant_id):
         raise NotFound("There is no such request, or it is not yours to see")
     tenant = tenant_refs([event.tenant_id])[event.tenant_id]
@@ -161,6 +162,16 @@ def get_request(viewer: Viewer, request_id: str) -> RequestDetail:
         ),
         siblings=UsageFilter(*span, tenant_id=event.tenant_id, model=event.model),
     )
+
+
+def find_event(request_id: UUID) -> UsageEvent | None:
+    """In the open scope. First about when its id was given, then in the parts of all days."""
+    found = UsageEvent.objects.filter(request_id=request_id).order_by("id")
+    if span := likely_span(request_id):
+        near = found.filter(event_time__gte=span[0], event_time__lt=span[1]).first()
+        if near is not None:
+            return near
+    return found.first()
 
 
 def meter_lines(event: UsageEvent, tenant: TenantRef) -> tuple[MeterLine, ...]:

@@ -2,6 +2,7 @@
 
 from billing.queries.sums import FLEET, NONE, Comparison, Paired, wrong_rows
 from billing.rules.confidence import TOLERATED_DRIFT
+from billing.rules.events import MAX_LATE
 
 # Hours that still wait for a roll-up or a rating are left out: they have not been compared yet.
 ROLLED = """NOT EXISTS (SELECT 1 FROM usage_hour_mark k
@@ -21,7 +22,8 @@ SELECT u.hour, u.tenant_id, '', sum(requests), sum(prompt_tokens), sum(completio
     sum(cached_tokens), sum(gpu_ms)
 FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")} GROUP BY 1, 2
 """
-# Both are written in one transaction, so they have the same time. Older ids are forgotten.
+# Both are written in one transaction, so they have the same time. Older ids are forgotten. What a
+# person took may be of any day: all parts are asked, each by its small index of what is new.
 STORED = """
 SELECT date_bin('1 hour', {at}, 'epoch'), NULL::bigint, 'source ' || source_id, count(*),
     sum(uuid_hash({id}))
@@ -39,7 +41,8 @@ FROM engine_hour WHERE hour >= %(since)s
 UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 # A worker that dies before its next report has written more than it said, so more is no fault.
 # An hour counts once it is over for an hour, by this clock or by the newest that a gateway reports:
-# until then events are on their way. What a person corrected to another hour is not missing.
+# until then events are on their way. What a person corrected to another hour is not missing;
+# of its time the door's rules hold, as of its arrival.
 REPORTED = f"""
 WITH said AS (
     SELECT hour, worker, sum(events) AS events FROM gateway_hour
@@ -56,7 +59,9 @@ WITH said AS (
     SELECT i.ended_at, i.worker, e.event_time, e.worker AS stored_worker
     FROM quarantine_item i JOIN usage_event e ON e.source_id = i.source_id
         AND e.request_id = CASE WHEN i.event_id ~* '{UUID}' THEN i.event_id::uuid END
-    WHERE i.outcome = 'taken' AND i.corrected <> ''
+        AND e.event_time >= i.received_at - interval '{MAX_LATE.days + 1} days'
+        AND e.event_time < i.received_at + interval '1 day'
+    WHERE i.outcome = 'taken' AND i.corrected <> '' AND i.ended_at >= %(since)s
 ), aside AS (
     SELECT date_bin('1 hour', ended_at, 'epoch') AS hour, worker, count(*) AS events FROM (
         SELECT ended_at, worker FROM usage_quarantine

@@ -37,6 +37,7 @@ def test_it_has_a_task_for_every_bell():
             "weigh_tokens",
             "forget_gpu_intervals",
             "forget_seen",
+            "make_event_parts",
             "call_people",
             "run_exports",
             "deliver_exports",
