@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0114_drills_are_append_only")]
+    dependencies = [("fleet", "0117_limits_of_sequences")]
 
     operations = [
         migrations.AddField(
