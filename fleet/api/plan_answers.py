@@ -66,6 +66,17 @@ class PlanCheckOut(serializers.Serializer[Any]):
     text = serializers.CharField()
 
 
+class StartGroupOut(serializers.Serializer[Any]):
+    of = serializers.CharField(help_text="The release, or the model of several")
+    node_pool = serializers.CharField(help_text="Empty: its nodes name none")
+    cache = serializers.CharField(
+        help_text="warm: the image was on the node; cold: it was not; empty: nobody could tell"
+    )
+    samples = serializers.IntegerField()
+    p50 = serializers.FloatField()
+    p95 = serializers.FloatField()
+
+
 class StartsOut(serializers.Serializer[Any]):
     samples = serializers.IntegerField()
     p50 = serializers.FloatField(allow_null=True)
@@ -73,6 +84,14 @@ class StartsOut(serializers.Serializer[Any]):
     of = serializers.CharField(help_text="The release, or the model of several")
     borrowed = serializers.BooleanField(help_text="Of another release than the one meant")
     pool = serializers.CharField(help_text="GPU product of the nodes; empty: of all")
+    expected = serializers.CharField(help_text="On which nodes the next ones will start")
+    instead = serializers.CharField(
+        help_text="Which starts count, as none was measured on such nodes; empty: some were"
+    )
+    slowest = serializers.FloatField(
+        allow_null=True, help_text="p95 of the slowest kind that they may become: deadlines fit it"
+    )
+    groups = StartGroupOut(many=True, help_text="By release family, node pool and cache state")
 
 
 class TouchedOut(serializers.Serializer[Any]):

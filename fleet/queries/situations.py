@@ -7,7 +7,7 @@ from datetime import timedelta
 from math import ceil
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from fleet.models import (
@@ -18,21 +18,20 @@ from fleet.models import (
     Release,
     Rollout,
     Service,
-    StartSample,
     TrafficSlot,
 )
-from fleet.queries.releases import MANY_STARTS, spec_of
+from fleet.queries.releases import spec_of
+from fleet.queries.starts import place_of, starts_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
 from fleet.rules.capacity import mix_of
 from fleet.rules.fit import Need, NodeRoom
-from fleet.rules.groups import pods_by_product
 from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.queue import Ahead, waits
+from fleet.rules.rbac import may_fetch
 from fleet.rules.release import GPU, SERVE, ReleaseSpec
 from fleet.rules.situation import Situation, Starts, StepPlan
-from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
 from tenants.queries.changes import undecided
@@ -66,20 +65,26 @@ def situation_of(
 ) -> Situation:
     spec, before = spec_of(new), spec_of(old) if old else None
     placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    rooms = rooms_of(cluster, old)
+    fetched = bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
     return Situation(
         product=spec.product,
         gpus_new=spec.gpus,
         gpus_old=(before or spec).gpus,
         replicas=replicas,
         old_replicas=placed.replicas if placed else 0,
-        nodes=rooms_of(cluster, old),
+        nodes=rooms,
         ahead=[other for _, other in others_of(cluster, service)],
         quotas=quotas_of(cluster, service.name, list(spec.pods_by_product)),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
-        starts_new=starts_of(service, new),
-        starts_old=starts_of(service, old) if old else Starts(),
+        starts_new=starts_of(service, new, place_of(cluster, new, spec, rooms, fetched=fetched)),
+        starts_old=(
+            starts_of(service, old, place_of(cluster, old, before, rooms))
+            if old and before
+            else Starts()
+        ),
         grace_seconds=(before or spec).probes.grace_seconds,
         steps=steps,
         soak_seconds=soak_seconds,
@@ -189,33 +194,6 @@ def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> in
     budgets = [b for b in cluster.budgets or () if not (others_only and b["name"] == service)]
     floors = [b["floor"] for b in budgets if b["labels"].items() <= ours]
     return max(floors, default=None)
-
-
-def starts_of(service: Service, release: Release) -> Starts:
-    """Of this release; where it never started, of its model's others here, then of any; said so.
-
-    Nodes of another GPU product load differently: their starts do not count where a release
-    names its product.
-    """
-    wanted = pods_by_product(release.resources, release.roles)
-    product = next(iter(wanted)) if len(wanted) == 1 else ""
-    rows = StartSample.objects.order_by("-id")
-    if product:
-        rows = rows.filter(gpu_product__in=(product, ""))
-    if own := _seconds(rows.filter(release=release)):
-        return measured(own, str(release), pool=product)
-    family = rows.filter(release__model_version__name=release.model_version.name)
-    if found := _seconds(family):
-        return measured(found, release.model_version.name, pool=product, borrowed=True)
-    last = rows.filter(service=service).select_related("release").first()
-    if last is None:
-        return Starts(of=str(release), pool=product)
-    others = _seconds(rows.filter(service=service, release=last.release))
-    return measured(others, str(last.release), pool=product, borrowed=True)
-
-
-def _seconds(rows: QuerySet[StartSample]) -> list[float]:
-    return list(rows.values_list("seconds", flat=True)[:MANY_STARTS])
 
 
 def touched_by(viewer: Viewer, service: Service) -> tuple[Touched, ...]:

@@ -11,6 +11,18 @@ from fleet.rules.queue import Ahead, claims_of
 
 
 @dataclass(frozen=True, slots=True)
+class StartGroup:
+    """Starts that happened alike: on nodes of one pool, with the image there or not."""
+
+    of: str
+    node_pool: str  # empty: its nodes name none
+    cache: str  # fleet.rules.starts.Cache; empty: nobody could tell
+    samples: int
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
 class Starts:
     """Measured cold starts in seconds, from creation to admission. None: not measured."""
 
@@ -20,6 +32,10 @@ class Starts:
     of: str = ""  # which release, or the model of several: "r17"
     borrowed: bool = False  # of another release than the one meant
     pool: str = ""  # GPU product of the nodes; empty: of all
+    expected: str = ""  # where the next one will start; empty: that was not asked
+    instead: str = ""  # which starts count, where none was like the expected; empty: some were
+    slowest: float | None = None  # p95 of the slowest kind that it may become: deadlines fit it
+    groups: tuple[StartGroup, ...] = ()  # all kinds that were seen
 
 
 @dataclass(frozen=True, slots=True)
