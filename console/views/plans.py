@@ -26,7 +26,7 @@ from fleet.rules.answers import Answer
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
 
-AUDIENCE = ("first", "first_classes", "last")
+APART = ("first", "first_classes", "last", "begins_from", "begins_before")
 
 
 @require_http_methods(["GET", "POST"])
@@ -95,7 +95,8 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
                 release.service_id,
                 release.id,
                 audience=form.audience(),
-                **{k: v for k, v in form.cleaned_data.items() if k not in AUDIENCE},
+                begins=form.begins(),
+                **{k: v for k, v in form.cleaned_data.items() if k not in APART},
             )
         except ConsoleError as refusal:
             explain(form, refusal)
@@ -120,8 +121,11 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
         "price": next(iter(prices.values()), None),
         "priced_by": page_parts.lines_of(prices),
         "starts": proposal.situation.starts_new,
-        "touched": proposal.touched,
+        "touching": page_parts.touching(proposal),
+        "peak": proposal.situation.peak,
         "tenants": page_parts.tenants_in(proposal.touched),
+        "classes": page_parts.classes_in(proposal.touched),
+        "now": timezone.now(),
         "asks_consent": any(w.plan.answer == Answer.NEEDS_CONSENT for w in ways),
         "best": proposal.plans[0],
         "steps": proposal.steps,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
@@ -20,6 +21,7 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
+from fleet.rules.begins_within import BeginsWithin, refuse_begins
 from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
@@ -37,7 +39,7 @@ from fleet.rules.surge_cost import priced
 from fleet.rules.wishes import ROLLOUTS
 from tenants.actions import changes
 from tenants.actions.audit import record
-from tenants.errors import Conflict, NotFound
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
@@ -51,6 +53,7 @@ class Choice(TypedDict, total=False):
     replicas: int | None
     steps: Sequence[StepPlan] | None
     soak_seconds: int | None
+    begins: BeginsWithin | None
 
 
 @transaction.atomic
@@ -96,13 +99,22 @@ def propose_rollout(
         title=f"{proposal.service}: {proposal.from_label or 'nothing'} to {proposal.to_label}",
         payload=payload_of(rollout, proposal, plan),
         reason=reason,
+        expires_in=wait_of(choice),
     )
-    Rollout.objects.filter(pk=rollout.pk).update(change_id=change.pk)
     rollout.change_id = change.pk
+    rollout.save(update_fields=["change_id"])
     record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
     note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
     nudge(DRIVE, rollout.pk)
     return rollout
+
+
+def wait_of(choice: Choice) -> timedelta:
+    """For an approval: not beyond the time that it is for."""
+    now, begins = timezone.now(), choice.get("begins") or BeginsWithin()
+    if wrong := refuse_begins(begins, now):
+        raise Invalid(**wrong)
+    return min(changes.WAIT, begins.closes - now) if begins.closes else changes.WAIT
 
 
 def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:
@@ -251,6 +263,7 @@ def freeze(
     } | ({"audience": audience.as_json()} if audience else {})
     frozen |= promised(proposal, is_rollback=is_rollback) | price_of(proposal, plan)
     frozen |= waits_for(new, is_rollback=is_rollback)
+    frozen |= {"begins": proposal.begins.as_json()} if proposal.begins else {}
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -333,7 +346,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "visible": list(proposal.visible),
         "supersedes": str(rollout.supersedes or ""),
         "manifest_digest": rollout.manifest_digest,
-    }
+    } | ({"begins": proposal.begins.words} if proposal.begins else {})
 
 
 def fetch(rollout_id: int, *, lock: bool = False) -> Rollout:

@@ -13,7 +13,7 @@ from fleet.models import (
     Service,
     StartSample,
 )
-from fleet.queries.starts import nodes_with, pools_of
+from fleet.queries.starts import ground_of
 from fleet.rules.contract.answers import Sample
 from fleet.rules.phases import Verdict
 from fleet.rules.seen import Pod, Side
@@ -27,10 +27,9 @@ def store_starts(
     """How long each admitted replica took: plans and deadlines learn from it."""
     if not pods:
         return
-    names = [pod.node for pod in pods]
     nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")
     products = dict(nodes.values_list("name", "gpu_product"))
-    pools, known = pools_of(cluster, names), nodes_with(cluster, release)
+    ground = ground_of(cluster)
     pulls = pulls_of(cluster, [pod.name for pod in pods])
     for pod in pods:
         seconds = (now - pod.created_at).total_seconds()
@@ -40,8 +39,8 @@ def store_starts(
             "cluster": cluster,
             "gpu_product": products.get(pod.node, ""),
             "node": pod.node,
-            "node_pool": pools.get(pod.node, ""),
-            "cache": cache_of(pulls[pod.name], known=pod.node in known),
+            "node_pool": ground.pools.get(pod.node, ""),
+            "cache": cache_of(pulls[pod.name], known=ground.has(pod.node, release)),
             "seconds": seconds,
         }
         StartSample.objects.get_or_create(pod_uid=pod.uid, defaults=fields)

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
 from django.db.models import Sum
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from fleet.models import (
     Cluster,
@@ -20,10 +21,12 @@ from fleet.models import (
     Service,
     TrafficSlot,
 )
+from fleet.queries.peak import peak_of
 from fleet.queries.releases import spec_of
-from fleet.queries.starts import place_of, starts_of
+from fleet.queries.starts import ground_of, place_of, starts_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
+from fleet.rules.begins_within import read_begins
 from fleet.rules.capacity import mix_of
 from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.manifests import ROLE, labels_of
@@ -65,7 +68,7 @@ def situation_of(
 ) -> Situation:
     spec, before = spec_of(new), spec_of(old) if old else None
     placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    rooms = rooms_of(cluster, old)
+    rooms, ground = rooms_of(cluster, old), ground_of(cluster)
     fetched = bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
     return Situation(
         product=spec.product,
@@ -79,9 +82,9 @@ def situation_of(
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
-        starts_new=starts_of(service, new, place_of(cluster, new, spec, rooms, fetched=fetched)),
+        starts_new=starts_of(service, new, place_of(ground, new, spec, rooms, fetched=fetched)),
         starts_old=(
-            starts_of(service, old, place_of(cluster, old, before, rooms))
+            starts_of(service, old, place_of(ground, old, before, rooms))
             if old and before
             else Starts()
         ),
@@ -92,6 +95,7 @@ def situation_of(
         pods_old=(before or spec).gpus_of_pods,
         mixed_new=spec.pods_by_product if spec.is_mixed else {},
         mix_old=mix_of((before or spec).pods_by_product),
+        peak=peak_of(service, [r for r in (old, new) if r], timezone.now()),
     )
 
 
@@ -140,16 +144,36 @@ def _repels(taint: dict[str, str]) -> bool:
 
 
 def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]:
-    """Open rollouts of other services that were planned with GPUs on top, the oldest first."""
+    """Open rollouts of other services that were planned with GPUs on top, the oldest first.
+
+    One that may not begin before a stated time holds nobody up until then.
+    """
+    now = timezone.now()
     rows = Rollout.objects.filter(cluster=cluster).exclude(phase__in=[p.value for p in FINAL])
     rows = rows.exclude(service=service).select_related("service").order_by("id")
     found = []
-    for row in rows.only("phase", "plan", "change_id", "service__name"):
-        n = row.plan.get("numbers", {})
-        if takes_on_top(n):
-            began = Phase(row.phase) not in NOT_STARTED
-            found.append((row, Ahead(f"{row} of {row.service.name}", needs_of(n), began)))
+    for row in rows.only("phase", "plan", "change_id", "started_at", "service__name"):
+        if takes_on_top(row.plan.get("numbers", {})) and not is_later(row, now):
+            found.append((row, ahead_of(row)))
     return found
+
+
+def ahead_of(row: Rollout) -> Ahead:
+    """With when it is expected to end, as its plan said."""
+    seconds = row.plan.get("plan", {}).get("finish_seconds")
+    takes = None if seconds is None else timedelta(seconds=seconds)
+    return Ahead(
+        f"{row} of {row.service.name}",
+        needs_of(row.plan["numbers"]),
+        Phase(row.phase) not in NOT_STARTED,
+        ends=row.started_at + takes if row.started_at and takes is not None else None,
+        takes=takes,
+    )
+
+
+def is_later(row: Rollout, now: datetime) -> bool:
+    begins = read_begins(row.plan)
+    return bool(begins and begins.is_early(now)) and Phase(row.phase) in NOT_STARTED
 
 
 def queued(rollout: Rollout) -> str:

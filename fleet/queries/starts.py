@@ -2,7 +2,9 @@
 the image is on the nodes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import QuerySet
@@ -53,8 +55,28 @@ def _read(rows: QuerySet[StartSample]) -> list[Start]:
     return [Start(*row) for row in rows.values_list("seconds", "node_pool", "cache")[:READ]]
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of a cluster's nodes: their pools, and what started on them lately."""
+
+    pools: Mapping[str, str]  # by node, as labels name them; of those whose GPUs are seen now
+    had: AbstractSet[tuple[str, str, int]]  # node, digest of the image, model version
+
+    def has(self, node: str, release: Release) -> bool:
+        """Its image and weights started there before."""
+        return (node, release.image_digest, release.model_version_id) in self.had
+
+
+def ground_of(cluster: Cluster) -> Ground:
+    rows = GpuInterval.objects.filter(ends_at=None, unit__cluster=cluster)
+    pools = dict(rows.values_list("unit__node", "node_pool").distinct())
+    starts = StartSample.objects.filter(cluster=cluster, at__gte=Now() - KEPT).exclude(node="")
+    had = starts.values_list("node", "release__image_digest", "release__model_version")
+    return Ground(pools, set(had.distinct()))
+
+
 def place_of(
-    cluster: Cluster,
+    ground: Ground,
     release: Release,
     spec: ReleaseSpec,
     rooms: Sequence[NodeRoom],
@@ -71,23 +93,6 @@ def place_of(
     names = {room.name for room in able or found}
     if not names:
         return ANYWHERE
-    pools = pools_of(cluster, names)
-    warm = fetched or names <= nodes_with(cluster, release)
-    return Place(
-        frozenset(pools.get(name, "") for name in names), Cache.WARM if warm else Cache.COLD
-    )
-
-
-def pools_of(cluster: Cluster, nodes: Iterable[str]) -> dict[str, str]:
-    """As their labels name them, by node; of those whose GPUs are seen now."""
-    rows = GpuInterval.objects.filter(ends_at=None, unit__cluster=cluster, unit__node__in=nodes)
-    return dict(rows.values_list("unit__node", "node_pool"))
-
-
-def nodes_with(cluster: Cluster, release: Release) -> set[str]:
-    """Nodes on which its image and weights started before."""
-    rows = StartSample.objects.filter(cluster=cluster, at__gte=Now() - KEPT).exclude(node="")
-    same = rows.filter(
-        release__image_digest=release.image_digest, release__model_version=release.model_version_id
-    )
-    return set(same.values_list("node", flat=True))
+    warm = fetched or all(ground.has(name, release) for name in names)
+    pools = frozenset(ground.pools.get(name, "") for name in names)
+    return Place(pools, Cache.WARM if warm else Cache.COLD)

@@ -68,6 +68,7 @@ class Plan:
     full_back_seconds: float | None
     late_back_seconds: float | None  # the same once everything has moved
     unmeasured: tuple[str, ...] = ()
+    peak_replicas: float | None = None  # that the peak of the last 7 days needs; None: not known
 
     @property
     def on_top(self) -> dict[str, int]:
@@ -278,6 +279,7 @@ def planned(s: Situation, kind: PlanKind, verdict: Verdict, size: Size, expected
         full_back_seconds=expected.full_back,
         late_back_seconds=expected.late_back,
         unmeasured=(*unmeasured(s), *scattered(s, kind, size)),
+        peak_replicas=s.peak.needs if s.peak and s.old_replicas else None,
     )
 
 

@@ -7,6 +7,7 @@ from math import ceil
 from fleet.rules.answers import Quota
 from fleet.rules.capacity import Exchange, Gpus, mix_of, pooled
 from fleet.rules.fit import Fit, Need, NodeRoom, fit
+from fleet.rules.peak import Peak
 from fleet.rules.queue import Ahead, claims_of
 
 
@@ -82,6 +83,7 @@ class Situation:
     pods_old: tuple[int, ...] = ()
     mixed_new: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # pods by GPU product
     mix_old: Gpus = field(default_factory=dict)  # of a replica; empty: of the same product
+    peak: Peak | None = None  # of the last 7 days; None: nobody asked anything
 
     def needs(self, replicas: int) -> tuple[Need, ...]:
         """One for each GPU product of a replica's pods."""

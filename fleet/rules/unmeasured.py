@@ -11,6 +11,8 @@ def unmeasured(s: Situation) -> tuple[str, ...]:
         found.append("quota of the namespace: it could not be read")
     if s.queue_unread:
         found.append("quota of the Kueue queue: the account may not read it")
+    if s.old_replicas and s.peak and s.peak.in_flight is None:
+        found.append("replicas that the peak needs: no engine told what it had in flight")
     return tuple(filter(None, found))
 
 

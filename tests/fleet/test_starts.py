@@ -10,7 +10,7 @@ from fleet.drive.evidence import store_starts
 from fleet.models import GpuInterval, GpuUnit, Node, ObservedEvent, Service, StartSample
 from fleet.queries.plans import plan_rollout
 from fleet.queries.situations import rooms_of
-from fleet.queries.starts import place_of
+from fleet.queries.starts import ground_of, place_of
 from fleet.rules.phases import PlanKind
 from fleet.rules.starts import Cache
 from tenants.base.scope import scope_of
@@ -87,13 +87,13 @@ def test_a_place_is_where_there_is_room_and_warm_where_the_image_ran_or_is_broug
     spec = SimpleNamespace(
         gpus_of_pods=(1,), gpus=1, product=PRODUCT, pods_by_product={PRODUCT: (1,)}
     )
-    cold = place_of(cluster, release, spec, rooms)
+    cold = place_of(ground_of(cluster), release, spec, rooms)
     assert (cold.pools, cold.cache) == (frozenset({"owned"}), Cache.COLD)
-    assert place_of(cluster, release, spec, rooms, fetched=True).cache == Cache.WARM
+    assert place_of(ground_of(cluster), release, spec, rooms, fetched=True).cache == Cache.WARM
     start(service, release, "p1", "b-1", 60)
-    assert place_of(cluster, release, spec, rooms).cache == Cache.WARM
+    assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.WARM
     StartSample.objects.update(at=timezone.now() - timedelta(days=31))
-    assert place_of(cluster, release, spec, rooms).cache == Cache.COLD
+    assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.COLD
 
 
 def planned(olga, service, release):
