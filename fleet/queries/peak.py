@@ -1,7 +1,7 @@
 """The busiest five minutes of a service in the last 7 days, in replicas."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import Sum
@@ -13,13 +13,15 @@ from fleet.rules.traffic import DASHBOARD_SECONDS
 from fleet.rules.vllm_args import number_of, values_of
 from tenants.base.scope import fleet_scope
 
-# Means of each engine over the slot, summed over engines.
+LOOKED_AT = 8  # of the busiest slots: engines may have been silent in some
+# Means of each engine over each slot, summed over engines.
 IN_FLIGHT = """
-SELECT sum(flying) FROM (
-    SELECT avg(running + coalesce(waiting, 0)) AS flying FROM engine_sample
-    WHERE service_id = %(service)s AND at >= %(start)s AND at < %(end)s AND running IS NOT NULL
-    GROUP BY pod_uid
-) AS engine
+SELECT slot, sum(flying) FROM (
+    SELECT slot, avg(running + coalesce(waiting, 0)) AS flying
+    FROM unnest(%(slots)s::timestamptz[]) AS slot JOIN engine_sample ON
+        service_id = %(service)s AND at >= slot AND at < slot + make_interval(secs => %(seconds)s)
+    WHERE running IS NOT NULL GROUP BY slot, pod_uid
+) AS engine GROUP BY slot
 """
 
 
@@ -33,18 +35,20 @@ def peak_of(service: Service, releases: Sequence[Release], now: datetime) -> Pea
     peak = busiest(slots)
     if peak is None:
         return None
-    then = busiest([slot for slot in slots if slot[0] >= now - TOLD])
-    flying = scaled(in_flight(service.pk, then[0]) if then else None, then, peak)
+    recent = sorted((s for s in slots if s[0] >= now - TOLD), key=lambda s: -s[1])[:LOOKED_AT]
+    told = in_flight(service.pk, [at for at, _ in recent])
+    then = busiest([slot for slot in recent if slot[0] in told])
+    flying = scaled(told[then[0]], then, peak) if then else None
     each, by = each_replica(service, releases)
     return Peak(peak[0], peak[1], DASHBOARD_SECONDS, flying, each, by)
 
 
-def in_flight(service_id: int, start: datetime) -> float | None:
-    end = start + timedelta(seconds=DASHBOARD_SECONDS)
+def in_flight(service_id: int, slots: Sequence[datetime]) -> dict[datetime, float]:
+    """By slot, of those in which engines told it."""
+    values = {"service": service_id, "slots": list(slots), "seconds": DASHBOARD_SECONDS}
     with connection.cursor() as cursor:
-        cursor.execute(IN_FLIGHT, {"service": service_id, "start": start, "end": end})
-        found = cursor.fetchone()[0]
-    return None if found is None else float(found)
+        cursor.execute(IN_FLIGHT, values)
+        return {slot: float(flying) for slot, flying in cursor.fetchall()}
 
 
 def each_replica(service: Service, releases: Sequence[Release]) -> tuple[int, str]:

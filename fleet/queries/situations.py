@@ -84,7 +84,7 @@ def situation_of(
         requests_an_hour=requests_an_hour,
         starts_new=starts_of(service, new, place_of(ground, new, spec, rooms, fetched=fetched)),
         starts_old=(
-            starts_of(service, old, place_of(ground, old, before, rooms))
+            starts_of(service, old, place_of(ground, old, before, rooms, runs=True))
             if old and before
             else Starts()
         ),

@@ -82,17 +82,20 @@ def place_of(
     rooms: Sequence[NodeRoom],
     *,
     fetched: bool = False,
+    runs: bool = False,
 ) -> Place:
     """Where its next replica starts: on nodes with room for its largest pod, else on any of its
-    GPUs. `fetched`: its image is brought to nodes before anything moves.
+    GPUs. `fetched`: its image is brought to nodes before anything moves. `runs`: it is the release
+    that leaves, and comes back to the nodes that it leaves.
     """
     largest = max(spec.gpus_of_pods, default=spec.gpus)
     named = spec.pods_by_product or {spec.product: ()}
     found = [room for product in named for room in matching(rooms, product)]
     able = [room for room in found if room.usable and room.free + room.leaving >= largest]
-    names = {room.name for room in able or found}
+    left = [room for room in found if runs and room.leaving]
+    names = {room.name for room in left or able or found}
     if not names:
         return ANYWHERE
-    warm = fetched or all(ground.has(name, release) for name in names)
+    warm = fetched or bool(left) or all(ground.has(name, release) for name in names)
     pools = frozenset(ground.pools.get(name, "") for name in names)
     return Place(pools, Cache.WARM if warm else Cache.COLD)

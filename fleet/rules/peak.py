@@ -37,8 +37,6 @@ def busiest(slots: Sequence[Slot]) -> Slot | None:
     return max(slots, key=lambda slot: (slot[1], slot[0]), default=None)
 
 
-def scaled(in_flight: float | None, then: Slot | None, peak: Slot) -> float | None:
+def scaled(in_flight: float, then: Slot, peak: Slot) -> float | None:
     """What was in flight `then`, as it would have been with the requests of the peak."""
-    if in_flight is None or then is None or not then[1]:
-        return None
-    return in_flight * peak[1] / then[1]
+    return in_flight * peak[1] / then[1] if then[1] else None

@@ -1,5 +1,6 @@
 """Starts are kept with their pool and what kubelets said of the image, and plans read them so."""
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -7,13 +8,23 @@ import pytest
 from django.utils import timezone
 
 from fleet.drive.evidence import store_starts
-from fleet.models import GpuInterval, GpuUnit, Node, ObservedEvent, Service, StartSample
+from fleet.models import (
+    EngineSample,
+    GpuInterval,
+    GpuUnit,
+    Node,
+    ObservedEvent,
+    Service,
+    StartSample,
+    TrafficSlot,
+)
 from fleet.queries.plans import plan_rollout
 from fleet.queries.situations import rooms_of
 from fleet.queries.starts import ground_of, place_of
 from fleet.rules.phases import PlanKind
 from fleet.rules.starts import Cache
-from tenants.base.scope import scope_of
+from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
+from tenants.base.scope import fleet_scope, scope_of
 from tests.fleet.makers import make_cluster, make_deployment, make_release
 
 pytestmark = pytest.mark.django_db
@@ -92,8 +103,38 @@ def test_a_place_is_where_there_is_room_and_warm_where_the_image_ran_or_is_broug
     assert place_of(ground_of(cluster), release, spec, rooms, fetched=True).cache == Cache.WARM
     start(service, release, "p1", "b-1", 60)
     assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.WARM
+    leaving = [replace(room, leaving=4 if room.name == "a-1" else 0) for room in rooms]
+    back = place_of(ground_of(cluster), release, spec, leaving, runs=True)
+    assert (back.pools, back.cache) == (frozenset({"spot"}), Cache.WARM)
     StartSample.objects.update(at=timezone.now() - timedelta(days=31))
     assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.COLD
+
+
+def test_the_peak_of_the_week_is_told_in_replicas(olga, service):
+    now = timezone.now()
+    for ago, requests in ((timedelta(days=5), 900), (timedelta(hours=3), 300)):
+        with fleet_scope():
+            TrafficSlot.objects.create(
+                seconds=DASHBOARD_SECONDS, slot=slot_of(now - ago, DASHBOARD_SECONDS), tenant_id=1,
+                service_id=service.pk, traffic_class="batch", outcome="served", requests=requests,
+            )  # fmt: skip
+    second = make_release(
+        service, 2, digest="b" * 64, resources=RESOURCES, arguments=["--max-num-seqs=12"]
+    )
+    assert planned(olga, service, second).situation.peak.in_flight is None
+    at = slot_of(now - timedelta(hours=3), DASHBOARD_SECONDS) + timedelta(seconds=20)
+    for uid, running in (("p1", 4.0), ("p2", 6.0)):
+        EngineSample.objects.create(
+            pod_uid=uid, service=service, release_id=service.current_release_id, at=at,
+            running=running, waiting=0.0,
+        )  # fmt: skip
+    found = planned(olga, service, second)
+    peak = found.situation.peak
+    assert (peak.requests, peak.in_flight, peak.each) == (900, 30.0, 12)
+    assert {p.peak_replicas for p in found.plans} == {2.5}
+    assert "2.5 replicas needed" in next(
+        c.text for c in found.checks if c.name == "Peak of the last 7 days"
+    )
 
 
 def planned(olga, service, release):

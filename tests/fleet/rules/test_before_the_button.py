@@ -149,8 +149,7 @@ def test_what_was_in_flight_grows_with_the_requests():
     assert busiest(slots[1:]) == slots[2]
     assert busiest([]) is None
     assert scaled(10.0, slots[2], slots[0]) == 30.0
-    assert scaled(None, slots[2], slots[0]) is None
-    assert scaled(10.0, None, slots[0]) is None
+    assert scaled(10.0, (NOW, 0), slots[0]) is None
 
 
 WRONG = {
