@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Sum
@@ -45,7 +46,11 @@ def peak_of(service: Service, releases: Sequence[Release], now: datetime) -> Pea
 
 def in_flight(service_id: int, slots: Sequence[datetime]) -> dict[datetime, float]:
     """By slot, of those in which engines told it."""
-    values = {"service": service_id, "slots": list(slots), "seconds": DASHBOARD_SECONDS}
+    values: dict[str, Any] = {
+        "service": service_id,
+        "slots": list(slots),
+        "seconds": DASHBOARD_SECONDS,
+    }
     with connection.cursor() as cursor:
         cursor.execute(IN_FLIGHT, values)
         return {slot: float(flying) for slot, flying in cursor.fetchall()}
