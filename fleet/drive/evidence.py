@@ -13,7 +13,7 @@ from fleet.models import (
     Service,
     StartSample,
 )
-from fleet.queries.starts import ground_of
+from fleet.queries.starts import ground_of, starts_like
 from fleet.rules.contract.answers import Sample
 from fleet.rules.phases import Verdict
 from fleet.rules.seen import Pod, Side
@@ -29,7 +29,7 @@ def store_starts(
         return
     nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")
     products = dict(nodes.values_list("name", "gpu_product"))
-    ground = ground_of(cluster)
+    ground = ground_of(cluster, starts_like([release]))
     pulls = pulls_of(cluster, [pod.name for pod in pods])
     for pod in pods:
         seconds = (now - pod.created_at).total_seconds()

@@ -5,55 +5,54 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
 
-from fleet.models import Release, Service, TrafficSlot
-from fleet.rules.peak import TOLD, WEEK, Peak, Slot, busiest, scaled
+from fleet.models import Release, Service
+from fleet.rules.peak import TOLD, WEEK, Peak, busiest, scaled
 from fleet.rules.routing import MAX_NUM_SEQS
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from fleet.rules.vllm_args import number_of, values_of
 from tenants.base.scope import fleet_scope
 
 LOOKED_AT = 8  # of the busiest slots: engines may have been silent in some
-# Means of each engine over each slot, summed over engines.
-IN_FLIGHT = """
-SELECT slot, sum(flying) FROM (
+# Requests of each slot that were not refused for the asker's own fault; of the busiest recent ones
+# also the means of each engine, summed over engines.
+SLOTS = """
+WITH slots AS (
+    SELECT slot, sum(requests)::bigint AS requests FROM traffic_slot
+    WHERE seconds = %(seconds)s AND service_id = %(service)s AND slot >= %(week)s
+        AND outcome <> 'rejected' GROUP BY slot
+), recent AS (
+    SELECT slot FROM slots WHERE slot >= %(told)s ORDER BY requests DESC LIMIT %(most)s
+), engine AS (
     SELECT slot, avg(running + coalesce(waiting, 0)) AS flying
-    FROM unnest(%(slots)s::timestamptz[]) AS slot JOIN engine_sample ON
+    FROM recent JOIN engine_sample ON
         service_id = %(service)s AND at >= slot AND at < slot + make_interval(secs => %(seconds)s)
     WHERE running IS NOT NULL GROUP BY slot, pod_uid
-) AS engine GROUP BY slot
+)
+SELECT slot, requests, (SELECT sum(flying) FROM engine WHERE engine.slot = slots.slot) FROM slots
 """
 
 
 def peak_of(service: Service, releases: Sequence[Release], now: datetime) -> Peak | None:
-    """Of requests that were not refused for the asker's own fault. None: there were none."""
-    with fleet_scope():
-        rows = TrafficSlot.objects.filter(
-            seconds=DASHBOARD_SECONDS, service_id=service.pk, slot__gte=now - WEEK
-        ).exclude(outcome="rejected")
-        slots: list[Slot] = list(rows.values_list("slot").annotate(n=Sum("requests")))
-    peak = busiest(slots)
+    """None: nobody asked anything."""
+    values: dict[str, Any] = {
+        "seconds": DASHBOARD_SECONDS,
+        "service": service.pk,
+        "week": now - WEEK,
+        "told": now - TOLD,
+        "most": LOOKED_AT,
+    }
+    with fleet_scope(), connection.cursor() as cursor:
+        cursor.execute(SLOTS, values)
+        found = cursor.fetchall()
+    peak = busiest([(slot, requests) for slot, requests, _ in found])
     if peak is None:
         return None
-    recent = sorted((s for s in slots if s[0] >= now - TOLD), key=lambda s: -s[1])[:LOOKED_AT]
-    told = in_flight(service.pk, [at for at, _ in recent])
-    then = busiest([slot for slot in recent if slot[0] in told])
+    told: dict[datetime, float] = {slot: float(n) for slot, _, n in found if n is not None}
+    then = busiest([(slot, requests) for slot, requests, _ in found if slot in told])
     flying = scaled(told[then[0]], then, peak) if then else None
     each, by = each_replica(service, releases)
     return Peak(peak[0], peak[1], DASHBOARD_SECONDS, flying, each, by)
-
-
-def in_flight(service_id: int, slots: Sequence[datetime]) -> dict[datetime, float]:
-    """By slot, of those in which engines told it."""
-    values: dict[str, Any] = {
-        "service": service_id,
-        "slots": list(slots),
-        "seconds": DASHBOARD_SECONDS,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(IN_FLIGHT, values)
-        return {slot: float(flying) for slot, flying in cursor.fetchall()}
 
 
 def each_replica(service: Service, releases: Sequence[Release]) -> tuple[int, str]:

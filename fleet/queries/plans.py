@@ -72,13 +72,14 @@ class Proposal:
     warnings: tuple[str, ...]
     checks: tuple[CheckRow, ...]
     manifests: tuple[Manifest, ...]
-    old_manifests: tuple[Manifest, ...]  # of the release that serves now, for the diff
     touched: tuple[Touched, ...]  # who used the service in the last hour
     contract: ContractRow  # that will be put to the canary; version 0 or no prompts: none
     observed_at: datetime | None
     situation: Situation
     ways: tuple[WayFacts, ...] = ()  # of the same plans
     begins: BeginsWithin | None = None  # as asked for
+    # Of the release that serves now, for the diff: as approved, not as rendered today.
+    old_manifests: tuple[Manifest, ...] = ()
     supersedes: str = ""  # the open rollout that will have gone back: RO-12
 
 
@@ -107,7 +108,8 @@ def plan_rollout(
     old = _current(service)
     touched = touched_by(viewer, service)
     wish = Wished(replicas, steps, soak_seconds, sum(t.requests for t in touched))
-    situation = expected(service, cluster, (old, release), wish, supersedes)
+    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    situation = expected(service, cluster, (old, release), placed, wish, supersedes)
     contract = get_contract(viewer, service)
     gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
     used = touched, gone
@@ -122,6 +124,7 @@ def plan_rollout(
         found,
         ways=ways,
         begins=begins,
+        old_manifests=tuple(items_of(placed.manifest)) if placed and placed.manifest else (),
         checks=(*found.checks, *times),
         supersedes=str(supersedes or ""),
     )
@@ -141,16 +144,20 @@ def expected(
     service: Service,
     cluster: Cluster,
     pair: tuple[Release | None, Release],
+    placed: Deployment | None,
     wish: Wished,
     supersedes: Rollout | None,
 ) -> Situation:
-    """What a rollout will find when it begins. `pair`: the old release and the new one."""
+    """What a rollout will find when it begins. `pair`: the old release, which is `placed`, and the
+    new one.
+    """
     old, release = pair
     found = situation_of(
         service,
         cluster,
         old,
         release,
+        placed,
         replicas=wish.replicas or service.replicas,
         steps=() if old is None else tuple(DEFAULT_STEPS if wish.steps is None else wish.steps),
         soak_seconds=DEFAULT_SOAK if wish.soak_seconds is None else wish.soak_seconds,
@@ -243,7 +250,6 @@ def _proposal(
             *group_checks(spec, new.fingerprint, cluster.group_sets),
         ),
         manifests=rendered(spec, service, cluster),
-        old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
         contract=contract,
         observed_at=cluster.observed_at,
@@ -258,12 +264,6 @@ def warnings_for(service: Service, new: Release, spec: ReleaseSpec) -> list[str]
 
 def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Manifest, ...]:
     return tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets))
-
-
-def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
-    """As they were approved, not as a newer renderer would write them."""
-    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    return items_of(placed.manifest) if old and placed and placed.manifest else []
 
 
 def checks_of(

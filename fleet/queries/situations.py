@@ -23,7 +23,7 @@ from fleet.models import (
 )
 from fleet.queries.peak import peak_of
 from fleet.queries.releases import spec_of
-from fleet.queries.starts import ground_of, place_of, starts_of
+from fleet.queries.starts import ground_of, place_of, starts_like, starts_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
 from fleet.rules.begins_within import read_begins
@@ -60,15 +60,17 @@ def situation_of(
     cluster: Cluster,
     old: Release | None,
     new: Release,
+    placed: Deployment | None,
     *,
     replicas: int,
     steps: Sequence[StepPlan],
     soak_seconds: int,
     requests_an_hour: int,
 ) -> Situation:
+    """`placed`: the old release in this cluster."""
     spec, before = spec_of(new), spec_of(old) if old else None
-    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    rooms, ground = rooms_of(cluster, old), ground_of(cluster)
+    rooms, seen = rooms_of(cluster, old), starts_like(filter(None, (old, new)))
+    ground = ground_of(cluster, seen)
     fetched = bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
     return Situation(
         product=spec.product,
@@ -82,9 +84,11 @@ def situation_of(
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
-        starts_new=starts_of(service, new, place_of(ground, new, spec, rooms, fetched=fetched)),
+        starts_new=starts_of(
+            service, new, place_of(ground, new, spec, rooms, fetched=fetched), seen
+        ),
         starts_old=(
-            starts_of(service, old, place_of(ground, old, before, rooms, runs=True))
+            starts_of(service, old, place_of(ground, old, before, rooms, runs=True), seen)
             if old and before
             else Starts()
         ),

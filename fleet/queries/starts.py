@@ -2,13 +2,12 @@
 the image is on the nodes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from fleet.models import Cluster, GpuInterval, Release, Service, StartSample
 from fleet.rules.fit import NodeRoom, matching
@@ -18,10 +17,41 @@ from fleet.rules.situation import Starts
 from fleet.rules.starts import ANYWHERE, Cache, History, Place, Start, learn
 
 KEPT = timedelta(days=30)  # that nodes are trusted to keep an image
-READ = 400  # the last ones of a family, of all pools and cache states
+READ = 1000  # the last ones, of all pools and cache states
+FIELDS = (
+    "seconds", "node_pool", "cache", "gpu_product", "release_id", "release__model_version__name",
+    "release__image_digest", "release__model_version_id", "cluster_id", "node", "at",
+)  # fmt: skip
 
 
-def starts_of(service: Service, release: Release, place: Place = ANYWHERE) -> Starts:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A start that was measured, with what tells whether it is like another one."""
+
+    start: Start
+    product: str
+    release_id: int
+    model: str
+    image_digest: str
+    version_id: int
+    cluster_id: int
+    node: str
+    at: datetime
+
+
+def starts_like(releases: Iterable[Release]) -> list[Seen]:
+    """Of their models, the newest first."""
+    names = {release.model_version.name for release in releases}
+    rows = StartSample.objects.filter(release__model_version__name__in=names).order_by("-id")
+    return [Seen(Start(*row[:3]), *row[3:]) for row in rows.values_list(*FIELDS)[:READ]]
+
+
+def starts_of(
+    service: Service,
+    release: Release,
+    place: Place = ANYWHERE,
+    seen: Sequence[Seen] | None = None,
+) -> Starts:
     """Of this release; where it never started so, of its model's others, then of the service's
     last one; said so.
 
@@ -30,29 +60,28 @@ def starts_of(service: Service, release: Release, place: Place = ANYWHERE) -> St
     """
     wanted = pods_by_product(release.resources, release.roles)
     product = next(iter(wanted)) if len(wanted) == 1 else ""
-    rows = StartSample.objects.order_by("-id")
-    if product:
-        rows = rows.filter(gpu_product__in=(product, ""))
     model = release.model_version.name
+    found = starts_like([release]) if seen is None else seen
+    like = [s for s in found if s.model == model and (not product or s.product in (product, ""))]
+    own = [s.start for s in like if s.release_id == release.pk]
     histories = [
-        History(str(release), _read(rows.filter(release=release))),
-        History(model, _read(rows.filter(release__model_version__name=model)), borrowed=True),
+        History(str(release), own),
+        History(model, [s.start for s in like], borrowed=True),
     ]
-    if not any(history.starts for history in histories):
-        histories.append(_last_of(service, rows, release))
+    if not like:
+        histories.append(_last_of(service, release, product))
     return learn([h for h in histories if h.starts] or histories[:1], place, pool=product)
 
 
-def _last_of(service: Service, rows: QuerySet[StartSample], release: Release) -> History:
-    last = rows.filter(service=service).select_related("release").first()
+def _last_of(service: Service, release: Release, product: str) -> History:
+    rows = StartSample.objects.filter(service=service).order_by("-id")
+    if product:
+        rows = rows.filter(gpu_product__in=(product, ""))
+    last = rows.select_related("release").first()
     if last is None:
         return History(str(release), ())
-    others = rows.filter(service=service, release=last.release)
-    return History(str(last.release), _read(others), borrowed=True)
-
-
-def _read(rows: QuerySet[StartSample]) -> list[Start]:
-    return [Start(*row) for row in rows.values_list("seconds", "node_pool", "cache")[:READ]]
+    others = rows.filter(release=last.release).values_list("seconds", "node_pool", "cache")
+    return History(str(last.release), [Start(*row) for row in others[:READ]], borrowed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +96,12 @@ class Ground:
         return (node, release.image_digest, release.model_version_id) in self.had
 
 
-def ground_of(cluster: Cluster) -> Ground:
+def ground_of(cluster: Cluster, seen: Iterable[Seen]) -> Ground:
     rows = GpuInterval.objects.filter(ends_at=None, unit__cluster=cluster)
     pools = dict(rows.values_list("unit__node", "node_pool").distinct())
-    starts = StartSample.objects.filter(cluster=cluster, at__gte=Now() - KEPT).exclude(node="")
-    had = starts.values_list("node", "release__image_digest", "release__model_version")
-    return Ground(pools, set(had.distinct()))
+    since = timezone.now() - KEPT
+    here = [s for s in seen if s.cluster_id == cluster.pk and s.node and s.at >= since]
+    return Ground(pools, {(s.node, s.image_digest, s.version_id) for s in here})
 
 
 def place_of(

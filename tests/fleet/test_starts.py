@@ -20,7 +20,7 @@ from fleet.models import (
 )
 from fleet.queries.plans import plan_rollout
 from fleet.queries.situations import rooms_of
-from fleet.queries.starts import ground_of, place_of
+from fleet.queries.starts import ground_of, place_of, starts_like
 from fleet.rules.phases import PlanKind
 from fleet.rules.starts import Cache
 from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
@@ -98,16 +98,27 @@ def test_a_place_is_where_there_is_room_and_warm_where_the_image_ran_or_is_broug
     spec = SimpleNamespace(
         gpus_of_pods=(1,), gpus=1, product=PRODUCT, pods_by_product={PRODUCT: (1,)}
     )
-    cold = place_of(ground_of(cluster), release, spec, rooms)
+    cold = place_of(ground_of(cluster, starts_like([release])), release, spec, rooms)
     assert (cold.pools, cold.cache) == (frozenset({"owned"}), Cache.COLD)
-    assert place_of(ground_of(cluster), release, spec, rooms, fetched=True).cache == Cache.WARM
+    assert (
+        place_of(
+            ground_of(cluster, starts_like([release])), release, spec, rooms, fetched=True
+        ).cache
+        == Cache.WARM
+    )
     start(service, release, "p1", "b-1", 60)
-    assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.WARM
+    assert (
+        place_of(ground_of(cluster, starts_like([release])), release, spec, rooms).cache
+        == Cache.WARM
+    )
     leaving = [replace(room, leaving=4 if room.name == "a-1" else 0) for room in rooms]
-    back = place_of(ground_of(cluster), release, spec, leaving, runs=True)
+    back = place_of(ground_of(cluster, starts_like([release])), release, spec, leaving, runs=True)
     assert (back.pools, back.cache) == (frozenset({"spot"}), Cache.WARM)
     StartSample.objects.update(at=timezone.now() - timedelta(days=31))
-    assert place_of(ground_of(cluster), release, spec, rooms).cache == Cache.COLD
+    assert (
+        place_of(ground_of(cluster, starts_like([release])), release, spec, rooms).cache
+        == Cache.COLD
+    )
 
 
 def test_the_peak_of_the_week_is_told_in_replicas(olga, service):
