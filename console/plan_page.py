@@ -1,5 +1,6 @@
 """What the page of a plan shows: the ways side by side, with money. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,9 +8,11 @@ from decimal import Decimal
 from billing.queries.gpu_prices import HourlyPrice
 from fleet.queries.plans import Proposal
 from fleet.queries.situations import Touched
+from fleet.queries.ways import WayFacts
 from fleet.rules.answers import Answer
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Plan
+from fleet.rules.touching import Touch
 
 SHORT = {
     PlanKind.SURGE_CANARY: "Some new replicas beside the old ones, traffic moves by weight",
@@ -25,6 +28,7 @@ class Way:
     """One column: a plan, in how few words it moves, and what its GPUs on top cost."""
 
     plan: Plan
+    facts: WayFacts
     short: str
     picked: bool
     open: bool  # can be proposed now, perhaps with consent
@@ -36,13 +40,29 @@ def ways_of(proposal: Proposal, prices: Mapping[str, HourlyPrice]) -> list[Way]:
     return [
         Way(
             plan=plan,
+            facts=facts,
             short=SHORT[plan.kind],
             picked=index == 0 and plan.answer in (Answer.POSSIBLE, Answer.QUEUED),
             open=plan.answer not in (Answer.NOT_NOW, Answer.NEVER),
             hourly=(hourly := hourly_of(plan.on_top, prices)),
             cost=cost_of(plan, hourly),
         )
-        for index, plan in enumerate(proposal.plans)
+        for index, (plan, facts) in enumerate(zip(proposal.plans, proposal.ways, strict=True))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Touching:
+    """One tenant and traffic class across the ways, in the order of the columns."""
+
+    user: Touched
+    ways: tuple[tuple[PlanKind, Touch], ...]
+
+
+def touching(proposal: Proposal) -> list[Touching]:
+    return [
+        Touching(user, tuple((way.kind, way.touches[index]) for way in proposal.ways))
+        for index, user in enumerate(proposal.touched)
     ]
 
 
@@ -69,3 +89,12 @@ def tenants_in(touched: Iterable[Touched]) -> str:
     names = list(dict.fromkeys(t.tenant for t in touched))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def classes_in(touched: Iterable[Touched]) -> str:
+    """ "interactive 1,200 and batch 40 requests in the last hour", the busiest first."""
+    sums: Counter[str] = Counter()
+    for one in touched:
+        sums[one.traffic_class] += one.requests
+    told = [f"{name} {n:,}" for name, n in sums.most_common()]
+    return f"{' and '.join(told)} requests in the last hour"

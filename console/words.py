@@ -104,10 +104,17 @@ WORDS: dict[str, dict[str, Word]] = {
         "replace": Word("info", "rotate", "Replace in place"),
         "recreate": Word("warn", "refresh", "Recreate"),
     },
+    "touch": {
+        "none": Word("ok", "circle-check", "Not touched"),
+        "cold_caches": Word("info", "refresh", "Prefix caches start cold"),
+        "waits": Word("warn", "hourglass", "Waits at the peak"),
+        "refused": Word("bad", "circle-x", "Finds no replica"),
+    },
     "turn": {
         "holds": _moving("Holds its GPUs"),
         "next": Word("ok", "circle-check", "Its turn"),
         "waits": Word("info", "hourglass", "Waits"),
+        "later": Word("mute", "clock", "Begins later"),
         "undecided": Word("warn", "user-check", "Awaiting approval"),
     },
     "drill": {

@@ -9,6 +9,7 @@ from django.forms import BoundField
 
 from console.forms.gate_limits import limit_bounds, limit_fields, limits_in
 from fleet.rules.audience import Asked
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import DEFAULT_SOAK, line_of, read_lines
 from fleet.rules.situation import StepPlan
@@ -41,6 +42,12 @@ class PlanForm(forms.Form):
             raise forms.ValidationError(str(error)) from error
 
 
+def moment(label: str, help_text: str) -> forms.DateTimeField:
+    """Read as UTC, as all times of the console are."""
+    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+    return forms.DateTimeField(label=label, help_text=help_text, required=False, widget=widget)
+
+
 class ProposeForm(PlanForm):
     kind = forms.TypedChoiceField(
         choices=[(k.value, k.value) for k in PlanKind], coerce=PlanKind, label="Way"
@@ -54,6 +61,11 @@ class ProposeForm(PlanForm):
         label="I accept less capacity than is needed, or none for a time",
         required=False,
         help_text="Asked for by ways that need consent; they are refused without it.",
+    )
+    begins_from = moment("Begins no earlier than (UTC)", "Empty: as soon as it is approved.")
+    begins_before = moment(
+        "Begins no later than (UTC)",
+        "After that the approval has expired. Empty: whenever its turn comes.",
     )
     supersede = forms.BooleanField(
         label="Abort the open rollout of this service; this one begins when that has ended",
@@ -96,6 +108,10 @@ class ProposeForm(PlanForm):
     def audience(self) -> Asked:
         given = self.cleaned_data
         return Asked(names_in(given["first"]), given["first_classes"], names_in(given["last"]))
+
+    def begins(self) -> BeginsWithin:
+        given = self.cleaned_data
+        return BeginsWithin(given["begins_from"], given["begins_before"])
 
 
 def names_in(text: str) -> list[str]:

@@ -29,7 +29,7 @@ from fleet.rules.gate_limits import limits_of
 from tenants.errors import ConsoleError, Invalid
 from tenants.rules.access import Permission, Viewer
 
-ELSEWHERE = ("first", "first_classes", "last")  # of the audience; limits have their prefix
+APART = ("first", "first_classes", "last", "begins_from", "begins_before")  # limits: by prefix
 
 
 @require_http_methods(["GET", "POST"])
@@ -101,6 +101,7 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
                 release.id,
                 audience=form.audience(),
                 limits=form.limits(),
+                begins=form.begins(),
                 **rest_of(form.cleaned_data),
             )
         except ConsoleError as refusal:
@@ -115,7 +116,7 @@ def propose(request: ViewerRequest, release: ReleaseRow) -> HttpResponse:
 
 
 def rest_of(given: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in given.items() if k not in ELSEWHERE and not k.startswith(PREFIX)}
+    return {k: v for k, v in given.items() if k not in APART and not k.startswith(PREFIX)}
 
 
 def usual_limits(proposal: Proposal) -> dict[str, Any]:
@@ -135,8 +136,11 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
         "price": next(iter(prices.values()), None),
         "priced_by": page_parts.lines_of(prices),
         "starts": proposal.situation.starts_new,
-        "touched": proposal.touched,
+        "touching": page_parts.touching(proposal),
+        "peak": proposal.situation.peak,
         "tenants": page_parts.tenants_in(proposal.touched),
+        "classes": page_parts.classes_in(proposal.touched),
+        "now": timezone.now(),
         "asks_consent": any(w.plan.answer == Answer.NEEDS_CONSENT for w in ways),
         "best": proposal.plans[0],
         "steps": proposal.steps,

@@ -2,44 +2,41 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from fleet.actions.freezing import freeze
 from fleet.actions.gate_limits import checked
 from fleet.actions.superseding import refuse_second, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
-from fleet.queries.contracts import current_contract
 from fleet.queries.places import refuse_cluster
 from fleet.queries.plans import Proposal, plan_rollout
-from fleet.queries.prices import hourly_prices
-from fleet.queries.releases import fetch_release, spec_of
+from fleet.queries.releases import fetch_release
 from fleet.queries.resolutions import refuse_signatures
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
+from fleet.rules.begins_within import BeginsWithin, refuse_begins
 from fleet.rules.gate_limits import unusual
-from fleet.rules.manifests import items_of, surroundings
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
 from fleet.rules.plan import Plan
 from fleet.rules.proposal import (
     PATIENCE,
-    numbers_of,
     refuse_plan,
     refuse_shadows,
     shadows_of,
 )
-from fleet.rules.release import digest_json
 from fleet.rules.situation import StepPlan
 from fleet.rules.sleep import refuse_rollout
-from fleet.rules.surge_cost import priced
 from fleet.rules.wishes import ROLLOUTS
 from tenants.actions import changes
 from tenants.actions.audit import record
-from tenants.errors import Conflict, NotFound
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
@@ -53,6 +50,7 @@ class Choice(TypedDict, total=False):
     replicas: int | None
     steps: Sequence[StepPlan] | None
     soak_seconds: int | None
+    begins: BeginsWithin | None
 
 
 @transaction.atomic
@@ -94,15 +92,17 @@ def propose_rollout(
         supersedes=before,
         limits=checked(limits or {}),
     )
-    ask_for(viewer, rollout, proposal, plan)
+    ask_for(viewer, rollout, proposal, plan, wait_of(choice))
     record(viewer, "rollout.propose", rollout, after=facts(rollout), why=reason)
     note(rollout, viewer, f"Proposed: {reason}" if reason else "Proposed", detail=asdict(plan))
     nudge(DRIVE, rollout.pk)
     return rollout
 
 
-def ask_for(viewer: Viewer, rollout: Rollout, proposal: Proposal, plan: Plan) -> None:
-    """An approval by somebody else."""
+def ask_for(
+    viewer: Viewer, rollout: Rollout, proposal: Proposal, plan: Plan, wait: timedelta
+) -> None:
+    """An approval by somebody else, in so much time."""
     change = changes.propose(
         viewer,
         kind=KIND,
@@ -110,9 +110,18 @@ def ask_for(viewer: Viewer, rollout: Rollout, proposal: Proposal, plan: Plan) ->
         title=f"{proposal.service}: {proposal.from_label or 'nothing'} to {proposal.to_label}",
         payload=payload_of(rollout, proposal, plan),
         reason=rollout.reason,
+        expires_in=wait,
     )
     rollout.change_id = change.pk
     rollout.save(update_fields=["change_id"])
+
+
+def wait_of(choice: Choice) -> timedelta:
+    """For an approval: not beyond the time that it is for."""
+    now, begins = timezone.now(), choice.get("begins") or BeginsWithin()
+    if wrong := refuse_begins(begins, now):
+        raise Invalid(**wrong)
+    return min(changes.WAIT, begins.closes - now) if begins.closes else changes.WAIT
 
 
 def make_room(viewer: Viewer, service_id: int, before: Rollout | None, why: str) -> None:
@@ -237,96 +246,6 @@ def refuse_asleep(service_id: int) -> None:
             raise Conflict(refuse_rollout(row.name))
 
 
-def freeze(
-    viewer: Viewer,
-    proposal: Proposal,
-    plan: Plan,
-    *,
-    patience: int,
-    reason: str,
-    is_rollback: bool = False,
-    audience: Audience | None = None,
-    supersedes: Rollout | None = None,
-    limits: Mapping[str, float | None] | None = None,
-) -> Rollout:
-    """Store the rollout with everything that it depends on."""
-    new = fetch_release(viewer, proposal.to_id)
-    old = fetch_release(viewer, proposal.from_id) if proposal.from_id else None
-    spec, before = spec_of(new), spec_of(old) if old else None
-    manifests = manifests_of(proposal, new)
-    numbers = numbers_of(plan, proposal.situation, spec, before, patience, limits or {})
-    frozen: dict[str, Any] = {
-        "plan": asdict(plan),
-        "numbers": asdict(numbers),
-        "starts": asdict(proposal.situation.starts_new),
-        "touched": [asdict(one) for one in proposal.touched],
-    } | ({"audience": audience.as_json()} if audience else {})
-    frozen |= promised(proposal, is_rollback=is_rollback) | price_of(proposal, plan)
-    frozen |= waits_for(new, is_rollback=is_rollback)
-    # Without a moment with both releases there is nothing to compare: no steps, no gates.
-    steps = [asdict(step) for step in proposal.steps] if plan.gated else []
-    rollout = Rollout(
-        service_id=proposal.service_id,
-        cluster_id=proposal.cluster_id,
-        from_release=old,
-        to_release=new,
-        plan_kind=plan.kind.value,
-        plan=frozen,
-        steps=steps,
-        replicas=proposal.replicas,
-        reason=reason.strip(),
-        requested_by_id=viewer.user_id,
-        manifests=manifests,
-        manifest_digest=digest_json({"manifests": manifests, "plan": frozen, "steps": steps}),
-        is_rollback=is_rollback,
-        supersedes=supersedes,
-        waits=supersedes is not None,
-        phase=(Phase.PREPARING if is_rollback else Phase.VALIDATING).value,
-        phase_since=Now(),
-        look_again=Now(),
-        why="Rolls back" if is_rollback else "Proposed",
-    )
-    return stored(rollout)
-
-
-def stored(rollout: Rollout) -> Rollout:
-    try:
-        with transaction.atomic():
-            rollout.save()
-    except IntegrityError as error:
-        raise Conflict("Somebody proposed a rollout of this service meanwhile") from error
-    rollout.refresh_from_db()
-    return rollout
-
-
-def promised(proposal: Proposal, *, is_rollback: bool) -> dict[str, Any]:
-    """The version of the output contract; a way back asks nothing."""
-    contract = None if is_rollback else current_contract(proposal.service_id)
-    return {"contract": contract.version} if contract else {}
-
-
-def price_of(proposal: Proposal, plan: Plan) -> dict[str, Any]:
-    """What the GPUs on top will cost, as far as prices are known today."""
-    prices = hourly_prices(plan.on_top, timezone.now(), proposal.cluster)
-    found = priced(plan.on_top, plan.finish_seconds, prices)
-    return {"price": found} if found else {}
-
-
-def waits_for(release: Release, *, is_rollback: bool) -> dict[str, Any]:
-    """A way back waits for no image."""
-    return {} if is_rollback else {"prefetch_seconds": release.service.prefetch_seconds}
-
-
-def manifests_of(proposal: Proposal, release: Release) -> list[dict[str, Any]]:
-    """As approved when this release was placed before, otherwise as rendered now."""
-    placed = Deployment.objects.filter(
-        service_id=proposal.service_id, release=release, cluster_id=proposal.cluster_id
-    ).first()
-    if placed and placed.manifest:
-        return surroundings(proposal.manifests) + items_of(placed.manifest)
-    return list(proposal.manifests)
-
-
 def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, Any]:
     """What the approver decides about; the digest of the manifests stands in it."""
     return {
@@ -346,7 +265,7 @@ def payload_of(rollout: Rollout, proposal: Proposal, plan: Plan) -> dict[str, An
         "visible": list(proposal.visible),
         "supersedes": str(rollout.supersedes or ""),
         "manifest_digest": rollout.manifest_digest,
-    }
+    } | ({"begins": proposal.begins.words} if proposal.begins else {})
 
 
 def fetch(rollout_id: int, *, lock: bool = False) -> Rollout:

@@ -7,9 +7,10 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from fleet.actions.freezing import manifests_of
 from fleet.actions.gate_limits import checked
 from fleet.actions.releases import create_release
-from fleet.actions.rollouts import chosen, manifests_of
+from fleet.actions.rollouts import chosen
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Release, RolloutSequence, SequenceEvent, SequenceStage, Service
 from fleet.queries.placements import head_of, members_of

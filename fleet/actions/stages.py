@@ -6,13 +6,9 @@ must be, digest for digest, those that were approved.
 
 from django.db import transaction
 
+from fleet.actions.freezing import freeze
 from fleet.actions.rollouts import DRIVE as DRIVE_ROLLOUT
-from fleet.actions.rollouts import (
-    chosen,
-    freeze,
-    refuse_asleep,
-    roll_back,
-)
+from fleet.actions.rollouts import chosen, refuse_asleep, roll_back
 from fleet.actions.rollouts import facts as facts_of_rollout
 from fleet.actions.rollouts import note as note_rollout
 from fleet.actions.sequences import choice_of, digest_of_manifests, note

@@ -17,6 +17,44 @@ class OnTopOut(serializers.Serializer[Any]):
     missing = serializers.IntegerField()
 
 
+class EarliestOut(serializers.Serializer[Any]):
+    at = serializers.DateTimeField(
+        allow_null=True, help_text="As expected; null: never, or nobody can say when"
+    )
+    text = serializers.CharField()
+    never = serializers.BooleanField()
+
+
+class TouchOut(serializers.Serializer[Any]):
+    tenant_id = serializers.IntegerField()
+    tenant = serializers.CharField()
+    traffic_class = serializers.CharField()
+    requests = serializers.IntegerField(help_text="In the last hour")
+    effect = serializers.CharField(
+        help_text="none; cold_caches; waits: fewer replicas answer than the peak of 7 days needs;"
+        " refused: for a time none answers"
+    )
+    at_risk = serializers.IntegerField(
+        allow_null=True, help_text="Requests that find no replica; null: not measured how long"
+    )
+
+
+class WayFactsOut(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    earliest = EarliestOut()
+    touches = TouchOut(many=True)
+
+
+class PeakOut(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    requests = serializers.IntegerField(help_text="In the busiest slot of the last 7 days")
+    slot_seconds = serializers.IntegerField()
+    in_flight = serializers.FloatField(allow_null=True, help_text="About; null: not measured")
+    each = serializers.IntegerField(help_text="Requests in flight that one replica takes")
+    each_by = serializers.CharField()
+    needs = serializers.FloatField(allow_null=True, help_text="Replicas")
+
+
 class OnePlanOut(serializers.Serializer[Any]):
     kind = serializers.CharField()
     answer = serializers.CharField(help_text="possible, needs_consent, not_now, never")
@@ -54,6 +92,9 @@ class OnePlanOut(serializers.Serializer[Any]):
         allow_null=True, help_text="Full capacity back once everything has moved"
     )
     unmeasured = serializers.ListField(child=serializers.CharField())
+    peak_replicas = serializers.FloatField(
+        allow_null=True, help_text="That the peak of the last 7 days needs; null: not known"
+    )
 
     def get_cost_on_top(self, plan: Plan) -> str | None:
         cost = cost_of(plan.on_top, plan.finish_seconds, self.context.get("prices", {}))
@@ -66,6 +107,17 @@ class PlanCheckOut(serializers.Serializer[Any]):
     text = serializers.CharField()
 
 
+class StartGroupOut(serializers.Serializer[Any]):
+    of = serializers.CharField(help_text="The release, or the model of several")
+    node_pool = serializers.CharField(help_text="Empty: its nodes name none")
+    cache = serializers.CharField(
+        help_text="warm: the image was on the node; cold: it was not; empty: nobody could tell"
+    )
+    samples = serializers.IntegerField()
+    p50 = serializers.FloatField()
+    p95 = serializers.FloatField()
+
+
 class StartsOut(serializers.Serializer[Any]):
     samples = serializers.IntegerField()
     p50 = serializers.FloatField(allow_null=True)
@@ -73,6 +125,14 @@ class StartsOut(serializers.Serializer[Any]):
     of = serializers.CharField(help_text="The release, or the model of several")
     borrowed = serializers.BooleanField(help_text="Of another release than the one meant")
     pool = serializers.CharField(help_text="GPU product of the nodes; empty: of all")
+    expected = serializers.CharField(help_text="On which nodes the next ones will start")
+    instead = serializers.CharField(
+        help_text="Which starts count, as none was measured on such nodes; empty: some were"
+    )
+    slowest = serializers.FloatField(
+        allow_null=True, help_text="p95 of the slowest kind that they may become: deadlines fit it"
+    )
+    groups = StartGroupOut(many=True, help_text="By release family, node pool and cache state")
 
 
 class TouchedOut(serializers.Serializer[Any]):
@@ -91,6 +151,8 @@ class PlansOut(serializers.Serializer[Any]):
     old_replicas = serializers.IntegerField()
     roles = serializers.CharField(help_text="Pods of a replica by role; empty: it is one pod")
     plans = OnePlanOut(many=True)
+    ways = WayFactsOut(many=True, help_text="Of the same plans: when, and who is touched how")
+    peak = PeakOut(source="situation.peak", allow_null=True, help_text="Null: no request in 7 days")
     currency = serializers.SerializerMethodField(help_text="Of the costs; empty: none is known")
     starts_new = StartsOut(source="situation.starts_new")
     starts_old = StartsOut(source="situation.starts_old")

@@ -18,7 +18,7 @@ class WaiterOut(serializers.Serializer[Any]):
     release = serializers.CharField()
     gpus = serializers.IntegerField(help_text="On top of what the service holds")
     product = serializers.CharField(help_text="Empty: any")
-    turn = serializers.CharField(help_text="holds, next, waits, undecided")
+    turn = serializers.CharField(help_text="holds, next, waits, later, undecided")
     waits_for = serializers.SerializerMethodField(help_text="Ids of the rollouts that come first")
     why = serializers.CharField()
 

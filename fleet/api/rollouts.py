@@ -18,6 +18,7 @@ from fleet.queries import plans
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
 from fleet.rules.audience import Asked
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import read_steps
 from fleet.rules.situation import StepPlan
@@ -49,6 +50,12 @@ class PlanIn(Strict):
     replicas = CountField(required=False, min_value=1, max_value=1000)
     steps = StepIn(many=True, required=False)
     soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
+    begins_from = serializers.DateTimeField(
+        required=False, help_text="It begins no earlier, however early it is approved"
+    )
+    begins_before = serializers.DateTimeField(
+        required=False, help_text="It begins no later: after that the approval has expired"
+    )
 
 
 class AudienceIn(Strict):
@@ -220,7 +227,7 @@ class PlansView(ConsoleView):
         """All ways to move a service to a release. Nothing is stored."""
         given = self.given(PlanIn)
         found = plans.plan_rollout(
-            self.viewer, given.pop("service_id"), given.pop("release_id"), **with_steps(given)
+            self.viewer, given.pop("service_id"), given.pop("release_id"), **with_begins(given)
         )
         prices = plans.prices_of(self.viewer, found)
         return self.answer(PlansOut(found, context={"prices": prices}).data)
@@ -236,7 +243,7 @@ class RolloutsView(ConsoleView):
     @operation("rollouts_propose", takes=RolloutIn, gives=RolloutDetailOut, status=201)
     def post(self, request: Request) -> Response:
         """Freeze a plan and ask somebody else for an approval of exactly that."""
-        given = with_steps(self.given(RolloutIn))
+        given = with_begins(self.given(RolloutIn))
         kind = given.pop("kind", None)
         audience = given.pop("audience", None)
         rollout = actions.propose_rollout(
@@ -300,6 +307,14 @@ class SkipGateView(ConsoleView):
         """Answer oneself for the gate of a step."""
         actions.skip_gate(self.viewer, rollout_id, **self.given(SkipIn))
         return answered(self, rollout_id)
+
+
+def with_begins(given: dict[str, Any]) -> dict[str, Any]:
+    """Steps and the time of the start, as actions take them."""
+    opens, closes = given.pop("begins_from", None), given.pop("begins_before", None)
+    if opens or closes:
+        given |= {"begins": BeginsWithin(opens, closes)}
+    return with_steps(given)
 
 
 def with_steps(given: dict[str, Any]) -> dict[str, Any]:

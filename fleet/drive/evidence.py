@@ -1,12 +1,23 @@
 """What is kept of probes and starts, whoever made them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from fleet.models import Cluster, EngineProbe, Node, Release, Service, StartSample
+from fleet.models import (
+    Cluster,
+    EngineProbe,
+    Node,
+    ObservedEvent,
+    Release,
+    Service,
+    StartSample,
+)
+from fleet.queries.starts import ground_of, starts_like
 from fleet.rules.contract.answers import Sample
 from fleet.rules.phases import Verdict
 from fleet.rules.seen import Pod, Side
+from fleet.rules.starts import cache_of
 from fleet.rules.verify import Answers, Probe
 
 
@@ -18,6 +29,8 @@ def store_starts(
         return
     nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")
     products = dict(nodes.values_list("name", "gpu_product"))
+    ground = ground_of(cluster, starts_like([release]))
+    pulls = pulls_of(cluster, [pod.name for pod in pods])
     for pod in pods:
         seconds = (now - pod.created_at).total_seconds()
         fields = {
@@ -25,9 +38,21 @@ def store_starts(
             "release": release,
             "cluster": cluster,
             "gpu_product": products.get(pod.node, ""),
+            "node": pod.node,
+            "node_pool": ground.pools.get(pod.node, ""),
+            "cache": cache_of(pulls[pod.name], known=ground.has(pod.node, release)),
             "seconds": seconds,
         }
         StartSample.objects.get_or_create(pod_uid=pod.uid, defaults=fields)
+
+
+def pulls_of(cluster: Cluster, names: Sequence[str]) -> Mapping[str, list[str]]:
+    """What kubelets said of the pulls of these pods, as far as it was observed."""
+    found: dict[str, list[str]] = defaultdict(list)
+    rows = ObservedEvent.objects.filter(cluster=cluster, name__in=names, kind="Pod")
+    for name, message in rows.filter(reason="Pulled").values_list("name", "message"):
+        found[name].append(message)
+    return found
 
 
 def store_prompts(service: Service, side: Side, samples: Iterable[Sample], now: datetime) -> None:

@@ -25,6 +25,7 @@ from fleet.queries.sequences import approved_as_stage
 from fleet.queries.situations import queued
 from fleet.queries.told import last_request, told
 from fleet.rules.adapters import names_of
+from fleet.rules.begins_within import read_begins
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
 from fleet.rules.contract.answers import judge as judge_answer
@@ -149,7 +150,7 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         patience=timedelta(seconds=n["patience_seconds"]),
         drain=timedelta(seconds=n["drain_seconds"]),
         lease=lease_of(r),
-        prefetch=timedelta(seconds=r.plan.get("prefetch_seconds", 0)),
+        **before_it_moves(r.plan),
         soak=timedelta(seconds=n["soak_seconds"]),
         limits=GateLimits(**n["limits"]),
         contract=prompts_of(r),
@@ -160,6 +161,12 @@ def state_of(r: Rollout, old: Deployment | None, new: Deployment | None) -> Stat
         old=str(r.from_release) if r.from_release else "nothing",
         new=str(r.to_release),
     )
+
+
+def before_it_moves(plan: dict[str, Any]) -> dict[str, Any]:
+    """The time that it was approved for, and how long its image may take to nodes."""
+    prefetch = timedelta(seconds=plan.get("prefetch_seconds", 0))
+    return {"begins": read_begins(plan), "prefetch": prefetch}
 
 
 def waits_for(r: Rollout) -> str:

@@ -1,6 +1,7 @@
 """Verbs of `manage.py rollout` about what is around one rollout: plans, turns, calendar, places."""
 
 from argparse import ArgumentParser
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,6 +18,7 @@ from fleet.queries.rollout_pods import get_log
 from fleet.queries.sequences import list_sequences
 from fleet.queries.services import get_service
 from fleet.rules.audience import Asked
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.gate_limits import CHOICES, limits_in
 from fleet.rules.proposal import read_lines
 from fleet.rules.situation import StepPlan
@@ -47,6 +49,7 @@ class Around(BaseCommand):
                 replicas=options["replicas"],
                 steps=steps_of(options["step"]),
                 soak_seconds=options["soak"],
+                begins=begins_of(options),
             )
             self.tell(telling.plan_lines(found, prices_of(viewer, found)))
 
@@ -94,6 +97,8 @@ def add_choice(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--step", action="append", default=[], help="[shadow] percent, hold, samples"
     )
+    parser.add_argument("--begins-from", default="", help="not earlier: 2026-11-30T22:00Z")
+    parser.add_argument("--begins-before", default="", help="not later; then it has expired")
 
 
 def add_audience(parser: ArgumentParser) -> None:
@@ -121,6 +126,19 @@ def limits_of(options: dict[str, Any]) -> dict[str, float | None]:
         return limits_in(options["limit"])
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def begins_of(options: dict[str, Any]) -> BeginsWithin | None:
+    opens, closes = options["begins_from"], options["begins_before"]
+    return BeginsWithin(moment_of(opens), moment_of(closes)) if opens or closes else None
+
+
+def moment_of(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise CommandError(f"'{text}' is not like 2026-11-30T22:00Z") from error
+    return found.replace(tzinfo=found.tzinfo or UTC) if found else None
 
 
 def steps_of(lines: list[str]) -> tuple[StepPlan, ...] | None:

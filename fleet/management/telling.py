@@ -11,9 +11,12 @@ from fleet.queries.rollout_harm import Harm
 from fleet.queries.rollout_pods import KeptPod, LogRow
 from fleet.queries.rollouts import RolloutDetail
 from fleet.queries.sequences import SequenceRow
+from fleet.rules.earliest import Earliest
 from fleet.rules.gates import amount
 from fleet.rules.plan import Plan
+from fleet.rules.situation import Starts
 from fleet.rules.surge_cost import Hourly, cost_of
+from fleet.rules.touching import Touch
 
 EVENTS = 15
 
@@ -24,10 +27,13 @@ def plan_lines(found: Proposal, prices: Mapping[str, Hourly]) -> Iterator[str]:
         f"{found.service} {found.from_label or 'nothing'} -> {found.to_label} in {found.cluster},"
         f" {found.replicas} replicas"
     )
-    for plan in found.plans:
+    yield from start_lines(found.situation.starts_new)
+    for plan, way in zip(found.plans, found.ways, strict=True):
         yield f"{plan.kind}: {plan.answer}"
         yield f"  {plan.why}"
+        yield f"  begins: {begins_words(way.earliest)}"
         yield f"  {figures_of(plan, prices)}"
+        yield from (f"  {touch_words(touch)}" for touch in way.touches)
         yield from (f"  not known: {text}" for text in plan.unmeasured)
     for change in found.changes:
         yield f"changes {change.name}: {change.before or '-'} -> {change.after or '-'}"
@@ -40,10 +46,37 @@ def figures_of(plan: Plan, prices: Mapping[str, Hourly]) -> str:
     currency = next((p.currency for p in prices.values()), "")
     return (
         f"GPUs on top {plan.gpus_on_top}, at least {plan.min_replicas} replicas"
-        f" ({plan.min_percent:.0f} %), finished {seconds(plan.finish_seconds)}, traffic back"
-        f" {seconds(plan.traffic_back_seconds)}, all back {seconds(plan.full_back_seconds)}, cost"
+        f" ({plan.min_percent:.0f} %){peak_words(plan)}, finished"
+        f" {seconds(plan.finish_seconds)}, traffic back {seconds(plan.traffic_back_seconds)},"
+        f" all back {seconds(plan.full_back_seconds)}, cost"
         f" {'not known' if cost is None else f'{cost:.2f} {currency}'.strip()}"
     )
+
+
+def peak_words(plan: Plan) -> str:
+    return "" if plan.peak_replicas is None else f", the peak needs {plan.peak_replicas:.1f}"
+
+
+def begins_words(found: Earliest) -> str:
+    return f"{found.at:%a %d %b %H:%M} UTC, {found.text}" if found.at else found.text
+
+
+def touch_words(touch: Touch) -> str:
+    lost = f", about {touch.at_risk:,} find no replica" if touch.at_risk else ""
+    effect = touch.effect.replace("_", " ")
+    return f"{touch.tenant} {touch.traffic_class}, {touch.requests:,} an hour: {effect}{lost}"
+
+
+def start_lines(starts: Starts) -> Iterator[str]:
+    """Cold starts by release family, node pool and cache state."""
+    on = f" on {starts.expected}" if starts.expected else ""
+    yield f"cold start{on}: p50 {seconds(starts.p50)}, p95 {seconds(starts.p95)}"
+    for g in starts.groups:
+        pool, cache = g.node_pool or "no named pool", g.cache or "not known"
+        yield (
+            f"  {g.of}, {pool}, cache {cache}: {g.samples} starts, p50 {seconds(g.p50)},"
+            f" p95 {seconds(g.p95)}"
+        )
 
 
 def seconds(value: float | None) -> str:

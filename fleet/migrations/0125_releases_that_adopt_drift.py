@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0117_limits_of_sequences")]
+    dependencies = [("fleet", "0120_where_starts_happened")]
 
     operations = [
         migrations.AddField(

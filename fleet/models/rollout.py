@@ -213,6 +213,10 @@ class StartSample(models.Model):
     release = models.ForeignKey(Release, models.CASCADE, related_name="starts")
     cluster = models.ForeignKey(Cluster, models.CASCADE, related_name="starts")
     gpu_product = models.CharField(max_length=120, blank=True)  # of its node
+    node = models.CharField(max_length=253, blank=True, db_default="")
+    node_pool = models.CharField(max_length=63, blank=True, db_default="")  # as labels name it
+    # fleet.rules.starts.Cache; empty: nobody could tell
+    cache = models.CharField(max_length=4, blank=True, db_default="")
     pod_uid = models.CharField(max_length=36, unique=True)
     seconds = models.FloatField()
     at = models.DateTimeField(auto_now_add=True)

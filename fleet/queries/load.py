@@ -20,7 +20,8 @@ from fleet.models import (
 )
 from fleet.queries.freezes import freeze_of_service
 from fleet.queries.gateways import Gateways
-from fleet.queries.situations import floor_of, others_of, quotas_of, rooms_of, starts_of
+from fleet.queries.situations import floor_of, others_of, quotas_of, rooms_of
+from fleet.queries.starts import starts_of
 from fleet.rules.answers import gpus
 from fleet.rules.declared import REPLICAS
 from fleet.rules.fit import Need, fit, gpus_of

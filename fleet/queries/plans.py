@@ -15,9 +15,13 @@ from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import signature_warnings
 from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.queries.superseding import after_end_of
+from fleet.queries.ways import WayFacts, calendar_of, facts_of
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
+from fleet.rules.earliest import Earliest
 from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
+from fleet.rules.peak import Peak
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
 from fleet.rules.pins import pins_from
@@ -68,11 +72,14 @@ class Proposal:
     warnings: tuple[str, ...]
     checks: tuple[CheckRow, ...]
     manifests: tuple[Manifest, ...]
-    old_manifests: tuple[Manifest, ...]  # of the release that serves now, for the diff
     touched: tuple[Touched, ...]  # who used the service in the last hour
     contract: ContractRow  # that will be put to the canary; version 0 or no prompts: none
     observed_at: datetime | None
     situation: Situation
+    ways: tuple[WayFacts, ...] = ()  # of the same plans
+    begins: BeginsWithin | None = None  # as asked for
+    # Of the release that serves now, for the diff: as approved, not as rendered today.
+    old_manifests: tuple[Manifest, ...] = ()
     supersedes: str = ""  # the open rollout that will have gone back: RO-12
 
 
@@ -85,6 +92,7 @@ def plan_rollout(
     steps: Sequence[StepPlan] | None = None,
     soak_seconds: int | None = None,
     supersedes: Rollout | None = None,
+    begins: BeginsWithin | None = None,
 ) -> Proposal:
     """Compute all ways to move a service to a release; raise what makes it impossible.
 
@@ -98,32 +106,72 @@ def plan_rollout(
     cluster = refuse_pair(service, release)
     release.service = service  # the same, and its cluster is known
     old = _current(service)
-    wanted = replicas or service.replicas
-    first = old is None
     touched = touched_by(viewer, service)
-    situation = situation_of(
+    wish = Wished(replicas, steps, soak_seconds, sum(t.requests for t in touched))
+    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    situation = expected(service, cluster, (old, release), placed, wish, supersedes)
+    contract = get_contract(viewer, service)
+    gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
+    used = touched, gone
+    ended = [p.value for p in FINAL]
+    busy = supersedes or service.rollouts.exclude(phase__in=ended).order_by("id").first()
+    others = busy, supersedes
+    found = _proposal(service, cluster, old, release, situation, used, contract, others)
+    calendar = calendar_of(service, cluster, busy, begins, timezone.now())
+    ways = facts_of(found.plans, situation, touched, calendar, kv=found.kv_domain_changes)
+    times = begins_checks(begins, ways[0].earliest)
+    return replace(
+        found,
+        ways=ways,
+        begins=begins,
+        old_manifests=tuple(items_of(placed.manifest)) if placed and placed.manifest else (),
+        checks=(*found.checks, *times),
+        supersedes=str(supersedes or ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """What was chosen, None: as usual; and how many requests an hour it got lately."""
+
+    replicas: int | None
+    steps: Sequence[StepPlan] | None
+    soak_seconds: int | None
+    requests_an_hour: int
+
+
+def expected(
+    service: Service,
+    cluster: Cluster,
+    pair: tuple[Release | None, Release],
+    placed: Deployment | None,
+    wish: Wished,
+    supersedes: Rollout | None,
+) -> Situation:
+    """What a rollout will find when it begins. `pair`: the old release, which is `placed`, and the
+    new one.
+    """
+    old, release = pair
+    found = situation_of(
         service,
         cluster,
         old,
         release,
-        replicas=wanted,
-        steps=() if first else tuple(DEFAULT_STEPS if steps is None else steps),
-        soak_seconds=DEFAULT_SOAK if soak_seconds is None else soak_seconds,
-        requests_an_hour=sum(t.requests for t in touched),
+        placed,
+        replicas=wish.replicas or service.replicas,
+        steps=() if old is None else tuple(DEFAULT_STEPS if wish.steps is None else wish.steps),
+        soak_seconds=DEFAULT_SOAK if wish.soak_seconds is None else wish.soak_seconds,
+        requests_an_hour=wish.requests_an_hour,
     )
     if supersedes:
-        situation = after_end_of(supersedes, situation, steps)
-    if replicas is None and situation.old_replicas and hasattr(service, "scaling"):
+        found = after_end_of(supersedes, found, wish.steps)
+    if wish.replicas is None and found.old_replicas and hasattr(service, "scaling"):
         # Where a policy scales it, the load says with how many the next release starts.
-        situation = replace(situation, replicas=situation.old_replicas)
+        found = replace(found, replicas=found.old_replicas)
     if old and sleeps(service):
         # As it will be once awake; a way back from sleep begins with one replica as well.
-        situation = replace(situation, old_replicas=1, replicas=replicas or 1)
-    contract = get_contract(viewer, service)
-    gone = missed(viewer, service.pk, pins_from(old.pins), pins_from(release.pins)) if old else ()
-    used = touched, gone
-    found = _proposal(service, cluster, old, release, situation, used, contract, supersedes)
-    return replace(found, supersedes=str(supersedes or ""))
+        found = replace(found, old_replicas=1, replicas=wish.replicas or 1)
+    return found
 
 
 def prices_of(viewer: Viewer, proposal: Proposal) -> Mapping[str, Hourly]:
@@ -166,7 +214,7 @@ def _proposal(
     s: Situation,
     used: tuple[tuple[Touched, ...], tuple[str, ...]],
     contract: ContractRow,
-    supersedes: Rollout | None = None,
+    others: tuple[Rollout | None, Rollout | None],  # open, and to be superseded
 ) -> Proposal:
     spec, before = spec_of(new), spec_of(old) if old else None
     touched, gone = used
@@ -197,12 +245,11 @@ def _proposal(
         kv_domain_changes=bool(kv_reasons(changes)),
         warnings=tuple(warnings),
         checks=(
-            *checks_of(service, old, s, plans[0], warnings, supersedes),
+            *checks_of(service, old, s, plans[0], warnings, *others),
             contract_check(contract),
             *group_checks(spec, new.fingerprint, cluster.group_sets),
         ),
         manifests=rendered(spec, service, cluster),
-        old_manifests=tuple(manifests_now(service, old, cluster)),
         touched=touched,
         contract=contract,
         observed_at=cluster.observed_at,
@@ -219,22 +266,15 @@ def rendered(spec: ReleaseSpec, service: Service, cluster: Cluster) -> tuple[Man
     return tuple(render(spec, cluster.namespace, service.max_model_len, cluster.group_sets))
 
 
-def manifests_now(service: Service, old: Release | None, cluster: Cluster) -> list[Manifest]:
-    """As they were approved, not as a newer renderer would write them."""
-    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
-    return items_of(placed.manifest) if old and placed and placed.manifest else []
-
-
 def checks_of(
     service: Service,
     old: Release | None,
     s: Situation,
     best: Plan,
     warnings: Sequence[str],
-    supersedes: Rollout | None = None,
+    busy: Rollout | None,
+    supersedes: Rollout | None,
 ) -> tuple[CheckRow, ...]:
-    ended = [p.value for p in FINAL]
-    busy = Rollout.objects.filter(service=service).exclude(phase__in=ended).first()
     back = f"{old} succeeded before" if old else "nothing serves: it is taken away again"
     found = [
         CheckRow("All artifacts pinned", "pass", "image digest, commits, arguments"),
@@ -247,6 +287,7 @@ def checks_of(
         # Where quotas could not be read, the line "Not known" below says so.
         *([] if s.quotas is None else [quota_check(best)]),
         floor_check(best),
+        *peak_check(best, s.peak),
         others_check(service, busy, supersedes),
     ]
     if sleeps(service):
@@ -309,3 +350,23 @@ def floor_check(best: Plan) -> CheckRow:
     text = f"{best.floor} replicas needed, {best.min_replicas} answer at any moment"
     kept = best.min_replicas >= best.floor
     return CheckRow("Disruption budget", "pass" if kept else "warn", text)
+
+
+def peak_check(best: Plan, peak: Peak | None) -> list[CheckRow]:
+    if peak is None or best.peak_replicas is None:
+        return []
+    text = (
+        f"{best.peak_replicas:.1f} replicas needed, {best.min_replicas} answer at any moment:"
+        f" {peak.requests:,} requests in {peak.slot_seconds // 60} min, about"
+        f" {peak.in_flight:.0f} in flight, {peak.each} each by {peak.each_by}"
+    )
+    kept = best.min_replicas >= best.peak_replicas
+    return [CheckRow("Peak of the last 7 days", "pass" if kept else "warn", text)]
+
+
+def begins_checks(begins: BeginsWithin | None, first: Earliest) -> list[CheckRow]:
+    if not begins:
+        return []
+    late = first.at is None or begins.is_over(first.at)
+    text = f"{begins.words}; the earliest: {first.text}"
+    return [CheckRow("Time of the start", "warn" if late else "pass", text)]

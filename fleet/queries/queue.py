@@ -6,18 +6,28 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.utils import timezone
+
 from fleet.models import Cluster, Rollout
 from fleet.queries.access import see_fleet
-from fleet.queries.situations import NOT_STARTED, needs_of, quotas_of, rooms_of, takes_on_top
+from fleet.queries.situations import (
+    NOT_STARTED,
+    ahead_of,
+    is_later,
+    needs_of,
+    quotas_of,
+    rooms_of,
+    takes_on_top,
+)
 from fleet.rules.phases import FINAL, Phase
-from fleet.rules.queue import Ahead, alike, waits
+from fleet.rules.queue import alike, waits
 from tenants.queries.changes import undecided
 from tenants.rules.access import Viewer
 
 # Of rollouts, which have large JSON besides.
 READ = (
-    "plan", "phase", "change_id", "cluster__slug", "cluster__quotas", "cluster__kueue",
-    "service__name", "to_release__number",
+    "plan", "phase", "why", "change_id", "started_at", "cluster__slug", "cluster__quotas",
+    "cluster__kueue", "service__name", "to_release__number",
 )  # fmt: skip
 
 
@@ -25,6 +35,7 @@ class Turn(StrEnum):
     HOLDS = "holds"  # it began
     NEXT = "next"  # approved, and its GPUs are free
     WAITS = "waits"
+    LATER = "later"  # approved for a stated time, and holds nobody up before that
     UNDECIDED = "undecided"  # holds nobody up before it is approved
 
 
@@ -75,7 +86,9 @@ def any_begins(rows: Sequence[Rollout]) -> bool:
 def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int]) -> ClusterQueue:
     nodes = rooms_of(cluster, None)
     began = [row for row in rows if Phase(row.phase) not in NOT_STARTED]
-    approved = [r for r in rows if r not in began and r.change_id not in waiting]
+    decided = [r for r in rows if r not in began and r.change_id not in waiting]
+    later = [r for r in decided if is_later(r, timezone.now())]
+    approved = [r for r in decided if r not in later]
     undecided_ones = [r for r in rows if r.change_id in waiting and r not in began]
     found = [waiter(row, Turn.HOLDS) for row in began]
     for index, row in enumerate(approved):
@@ -85,16 +98,9 @@ def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int
         why = waits(nodes, needs, quotas, [ahead_of(r) for r in first]) if first else ""
         same = [r for r in first if alike(needs_of(r.plan["numbers"]), needs)] if why else []
         found.append(waiter(row, Turn.WAITS if why else Turn.NEXT, same, why))
+    found += [waiter(row, Turn.LATER, why=row.why) for row in later]
     found += [waiter(row, Turn.UNDECIDED) for row in undecided_ones]
     return ClusterQueue(cluster.slug, tuple(found))
-
-
-def ahead_of(row: Rollout) -> Ahead:
-    return Ahead(
-        f"{row} of {row.service.name}",
-        needs_of(row.plan["numbers"]),
-        Phase(row.phase) not in NOT_STARTED,
-    )
 
 
 def waiter(row: Rollout, turn: Turn, first: Sequence[Rollout] = (), why: str = "") -> Waiter:

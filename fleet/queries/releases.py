@@ -24,11 +24,10 @@ from fleet.rules.kv_layout import policy_of as kv_policy_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.pins import Pins, served_names
 from fleet.rules.release import Probes, ReleaseSpec, Resources, Role, spec_from
-from fleet.rules.starts import measured
+from fleet.rules.starts import MANY, measured
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 
-MANY_STARTS = 50  # the last ones count
 # What a row of a list shows; arguments, environment and probes are JSON that it does not.
 LISTED = (
     "number", "digest", "image", "image_tag", "image_digest", "resources", "roles", "note",
@@ -173,7 +172,7 @@ def get_release_row(viewer: Viewer, release_id: int) -> ReleaseRow:
 def get_release(viewer: Viewer, release_id: int) -> ReleaseDetail:
     release = fetch_release(viewer, release_id)
     pin, spec = release.model_version, spec_of(release)
-    seconds = StartSample.objects.filter(release=release).order_by("-id")[:MANY_STARTS]
+    seconds = StartSample.objects.filter(release=release).order_by("-id")[:MANY]
     starts = measured([s.seconds for s in seconds], str(release))
     rollouts = Rollout.objects.filter(to_release=release).order_by("-id")
     return ReleaseDetail(

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 
 from fleet.models import Rollout, RolloutEvent, StartSample
-from fleet.queries.rollout_pods import surge_cost
+from fleet.queries.rollout_pods import gpu_ms_of, surge_cost
 from fleet.queries.rollouts import event_row, find_rollout, traffic_back
 from fleet.rules.outcome import Comparison, Happened, compare
 from fleet.rules.phases import Phase
+from fleet.rules.starts import Cache
+from fleet.rules.surge_cost import MS_PER_HOUR
 from tenants.rules.access import Viewer
 
 
@@ -45,12 +47,21 @@ def happened(viewer: Viewer, r: Rollout) -> Happened:
     back = begun is not None and r.phase == Phase.ROLLED_BACK and r.ended_at is not None
     admitted = [uid for e in events for uid in e.detail.get("admitted", ())]
     starts = StartSample.objects.filter(release=r.to_release, pod_uid__in=admitted)
-    seen = starts.aggregate(n=Count("id"), slowest=Max("seconds"))
+    seen = starts.aggregate(
+        n=Count("id"),
+        slowest=Max("seconds"),
+        warm=Count("id", filter=Q(cache=Cache.WARM)),
+        cold=Count("id", filter=Q(cache=Cache.COLD)),
+    )
+    held = gpu_ms_of(r)
     return Happened(
         seconds=(r.ended_at - r.started_at).total_seconds() if whole and r.ended_at else None,
         most_gpus=r.memory.get("most_gpus") or None,
         least_serving=r.memory.get("least_serving"),
+        gpu_hours=sum(held.values()) / MS_PER_HOUR if held or r.ended_at else None,
         starts=seen["n"],
+        warm_starts=seen["warm"],
+        cold_starts=seen["cold"],
         slowest_start=seen["slowest"],
         traffic_back=traffic_back(events),
         full_back=(r.ended_at - begun).total_seconds() if back and begun and r.ended_at else None,

@@ -6,7 +6,7 @@ from datetime import datetime
 from fleet.models import Cluster, Deployment, Node, ObservedPod, Release, ScalingPolicy, Service
 from fleet.queries.audience import canaries
 from fleet.queries.placements import placements_by_service
-from fleet.queries.situations import starts_of
+from fleet.queries.starts import starts_of
 from fleet.rules.adapters import names_of
 from fleet.rules.groups import answers_clients
 from fleet.rules.pins import pins_from

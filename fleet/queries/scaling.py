@@ -9,7 +9,7 @@ from fleet.queries.access import see_fleet
 from fleet.queries.engine_series import columns_over
 from fleet.queries.gateways import read_gateways
 from fleet.queries.load import rules_of
-from fleet.queries.situations import starts_of
+from fleet.queries.starts import starts_of
 from fleet.rules.schedule import Bounds, Hours, bounds_at
 from fleet.rules.sleep import Rest, State, state_of, too_impatient
 from fleet.rules.steps import Grid

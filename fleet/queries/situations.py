@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from fleet.models import (
     Cluster,
@@ -18,21 +19,22 @@ from fleet.models import (
     Release,
     Rollout,
     Service,
-    StartSample,
     TrafficSlot,
 )
-from fleet.queries.releases import MANY_STARTS, spec_of
+from fleet.queries.peak import peak_of
+from fleet.queries.releases import spec_of
+from fleet.queries.starts import ground_of, place_of, starts_like, starts_of
 from fleet.rules import kueue
 from fleet.rules.answers import Quota
+from fleet.rules.begins_within import read_begins
 from fleet.rules.capacity import mix_of
 from fleet.rules.fit import Need, NodeRoom
-from fleet.rules.groups import pods_by_product
 from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.queue import Ahead, waits
+from fleet.rules.rbac import may_fetch
 from fleet.rules.release import GPU, SERVE, ReleaseSpec
 from fleet.rules.situation import Situation, Starts, StepPlan
-from fleet.rules.starts import measured
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
 from tenants.queries.changes import undecided
@@ -58,28 +60,38 @@ def situation_of(
     cluster: Cluster,
     old: Release | None,
     new: Release,
+    placed: Deployment | None,
     *,
     replicas: int,
     steps: Sequence[StepPlan],
     soak_seconds: int,
     requests_an_hour: int,
 ) -> Situation:
+    """`placed`: the old release in this cluster."""
     spec, before = spec_of(new), spec_of(old) if old else None
-    placed = Deployment.objects.filter(service=service, release=old, cluster=cluster).first()
+    rooms, seen = rooms_of(cluster, old), starts_like(filter(None, (old, new)))
+    ground = ground_of(cluster, seen)
+    fetched = bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
     return Situation(
         product=spec.product,
         gpus_new=spec.gpus,
         gpus_old=(before or spec).gpus,
         replicas=replicas,
         old_replicas=placed.replicas if placed else 0,
-        nodes=rooms_of(cluster, old),
+        nodes=rooms,
         ahead=[other for _, other in others_of(cluster, service)],
         quotas=quotas_of(cluster, service.name, list(spec.pods_by_product)),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
-        starts_new=starts_of(service, new),
-        starts_old=starts_of(service, old) if old else Starts(),
+        starts_new=starts_of(
+            service, new, place_of(ground, new, spec, rooms, fetched=fetched), seen
+        ),
+        starts_old=(
+            starts_of(service, old, place_of(ground, old, before, rooms, runs=True), seen)
+            if old and before
+            else Starts()
+        ),
         grace_seconds=(before or spec).probes.grace_seconds,
         steps=steps,
         soak_seconds=soak_seconds,
@@ -87,6 +99,7 @@ def situation_of(
         pods_old=(before or spec).gpus_of_pods,
         mixed_new=spec.pods_by_product if spec.is_mixed else {},
         mix_old=mix_of((before or spec).pods_by_product),
+        peak=peak_of(service, [r for r in (old, new) if r], timezone.now()),
     )
 
 
@@ -135,16 +148,36 @@ def _repels(taint: dict[str, str]) -> bool:
 
 
 def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]:
-    """Open rollouts of other services that were planned with GPUs on top, the oldest first."""
+    """Open rollouts of other services that were planned with GPUs on top, the oldest first.
+
+    One that may not begin before a stated time holds nobody up until then.
+    """
+    now = timezone.now()
     rows = Rollout.objects.filter(cluster=cluster).exclude(phase__in=[p.value for p in FINAL])
     rows = rows.exclude(service=service).select_related("service").order_by("id")
     found = []
-    for row in rows.only("phase", "plan", "change_id", "service__name"):
-        n = row.plan.get("numbers", {})
-        if takes_on_top(n):
-            began = Phase(row.phase) not in NOT_STARTED
-            found.append((row, Ahead(f"{row} of {row.service.name}", needs_of(n), began)))
+    for row in rows.only("phase", "plan", "change_id", "started_at", "service__name"):
+        if takes_on_top(row.plan.get("numbers", {})) and not is_later(row, now):
+            found.append((row, ahead_of(row)))
     return found
+
+
+def ahead_of(row: Rollout) -> Ahead:
+    """With when it is expected to end, as its plan said."""
+    seconds = row.plan.get("plan", {}).get("finish_seconds")
+    takes = None if seconds is None else timedelta(seconds=seconds)
+    return Ahead(
+        f"{row} of {row.service.name}",
+        needs_of(row.plan["numbers"]),
+        Phase(row.phase) not in NOT_STARTED,
+        ends=row.started_at + takes if row.started_at and takes is not None else None,
+        takes=takes,
+    )
+
+
+def is_later(row: Rollout, now: datetime) -> bool:
+    begins = read_begins(row.plan)
+    return bool(begins and begins.is_early(now)) and Phase(row.phase) in NOT_STARTED
 
 
 def queued(rollout: Rollout) -> str:
@@ -189,33 +222,6 @@ def floor_of(cluster: Cluster, service: str, *, others_only: bool = False) -> in
     budgets = [b for b in cluster.budgets or () if not (others_only and b["name"] == service)]
     floors = [b["floor"] for b in budgets if b["labels"].items() <= ours]
     return max(floors, default=None)
-
-
-def starts_of(service: Service, release: Release) -> Starts:
-    """Of this release; where it never started, of its model's others here, then of any; said so.
-
-    Nodes of another GPU product load differently: their starts do not count where a release
-    names its product.
-    """
-    wanted = pods_by_product(release.resources, release.roles)
-    product = next(iter(wanted)) if len(wanted) == 1 else ""
-    rows = StartSample.objects.order_by("-id")
-    if product:
-        rows = rows.filter(gpu_product__in=(product, ""))
-    if own := _seconds(rows.filter(release=release)):
-        return measured(own, str(release), pool=product)
-    family = rows.filter(release__model_version__name=release.model_version.name)
-    if found := _seconds(family):
-        return measured(found, release.model_version.name, pool=product, borrowed=True)
-    last = rows.filter(service=service).select_related("release").first()
-    if last is None:
-        return Starts(of=str(release), pool=product)
-    others = _seconds(rows.filter(service=service, release=last.release))
-    return measured(others, str(last.release), pool=product, borrowed=True)
-
-
-def _seconds(rows: QuerySet[StartSample]) -> list[float]:
-    return list(rows.values_list("seconds", flat=True)[:MANY_STARTS])
 
 
 def touched_by(viewer: Viewer, service: Service) -> tuple[Touched, ...]:

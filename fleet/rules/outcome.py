@@ -7,6 +7,7 @@ from typing import Any
 
 from fleet.rules.surge_cost import SurgeCost
 
+HOUR = 3600
 SLACK = 1.1  # a tenth longer than expected is as expected
 
 
@@ -31,12 +32,15 @@ class Happened:
     late: bool = False  # it went back after everything had moved
     spent: SurgeCost | None = None  # None: no price was kept, or it is not for this viewer
     over: bool = False
+    gpu_hours: float | None = None  # on top of what served before; None: nothing was measured
+    warm_starts: int = 0  # with the image on the node
+    cold_starts: int = 0  # and without it
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     name: str
-    unit: str  # seconds, GPUs, replicas, or a currency
+    unit: str  # seconds, GPUs, GPU hours, replicas, or a currency
     planned: float | None
     actual: float | None
     verdict: Kept
@@ -47,18 +51,37 @@ def compare(plan: Mapping[str, Any], found: Happened) -> tuple[Comparison, ...]:
     """`plan` is what a rollout keeps: plan, numbers, starts. An older one knows fewer numbers."""
     promised, starts = plan.get("plan", {}), plan.get("starts", {})
     full = "late_back_seconds" if found.late else "full_back_seconds"
-    samples = f"{found.starts} start{'s' * (found.starts != 1)} seen" if found.starts else ""
     return (
         at_most("Until finished", "seconds", promised.get("finish_seconds"), found.seconds),
         at_most("GPUs at the peak", "GPUs", peak(plan), found.most_gpus, slack=1),
+        gpu_time(promised.get("gpu_seconds_on_top"), found),
         at_least("Minimum capacity", promised.get("min_replicas"), found.least_serving),
-        at_most("Cold start", "seconds", starts.get("p95"), found.slowest_start, samples),
+        at_most(
+            "Cold start", "seconds", starts.get("p95"), found.slowest_start, starts_seen(found)
+        ),
         at_most(
             "Traffic back", "seconds", promised.get("traffic_back_seconds"), found.traffic_back
         ),
         at_most("Full capacity back", "seconds", promised.get(full), found.full_back),
         *([cost_on_top(found.spent, over=found.over)] if found.spent else []),
     )
+
+
+def starts_seen(found: Happened) -> str:
+    if not found.starts:
+        return ""
+    kinds = (found.warm_starts, "with the image there"), (found.cold_starts, "without it")
+    told = [f"{n} {words}" for n, words in kinds if n]
+    return ", ".join([f"{found.starts} start{'s' * (found.starts != 1)} seen", *told])
+
+
+def gpu_time(planned: float | None, found: Happened) -> Comparison:
+    """What was held is known when it is over."""
+    hours = None if planned is None else planned / HOUR
+    if found.over or found.gpu_hours is None:
+        return at_most("GPU hours on top", "GPU hours", hours, found.gpu_hours)
+    said = f"{found.gpu_hours:.2f} GPU hours so far"
+    return at_most("GPU hours on top", "GPU hours", hours, None, said)
 
 
 def cost_on_top(cost: SurgeCost, *, over: bool) -> Comparison:

@@ -15,6 +15,7 @@ from fleet.rules.fit import Need, gpus_of
 from fleet.rules.phases import PlanKind
 from fleet.rules.queue import turn
 from fleet.rules.situation import Situation, Starts, StepPlan
+from fleet.rules.unmeasured import unmeasured
 
 SECONDS_BACK = 5.0  # gateways take new weights within it
 OPEN = (Answer.POSSIBLE, Answer.NEEDS_CONSENT)
@@ -67,6 +68,7 @@ class Plan:
     full_back_seconds: float | None
     late_back_seconds: float | None  # the same once everything has moved
     unmeasured: tuple[str, ...] = ()
+    peak_replicas: float | None = None  # that the peak of the last 7 days needs; None: not known
 
     @property
     def on_top(self) -> dict[str, int]:
@@ -277,6 +279,7 @@ def planned(s: Situation, kind: PlanKind, verdict: Verdict, size: Size, expected
         full_back_seconds=expected.full_back,
         late_back_seconds=expected.late_back,
         unmeasured=(*unmeasured(s), *scattered(s, kind, size)),
+        peak_replicas=s.peak.needs if s.peak and s.old_replicas else None,
     )
 
 
@@ -337,19 +340,6 @@ def finish(
 
 def after_drains(s: Situation, start: float | None, times: int) -> float | None:
     return None if start is None else times * (start + s.grace_seconds)
-
-
-def unmeasured(s: Situation) -> tuple[str, ...]:
-    found = []
-    if not s.starts_new.samples or s.starts_new.borrowed:
-        found.append("cold start of the new release: 0 starts seen")
-    if s.old_replicas and (not s.starts_old.samples or s.starts_old.borrowed):
-        found.append("cold start of the old release: 0 starts seen")
-    if s.quotas is None:
-        found.append("quota of the namespace: it could not be read")
-    if s.queue_unread:
-        found.append("quota of the Kueue queue: the account may not read it")
-    return tuple(found)
 
 
 def gap_words(s: Situation) -> str:

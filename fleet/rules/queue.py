@@ -6,6 +6,7 @@ began already give back what they hold on top; those before us will take it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from fleet.rules.answers import Answer, Quota, Verdict, judge, quota_used_up
 from fleet.rules.fit import Need, NodeRoom, fit, gpus_of
@@ -18,6 +19,8 @@ class Ahead:
     name: str  # RO-5 of chat-large
     needs: tuple[Need, ...]  # GPUs on top, of each product
     began: bool  # it holds them, and gives them back at its end
+    ends: datetime | None = None  # as expected, of one that began
+    takes: timedelta | None = None  # as expected, from its beginning to its end
 
 
 def claims_of(ahead: Iterable[Ahead]) -> list[Need]:

@@ -22,7 +22,7 @@ from fleet.rules.balance import occupied
 from fleet.rules.causes import Fault, Patience, diagnose
 from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
-from fleet.rules.moves import Rule, ended_as, stay, waited, watch
+from fleet.rules.moves import Rule, ended_as, final, stay, waited, watch
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
 from fleet.rules.preparing import preparing
 from fleet.rules.soaking import soaking
@@ -198,6 +198,25 @@ def skipped(state: State) -> Decision:
     return replace(onward(state, why, {"skipped_by": state.skip_by}), look_again=SOON)
 
 
+def out_of_time(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """An approval for a stated time is no approval for another one."""
+    begins = state.begins
+    approved = state.phase is Phase.AWAITING_APPROVAL and state.approval.state in ("", "approved")
+    if begins is None or not approved or seen.moved:
+        return None
+    if begins.is_over(now):
+        waited_for = (
+            f" It waited. {seen.frozen or seen.queued}" if seen.frozen or seen.queued else ""
+        )
+        why = f"It was approved to begin {begins.words}, and had not.{waited_for}"
+        return final(state, Phase.EXPIRED, f"{why} Nothing was written: propose it again")
+    if begins.is_early(now):
+        return replace(
+            stay(state, f"Approved, and begins {begins.words}"), look_again=begins.wait(now)
+        )
+    return None
+
+
 def held_back(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Only beginnings wait, for the calendar and for their turn: what moves goes on."""
     begins = state.phase is Phase.AWAITING_APPROVAL and state.approval.state in ("", "approved")
@@ -236,6 +255,7 @@ CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
     pause_asked,
     paused,
     gate_skipped,
+    out_of_time,
     held_back,
     by_phase,
 )

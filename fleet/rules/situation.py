@@ -7,7 +7,20 @@ from math import ceil
 from fleet.rules.answers import Quota
 from fleet.rules.capacity import Exchange, Gpus, mix_of, pooled
 from fleet.rules.fit import Fit, Need, NodeRoom, fit
+from fleet.rules.peak import Peak
 from fleet.rules.queue import Ahead, claims_of
+
+
+@dataclass(frozen=True, slots=True)
+class StartGroup:
+    """Starts that happened alike: on nodes of one pool, with the image there or not."""
+
+    of: str
+    node_pool: str  # empty: its nodes name none
+    cache: str  # fleet.rules.starts.Cache; empty: nobody could tell
+    samples: int
+    p50: float
+    p95: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,10 @@ class Starts:
     of: str = ""  # which release, or the model of several: "r17"
     borrowed: bool = False  # of another release than the one meant
     pool: str = ""  # GPU product of the nodes; empty: of all
+    expected: str = ""  # where the next one will start; empty: that was not asked
+    instead: str = ""  # which starts count, where none was like the expected; empty: some were
+    slowest: float | None = None  # p95 of the slowest kind that it may become: deadlines fit it
+    groups: tuple[StartGroup, ...] = ()  # all kinds that were seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,7 @@ class Situation:
     pods_old: tuple[int, ...] = ()
     mixed_new: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # pods by GPU product
     mix_old: Gpus = field(default_factory=dict)  # of a replica; empty: of the same product
+    peak: Peak | None = None  # of the last 7 days; None: nobody asked anything
 
     def needs(self, replicas: int) -> tuple[Need, ...]:
         """One for each GPU product of a replica's pods."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.capacity import Gpus
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import Sample
@@ -121,6 +122,7 @@ class State:
     step_moved: bool = False  # it was given for something else than what was judged
     superseded_by: str = ""  # the rollout that begins when this one has ended: RO-14
     gives_way: bool = False  # that one is approved: it need not wait for the old release
+    begins: BeginsWithin | None = None  # the time that the approval is for; None: any
     memory: Memory = Memory()
     old: str = "the old release"  # labels for sentences: r41
     new: str = "the new release"

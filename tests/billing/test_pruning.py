@@ -85,7 +85,9 @@ def test_it_finds_a_request_wherever_it_is(acme, gateway, fiona, today, days, ki
             get_request(fiona, str(uuid4()))
 
 
-@pytest.mark.parametrize("largest", ["ffffffff-ffff-7fff-bfff-ffffffffffff", str(uuid4())])
+@pytest.mark.parametrize(
+    "largest", ["ffffffff-ffff-7fff-bfff-ffffffffffff", "b85f27ab-f7b3-4967-b5a7-2cdd83fcf799"]
+)
 def test_an_id_without_a_time_of_a_request_says_none(largest):
     assert likely_span(UUID(largest)) is None
 

@@ -6,7 +6,7 @@ import pytest
 
 from fleet.actions import rollouts as actions
 from fleet.drive.rollout import drive
-from fleet.models import Deployment
+from fleet.models import Deployment, StartSample
 from fleet.queries.plans import plan_rollout
 from fleet.queries.rollout_outcome import outcome_of
 from fleet.rules.answers import Answer
@@ -64,6 +64,8 @@ def test_blue_green_keeps_the_old_replicas_warm_and_goes_back_in_seconds(cluster
         figures = verdicts(stage, rollout)
         assert figures["Minimum capacity"] == (2, 2, "kept")
         assert figures["GPUs at the peak"] == (4, 4, "kept")
+        kept = StartSample.objects.filter(release=release).values_list("node", "cache")
+        assert all(node and cache in ("warm", "cold") for node, cache in kept), list(kept)
         asked |= {"soak_seconds": 3, "steps": ()}
         rollout = stage.roll_out(stage.release("standin-0.32.1"), **asked)
         assert rollout.phase == Phase.SUCCEEDED, rollout.why

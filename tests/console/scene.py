@@ -163,10 +163,10 @@ class Scene:
         service.current_release = first
         service.save(update_fields=["current_release"])
         self.deploy(service, first, weight=100, replicas=2)
-        for seconds in (181.0, 195.5, 240.2):
+        for seconds, kept in ((181.0, "warm"), (195.5, "warm"), (240.2, "cold")):
             StartSample.objects.create(
-                service=service, release=first, cluster=self.cluster,
-                pod_uid=f"start-{name}-{seconds}", seconds=seconds,
+                service=service, release=first, cluster=self.cluster, node_pool="reserved",
+                cache=kept, pod_uid=f"start-{name}-{seconds}", seconds=seconds,
             )  # fmt: skip
         return service
 

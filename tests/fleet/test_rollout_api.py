@@ -1,6 +1,7 @@
 """The REST API of releases and rollouts: by the whole cast, with everything that can be wrong."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
@@ -317,6 +318,19 @@ def test_it_compares_four_ways(olga, service, second):
     assert ways["recreate"]["answer"] == "needs_consent"
     assert answer["starts_new"]["samples"] == 0
     assert "quota of the namespace: it could not be read" in ways["replace"]["unmeasured"]
+
+
+def test_it_says_when_each_way_begins_and_takes_a_stated_time(olga, service, second):
+    wish = {"service_id": service.pk, "release_id": second["id"]}
+    opens = timezone.now() + timedelta(hours=3)
+    ways = post(olga, "plans", wish | {"begins_from": opens.isoformat()}).json()["ways"]
+    assert ways[0]["earliest"]["text"] == "as it was asked for"
+    late = post(olga, "rollouts", wish | {"begins_before": "2020-01-01T00:00:00Z"})
+    assert late.status_code == 422
+    answer = post(olga, "rollouts", wish | {"begins_from": opens.isoformat()})
+    assert answer.status_code == 201, answer.content
+    rollout = Rollout.objects.get(pk=answer.json()["rollout"]["id"])
+    assert rollout.plan["begins"] == {"opens": opens.isoformat(), "closes": None}
 
 
 def test_it_learns_cold_starts_of_the_model_on_the_same_gpus(olga, service, second):

@@ -8,6 +8,7 @@ manage.py rollout queue|freezes|sequences
 manage.py rollout propose SERVICE 7 --as olga@example.org --why "..." [--plan replace] [--consent]
     [--supersede]     an open rollout of the service is aborted for it
     [--step "shadow 10, 300, 50" --step "25, 300, 100, approval"]     percent, seconds, samples
+    [--begins-from 2026-11-30T22:00Z --begins-before 2026-12-01T02:00Z]
     [--first acme --first globex/chat --first-class batch --last initech]
 manage.py rollout approve|reject 12 --as vic@example.org --digest ... [--why "..."]
 manage.py rollout pause|resume|abort|rollback 12 --as olga@example.org --why "..." [--drive]
@@ -37,6 +38,7 @@ from fleet.management.around import (
     add_choice,
     add_limits,
     audience_of,
+    begins_of,
     limits_of,
     pair,
     steps_of,
@@ -153,6 +155,7 @@ class Command(Around):
                 replicas=options["replicas"],
                 steps=steps_of(options["step"]),
                 soak_seconds=options["soak"],
+                begins=begins_of(options),
                 reason=options["why"],
                 consent=options["consent"],
                 audience=audience_of(options),

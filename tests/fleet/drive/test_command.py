@@ -164,7 +164,20 @@ def test_it_compares_all_ways_and_stores_nothing(stage):
     assert "recreate: needs_consent" in told
     assert "GPUs on top 1, at least 4 replicas (100 %)" in told
     assert "changes" in told
+    assert "begins: " in told
+    assert "as soon as it is approved" in told
+    assert "cold start" in told
     assert not Rollout.objects.exists()
+
+
+def test_it_takes_a_stated_time(stage):
+    number = stage.release("b").number
+    with pytest.raises(CommandError, match="is not like 2026-11-30T22:00Z"):
+        say("plan", "chat", number, "--begins-from", "tonight")
+    with pytest.raises(CommandError, match="That is over"):
+        say("propose", "chat", number, "--begins-before", "2020-01-01T00:00Z", why="x", **OLGA)
+    say("propose", "chat", number, "--begins-from", "2020-01-01T00:00", why="x", **OLGA)
+    assert Rollout.objects.get().plan["begins"]["opens"] == "2020-01-01T00:00:00+00:00"
 
 
 def test_it_proposes_with_those_who_go_first_and_last(stage):

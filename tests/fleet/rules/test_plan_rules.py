@@ -278,24 +278,39 @@ def test_it_says_that_a_quota_could_not_be_read():
 
 PLANNED = {
     "plan": {"finish_seconds": 100, "gpus_on_top": 2, "min_replicas": 4,
+             "gpu_seconds_on_top": 7200,
              "traffic_back_seconds": 5, "full_back_seconds": 5, "late_back_seconds": 200},
     "numbers": {"old_replicas": 4, "gpus_old": 1},
     "starts": {"p95": 60},
 }  # fmt: skip
 OUTCOMES = {
     "as planned": (
-        PLANNED, Happened(109, 6, 4, 2, 61), "kept kept kept kept open open"),
+        PLANNED, Happened(109, 6, 4, 2, 61, over=True, gpu_hours=2.1),
+        "kept kept kept kept kept open open"),
     "longer, more, less": (
-        PLANNED, Happened(111, 7, 3, 1, 90), "missed missed missed missed open open"),
+        PLANNED, Happened(111, 7, 3, 1, 90, over=True, gpu_hours=2.3),
+        "missed missed missed missed missed open open"),
     "went back at once": (
-        PLANNED, Happened(None, 5, 4, 1, 60, 3, 5), "open kept kept kept kept kept"),
+        PLANNED, Happened(None, 5, 4, 1, 60, 3, 5, over=True, gpu_hours=0.1),
+        "open kept kept kept kept kept kept"),
     "went back after everything had moved": (
-        PLANNED, Happened(None, 6, 4, 4, 60, 3, 180, late=True),
-        "open kept kept kept kept kept"),
-    "not begun": (PLANNED, Happened(), "open open open open open open"),
+        PLANNED, Happened(None, 6, 4, 4, 60, 3, 180, late=True, over=True, gpu_hours=2.0),
+        "open kept kept kept kept kept kept"),
+    "goes on": (
+        PLANNED, Happened(None, 6, 4, gpu_hours=0.5), "open kept open kept open open open"),
+    "not begun": (PLANNED, Happened(), " ".join(["open"] * 7)),
     "nothing was measured then": (
-        {"plan": {}, "numbers": {}}, Happened(1, 1, 1, 1, 1, 1, 1), " ".join(["unknown"] * 6)),
+        {"plan": {}, "numbers": {}}, Happened(1, 1, 1, 1, 1, 1, 1, over=True, gpu_hours=1.0),
+        " ".join(["unknown"] * 7)),
 }  # fmt: skip
+
+
+def test_it_says_how_much_was_held_so_far_and_how_starts_began():
+    told = {c.name: c.text for c in compare(
+        PLANNED, Happened(None, 6, 4, 4, 60, gpu_hours=0.5, warm_starts=3, cold_starts=1)
+    )}  # fmt: skip
+    assert told["GPU hours on top"] == "0.50 GPU hours so far"
+    assert told["Cold start"] == "4 starts seen, 3 with the image there, 1 without it"
 
 
 @pytest.mark.parametrize("case", OUTCOMES)
