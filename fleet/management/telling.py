@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from fleet.queries.freezes import FreezeRow
 from fleet.queries.plans import Proposal
+from fleet.queries.prefetch import PrefetchDetail
 from fleet.queries.queue import ClusterQueue
 from fleet.queries.rollout_harm import Harm
 from fleet.queries.rollout_pods import KeptPod, LogRow
@@ -57,6 +58,8 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
             if not check.get("group"):
                 samples = f"{check['samples']} of {check['needed']} samples"
                 yield f"  {check['metric']}: {check['verdict']}, {samples}"
+    if detail.prefetch:
+        yield from prefetch_lines(detail.prefetch)
     yield from map(pod_line, detail.pods)
     for e in detail.cluster_events[:EVENTS]:
         times = f" ({e.count} times)" if e.count > 1 else ""
@@ -66,6 +69,18 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
     if cost := detail.cost:
         planned = "not known" if cost.planned is None else f"{cost.planned:.2f}"
         yield f"cost: {cost.spent:.2f} {cost.currency} so far, of {planned} planned"
+
+
+def prefetch_lines(found: PrefetchDetail) -> Iterator[str]:
+    if found.skipped:
+        yield f"image: {found.skipped}"
+    elif found.rows:
+        yield f"image on {found.done} of {len(found.rows)} nodes before anything moved"
+    for row in found.rows:
+        words = f": {row.trouble}" if row.trouble else ""
+        made = f", pod {row.pod} of {row.made_at:%H:%M:%S}" if row.made_at else ""
+        yield f"  {row.node} {row.state} since {row.state_at:%H:%M:%S}{made}{words}"
+    yield f"weights {'come with it' if found.weights else 'not prefetched'}: {found.weights_why}"
 
 
 def pod_line(p: KeptPod) -> str:

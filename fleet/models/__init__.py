@@ -24,7 +24,7 @@ from fleet.models.rollout import (
     RolloutGpuTime,
     StartSample,
 )
-from fleet.models.rollout_pod import RolloutLog, RolloutPod
+from fleet.models.rollout_pod import RolloutFetch, RolloutLog, RolloutPod
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
 from fleet.models.service import Deployment, Service
@@ -74,6 +74,7 @@ __all__ = [
     "RolloutAnswer",
     "RolloutCall",
     "RolloutEvent",
+    "RolloutFetch",
     "RolloutGpuTime",
     "RolloutLog",
     "RolloutPod",

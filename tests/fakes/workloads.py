@@ -136,7 +136,8 @@ class FakeWorkloads(FakeEngines):
         name = pod["metadata"]["name"]
         self._reach("make", name)
         self.fetching[name] = pod | {
-            "metadata": pod["metadata"] | {"uid": f"f-{name}"},
+            "metadata": pod["metadata"]
+            | {"uid": f"f-{name}", "creationTimestamp": self.now.isoformat()},
             "status": dict(self.fetches),
         }
 
