@@ -9,7 +9,7 @@ from console.forms.pins import PINS, PinsForm, copied_pins
 from console.forms.selects import LongSelect
 from fleet.queries.releases import ReleaseDetail
 from fleet.rules.groups import line_of, read_lines
-from fleet.rules.release import Probes, Resources
+from fleet.rules.release import KV_LEASE, Probes, Resources
 
 MODEL_FIELDS = (
     "label", "commit", "tokenizer_commit", "code_commit", "chat_template_digest", "licence",
@@ -85,6 +85,11 @@ class ReleaseForm(PinsForm):
     teardown_seconds = forms.IntegerField(
         label="Teardown, seconds", min_value=0, initial=Probes().teardown_seconds
     )
+    kv_lease_seconds = forms.IntegerField(
+        label="KV lease, seconds", min_value=0, required=False,
+        help_text="Of prefill and decode: from the end of traffic until prefill goes, so that"
+        f" decode fetches its blocks. Empty: {KV_LEASE}.",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, services: Iterable[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,7 +128,7 @@ class ReleaseForm(PinsForm):
             "environment": given["environment"],
             "pins": {k: given[k] for k in PINS},
             "resources": resources,
-            "probes": {k: given[k] for k in PROBES},
+            "probes": {k: given[k] for k in PROBES if given[k] is not None},
             "roles": given["roles"],
             "note": given["note"],
         }
@@ -133,7 +138,9 @@ class ReleaseForm(PinsForm):
 
 
 RESOURCES = ("gpu_product", "gpus", "group_size", "cpu", "memory", "shared_memory")
-PROBES = ("startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds")
+PROBES = (
+    "startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds", "kv_lease_seconds",
+)  # fmt: skip
 GROUPS = {
     "For which service": ("service_id", "note"),
     "Model version": ("model", *MODEL_FIELDS),

@@ -26,7 +26,13 @@ from fleet.models.rollout import (
 )
 from fleet.models.rollout_pod import RolloutFetch, RolloutLog, RolloutPod
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
-from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
+from fleet.models.sequence import (
+    Placement,
+    RolloutSequence,
+    SequenceCall,
+    SequenceEvent,
+    SequenceStage,
+)
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
     AdapterLatencySlot,
@@ -81,6 +87,7 @@ __all__ = [
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",
+    "SequenceCall",
     "SequenceEvent",
     "SequenceStage",
     "Service",
