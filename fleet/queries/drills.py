@@ -105,6 +105,22 @@ def drill_ages(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
     return tuple(sorted(ages, key=lambda age: age.last.timestamp() if age.last else 0.0))
 
 
+def failed_drills(viewer: Viewer) -> tuple[DrillRow, ...]:
+    """The last drill that proved something of a service, where that is that it does not go back."""
+    judged = DrillReport.objects.exclude(verdict=DrillVerdict.NOT_RUN)
+    last = judged.order_by("drill__service", "-at").distinct("drill__service").values("pk")
+    rows = search_drills(viewer).filter(report__in=last, report__verdict=DrillVerdict.FAILED)
+    return rows_of(rows)
+
+
+def overdue_services(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
+    """As `drill_ages`; one that never passed a drill is overdue as long after it was made."""
+    made = dict(Service.objects.values_list("name", "created_at"))
+    days = settings.QM_DRILL_DAYS
+    ages = drill_ages(viewer, now)
+    return tuple(age for age in ages if is_stale(age.last or made[age.service], now, days))
+
+
 def drill_age(viewer: Viewer, service_id: int, now: datetime) -> DrillAge:
     """The last drill that passed, of one service."""
     see_fleet(viewer)
