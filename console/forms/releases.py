@@ -64,6 +64,15 @@ class ReleaseForm(PinsForm):
         label="Pods of an engine", min_value=1, initial=1, required=False,
         help_text="Above 1: a leader and its workers, on a node each, with the GPUs above each.",
     )  # fmt: skip
+    topology = forms.CharField(
+        label="These pods together by", required=False, max_length=317,
+        help_text="A label of nodes: nvidia.com/gpu.clique keeps the pods of an engine in one"
+        " fabric clique, alone there. Needs LeaderWorkerSet. Empty: wherever there is room.",
+    )  # fmt: skip
+    subgroup_size = forms.IntegerField(
+        label="Together in parts of, pods", min_value=0, initial=0, required=False,
+        help_text="0: all pods of an engine.",
+    )  # fmt: skip
     cpu = forms.CharField(label="CPU", initial=Resources().cpu)
     memory = forms.CharField(label="Memory", initial=Resources().memory)
     shared_memory = forms.CharField(label="Shared memory", initial=Resources().shared_memory)
@@ -137,7 +146,10 @@ class ReleaseForm(PinsForm):
         return [(title, [self[name] for name in names]) for title, names in GROUPS.items()]
 
 
-RESOURCES = ("gpu_product", "gpus", "group_size", "cpu", "memory", "shared_memory")
+RESOURCES = (
+    "gpu_product", "gpus", "group_size", "topology", "subgroup_size", "cpu", "memory",
+    "shared_memory",
+)  # fmt: skip
 PROBES = (
     "startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds", "kv_lease_seconds",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
 from fleet.queries.contracts import current_contract
-from fleet.queries.places import refuse_cluster
+from fleet.queries.places import refuse_cluster, refuse_together
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.prices import hourly_prices
 from fleet.queries.releases import fetch_release, spec_of
@@ -198,7 +198,8 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
 def refuse_proposal(
     release: Release, proposal: Proposal, plan: Plan, parties: Audience, *, consent: bool
 ) -> None:
-    if refusal := refuse_signatures(release) or refuse_cluster(release):
+    refusals = (refuse_signatures(release), refuse_cluster(release), refuse_together(release))
+    if refusal := next(filter(None, refusals), ""):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)
