@@ -11,7 +11,7 @@ from fleet.models.cluster import (
 )
 from fleet.models.contract import ContractResult, OutputContract
 from fleet.models.drift import Drift
-from fleet.models.drill import Drill, DrillReport
+from fleet.models.drill import Drill, DrillReport, PodLoss
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
@@ -74,6 +74,7 @@ __all__ = [
     "ObservedPod",
     "OutputContract",
     "Placement",
+    "PodLoss",
     "Release",
     "Resolution",
     "Rollout",

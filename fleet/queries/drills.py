@@ -1,17 +1,18 @@
 """Drills as pages and the API show them, and which services need one."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 
-from fleet.models import Drill, DrillReport, Service
+from fleet.models import Drill, DrillReport, PodLoss, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.rules.drill import DrillVerdict, Moment, is_stale, moment_in_words
 from fleet.rules.phases import BEFORE_WRITES, FINAL, Phase
+from fleet.rules.pod_loss import LossPhase
 from tenants.errors import NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -26,9 +27,9 @@ class DrillRow:
     id: int
     label: str  # DR-3
     service: str
-    rollout_id: int
+    rollout_id: int | None  # None: of a lost pod
     rollout: str  # RO-12
-    phase: str  # of the rollout
+    phase: str  # of the rollout, or of the loss
     from_label: str
     to_label: str
     plan_kind: str
@@ -47,6 +48,9 @@ class DrillRow:
     reported_at: datetime | None
     digest: str  # SHA-256 of the report
     report: Mapping[str, Any] | None
+    change_id: int | None = None  # of a lost pod: what somebody else decides
+    pod: str = ""  # that was killed
+    timeline: tuple[Mapping[str, Any], ...] = ()  # of a lost pod: at, phase, who, why
 
     @property
     def is_open(self) -> bool:
@@ -65,7 +69,10 @@ class DrillAge:
 def search_drills(viewer: Viewer, *, service: str = "", state: str = "") -> QuerySet[Drill]:
     """Newest first. `state`: "open" or a verdict."""
     see_fleet(viewer)
-    related = ("service", "requested_by", "report", "rollout__from_release", "rollout__to_release")
+    related = (
+        "service", "requested_by", "report", "rollout__from_release", "rollout__to_release",
+        "loss__release",
+    )  # fmt: skip
     rows = Drill.objects.select_related(*related).defer(*WIDE).order_by("-id")
     if service:
         rows = rows.filter(service__name=service)
@@ -93,10 +100,16 @@ def drilled(viewer: Viewer, rollout_ids: Iterable[int]) -> dict[int, int]:
     return dict(rows.values_list("rollout_id", "id"))
 
 
+def proved() -> QuerySet[DrillReport]:
+    """Of ways back: that a lost pod is replaced says nothing of them."""
+    passed = DrillReport.objects.filter(verdict=DrillVerdict.PASSED)
+    return passed.exclude(drill__moment=Moment.POD_LOST)
+
+
 def drill_ages(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
     """Of all services that have a release, the one that waited longest first."""
     see_fleet(viewer)
-    passed = DrillReport.objects.filter(verdict=DrillVerdict.PASSED)
+    passed = proved()
     last = dict(passed.values_list("drill__service__name").annotate(Max("at")))
     serving = Service.objects.exclude(current_release=None).order_by("name")
     names = serving.values_list("name", flat=True)
@@ -106,9 +119,11 @@ def drill_ages(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
 
 
 def failed_drills(viewer: Viewer) -> tuple[DrillRow, ...]:
-    """The last drill that proved something of a service, where that is that it does not go back."""
+    """The last drill of a service's way back, and that of a lost pod, where it failed."""
     judged = DrillReport.objects.exclude(verdict=DrillVerdict.NOT_RUN)
-    last = judged.order_by("drill__service", "-at").distinct("drill__service").values("pk")
+    judged = judged.annotate(lost=Q(drill__moment=Moment.POD_LOST))
+    one = ("drill__service", "lost")
+    last = judged.order_by(*one, "-at").distinct(*one).values("pk")
     rows = search_drills(viewer).filter(report__in=last, report__verdict=DrillVerdict.FAILED)
     return rows_of(rows)
 
@@ -124,24 +139,18 @@ def overdue_services(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
 def drill_age(viewer: Viewer, service_id: int, now: datetime) -> DrillAge:
     """The last drill that passed, of one service."""
     see_fleet(viewer)
-    rows = DrillReport.objects.filter(drill__service=service_id, verdict=DrillVerdict.PASSED)
+    rows = proved().filter(drill__service=service_id)
     last = rows.aggregate(at=Max("at"))["at"]
     return DrillAge("", last, is_stale(last, now, settings.QM_DRILL_DAYS))
 
 
 def row_of(drill: Drill) -> DrillRow:
-    r = drill.rollout
     report: DrillReport | None = getattr(drill, "report", None)
-    return DrillRow(
+    of_it = of_rollout(drill.rollout) if drill.rollout else of_loss(drill.loss)
+    row = DrillRow(
         id=drill.pk,
         label=str(drill),
         service=drill.service.name,
-        rollout_id=r.pk,
-        rollout=str(r),
-        phase=r.phase,
-        from_label=str(r.from_release) if r.from_release else "",
-        to_label=str(r.to_release),
-        plan_kind=r.plan_kind,
         moment=drill.moment,
         step=drill.step,
         when=moment_in_words(Moment(drill.moment), drill.step),
@@ -150,14 +159,46 @@ def row_of(drill: Drill) -> DrillRow:
         reason=drill.reason,
         requested_by=drill.requested_by.email if drill.requested_by else "",
         created_at=drill.created_at,
-        started_at=r.started_at,
-        ended_at=r.ended_at,
-        state=report.verdict if report else state_of(Phase(r.phase)),
-        why=report.why if report else r.why,
         reported_at=report.at if report else None,
         digest=report.digest if report else "",
         report=report.report if report else None,
+        **of_it,
     )
+    return replace(row, state=report.verdict, why=report.why) if report else row
+
+
+def of_rollout(r: Rollout) -> dict[str, Any]:
+    return {
+        "rollout_id": r.pk,
+        "rollout": str(r),
+        "phase": r.phase,
+        "from_label": str(r.from_release) if r.from_release else "",
+        "to_label": str(r.to_release),
+        "plan_kind": r.plan_kind,
+        "started_at": r.started_at,
+        "ended_at": r.ended_at,
+        "state": state_of(Phase(r.phase)),
+        "why": r.why,
+    }
+
+
+def of_loss(loss: PodLoss) -> dict[str, Any]:
+    waits = loss.phase == LossPhase.AWAITING_APPROVAL
+    return {
+        "rollout_id": None,
+        "rollout": "",
+        "phase": loss.phase,
+        "from_label": str(loss.release),
+        "to_label": str(loss.release),
+        "plan_kind": "",
+        "started_at": loss.killed_at,
+        "ended_at": loss.ended_at,
+        "state": "reporting" if loss.ended_at else "waiting" if waits else "running",
+        "why": loss.why,
+        "change_id": loss.change_id,
+        "pod": loss.pod,
+        "timeline": tuple(loss.timeline),
+    }
 
 
 def state_of(phase: Phase) -> str:

@@ -1,16 +1,23 @@
-"""A drill of the way back on the real API server, with a real gateway under traffic."""
+"""Drills on the real API server, with a real gateway under traffic: the way back, a lost pod."""
+
+import time
 
 import pytest
 from django.utils import timezone
 
 from fleet.actions.drills import propose_drill, write_report
-from fleet.models import Deployment, Rollout
+from fleet.actions.pod_losses import propose_pod_loss
+from fleet.actions.routing import publish_routing
+from fleet.drive.keep import due_deployments, keep
+from fleet.drive.pod_loss import drive
+from fleet.models import Deployment, PodLoss, Rollout
 from fleet.rules.drill import Limits, Moment
 from fleet.rules.phases import Phase
 from fleet.rules.situation import StepPlan
 from tests.cluster.gateway_stage import gateway
 from tests.cluster.rollout_stage import make_stage_serving
 from tests.cluster.test_rollouts_unplugged import Traffic
+from tests.fixtures.kubernetes import until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -18,16 +25,18 @@ pytestmark = [
     pytest.mark.timeout(600, func_only=True),  # the cluster's start is not counted
 ]
 HELD = (StepPlan(50, 3600, 1_000_000),)  # nobody but the drill takes it from there
+CLIENTS = range(3)  # of `Traffic`: so many requests are answered at a time
 LIMITS = Limits(traffic_back_seconds=10, full_back_seconds=240, requests_lost=0)
 
 
 @pytest.fixture
-def stage(cluster):
-    found = make_stage_serving(cluster, "chat")
+def stage(cluster, request):
+    found = make_stage_serving(cluster, "chat", replicas=request.param)
     yield found
     found.clear()
 
 
+@pytest.mark.parametrize("stage", [1], indirect=True)
 def test_half_of_the_traffic_goes_back_and_no_request_is_lost(
     stage, live_server, settings, tmp_path
 ):
@@ -50,9 +59,48 @@ def test_half_of_the_traffic_goes_back_and_no_request_is_lost(
     broken = [seen for seen in traffic.seen if seen[1] != 200 or not seen[3]]
     assert not broken, broken[:5]
     assert traffic.last(release.fingerprint) > 0, "the release never had traffic"
-    assert stage.fingerprints() == [good] * 2
+    assert stage.fingerprints() == [good]
     assert Deployment.objects.get(release=release).weight == 0
     report = write_report(drill.pk, timezone.now())
     assert report.verdict == "passed", report.why
     assert report.report["taken_back_in"] == "analyzing"
-    print(f"{len(traffic.seen)} requests. {report.why}")
+
+
+@pytest.mark.parametrize("stage", [2], indirect=True)
+def test_a_replica_is_killed_and_the_traffic_holds(stage, live_server, settings, tmp_path):
+    limits = Limits(traffic_back_seconds=15, full_back_seconds=60, requests_lost=len(CLIENTS))
+    drill = stage.act(
+        propose_pod_loss, stage.service.pk, limits=limits, reason="a node may die"
+    )  # fmt: skip
+    loss = PodLoss.objects.get(drill=drill)
+    stage.approve(loss)
+    ingest = f"{live_server.url}/api/v1/usage/events"
+    with (
+        gateway(stage, ingest, settings, tmp_path) as clients,
+        Traffic(clients) as traffic,
+    ):
+        time.sleep(1)
+        until("another replica", lambda: over(stage, loss), 90)
+        time.sleep(1)
+    assert loss.phase == "ended", loss.why
+    broken = [seen for seen in traffic.seen if seen[1] != 200 or not seen[3]]
+    assert len(broken) <= len(CLIENTS), broken[:5]
+    assert all(began <= loss.killed_at.timestamp() + 2 for began, *_ in broken)
+    names = {pod["metadata"]["name"] for pod in stage.pods()}
+    assert loss.pod not in names and loss.replaced_by in names
+    assert len(stage.fingerprints()) == 2
+    report = write_report(drill.pk, timezone.now())
+    assert report.verdict == "passed", report.why
+    assert report.report["replicas_least"] == 1
+
+
+def over(stage, loss):
+    """A round of everybody: the drill, the observer, the keeper, who tells gateways."""
+    drive(loss.pk)
+    stage.observe()
+    for row in due_deployments():
+        keep(row)
+    stage.observe()
+    publish_routing()
+    loss.refresh_from_db()
+    return loss.ended_at is not None

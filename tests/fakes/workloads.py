@@ -141,7 +141,7 @@ class FakeWorkloads(FakeEngines):
             "status": dict(self.fetches),
         }
 
-    def delete(self, kind, name, uid):
+    def delete(self, kind, name, uid, *, grace_seconds=None):
         self._reach("delete", name)
         self._forbid()
         self.fetching.pop(name, None)
