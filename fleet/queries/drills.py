@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
 from fleet.models import Drill, DrillReport, PodLoss, Rollout, Service
 from fleet.queries.access import see_fleet
@@ -118,22 +119,52 @@ def drill_ages(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
     return tuple(sorted(ages, key=lambda age: age.last.timestamp() if age.last else 0.0))
 
 
-def failed_drills(viewer: Viewer) -> tuple[DrillRow, ...]:
-    """The last drill of a service's way back, and that of a lost pod, where it failed."""
-    judged = DrillReport.objects.exclude(verdict=DrillVerdict.NOT_RUN)
-    judged = judged.annotate(lost=Q(drill__moment=Moment.POD_LOST))
-    one = ("drill__service", "lost")
-    last = judged.order_by(*one, "-at").distinct(*one).values("pk")
-    rows = search_drills(viewer).filter(report__in=last, report__verdict=DrillVerdict.FAILED)
-    return rows_of(rows)
+@dataclass(frozen=True, slots=True)
+class DrillFault:
+    """The last drill of a service that proved something, where that was not as it must be."""
+
+    drill_id: int
+    service: str
+    why: str
+    at: datetime
 
 
-def overdue_services(viewer: Viewer, now: datetime) -> tuple[DrillAge, ...]:
-    """As `drill_ages`; one that never passed a drill is overdue as long after it was made."""
-    made = dict(Service.objects.values_list("name", "created_at"))
+def drill_needs(
+    viewer: Viewer, now: datetime
+) -> tuple[tuple[DrillFault, ...], tuple[DrillAge, ...]]:
+    """What failed last, of ways back and of lost pods apart; and whose way back is overdue: not
+    proved for too long, or never in as long since the service was made. One statement.
+    """
+    see_fleet(viewer)
+    lost = Q(drill__moment=Moment.POD_LOST)
+    passed = Q(drills__report__verdict=DrillVerdict.PASSED) & ~Q(drills__moment=Moment.POD_LOST)
+    rows = Service.objects.exclude(current_release=None).order_by("name")
+    rows = rows.annotate(
+        last=Max("drills__report__at", filter=passed), way=last_of(~lost), loss=last_of(lost)
+    )
+    found = list(rows.values_list("name", "created_at", "last", "way", "loss"))
     days = settings.QM_DRILL_DAYS
-    ages = drill_ages(viewer, now)
-    return tuple(age for age in ages if is_stale(age.last or made[age.service], now, days))
+    ages = [
+        DrillAge(name, last, True)
+        for name, made, last, _, _ in found
+        if is_stale(last or made, now, days)
+    ]
+    faults = [
+        DrillFault(one["id"], name, one["why"], datetime.fromisoformat(one["at"]))
+        for name, _, _, *both in found
+        for one in both
+        if one and one["verdict"] == DrillVerdict.FAILED
+    ]
+    ages.sort(key=lambda age: age.last.timestamp() if age.last else 0.0)
+    return tuple(faults), tuple(ages)
+
+
+def last_of(kind: Q) -> Subquery:
+    """Of those of a service that proved something."""
+    judged = DrillReport.objects.filter(kind, drill__service=OuterRef("pk"))
+    judged = judged.exclude(verdict=DrillVerdict.NOT_RUN).order_by("-id")
+    told = JSONObject(id="drill_id", verdict="verdict", why="why", at="at")
+    return Subquery(judged.values(told=told)[:1])
 
 
 def drill_age(viewer: Viewer, service_id: int, now: datetime) -> DrillAge:

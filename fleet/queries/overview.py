@@ -11,7 +11,7 @@ from django.db.models import Q, Sum
 
 from fleet.models import Finding, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, nodes_out
-from fleet.queries.drills import DrillAge, DrillRow, failed_drills, overdue_services
+from fleet.queries.drills import DrillAge, DrillFault, drill_needs
 from fleet.queries.node_drift import NodeDriftRow, list_node_drift
 from fleet.queries.queue import ClusterQueue, list_queues
 from fleet.queries.rollouts import RolloutRow, current_rollouts
@@ -100,6 +100,7 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     services = list_states(viewer, now)
     clusters = list_clusters(viewer, now)
     rollouts = current_rollouts(viewer, now - ROLLED_BACK_FOR)
+    faults, overdue = drill_needs(viewer, now)
     attention = [
         *findings,
         *troubled_services(services),
@@ -107,8 +108,8 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
         *troubled_clusters(clusters, services),
         *troubled_nodes(nodes_out(viewer)),
         *changed_nodes(list_node_drift(viewer)),
-        *failed_ways_back(failed_drills(viewer)),
-        *overdue_drills(overdue_services(viewer, now)),
+        *failed_drills(faults),
+        *overdue_drills(overdue),
         *waiting_changes(viewer),
     ]
     moving = tuple(r for r in rollouts if r.is_open)
@@ -250,13 +251,13 @@ def changed_nodes(drifts: Sequence[NodeDriftRow]) -> list[Attention]:
     return [Attention(Urgency.PERSON, "nodes", "", title, why, first.found_at)]
 
 
-def failed_ways_back(drills: Iterable[DrillRow]) -> list[Attention]:
+def failed_drills(faults: Iterable[DrillFault]) -> list[Attention]:
     return [
         Attention(
-            Urgency.PERSON, "drill", str(d.id), f"{d.label} {d.service}: the drill failed", d.why,
-            d.reported_at,
+            Urgency.PERSON, "drill", str(f.drill_id),
+            f"DR-{f.drill_id} {f.service}: the drill failed", f.why, f.at,
         )
-        for d in drills
+        for f in faults
     ]  # fmt: skip
 
 
