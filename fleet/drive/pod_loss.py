@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from django.db.models.functions import Now
 
 from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
@@ -35,6 +36,10 @@ KEPT = (
 
 def due_losses() -> list[int]:
     return PodLoss.due(ended_at=None)
+
+
+def is_due(loss_id: int) -> bool:
+    return PodLoss.objects.filter(pk=loss_id, ended_at=None, look_again__lte=Now()).exists()
 
 
 def drive(loss_id: int, outside: Outside = REAL) -> timedelta | None:

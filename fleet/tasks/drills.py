@@ -21,7 +21,12 @@ def report_drills() -> None:
 
 @shared_task(name=DRIVE)
 def drive_pod_loss(loss_id: int) -> None:
-    """Pass after pass; one that watches is followed by a timer, others wait for the sweep."""
+    """Pass after pass; one that watches is followed by a timer, others wait for the sweep.
+
+    One that is not due has had its pass, with a timer of its own: no bell starts another.
+    """
+    if not driving.is_due(loss_id):
+        return
     for _ in range(PASSES):
         again = driving.drive(loss_id)
         if again is None or again > SOON:

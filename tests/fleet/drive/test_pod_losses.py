@@ -12,13 +12,14 @@ from fleet.actions.drills import due_reports, write_report
 from fleet.actions.pod_losses import propose_pod_loss, wake_by_change
 from fleet.actions.traffic import record
 from fleet.drive.keep import due_deployments, keep
-from fleet.drive.pod_loss import drive, due_losses
+from fleet.drive.pod_loss import drive, due_losses, is_due
 from fleet.models import Deployment, Drill, PodLoss, Service
 from fleet.queries.drills import drill_age, get_drill
 from fleet.queries.pod_losses import loss_hours
 from fleet.rules.drill import SETTLES, Limits
 from fleet.rules.pod_loss import PATIENCE
 from fleet.rules.traffic import TrafficSample
+from fleet.tasks.drills import drive_pod_loss, pod_loss_decided
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden
@@ -198,6 +199,21 @@ def test_a_claim_that_is_held_is_left_alone(stage):
     PodLoss.take_claim(loss.pk)
     assert drive(loss.pk, stage.outside) is None
     assert due_losses() == []
+
+
+def test_one_that_is_not_due_has_no_pass_by_a_bell(stage):
+    loss = plan(stage)
+    step(stage, loss)
+    assert not is_due(loss.pk)
+    drive_pod_loss(loss.pk)
+    fence = PodLoss.objects.get(pk=loss.pk).fence
+    assert fence == loss.fence
+    change = ChangeRequest.objects.get(pk=loss.change_id)
+    with scope_of(stage.vic):
+        changes.decide(stage.vic, change.pk, digest=change.digest, approve=False, why="no")
+    pod_loss_decided(change.pk)
+    loss.refresh_from_db()
+    assert loss.phase == "cancelled"
 
 
 def test_a_terminal_plans_it(stage):
