@@ -27,6 +27,8 @@ ACTS = {
     "change": "Review and decide",
     "nodes": "Open the nodes",
     "cluster": "Open the cluster",
+    "drill": "Read the report",
+    "drills": "Open the drills",
 }
 
 
@@ -55,6 +57,8 @@ def fleet_lines(items: Iterable[Attention]) -> list[Line]:
 def url_of(item: Attention) -> str:
     if item.kind == "nodes":
         return address("nodes") + "?" + urlencode({"state": item.key})
+    if item.kind == "drills":
+        return address("drills")
     if item.kind == "finding":
         place = {"service": item.key, "class": item.traffic_class}
         return address("tenant_degradation", item.tenants[0]) + "?" + urlencode(place)

@@ -15,6 +15,7 @@ app.conf.beat_schedule = {
     "sweep rollouts": {"task": "fleet.tasks.sweep_rollouts", "schedule": 5.0},
     "sweep sequences": {"task": "fleet.tasks.sweep_sequences", "schedule": 5.0},
     "report drills": {"task": "fleet.tasks.report_drills", "schedule": 15.0},
+    "sweep pod losses": {"task": "fleet.tasks.sweep_pod_losses", "schedule": 5.0},
     "sweep scaling": {"task": "fleet.tasks.sweep_scaling", "schedule": 5.0},
     "publish routing": {"task": "fleet.tasks.publish_routing", "schedule": 5.0},
     "publish policy": {"task": "tenants.tasks.publish_policy", "schedule": 5.0},

@@ -203,6 +203,14 @@ WORDS: dict[str, dict[str, Word]] = {
         "crashing": Word("bad", "alert-octagon", "Crashing"),
         "unknown": UNKNOWN,
     },
+    "fetch": {
+        "waiting": Word("mute", "hourglass", "Waits"),
+        "pulling": _moving("Pulling"),
+        "done": Word("ok", "circle-check", "On the node"),
+        "disk": Word("bad", "circle-x", "Disk full"),
+        "registry": Word("bad", "circle-x", "Cannot be pulled"),
+        "place": Word("warn", "ban", "No place"),
+    },
     "node": {
         "ready": Word("ok", "circle-check", "Ready"),
         "cordoned": Word("warn", "ban", "Cordoned"),

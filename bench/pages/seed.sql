@@ -103,6 +103,25 @@ INSERT INTO rollout_event (rollout_id, at, phase, step, actor, why, detail)
 SELECT o.id, o.created_at + i * interval '3 min', 'analyzing', 0, '', 'One more look', '{}'
 FROM rollout o, generate_series(1, 12) i WHERE o.reason = 'Newer';
 
+-- A drill of every second of these: the newest of some services failed, those of others are long ago.
+INSERT INTO drill (service_id, rollout_id, moment, step, limits, promise, reason, requested_by_id, created_at)
+SELECT o.service_id, o.id, 'step', 1, '{"traffic_back_seconds": 10, "full_back_seconds": 600, "requests_lost": 0}',
+       '{"traffic_back": 2.0, "full_back": 60.0}', 'As every quarter', o.requested_by_id, o.created_at
+FROM rollout o WHERE o.reason = 'Newer' AND o.id % 2 = 0;
+
+INSERT INTO drill_report (drill_id, at, verdict, why, report, digest)
+SELECT d.id, d.created_at + interval '41 min', CASE WHEN d.id % 7 = 0 THEN 'failed' WHEN d.id % 11 = 0 THEN 'not_run' ELSE 'passed' END,
+       'All traffic was back after 1.4 s, everything after 41.0 s, and 0 requests were lost',
+       jsonb_build_object('checks', '[]'::jsonb, 'lost_by_tenant', '[]'::jsonb, 'answers_cut', 0, 'phases',
+         (SELECT jsonb_agg(jsonb_build_object('at', d.created_at + i * interval '3 min', 'phase', 'analyzing',
+                                              'step', 1, 'who', '', 'why', 'One more look')) FROM generate_series(1, 12) i)),
+       md5(d.id::text) || md5('drill' || d.id)
+FROM drill d WHERE d.reason = 'As every quarter' AND d.service_id IN (SELECT id FROM service WHERE name LIKE 'bench-model-%');
+
+INSERT INTO rollout_fetch (rollout_id, node, pod, state, trouble, made_at, state_at, gone_at)
+SELECT o.id, 'h100-' || i, 'prefetch-' || i, 'done', '', o.created_at, o.created_at, o.created_at
+FROM rollout o, generate_series(1, 32) i WHERE o.reason = 'Newer';
+
 INSERT INTO finding (tenant_id, service_id, traffic_class, symptom, started_at, seen_at, ended_at, cause,
                      sentence, evidence, requests, affected)
 SELECT t.id, 1 + t.id % 60, 'interactive', 'ttft', now() - i * interval '30 h', now() - i * interval '29 h',

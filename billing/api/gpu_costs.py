@@ -37,7 +37,9 @@ class RolloutCostOut(serializers.Serializer[Any]):
 
 class DrillCostOut(serializers.Serializer[Any]):
     drill_id = serializers.IntegerField()
-    cost_of = RolloutCostOut(help_text="Its rollout, which was taken back on purpose")
+    cost_of = RolloutCostOut(
+        help_text="Its rollout, taken back on purpose; `rollout_id` 0: a replica that was killed"
+    )
 
 
 class IdleCostOut(serializers.Serializer[Any]):

@@ -30,7 +30,7 @@ Place = tuple[datetime, str, str]  # hour, cluster, product
 class RolloutCost:
     """One rollout in one currency; empty currency: no price of its hours is known."""
 
-    rollout_id: int
+    rollout_id: int  # 0: a drill that has none
     service: str
     cluster: str
     phase: str
@@ -43,7 +43,7 @@ class RolloutCost:
 
     @property
     def label(self) -> str:
-        return f"RO-{self.rollout_id}"
+        return f"RO-{self.rollout_id}" if self.rollout_id else ""
 
     @property
     def gpu_hours(self) -> Decimal:
@@ -57,17 +57,18 @@ class RolloutCost:
 def rollout_costs(viewer: Viewer, start: datetime, end: datetime) -> list[RolloutCost]:
     """Of the hours in [start, end), the newest rollout first."""
     viewer.require(Permission.VIEW_MONEY)
-    return _summed(rollout_hours(viewer, start, end))
+    return priced(rollout_hours(viewer, start, end))
 
 
 def rollout_cost(viewer: Viewer, rollout_id: int) -> RolloutCost | None:
     """All of it; None: nothing was on top of what served before, or it was never watched."""
     viewer.require(Permission.VIEW_MONEY)
-    found = _summed(rollout_hours(viewer, rollout_id=rollout_id))
+    found = priced(rollout_hours(viewer, rollout_id=rollout_id))
     return found[0] if found else None
 
 
-def _summed(hours: list[RolloutHour]) -> list[RolloutCost]:
+def priced(hours: list[RolloutHour]) -> list[RolloutCost]:
+    """One for each rollout of these hours."""
     rates = _rates({h.hour for h in hours})
     by_rollout: dict[int, list[RolloutHour]] = {}
     for hour in hours:

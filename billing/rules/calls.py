@@ -1,4 +1,4 @@
-"""What people on call are told of rollouts: the kind of event, its content, the mail. Pure."""
+"""What people on call are told of rollouts and sequences: kind of event, content, mail. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,8 @@ def mail_of_call(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     """Subject and text."""
     data = document["data"]
     again = f" (told {data['times']} times)" if data["times"] > 1 else ""
-    subject = f"{data['rollout']} of {data['service']}: {TITLES[Kind(document['type'])]}{again}"
+    label = data["rollout"] or data["sequence"]
+    subject = f"{label} of {data['service']}: {TITLES[Kind(document['type'])]}{again}"
     moves = f"{data['from'] or 'nothing'} to {data['to']} in {data['cluster']}"
     until = f"The approval expires at {data['expires_at']}.\n" if data["expires_at"] else ""
     return subject, f"{data['why']}\n\n{moves}, since {data['since']}.\n{until}\n{address}\n"

@@ -1,4 +1,4 @@
-"""The form of a drill of the way back."""
+"""The forms of drills: of the way back, of a lost pod."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,8 +7,42 @@ from django import forms
 
 from fleet.rules.drill import USUAL, Limits, Moment
 from fleet.rules.phases import PlanKind
+from fleet.rules.pod_loss import USUAL as LOSS
 from fleet.rules.proposal import read_lines
 from fleet.rules.situation import StepPlan
+
+
+class PodLossForm(forms.Form):
+    traffic_back = forms.FloatField(
+        label="Gateways without it within, seconds", min_value=0.1, max_value=86400,
+        initial=LOSS.traffic_back_seconds,
+        help_text="Until they are told of the killed pod no more.",
+    )  # fmt: skip
+    full_back = forms.FloatField(
+        label="Another one serves within, seconds", min_value=0.1, max_value=86400,
+        initial=LOSS.full_back_seconds,
+    )  # fmt: skip
+    lost = forms.IntegerField(
+        label="Requests that may be lost", min_value=0, initial=LOSS.requests_lost,
+        help_text="What the killed engine was answering is cut: allow for it.",
+    )  # fmt: skip
+    reason = forms.CharField(
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="The approver reads this; it is kept in the report.",
+    )
+    consent = forms.BooleanField(
+        label="I accept that the only replica is killed, if there is one only", required=False
+    )
+
+    def chosen(self) -> dict[str, Any]:
+        """As `propose_pod_loss` takes it."""
+        given = self.cleaned_data
+        return {
+            "limits": Limits(given["traffic_back"], given["full_back"], given["lost"]),
+            "reason": given["reason"],
+            "consent": given["consent"],
+        }
 
 
 class DrillForm(forms.Form):

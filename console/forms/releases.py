@@ -9,7 +9,7 @@ from console.forms.pins import PINS, PinsForm, copied_pins
 from console.forms.selects import LongSelect
 from fleet.queries.releases import ReleaseDetail
 from fleet.rules.groups import line_of, read_lines
-from fleet.rules.release import Probes, Resources
+from fleet.rules.release import KV_LEASE, Probes, Resources
 
 MODEL_FIELDS = (
     "label", "commit", "tokenizer_commit", "code_commit", "chat_template_digest", "licence",
@@ -64,6 +64,15 @@ class ReleaseForm(PinsForm):
         label="Pods of an engine", min_value=1, initial=1, required=False,
         help_text="Above 1: a leader and its workers, on a node each, with the GPUs above each.",
     )  # fmt: skip
+    topology = forms.CharField(
+        label="These pods together by", required=False, max_length=317,
+        help_text="A label of nodes: nvidia.com/gpu.clique keeps the pods of an engine in one"
+        " fabric clique, alone there. Needs LeaderWorkerSet. Empty: wherever there is room.",
+    )  # fmt: skip
+    subgroup_size = forms.IntegerField(
+        label="Together in parts of, pods", min_value=0, initial=0, required=False,
+        help_text="0: all pods of an engine.",
+    )  # fmt: skip
     cpu = forms.CharField(label="CPU", initial=Resources().cpu)
     memory = forms.CharField(label="Memory", initial=Resources().memory)
     shared_memory = forms.CharField(label="Shared memory", initial=Resources().shared_memory)
@@ -85,6 +94,11 @@ class ReleaseForm(PinsForm):
     teardown_seconds = forms.IntegerField(
         label="Teardown, seconds", min_value=0, initial=Probes().teardown_seconds
     )
+    kv_lease_seconds = forms.IntegerField(
+        label="KV lease, seconds", min_value=0, required=False,
+        help_text="Of prefill and decode: from the end of traffic until prefill goes, so that"
+        f" decode fetches its blocks. Empty: {KV_LEASE}.",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, services: Iterable[tuple[int, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,7 +137,7 @@ class ReleaseForm(PinsForm):
             "environment": given["environment"],
             "pins": {k: given[k] for k in PINS},
             "resources": resources,
-            "probes": {k: given[k] for k in PROBES},
+            "probes": {k: given[k] for k in PROBES if given[k] is not None},
             "roles": given["roles"],
             "note": given["note"],
         }
@@ -132,8 +146,13 @@ class ReleaseForm(PinsForm):
         return [(title, [self[name] for name in names]) for title, names in GROUPS.items()]
 
 
-RESOURCES = ("gpu_product", "gpus", "group_size", "cpu", "memory", "shared_memory")
-PROBES = ("startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds")
+RESOURCES = (
+    "gpu_product", "gpus", "group_size", "topology", "subgroup_size", "cpu", "memory",
+    "shared_memory",
+)  # fmt: skip
+PROBES = (
+    "startup_seconds", "pre_stop_seconds", "drain_seconds", "teardown_seconds", "kv_lease_seconds",
+)  # fmt: skip
 GROUPS = {
     "For which service": ("service_id", "note"),
     "Model version": ("model", *MODEL_FIELDS),

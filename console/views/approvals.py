@@ -17,6 +17,7 @@ from fleet.actions import rollouts
 from fleet.actions.steps import KIND as STEP
 from fleet.queries import rollouts as rollout_queries
 from fleet.queries.freezes import EXCEPTION
+from fleet.queries.pod_losses import KIND as POD_LOSS
 from fleet.queries.releases import compare_releases
 from fleet.queries.sequences import KIND as SEQUENCE
 from tenants.actions import changes as actions
@@ -32,6 +33,8 @@ EFFECTS = {
     EXCEPTION: "The rollout begins although a freeze holds, with exactly these manifests.",
     SEQUENCE: "The release goes through these clusters in this order, with exactly these manifests:"
     " each cluster begins by itself when the one before has baked.",
+    POD_LOSS: "One replica of the service is killed when all of them serve and nothing else moves"
+    " it. What it was answering is cut.",
     periods.KIND: "Late charges join the period again; invoices that were issued stay as they are.",
     grants.KIND: "The account's next invoice draws on it, in the order of priorities.",
     quarantine.KIND: "What is taken is charged within minutes, at the prices of its hour; what is"
@@ -39,6 +42,16 @@ EFFECTS = {
     NODE_PRICES: "What GPUs cost us from then on; hours attributed at other prices are attributed"
     " again. No tenant is charged anything else.",
     PRICES: "These prices hold in this range; hours charged at others get a corrected row.",
+}
+PLACES = {  # pages of what their changes are about, by its id
+    rollouts.KIND: "rollout",
+    STEP: "rollout",
+    EXCEPTION: "rollout",
+    SEQUENCE: "sequence",
+    POD_LOSS: "drill",
+    periods.KIND: "period",
+    grants.KIND: "credit_grant",
+    quarantine.KIND: "quarantine_decision",
 }
 STATES = {"waiting": "Waiting", "approved": "Approved", "rejected": "Rejected", "": "All"}
 
@@ -134,16 +147,8 @@ def after(change: Any) -> HttpResponse:
 
 def place_of(change: Any) -> str:
     """The page of what is changed. Empty: it has none of its own."""
-    if change.kind in (rollouts.KIND, STEP, EXCEPTION):
-        return reverse("rollout", args=[change.target_id])
-    if change.kind == SEQUENCE:
-        return reverse("sequence", args=[change.target_id])
-    if change.kind == periods.KIND:
-        return reverse("period", args=[change.target_id])
-    if change.kind == grants.KIND:
-        return reverse("credit_grant", args=[change.target_id])
-    if change.kind == quarantine.KIND:
-        return reverse("quarantine_decision", args=[change.target_id])
+    if name := PLACES.get(change.kind):
+        return reverse(name, args=[change.target_id])
     if change.kind == NODE_PRICES:
         return reverse("node_prices", args=[change.payload["number"]])
     if change.kind == PRICES:

@@ -1,4 +1,7 @@
-"""Drills: is the way back proved, and how long does it take."""
+"""Drills: is the way back proved, does a lost replica hurt, and how long does it take."""
+
+from datetime import datetime
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -7,18 +10,20 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from billing.queries.rollout_costs import rollout_cost
+from billing.queries.drill_costs import drill_cost
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 from console.forms import explain
-from console.forms.drills import DrillForm
+from console.forms.drills import DrillForm, PodLossForm
 from fleet.actions.drills import propose_drill
+from fleet.actions.pod_losses import propose_pod_loss
 from fleet.queries import drills as queries
 from fleet.queries.releases import list_releases
 from fleet.queries.rollouts import get_rollout
 from fleet.queries.services import get_service
 from tenants.errors import ConsoleError, NotFound
-from tenants.rules.access import Permission
+from tenants.queries.changes import get_change
+from tenants.rules.access import Permission, Viewer
 
 VIEWS = {"": "All", "open": "Open", "passed": "Passed", "failed": "Failed", "not_run": "Not run"}
 COLUMNS = (
@@ -79,20 +84,46 @@ def new(request: ViewerRequest) -> HttpResponse:
     return render(request, "drills/form.html", context, status=422 if form.errors else 200)
 
 
+@require_http_methods(["GET", "POST"])
+def lose_pod(request: ViewerRequest) -> HttpResponse:
+    """`service`: its name."""
+    request.viewer.require(Permission.PROPOSE)
+    name = request.GET.get("service", "")
+    service = get_service(request.viewer, name, timezone.now()).service
+    form = PodLossForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            drill = propose_pod_loss(request.viewer, service.id, **form.chosen())
+        except ConsoleError as refusal:
+            explain(form, refusal)
+        else:
+            messages.success(request, f"{drill} waits for somebody else's approval")
+            return redirect("drill", drill_id=drill.pk)
+    context = {"form": form, "service": service}
+    return render(request, "drills/pod_form.html", context, status=422 if form.errors else 200)
+
+
 @require_GET
 def show(request: ViewerRequest, drill_id: int) -> HttpResponse:
     viewer = request.viewer
     drill = queries.get_drill(viewer, drill_id)
-    detail = get_rollout(viewer, drill.rollout_id)
-    sees_money = viewer.may(Permission.VIEW_MONEY)
     context = {
         "drill": drill,
-        "timeline": detail.timeline,
-        "approval": detail.approval,
         "may_decide": viewer.may(Permission.APPROVE),
-        "cost": rollout_cost(viewer, drill.rollout_id) if sees_money else None,
+        "cost": drill_cost(viewer, drill) if viewer.may(Permission.VIEW_MONEY) else None,
     }
+    if drill.rollout_id is None:
+        return render(request, "drills/pod_loss.html", context | around(viewer, drill))
+    detail = get_rollout(viewer, drill.rollout_id)
+    context |= {"timeline": detail.timeline, "approval": detail.approval}
     return render(request, "drills/show.html", context)
+
+
+def around(viewer: Viewer, drill: queries.DrillRow) -> dict[str, Any]:
+    """What a rollout has on its own page: the approval, and when what happened."""
+    change = get_change(viewer, drill.change_id) if drill.change_id else None
+    lines = [{**line, "at": datetime.fromisoformat(line["at"])} for line in drill.timeline]
+    return {"change": change, "timeline": lines}
 
 
 @require_GET

@@ -33,8 +33,7 @@ class Due:
     """What is told now. `times`: how often it was told, this one included."""
 
     kind: CallKind
-    rollout_id: int
-    label: str  # RO-12
+    label: str  # RO-12, SQ-3
     service: str
     cluster: str
     release_from: str
@@ -43,14 +42,14 @@ class Due:
     since: datetime
     expires_at: datetime | None
     times: int
+    rollout_id: int | None = None
+    sequence_id: int | None = None
 
 
 def take_due(now: datetime, again: timedelta) -> list[Due]:
     """Bring calls up to date; answers those to tell now. In the caller's transaction and scope."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
-            return []
+    if not is_alone():
+        return []
     related = ("service", "cluster", "from_release", "to_release")
     news = Q(phase=Phase.ROLLED_BACK.value, ended_at__gt=now - NEWS)
     rows = Rollout.objects.filter(Q(phase__in=CALLING) | news).select_related(*related)
@@ -66,6 +65,13 @@ def take_due(now: datetime, again: timedelta) -> list[Due]:
         _tell(rollouts[pk], kind, found.get((pk, kind)), waits, now, again) for pk, kind in pairs
     )
     return [due for due in told if due]
+
+
+def is_alone() -> bool:
+    """Nobody else tells until the end of this transaction. It may be asked again in it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
 
 
 def known(rollouts: Iterable[int], now: datetime, again: timedelta) -> Iterable[RolloutCall]:
@@ -114,8 +120,8 @@ def _tell(
     call.save()
     return Due(
         kind=kind,
-        rollout_id=r.pk,
         label=str(r),
+        rollout_id=r.pk,
         service=r.service.name,
         cluster=r.cluster.slug,
         release_from=str(r.from_release) if r.from_release else "",

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any, Unpack
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
+from fleet.actions.pod_losses import Outcome, outcome_of
 from fleet.actions.rollouts import Choice, abort_rollout, propose_rollout
 from fleet.models import Drill, DrillReport, Rollout, RolloutEvent
 from fleet.queries.rollout_harm import harm_of
@@ -83,7 +85,7 @@ def propose_drill(
         reason=reason.strip(),
         requested_by_id=viewer.user_id,
     )
-    record(viewer, "drill.propose", drill, after=facts(drill), why=reason)
+    record(viewer, "drill.propose", drill, after=facts(drill, rollout), why=reason)
     return drill
 
 
@@ -118,21 +120,21 @@ def actor_of(drill: Drill) -> Viewer:
 
 def due_reports(now: datetime) -> list[int]:
     """Drills whose rollout has ended long enough ago and that have no report yet."""
-    rows = Drill.objects.filter(report=None, rollout__phase__in=FINAL)
-    rows = rows.filter(rollout__ended_at__lte=now - SETTLES)
+    settled = now - SETTLES
+    moved = Q(rollout__phase__in=FINAL, rollout__ended_at__lte=settled)
+    rows = Drill.objects.filter(moved | Q(loss__ended_at__lte=settled), report=None)
     return list(rows.order_by("id").values_list("pk", flat=True)[:50])
 
 
 def write_report(drill_id: int, now: datetime) -> DrillReport | None:
     """Once for each drill, and never changed. None: somebody else wrote it."""
-    related = ("rollout__service", "rollout__cluster", "rollout__from_release")
+    of_rollout = (f"rollout__{name}" for name in ("service", "cluster", "from_release"))
+    of_loss = (f"loss__{name}" for name in ("drill", "service", "cluster", "release"))
     with fleet_scope():
-        rows = Drill.objects.select_related(*related, "rollout__to_release")
+        rows = Drill.objects.select_related(*of_rollout, "rollout__to_release", *of_loss)
         drill = rows.get(pk=drill_id)
-        viewer, rollout = actor_of(drill), drill.rollout
-        found, body = look_back(viewer, drill, rollout)
-        verdict, checks = judge(found, Limits(**drill.limits), Promise(**drill.promise))
-        why = sentence(verdict, checks, rollout.why)
+        viewer = actor_of(drill)
+        verdict, checks, why, body = came_of(viewer, drill)
         body |= {"verdict": verdict.value, "why": why, "checks": [asdict(c) for c in checks]}
         try:
             with transaction.atomic():
@@ -145,6 +147,14 @@ def write_report(drill_id: int, now: datetime) -> DrillReport | None:
         after = {"verdict": verdict.value, "digest": report.digest}
         record(viewer, "drill.report", drill, after=after, why=why)
     return report
+
+
+def came_of(viewer: Viewer, drill: Drill) -> Outcome:
+    if drill.rollout is None:
+        return outcome_of(drill.loss)
+    found, body = look_back(viewer, drill, drill.rollout)
+    verdict, checks = judge(found, Limits(**drill.limits), Promise(**drill.promise))
+    return verdict, checks, sentence(verdict, checks, drill.rollout.why), body
 
 
 def look_back(viewer: Viewer, drill: Drill, r: Rollout) -> tuple[Measured, dict[str, Any]]:
@@ -166,7 +176,7 @@ def look_back(viewer: Viewer, drill: Drill, r: Rollout) -> tuple[Measured, dict[
         lost=harm.requests,
     )
     body = {
-        **facts(drill),
+        **facts(drill, r),
         "cluster": r.cluster.slug,
         "began_at": moment_text(r.started_at),
         "taken_back_at": moment_text(asked.at if asked else None),
@@ -197,8 +207,7 @@ def moment_text(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def facts(drill: Drill) -> dict[str, Any]:
-    r = drill.rollout
+def facts(drill: Drill, r: Rollout) -> dict[str, Any]:
     return {
         "drill": str(drill),
         "service": r.service.name,

@@ -42,15 +42,10 @@ def freeze(
     spec, before = spec_of(new), spec_of(old) if old else None
     manifests = manifests_of(proposal, new)
     numbers = numbers_of(plan, proposal.situation, spec, before, patience, limits or {})
-    frozen: dict[str, Any] = {
-        "plan": asdict(plan),
-        "numbers": asdict(numbers),
-        "starts": asdict(proposal.situation.starts_new),
-        "touched": [asdict(one) for one in proposal.touched],
-    } | ({"audience": audience.as_json()} if audience else {})
-    frozen |= promised(proposal, is_rollback=is_rollback) | price_of(proposal, plan)
+    frozen = {"numbers": asdict(numbers)} | planned(proposal, plan)
+    frozen |= {"audience": audience.as_json()} if audience else {}
+    frozen |= promised(proposal, is_rollback=is_rollback)
     frozen |= waits_for(new, is_rollback=is_rollback)
-    frozen |= {"begins": proposal.begins.as_json()} if proposal.begins else {}
     # Without a moment with both releases there is nothing to compare: no steps, no gates.
     steps = [asdict(step) for step in proposal.steps] if plan.gated else []
     rollout = Rollout(
@@ -75,6 +70,19 @@ def freeze(
         why="Rolls back" if is_rollback else "Proposed",
     )
     return stored(rollout)
+
+
+def planned(proposal: Proposal, plan: Plan) -> dict[str, Any]:
+    """What people saw before they agreed."""
+    return (
+        {
+            "plan": asdict(plan),
+            "starts": asdict(proposal.situation.starts_new),
+            "touched": [asdict(one) for one in proposal.touched],
+        }
+        | ({"begins": proposal.begins.as_json()} if proposal.begins else {})
+        | price_of(proposal, plan)
+    )
 
 
 def stored(rollout: Rollout) -> Rollout:

@@ -15,7 +15,7 @@ from fleet.actions.superseding import refuse_second, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
-from fleet.queries.places import refuse_cluster
+from fleet.queries.places import refuse_cluster, refuse_together
 from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release
 from fleet.queries.resolutions import refuse_signatures
@@ -217,7 +217,8 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
 def refuse_proposal(
     release: Release, proposal: Proposal, plan: Plan, parties: Audience, *, consent: bool
 ) -> None:
-    if refusal := refuse_signatures(release) or refuse_cluster(release):
+    refusals = (refuse_signatures(release), refuse_cluster(release), refuse_together(release))
+    if refusal := next(filter(None, refusals), ""):
         raise Conflict(refusal)
     if refusal := refuse_plan(plan, consent=consent):
         raise Conflict(refusal, missing_gpus=plan.gpus_missing)

@@ -1,4 +1,4 @@
-"""Drills of the way back: plan, list, read the report."""
+"""Drills of the way back and of lost pods: plan, list, read the report."""
 
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from fleet.actions import drills as actions
+from fleet.actions.pod_losses import propose_pod_loss
 from fleet.api.rollouts import StepIn, with_steps
 from fleet.queries import drills as queries
 from fleet.rules.drill import DrillVerdict, Limits, Moment
@@ -45,12 +46,30 @@ class DrillIn(Strict):
     consent = serializers.BooleanField(required=False, default=False)
 
 
+class PodLossIn(Strict):
+    service_id = CountField(min_value=1)
+    limits = LimitsField(
+        required=False,
+        help_text="From the kill: until gateways are told of the pod no more, until another serves",
+    )
+    reason = TextField(required=False, allow_blank=True, max_length=2000)
+    consent = serializers.BooleanField(
+        required=False, default=False, help_text="To the only replica of a service as well"
+    )
+
+
 class DrillOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     label = serializers.CharField()  # type: ignore[assignment]  # DRF takes fields off the class
     service = serializers.CharField()
-    rollout_id = serializers.IntegerField(help_text="That is approved, moved and aborted")
-    phase = serializers.CharField(help_text="Of the rollout")
+    rollout_id = serializers.IntegerField(
+        allow_null=True, help_text="That is approved, moved and aborted; null: of a lost pod"
+    )
+    change_id = serializers.IntegerField(
+        allow_null=True, help_text="Of a lost pod: what somebody else decides"
+    )
+    pod = serializers.CharField(help_text="That was chosen and killed; empty: none so far")
+    phase = serializers.CharField(help_text="Of the rollout, or of the loss")
     from_label = serializers.CharField()
     to_label = serializers.CharField()
     plan_kind = serializers.CharField()
@@ -103,6 +122,22 @@ class DrillsView(ConsoleView):
             moment=named(Moment, "moment", given.pop("moment")),
             limits=Limits(**limits) if limits else None,
             kind=named(PlanKind, "kind", kind) if kind else None,
+            **given,
+        )
+        found = queries.get_drill(self.viewer, drill.pk)
+        return self.answer(DrillDetailOut(found).data, status=201)
+
+
+class PodLossesView(ConsoleView):
+    @operation("drills_lose_pod", takes=PodLossIn, gives=DrillDetailOut, status=201)
+    def post(self, request: Request) -> Response:
+        """Freeze a drill of a lost pod, and ask somebody else to approve that one is killed."""
+        given = self.given(PodLossIn)
+        limits = given.pop("limits", None)
+        drill = propose_pod_loss(
+            self.viewer,
+            given.pop("service_id"),
+            limits=Limits(**limits) if limits else None,
             **given,
         )
         found = queries.get_drill(self.viewer, drill.pk)

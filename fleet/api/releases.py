@@ -44,6 +44,12 @@ class ResourcesOut(serializers.Serializer[Any]):
     gpu_product = serializers.CharField()
     gpus = serializers.IntegerField(help_text="Of a pod")
     group_size = serializers.IntegerField(help_text="Pods that are one engine")
+    topology = serializers.CharField(
+        help_text="Label of nodes: all pods of an engine on nodes of one value, alone there"
+    )
+    subgroup_size = serializers.IntegerField(
+        help_text="So many pods are together instead; 0: all of the engine"
+    )
     cpu = serializers.CharField()
     memory = serializers.CharField()
     shared_memory = serializers.CharField()
@@ -136,6 +142,15 @@ class ResourcesIn(Strict):
     group_size = CountField(
         required=False, min_value=1, max_value=16, help_text="Pods that are one engine"
     )
+    topology = TextField(
+        required=False, allow_blank=True, max_length=317,
+        help_text="Label of nodes, nvidia.com/gpu.clique: all pods of an engine on nodes of one"
+        " value, alone there. Needs LeaderWorkerSet",
+    )  # fmt: skip
+    subgroup_size = CountField(
+        required=False, min_value=0, max_value=16,
+        help_text="So many pods are together instead; 0: all of the engine",
+    )  # fmt: skip
     cpu = TextField(required=False, max_length=20)
     memory = TextField(required=False, max_length=20)
     shared_memory = TextField(required=False, max_length=20)

@@ -30,6 +30,25 @@ class KeptPodOut(serializers.Serializer[Any]):
     gone_at = serializers.DateTimeField(allow_null=True)
 
 
+class FetchOut(serializers.Serializer[Any]):
+    node = serializers.CharField()
+    pod = serializers.CharField(help_text="That pulls; empty: not made yet")
+    state = serializers.CharField(help_text="waiting, pulling, done, disk, registry, place")
+    trouble = serializers.CharField(help_text="The words of registry, disk or scheduler")
+    made_at = serializers.DateTimeField(allow_null=True)
+    state_at = serializers.DateTimeField(help_text="When it was seen in this state first")
+    gone = serializers.BooleanField()
+    gone_at = serializers.DateTimeField(allow_null=True)
+
+
+class PrefetchOut(serializers.Serializer[Any]):
+    limit_seconds = serializers.IntegerField(help_text="How long it waits; 0: nothing is brought")
+    skipped = serializers.CharField(help_text="Why no image was brought; empty: it is, or was")
+    rows = FetchOut(many=True, help_text="One a node, those in trouble first")
+    weights = serializers.BooleanField(help_text="Come the same way")
+    weights_why = serializers.CharField(help_text="Why, or why not")
+
+
 class ClusterEventOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
     kind = serializers.CharField()

@@ -13,7 +13,13 @@ from fleet.actions.closing import close_rollout
 from fleet.api.contracts import ContractResultOut
 from fleet.api.gate_limits import GateLimitsIn
 from fleet.api.plan_answers import PlansOut
-from fleet.api.rollout_parts import ClusterEventOut, KeptPodOut, LogEndOut, SurgeCostOut
+from fleet.api.rollout_parts import (
+    ClusterEventOut,
+    KeptPodOut,
+    LogEndOut,
+    PrefetchOut,
+    SurgeCostOut,
+)
 from fleet.queries import plans
 from fleet.queries import rollouts as queries
 from fleet.queries.by_hand import way_back_by_hand
@@ -205,6 +211,9 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     new = SideOut()
     timeline = TimelineOut(many=True)
     pods = KeptPodOut(many=True, help_text="Of both releases, those that are gone as well")
+    prefetch = PrefetchOut(
+        allow_null=True, help_text="Its image on nodes; null: not so far, or a way back"
+    )
     cluster_events = ClusterEventOut(many=True, help_text="About these pods, newest first")
     logs = LogEndOut(many=True, help_text="Of containers that failed or never got ready")
     cost = SurgeCostOut(

@@ -41,7 +41,9 @@ class Workloads(Protocol):
     def log(self, pod: str, *, previous: bool, lines: int, most: int) -> str: ...
     def list_pods(self, selector: str) -> list[Json]: ...
     def make(self, pod: Json) -> None: ...
-    def delete(self, kind: str, name: str, uid: str) -> None: ...
+    def delete(
+        self, kind: str, name: str, uid: str, *, grace_seconds: int | None = None
+    ) -> None: ...
 
 
 def open_workloads(access: Access, namespace: str) -> "KubeWorkloads":
@@ -199,9 +201,14 @@ class KubeWorkloads:
             if error.status != 409:
                 raise
 
-    def delete(self, kind: str, name: str, uid: str) -> None:
-        """Ask for the end of this very object; it is gone only when a look says so."""
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground"}
+    def delete(self, kind: str, name: str, uid: str, *, grace_seconds: int | None = None) -> None:
+        """Ask for the end of this very object; it is gone only when a look says so.
+
+        `grace_seconds`: instead of the pod's own.
+        """
+        body: Json = {"preconditions": {"uid": uid}, "propagationPolicy": "Foreground"}
+        if grace_seconds is not None:
+            body = body | {"gracePeriodSeconds": grace_seconds}
         try:
             answer(*self._of(self.remove, kind, name), body=body)
         except Permanent as error:

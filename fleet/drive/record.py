@@ -11,6 +11,7 @@ from fleet.actions.steps import ask_step, withdraw_step
 from fleet.actions.superseding import make_way
 from fleet.drive.act import writes
 from fleet.drive.evidence import store_probes, store_prompts, store_starts
+from fleet.drive.fetched import store_fetches
 from fleet.drive.look import View, viewer
 from fleet.drive.pods import store_pods
 from fleet.models import (
@@ -44,6 +45,7 @@ def record(view: View, decision: Decision, claim: uuid.UUID, now: datetime) -> b
         changed = store_places(view, decision)
         store_evidence(view, decision, changed, now)
         store_pods(view, decision, now)
+        store_fetches(view, now)
         ask_of_step(view, decision)
         if decision.phase in FINAL:
             close(view, decision)

@@ -5,6 +5,7 @@ from typing import Any
 
 from fleet.queries.freezes import FreezeRow
 from fleet.queries.plans import Proposal
+from fleet.queries.prefetch import PrefetchDetail
 from fleet.queries.queue import ClusterQueue
 from fleet.queries.rollout_gates import GateRow
 from fleet.queries.rollout_harm import Harm
@@ -91,6 +92,8 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
         shadow = "shadow of " if step.shadow else ""
         yield f"step {step.number}, {shadow}{step.percent} %: {step.state} {step.why}".rstrip()
         yield from gate_lines(step.gate)
+    if detail.prefetch:
+        yield from prefetch_lines(detail.prefetch)
     yield from map(pod_line, detail.pods)
     for e in detail.cluster_events[:EVENTS]:
         times = f" ({e.count} times)" if e.count > 1 else ""
@@ -116,6 +119,18 @@ def gate_lines(gate: GateRow | None) -> Iterator[str]:
 def figures_in(found: Mapping[str, Any]) -> str:
     told = ((name, found.get(name)) for name in ("canary", "stable", "limit"))
     return "".join(f", {name} {amount(v, found['unit'])}" for name, v in told if v is not None)
+
+
+def prefetch_lines(found: PrefetchDetail) -> Iterator[str]:
+    if found.skipped:
+        yield f"image: {found.skipped}"
+    elif found.rows:
+        yield f"image on {found.done} of {len(found.rows)} nodes before anything moved"
+    for row in found.rows:
+        words = f": {row.trouble}" if row.trouble else ""
+        made = f", pod {row.pod} of {row.made_at:%H:%M:%S}" if row.made_at else ""
+        yield f"  {row.node} {row.state} since {row.state_at:%H:%M:%S}{made}{words}"
+    yield f"weights {'come with it' if found.weights else 'not prefetched'}: {found.weights_why}"
 
 
 def pod_line(p: KeptPod) -> str:

@@ -11,7 +11,7 @@ from fleet.models.cluster import (
 )
 from fleet.models.contract import ContractResult, OutputContract
 from fleet.models.drift import Drift
-from fleet.models.drill import Drill, DrillReport
+from fleet.models.drill import Drill, DrillReport, PodLoss
 from fleet.models.freeze import Freeze
 from fleet.models.release import ModelVersion, Release
 from fleet.models.resolution import Resolution
@@ -24,9 +24,15 @@ from fleet.models.rollout import (
     RolloutGpuTime,
     StartSample,
 )
-from fleet.models.rollout_pod import RolloutLog, RolloutPod
+from fleet.models.rollout_pod import RolloutFetch, RolloutLog, RolloutPod
 from fleet.models.scaling import ScalingDecision, ScalingPolicy
-from fleet.models.sequence import Placement, RolloutSequence, SequenceEvent, SequenceStage
+from fleet.models.sequence import (
+    Placement,
+    RolloutSequence,
+    SequenceCall,
+    SequenceEvent,
+    SequenceStage,
+)
 from fleet.models.service import Deployment, Service
 from fleet.models.traffic import (
     AdapterLatencySlot,
@@ -72,18 +78,21 @@ __all__ = [
     "ObservedPod",
     "OutputContract",
     "Placement",
+    "PodLoss",
     "Release",
     "Resolution",
     "Rollout",
     "RolloutAnswer",
     "RolloutCall",
     "RolloutEvent",
+    "RolloutFetch",
     "RolloutGpuTime",
     "RolloutLog",
     "RolloutPod",
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",
+    "SequenceCall",
     "SequenceEvent",
     "SequenceStage",
     "Service",

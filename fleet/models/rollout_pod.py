@@ -51,3 +51,25 @@ class RolloutLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pod}{' before' if self.previous else ''}"
+
+
+class RolloutFetch(models.Model):
+    """The image of a rollout's new release on one node, brought there before anything moves."""
+
+    rollout = models.ForeignKey(Rollout, models.CASCADE, related_name="fetches")
+    node = models.CharField(max_length=253)
+    pod = models.CharField(max_length=253, blank=True)  # that pulls; empty: not made yet
+    state = models.CharField(max_length=12)  # fleet.rules.prefetch.Fetching
+    trouble = models.TextField(blank=True)  # the registry's, the disk's or the scheduler's words
+    made_at = models.DateTimeField(null=True)  # the pod
+    state_at = models.DateTimeField()  # the pass that saw this state first
+    gone_at = models.DateTimeField(null=True)  # the first pass without the pod
+
+    class Meta:
+        db_table = "rollout_fetch"
+        constraints = [
+            models.UniqueConstraint(fields=["rollout", "node"], name="rollout_fetch_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.state}"

@@ -11,6 +11,7 @@ from django.db.models import Q, Sum
 
 from fleet.models import Finding, TrafficSlot
 from fleet.queries.clusters import ClusterRow, NodeRow, list_clusters, nodes_out
+from fleet.queries.drills import DrillAge, DrillFault, drill_needs
 from fleet.queries.node_drift import NodeDriftRow, list_node_drift
 from fleet.queries.queue import ClusterQueue, list_queues
 from fleet.queries.rollouts import RolloutRow, current_rollouts
@@ -24,6 +25,7 @@ from tenants.rules.access import Permission, Viewer
 
 ROLLED_BACK_FOR = timedelta(hours=24)
 NODES_NAMED = 5  # more lost nodes than this are one line
+DRILLS_NAMED = 3
 
 
 class Urgency(StrEnum):
@@ -37,7 +39,7 @@ class Attention:
     """One line of the list. `kind` and `key` name the object to open; of a finding, its service."""
 
     urgency: Urgency
-    kind: str  # finding, service, rollout, change, node, cluster
+    kind: str  # finding, service, rollout, change, node, cluster, drill, drills
     key: str
     title: str
     why: str
@@ -98,6 +100,7 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     services = list_states(viewer, now)
     clusters = list_clusters(viewer, now)
     rollouts = current_rollouts(viewer, now - ROLLED_BACK_FOR)
+    faults, overdue = drill_needs(viewer, now)
     attention = [
         *findings,
         *troubled_services(services),
@@ -105,6 +108,8 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
         *troubled_clusters(clusters, services),
         *troubled_nodes(nodes_out(viewer)),
         *changed_nodes(list_node_drift(viewer)),
+        *failed_drills(faults),
+        *overdue_drills(overdue),
         *waiting_changes(viewer),
     ]
     moving = tuple(r for r in rollouts if r.is_open)
@@ -244,6 +249,32 @@ def changed_nodes(drifts: Sequence[NodeDriftRow]) -> list[Attention]:
     why = f"{first.cluster}/{first.node}: {first.sentence}{more}. {first.meaning}"
     title = f"{len(names)} {are} changed in the cluster"
     return [Attention(Urgency.PERSON, "nodes", "", title, why, first.found_at)]
+
+
+def failed_drills(faults: Iterable[DrillFault]) -> list[Attention]:
+    return [
+        Attention(
+            Urgency.PERSON, "drill", str(f.drill_id),
+            f"DR-{f.drill_id} {f.service}: the drill failed", f.why, f.at,
+        )
+        for f in faults
+    ]  # fmt: skip
+
+
+def overdue_drills(ages: Sequence[DrillAge]) -> list[Attention]:
+    """One line for all, the one that waited longest first."""
+    if not ages:
+        return []
+    names = ", ".join(f"{a.service} {told_of(a)}" for a in ages[:DRILLS_NAMED])
+    more = f" and {len(ages) - DRILLS_NAMED} more" if len(ages) > DRILLS_NAMED else ""
+    many = f"{len(ages)} services are" if len(ages) > 1 else f"{ages[0].service} is"
+    why = f"Nobody knows how they would go back now: {names}{more}"
+    title = f"{many} overdue for a drill"
+    return [Attention(Urgency.PERSON, "drills", "", title, why, None)]
+
+
+def told_of(age: DrillAge) -> str:
+    return f"since {age.last:%Y-%m-%d}" if age.last else "never drilled"
 
 
 def waiting_changes(viewer: Viewer) -> list[Attention]:

@@ -31,6 +31,7 @@ from fleet.rules.release import ReleaseSpec
 from fleet.rules.situation import Situation, StepPlan
 from fleet.rules.sleep import State, refuse_rollout, state_of
 from fleet.rules.surge_cost import Hourly
+from fleet.rules.topology import CLIQUE, refuse_placement
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
 
@@ -333,7 +334,21 @@ def spanning_check(spec: ReleaseSpec, sets: str) -> tuple[CheckRow, ...]:
         return ()
     how = "as a LeaderWorkerSet" if sets else "as StatefulSets: the cluster has no LeaderWorkerSet"
     text = f"each replica is {described(spec)}, which move and return as one, made {how}"
-    return (CheckRow("Engine over several nodes", "pass", text),)
+    row = CheckRow("Engine over several nodes", "pass", text)
+    asks = any(part.resources.topology for _, _, part in spec.parts)
+    return (row, topology_check(spec, sets)) if asks else (row,)
+
+
+def topology_check(spec: ReleaseSpec, sets: str) -> CheckRow:
+    """What the controller of LeaderWorkerSet keeps, and what was counted of it here."""
+    if refusal := refuse_placement(spec, sets):
+        return CheckRow("Together and alone", "fail", refusal)
+    own = next(part.resources for _, _, part in spec.parts if part.resources.topology)
+    pods = f"each {own.subgroup_size} pods" if own.subgroup_size else "all pods of an engine"
+    text = f"{pods} on nodes of one {own.topology}, with no other such group beside them"
+    if own.topology == CLIQUE and not spec.roles:
+        return CheckRow("Together and alone", "pass", f"{text}; cliques are counted")
+    return CheckRow("Together and alone", "warn", f"{text}; which nodes have it is not counted")
 
 
 def quota_check(best: Plan) -> CheckRow:

@@ -11,6 +11,7 @@ from fleet.models import Deployment, GateResult, ObservedPod, Rollout, RolloutEv
 from fleet.queries.access import see_fleet
 from fleet.queries.audience import audience_of, shadow_of
 from fleet.queries.contracts import ResultRow, result_of
+from fleet.queries.prefetch import PrefetchDetail, prefetch_of
 from fleet.queries.rollout_abilities import Abilities, abilities_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
 from fleet.queries.rollout_gates import GateRow, WithLimits, gate_row, live_gate
@@ -147,6 +148,7 @@ class RolloutDetail(WithLimits):
     cluster_events: tuple[ClusterEventRow, ...]  # newest first
     failing: PodRow | None  # whose container ended and left a log
     pods: tuple[KeptPod, ...]  # of both releases, those that are gone as well
+    prefetch: PrefetchDetail | None  # its image on nodes; None: not so far, or a way back
     logs: tuple[LogRow, ...]  # of containers that failed or never got ready
     cost: SurgeCost | None  # of the GPUs on top, at the plan's prices
     observed_at: datetime | None
@@ -244,6 +246,7 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         cluster_events=cluster_events(found, pods),
         failing=next((p for p in pods if p.last_log), None),
         pods=kept_pods(found, {p.uid for p in pods}),
+        prefetch=prefetch_of(found),
         logs=kept_logs(found),
         cost=surge_cost(viewer, found),
         observed_at=found.cluster.observed_at,

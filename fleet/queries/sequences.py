@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Max, Prefetch, QuerySet
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
@@ -88,6 +88,7 @@ class SequenceDetail:
     wish_by: str
     wish_why: str
     approval: Decision | None
+    called_at: datetime | None  # whoever may approve, the last time; None: nobody, or it is over
     timeline: tuple[EventRow, ...]
     failures: int
     failure: str
@@ -124,6 +125,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
         wish_by=row.wish_by,
         wish_why=row.wish_why,
         approval=decision_of(row.change_id) if row.change_id else None,
+        called_at=row.calls.filter(ended_at=None).aggregate(at=Max("called_at"))["at"],
         timeline=tuple(
             EventRow(e.at, e.cluster, e.state, e.actor, e.why) for e in row.timeline.order_by("-id")
         ),

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import Value
+
 from fleet.models import Deployment, Finding, ObservedPod, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.queries.drift import sentences
@@ -114,11 +116,11 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
 def read_signs(viewer: Viewer) -> Signs:
     ended = [phase.value for phase in FINAL]
     moving = Rollout.objects.exclude(phase__in=ended).filter(waits=False)
-    findings = Finding.objects.filter(ended_at=None).values_list("service_id", flat=True)
-    rollouts = moving.values_list("service_id", "pk", "phase")
-    return Signs(
-        {s: (pk, phase) for s, pk, phase in rollouts}, Counter(findings), sentences(viewer)
-    )
+    findings = Finding.objects.filter(ended_at=None).order_by()
+    none = findings.values_list("service_id", Value(0), Value(""))
+    rows = list(moving.order_by().values_list("service_id", "pk", "phase").union(none, all=True))
+    rollouts = {service: (pk, phase) for service, pk, phase in rows if pk}
+    return Signs(rollouts, Counter(s for s, pk, _ in rows if not pk), sentences(viewer))
 
 
 def state_of(

@@ -35,6 +35,7 @@ from fleet.rules.queue import Ahead, waits
 from fleet.rules.rbac import may_fetch
 from fleet.rules.release import GPU, SERVE, ReleaseSpec
 from fleet.rules.situation import Situation, Starts, StepPlan
+from fleet.rules.topology import CLIQUE, together
 from fleet.rules.traffic import DASHBOARD_SECONDS
 from tenants.base.scope import fleet_scope
 from tenants.queries.changes import undecided
@@ -100,7 +101,14 @@ def situation_of(
         mixed_new=spec.pods_by_product if spec.is_mixed else {},
         mix_old=mix_of((before or spec).pods_by_product),
         peak=peak_of(service, [r for r in (old, new) if r], timezone.now()),
+        together=cliques_of(spec),
     )
+
+
+def cliques_of(spec: ReleaseSpec) -> int:
+    """Pods of an engine that have to be in one fabric clique; of roles it is not counted."""
+    own = spec.resources
+    return together(own) if own.topology == CLIQUE and not spec.roles else 0
 
 
 def needs_of(numbers: Mapping[str, Any]) -> tuple[Need, ...]:

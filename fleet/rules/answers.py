@@ -55,8 +55,10 @@ def judge(
     both = list(zip(needs, rooms, strict=True))
     total = gpus_of(needs)
     found = [
+        *(no_such_clique(need, room) for need, room in both),
         *(no_such_node(need, room) for need, room in both),
         quota_too_small(total, quotas, held),
+        *(no_free_clique(need, room) for need, room in both),
         *(too_few_free(need, room) for need, room in both),
         quota_used_up(total, quotas),
     ]
@@ -87,6 +89,30 @@ def no_such_node(need: Need, room: Fit) -> Verdict | None:
             f" together have room for {room.ever}{beside}",
         )
     return None
+
+
+def no_such_clique(need: Need, room: Fit) -> Verdict | None:
+    if not need.together or room.ever >= need.replicas or room.largest < need.largest:
+        return None
+    return (
+        Answer.NEVER,
+        f"{need.replicas} replicas with {alone(need)} never fit: {room.cliques} cliques have room"
+        f" for {room.ever} beside what the old release holds",
+    )
+
+
+def no_free_clique(need: Need, room: Fit) -> Verdict | None:
+    if not need.together or room.places >= need.replicas:
+        return None
+    return (
+        Answer.NOT_NOW,
+        f"{need.replicas - room.places} of {need.replicas} replicas find no fabric clique that is"
+        f" free for {alone(need)}: {room.cliques} cliques, {room.free} GPUs free in all",
+    )
+
+
+def alone(need: Need) -> str:
+    return f"{need.together} pods of {need.pods[0]} {gpus(need.product)} alone in one clique"
 
 
 def too_few_free(need: Need, room: Fit) -> Verdict | None:

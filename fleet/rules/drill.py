@@ -21,6 +21,7 @@ class Moment(StrEnum):
     STEP = "step"  # the traffic of a step is on the new release
     PROMOTING = "promoting"
     SOAKING = "soaking"  # all traffic is on the new release
+    POD_LOST = "pod_lost"  # of no rollout: a replica that serves is killed
 
 
 class DrillVerdict(StrEnum):
@@ -94,6 +95,8 @@ def reached(phase: Phase, step: int, moment: Moment, number: int) -> bool:
 
 def refuse_moment(moment: Moment, number: int, steps: int, *, gated: bool) -> str:
     """`gated`: both releases serve side by side for a time, as canary and steps need it."""
+    if moment is Moment.POD_LOST:
+        return "A replica is killed without a rollout: plan that drill for itself"
     if moment in (Moment.CANARY, Moment.STEP) and not gated:
         return (
             "This way to roll out has neither canary nor steps: take it back while it promotes"
@@ -118,6 +121,7 @@ def moment_in_words(moment: Moment, number: int) -> str:
         Moment.STEP: f"at step {number}",
         Moment.PROMOTING: "while it promotes",
         Moment.SOAKING: "while it soaks",
+        Moment.POD_LOST: "when a replica is killed",
     }[moment]
 
 

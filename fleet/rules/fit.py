@@ -34,6 +34,7 @@ class Need:
     gpus: int  # a replica
     replicas: int
     pods: tuple[int, ...] = ()  # GPUs of each pod of a replica; empty: it is one pod
+    together: int = 0  # so many pods in one fabric clique, alone there; 0: wherever there is room
 
     @property
     def largest(self) -> int:
@@ -66,6 +67,7 @@ class Fit:
     largest: int  # GPUs of the largest matching node
     clique: int = 0  # GPUs of the largest fabric clique
     leaving: int = 0  # GPUs that the replaced release holds
+    cliques: int = 0  # fabric cliques
 
 
 def matching(nodes: Iterable[NodeRoom], product: str) -> list[NodeRoom]:
@@ -91,15 +93,31 @@ def fit(
         rooms[node.name] += node.leaving if vacated and node.usable else 0
     most = {n.name: n.allocatable - stays[n.name] for n in found}
     return Fit(
-        places=places(rooms, need),
-        ever=places(most, need),
+        places=seats(found, rooms, need, vacated=vacated),
+        ever=seats(found, most, need, vacated=vacated),
         free=before,
         claimed=claimed,
         nodes=len(found),
         largest=max((n.allocatable for n in found), default=0),
         clique=largest_clique(found),
         leaving=sum(stays.values()),
+        cliques=len({n.clique for n in found if n.clique}),
     )
+
+
+def seats(nodes: Iterable[NodeRoom], rooms: Mapping[str, int], need: Need, *, vacated: bool) -> int:
+    """Whole replicas that find room at once, where they must be alone in cliques as well."""
+    if not need.together:
+        return places(rooms, need)
+    found, held = list(nodes), set[str]()
+    if not vacated:
+        held = {n.clique for n in found if n.leaving}
+    by: dict[str, dict[str, int]] = {}
+    for node in found:
+        if node.clique and node.clique not in held:
+            by.setdefault(node.clique, {})[node.name] = rooms[node.name]
+    part = Need(need.product, need.gpus, 1, need.pods[: need.together])
+    return sum(seat(room, part) for room in by.values()) // (len(need.pods) // need.together)
 
 
 def places(rooms: Mapping[str, int], need: Need) -> int:

@@ -11,7 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from fleet.rules import volumes
-from fleet.rules.members import LEADER_WORKER_SET, MASTER_PORT, SETS, SIZE
+from fleet.rules.members import (
+    EXCLUSIVE,
+    LEADER_WORKER_SET,
+    MASTER_PORT,
+    SETS,
+    SIZE,
+    SUBGROUP_EXCLUSIVE,
+)
 from fleet.rules.pods import ADMITTED as ADMITTED
 from fleet.rules.pods import PORT as PORT
 from fleet.rules.pods import PREFIX, Part, peers_name, pod
@@ -235,9 +242,17 @@ def deployment(part: Part, namespace: str, max_model_len: int) -> Manifest:
             "name": part.name,
             "namespace": namespace,
             "labels": labels,
-            "annotations": {f"{PREFIX}/digest": part.digest} | more,
+            "annotations": {f"{PREFIX}/digest": part.digest} | more | exclusive(part),
         },
     } | body_of(part, labels, match, max_model_len)
+
+
+def exclusive(part: Part) -> dict[str, str]:
+    """What the controller of LeaderWorkerSet makes affinities from: with no other such group."""
+    own = part.spec.resources
+    if not (part.sets and own.topology):
+        return {}
+    return {SUBGROUP_EXCLUSIVE if own.subgroup_size else EXCLUSIVE: own.topology}
 
 
 def body_of(
@@ -279,6 +294,7 @@ def body_of(
         "spec": {
             "leaderWorkerTemplate": {
                 "size": part.size,
+                **subgroups(part),
                 # A pod that is made anew forgets why it ended: the console does that where it must.
                 "restartPolicy": "None",
                 "leaderTemplate": template,
@@ -287,3 +303,8 @@ def body_of(
             "startupPolicy": "LeaderCreated",
         },
     }
+
+
+def subgroups(part: Part) -> Manifest:
+    size = part.spec.resources.subgroup_size
+    return {"subGroupPolicy": {"subGroupSize": size}} if size else {}

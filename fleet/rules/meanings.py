@@ -84,6 +84,8 @@ GROUPS = {
     "Other cards: cost and latency": ("gpu_product",),
     "Another number of GPUs a replica: cost": ("gpus",),
     "Over another number of nodes: how fast, and what one failure takes": ("group_size",),
+    "On other nodes together: how fast its pods reach each other, and where it finds a place": (
+        "topology", "subgroup_size"),
     "Another request of the node's CPU and memory: where replicas find a place": (
         "cpu", "memory", "shared_memory"),
     "Another deadline of starts": ("startup_seconds",),

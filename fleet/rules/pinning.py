@@ -9,6 +9,7 @@ from fleet.rules.kv_transfer import AS_USUAL, UNSALTED, Allowed
 from fleet.rules.pins import refuse_pins
 from fleet.rules.quantity import amount
 from fleet.rules.release import KV_LEASE, ModelPin, ReleaseSpec
+from fleet.rules.topology import refuse_clique, refuse_topology
 from fleet.rules.vllm_args import number_of, refusals, values_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -191,6 +192,7 @@ def refuse_resources(spec: ReleaseSpec, limits: Limits) -> Iterator[str]:
             f"A {pod} of {have} {product} fits on no node: the largest has"
             f" {limits.largest_node}{apart}"
         )
+    yield from refuse_clique(spec.resources, limits.largest_node, limits.largest_clique)
     yield from refuse_memory(spec)
     for name in ("cpu", "memory", "shared_memory"):
         value = getattr(spec.resources, name)
@@ -203,6 +205,7 @@ def refuse_group(spec: ReleaseSpec, data: int) -> Iterator[str]:
     size = spec.resources.group_size
     if not 1 <= size <= MOST_PODS:
         yield f"group_size {size}: between 1 and {MOST_PODS} pods are one engine"
+    yield from refuse_topology(spec.resources)
     if size == 1:
         return
     if data > 1:

@@ -6,7 +6,9 @@ owned by the new release's Deployment: with that it goes, whoever deletes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +18,7 @@ from fleet.rules.fit import NodeRoom
 from fleet.rules.manifests import RELEASE, deployments_of
 from fleet.rules.pods import LONGEST, PREFIX, Manifest
 from fleet.rules.quantity import whole
-from fleet.rules.release import GPU
+from fleet.rules.release import GPU, ModelPin
 from fleet.rules.seen import ENDED, Part
 
 LABEL = f"{PREFIX}/prefetch"  # fingerprint of the release
@@ -27,6 +29,17 @@ MOST = 32  # nodes
 PULLED = frozenset({"Completed", "Error", "StartError", "ContainerCannotRun"})  # however it ended
 
 
+class Fetching(StrEnum):
+    """How far the image is on one node."""
+
+    WAITING = "waiting"  # its pod is not made yet: AT_ONCE others pull
+    PULLING = "pulling"
+    DONE = "done"
+    DISK = "disk"  # the node's is full
+    REGISTRY = "registry"  # or what is between: it cannot be pulled
+    PLACE = "place"  # the pod finds none, which is no fault of the release
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What one of these pods came to. `done`: the image is on its node."""
@@ -34,9 +47,20 @@ class Fetched:
     node: str
     name: str
     uid: str
+    made: datetime | None = None
     done: bool = False
     pulls: bool = False  # it has a place, and trouble is of the pull
     trouble: str = ""
+
+    @property
+    def state(self) -> Fetching:
+        if self.done:
+            return Fetching.DONE
+        if not self.trouble:
+            return Fetching.PULLING
+        if about_disk(self.trouble):
+            return Fetching.DISK
+        return Fetching.REGISTRY if self.pulls else Fetching.PLACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,19 @@ class Prefetch:
     nodes: tuple[str, ...] = ()
     found: tuple[Fetched, ...] = ()
     skipped: str = ""  # why nothing is fetched
+
+
+def weights_of(model: ModelPin) -> tuple[bool, str]:
+    """Whether these pods bring the weights too, and in words why or why not."""
+    if model.is_artifact:
+        return True, f"{model.name} is an image volume: the kubelet pulls it by its digest"
+    if model.is_path:
+        return True, f"{model.name} is a path inside the image, and comes with it"
+    return False, (
+        f"{model.name} is a repository of a hub, and pods of a release mount no cache of their"
+        " node for it: an engine reads it offline, from what its image holds. Pin it as an artifact"
+        " of a registry to have it brought"
+    )
 
 
 def selector_of(fingerprint: str) -> str:
@@ -148,7 +185,9 @@ def read(pods: Iterable[Mapping[str, Any]], full: Sequence[str] = ()) -> tuple[F
 def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     meta, status = pod["metadata"], pod.get("status", {})
     node = meta.get("annotations", {}).get(NODE, "")
-    this = Fetched(node, meta["name"], meta["uid"])
+    made = meta.get("creationTimestamp")
+    at = datetime.fromisoformat(made) if made else None
+    this = Fetched(node, meta["name"], meta["uid"], at)
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     state = container.get("state") or {}
     ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
@@ -156,14 +195,14 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     refused = waiting.get("reason") in CONFIG and not about_disk(text)  # only after the pull
     came = "running" in state or ended.get("reason") in PULLED or refused
     if came or status.get("phase") == "Succeeded":
-        return Fetched(node, this.name, this.uid, done=True)
+        return replace(this, done=True)
     if waiting.get("reason", "ContainerCreating") != "ContainerCreating":
-        return Fetched(node, this.name, this.uid, pulls=True, trouble=text)
+        return replace(this, pulls=True, trouble=text)
     if status.get("phase") in ENDED:
         text = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
-        return Fetched(node, this.name, this.uid, pulls=True, trouble=text)
+        return replace(this, pulls=True, trouble=text)
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             text = with_nodes(str(condition.get("message", "")), [n for n in full if n == node])
-            return Fetched(node, this.name, this.uid, trouble=text)
+            return replace(this, trouble=text)
     return this

@@ -26,8 +26,11 @@ def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
     fetch = seen.prefetch
     if fetch and fetch.nodes:
         return fetching(state, seen, now, fetch)
-    skipped = f". {fetch.skipped}" if fetch and fetch.skipped else ""
-    return enter(state, Phase.CANARY_STARTING, f"{state.new} is declared in the cluster{skipped}")
+    why = f"{state.new} is declared in the cluster"
+    if fetch is None or not fetch.skipped:
+        return enter(state, Phase.CANARY_STARTING, why)
+    memory = replace(state.memory, unfetched=fetch.skipped)
+    return enter(state, Phase.CANARY_STARTING, f"{why}. {fetch.skipped}", memory=memory)
 
 
 def fetching(state: State, seen: Seen, now: datetime, fetch: Prefetch) -> Decision:

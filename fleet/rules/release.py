@@ -50,6 +50,8 @@ class Resources:
     memory: str = "16Gi"
     shared_memory: str = "1Gi"
     group_size: int = 1  # pods, a node each, that are one engine: a leader and its workers
+    topology: str = ""  # label of nodes: all pods of an engine on nodes of one value, alone there
+    subgroup_size: int = 0  # so many pods are together instead; 0: all of the engine
 
 
 def pods_of(resources: Resources) -> tuple[int, ...]:
@@ -165,8 +167,11 @@ def canonical(spec: ReleaseSpec) -> dict[str, Any]:
 
 def stored_resources(resources: Resources) -> dict[str, Any]:
     """Without what is as it always was."""
-    usual = {"group_size"} if resources.group_size == 1 else set()
-    return {name: value for name, value in asdict(resources).items() if name not in usual}
+    kept = asdict(resources)
+    for name, usual in (("group_size", 1), ("topology", ""), ("subgroup_size", 0)):
+        if kept[name] == usual:
+            del kept[name]
+    return kept
 
 
 def stored_probes(probes: Probes) -> dict[str, Any]:

@@ -84,11 +84,13 @@ class Situation:
     mixed_new: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # pods by GPU product
     mix_old: Gpus = field(default_factory=dict)  # of a replica; empty: of the same product
     peak: Peak | None = None  # of the last 7 days; None: nobody asked anything
+    together: int = 0  # of the new release: so many pods in one fabric clique
 
     def needs(self, replicas: int) -> tuple[Need, ...]:
         """One for each GPU product of a replica's pods."""
         if not self.mixed_new:
-            return (Need(self.product, self.gpus_new, replicas, self.pods_new),)
+            pods, together = self.pods_new, self.together
+            return (Need(self.product, self.gpus_new, replicas, pods, together),)
         return tuple(Need(p, sum(pods), replicas, pods) for p, pods in self.mixed_new.items())
 
     def on_top(self, budget: Gpus) -> tuple[Need, ...]:

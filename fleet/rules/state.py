@@ -51,6 +51,7 @@ class Memory:
     contract: Sequence[Mapping[str, Any]] = ()  # answers to recorded prompts, until all came
     most_gpus: int = 0  # that pods of both releases held, at any pass
     fetched: bool = False  # pods that brought the image to nodes may be left
+    unfetched: str = ""  # why the image was not brought to nodes
     least_serving: int | None = None  # replicas of both that answered, at any pass
 
     def as_json(self) -> dict[str, Any]:

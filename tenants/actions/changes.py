@@ -19,6 +19,7 @@ BELLS = {  # of kinds with another owner
     "billing_period": "billing.tasks.change_decided",
     "credit_grant": "billing.tasks.keep_credits",
     "gpu_prices": "billing.tasks.publish_prices",
+    "pod_loss": "fleet.tasks.pod_loss_decided",
     "price_version": "billing.tasks.publish_prices",
     "usage_quarantine": "billing.tasks.decide_quarantine",
     "rollout_sequence": "fleet.tasks.sequence_decided",

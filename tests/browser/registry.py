@@ -35,6 +35,8 @@ PAGES: dict[str, Address] = {
     "drills": lambda _: "/drills/",
     "drill": lambda s: f"/drills/{s.drill.pk}/",
     "drill_new": lambda s: f"/new/drill/?service={s.services[0].name}",
+    "drill_lost": lambda s: f"/drills/{s.lost.pk}/",
+    "drill_pod_new": lambda s: f"/new/drill/pod/?service={s.services[0].name}",
     "drill_choose": lambda _: "/new/drill/",
     "freezes": lambda _: "/calendar/",
     "freeze_new": lambda _: "/new/freeze/",

@@ -49,6 +49,18 @@ def test_it_keeps_roles_that_were_refused(olga: Client, scene: SimpleNamespace, 
     assert roles.replace("\n", "\r\n") in page or roles in page
 
 
+def test_the_form_takes_the_lease_of_kv_blocks(olga: Client, scene: SimpleNamespace):
+    refused = olga.post("/new/release/", group_form(scene, kv_lease_seconds=5))
+    assert refused.status_code == 422
+    assert "kv_lease_seconds 5: between 30 and 600" in refused.content.decode()
+    assert olga.post("/new/release/", group_form(scene, kv_lease_seconds=90)).status_code == 302
+    assert made().probes["kv_lease_seconds"] == 90
+    page = olga.get(f"/releases/{made().pk}/").content.decode()
+    assert "90 s from the end of traffic until prefill goes" in page.replace("1 min 30 s", "90 s")
+    copy = olga.get(f"/new/release/?copy={made().pk}").content.decode()
+    assert 'name="kv_lease_seconds" value="90"' in copy
+
+
 def test_its_page_shows_what_a_replica_is_made_of(olga: Client, scene: SimpleNamespace):
     olga.post("/new/release/", group_form(scene))
     page = olga.get(f"/releases/{made().pk}/").content.decode()

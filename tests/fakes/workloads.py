@@ -145,11 +145,12 @@ class FakeWorkloads(FakeEngines):
         name = pod["metadata"]["name"]
         self._reach("make", name)
         self.fetching[name] = pod | {
-            "metadata": pod["metadata"] | {"uid": f"f-{name}"},
+            "metadata": pod["metadata"]
+            | {"uid": f"f-{name}", "creationTimestamp": self.now.isoformat()},
             "status": dict(self.fetches),
         }
 
-    def delete(self, kind, name, uid):
+    def delete(self, kind, name, uid, *, grace_seconds=None):
         self._reach("delete", name)
         self._forbid()
         self.fetching.pop(name, None)

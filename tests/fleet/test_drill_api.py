@@ -65,6 +65,23 @@ def test_a_drill_is_planned_listed_and_read(olga, vic, wish):
     assert rollout["reason"] == "Drill: it is taken back at step 1. as every quarter"
 
 
+def test_the_loss_of_a_replica_is_planned_and_waits(olga, vic, wish):
+    lost = {"service_id": wish["service_id"], "reason": "a node may die", "limits": {
+        "traffic_back_seconds": 20, "full_back_seconds": 300, "requests_lost": 6,
+    }}  # fmt: skip
+    made = send(olga, "post", "drills/pod-losses", lost)
+    assert made.status_code == 201, made.content
+    drill = made.json()
+    assert (drill["state"], drill["rollout_id"], drill["pod"], drill["moment"]) == (
+        "waiting", None, "", "pod_lost",
+    )  # fmt: skip
+    change = send(vic, "get", f"changes/{drill['change_id']}").json()
+    assert (change["kind"], change["reason"]) == ("pod_loss", "a node may die")
+    assert send(olga, "post", "drills/pod-losses", lost).status_code == 409
+    assert send(olga, "post", "drills/pod-losses", {"service_id": 999_999}).status_code == 404
+    assert send(olga, "post", "drills", wish | {"moment": "pod_lost"}).status_code == 409
+
+
 WRONG = {
     "another moment": ({"moment": "never"}, 422),
     "another way": ({"kind": "magic"}, 422),
@@ -88,7 +105,12 @@ def test_what_cannot_be_is_refused_whole(olga, wish, case):
 def test_strangers_see_nothing_and_lookers_plan_nothing(client, olga, vic, mallory, wish):
     made = send(olga, "post", "drills", wish).json()
     assert send(vic, "post", "drills", wish).status_code == 403
+    lost = {"service_id": wish["service_id"]}
+    assert send(vic, "post", "drills/pod-losses", lost).status_code == 403
+    assert send(mallory, "post", "drills/pod-losses", lost).status_code in (403, 404)
     for route in urlpatterns:
+        if "pod-losses" in str(route.pattern):
+            continue  # nothing is read there
         path = str(route.pattern).replace("<int:drill_id>", str(made["id"]))
         assert client.get(V1 + path).status_code == 401
         assert send(mallory, "get", path).status_code == 404

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
-from fleet.models import Rollout, RolloutGpuTime, RolloutLog
+from fleet.models import Rollout, RolloutFetch, RolloutGpuTime, RolloutLog
 from fleet.queries import prices
 from fleet.queries.rollouts import current_rollouts
 from fleet.rules.phases import Phase
@@ -60,6 +62,23 @@ def test_pods_events_and_logs_are_there_after_the_way_back(client, olga, broken)
     log = get(client, olga, f"rollouts/{broken.pk}/logs/{found['logs'][0]['id']}").json()
     assert "RuntimeError: before" in log["text"]
     assert found["cluster_events"] == []
+
+
+def test_its_image_on_nodes_is_told(client, olga, broken):
+    RolloutFetch.objects.create(
+        rollout=broken, node="gpu-2", pod="chat-b-prefetch-1", state="registry",
+        trouble="ImagePullBackOff: 503", made_at=timezone.now(), state_at=timezone.now(),
+    )  # fmt: skip
+    found = get(client, olga, f"rollouts/{broken.pk}").json()["prefetch"]
+    (row,) = found["rows"]
+    assert (row["node"], row["state"], row["trouble"], row["gone"]) == (
+        "gpu-2", "registry", "ImagePullBackOff: 503", True,
+    )  # fmt: skip
+    assert not found["weights"]
+    out = StringIO()
+    call_command("rollout", "show", str(broken.pk), stdout=out)
+    assert "gpu-2 registry since" in out.getvalue()
+    assert "weights not prefetched: " in out.getvalue()
 
 
 def test_a_log_of_another_rollout_is_not_there(client, olga, broken):

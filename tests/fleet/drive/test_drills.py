@@ -12,6 +12,7 @@ from fleet.actions import rollouts
 from fleet.actions.drills import due_reports, propose_drill, write_report
 from fleet.models import Deployment, Drill, DrillReport, Rollout, RolloutAnswer
 from fleet.queries.drills import drill_age, drill_ages, get_drill, search_drills
+from fleet.queries.overview import get_overview
 from fleet.rules.drill import SETTLES, Limits, Moment
 from fleet.rules.phases import FINAL, Phase, PlanKind
 from fleet.tasks.drills import report_drills
@@ -162,6 +163,26 @@ def test_the_sweep_writes_one_report_after_the_last_usage_arrived(stage):
         later = timezone.now() + timedelta(days=91)
         assert [a.is_stale for a in drill_ages(stage.olga, later)] == [True]
         assert [d.pk for d in search_drills(stage.olga, state="passed")] == [drill.pk]
+
+
+def test_a_failed_and_an_overdue_drill_wait_for_a_person(stage):
+    def lines(now):
+        with fleet_scope():
+            found = get_overview(stage.olga, now).attention
+        return [(a.kind, a.key, a.title) for a in found if a.kind.startswith("drill")]
+
+    drill = plan(stage, limits=Limits(traffic_back_seconds=0.001, full_back_seconds=600))
+    now = timezone.now()
+    assert lines(now) == []
+    assert lines(now + timedelta(days=91)) == [("drills", "", "chat is overdue for a drill")]
+    run(stage, drill)
+    reported(drill)
+    want = ("drill", str(drill.pk), f"{drill} chat: the drill failed")
+    assert lines(now) == [want]
+    again = plan(stage, release=stage.release("c"))
+    run(stage, again)
+    reported(again)
+    assert lines(now) == []
 
 
 CHANGES = {"update": "UPDATE {table} SET id = id", "delete": "DELETE FROM {table}"}

@@ -3,7 +3,8 @@
 import pytest
 
 from fleet.clients.errors import Permanent
-from fleet.models import Cluster, Service
+from fleet.models import Cluster, RolloutFetch, Service
+from fleet.queries.prefetch import BY_LIMIT, prefetch_of
 from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.prefetch import LABEL
 from fleet.rules.seen import release_of
@@ -42,9 +43,17 @@ def test_it_begins_when_the_image_is_there_and_leaves_nothing_behind(stage):
     assert not release_of(pod)
     assert pod["metadata"]["ownerReferences"][0]["kind"] == "Deployment"
     assert "nvidia.com/gpu" not in str(pod["spec"]["containers"])
+    row = RolloutFetch.objects.get(rollout=rollout)
+    assert (row.node, row.pod, row.state, row.gone_at) == (
+        "gpu-1", pod["metadata"]["name"], "done", None,
+    )  # fmt: skip
+    assert row.made_at <= row.state_at
     stage.run(rollout)
     assert rollout.phase == Phase.SUCCEEDED, rollout.why
     assert not stage.fake.fetching
+    kept = prefetch_of(rollout)
+    assert (kept.done, kept.skipped, [f.gone for f in kept.rows]) == (1, "", [True])
+    assert kept.rows[0].gone_at > kept.rows[0].state_at
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,9 @@ def test_what_cannot_be_pulled_goes_back_before_any_replica_was_made(stage, said
     assert (rollout.phase, rollout.cause) == (Phase.ROLLED_BACK, cause), rollout.why
     assert words in rollout.why
     assert not any(makes)
+    (row,) = prefetch_of(rollout).rows
+    assert (row.state, row.gone) == ("disk" if cause == Cause.DISK_FULL else "registry", True)
+    assert said["containerStatuses"][0]["state"]["waiting"]["message"] in row.trouble
 
 
 def old(rollout):
@@ -95,6 +107,9 @@ def test_it_is_skipped_by_setting_and_where_it_is_not_allowed(stage, why):
     rollout = begun(stage)
     stage.run(rollout, until={Phase.CANARY_STARTING})
     assert ("may not create pods" in rollout.why) == (why == "permission")
+    kept = prefetch_of(rollout)
+    assert ("may not create pods" in kept.skipped, kept.rows) == (why == "permission", ())
+    assert (kept.skipped == BY_LIMIT) == (why == "setting")
     assert not [c for c in stage.fake.calls if c[0] in ("list_pods", "make")]
 
 

@@ -6,7 +6,7 @@ from fleet.rules.disks import PRESSURE
 from fleet.rules.fit import NodeRoom
 from fleet.rules.manifests import SERVICE, render, workload
 from fleet.rules.pods import LONGEST
-from fleet.rules.prefetch import MOST, NO_OP, NODE, chosen, name_on, pod_on, read
+from fleet.rules.prefetch import MOST, NO_OP, NODE, chosen, name_on, pod_on, read, weights_of
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
 
@@ -90,3 +90,21 @@ def test_it_reads_what_came_of_a_pod(case):
     assert (found.done, found.pulls) == (done, pulls)
     assert words in found.trouble
     assert bool(found.trouble) == bool(words)
+
+
+MODELS = {
+    "image volume": (
+        ModelPin("registry.local/weights", "sha256:" + "1" * 64),
+        True,
+        "image volume",
+    ),
+    "in the image": (ModelPin("/models/tiny", "sha256:" + "1" * 64), True, "inside the image"),
+    "of a hub": (ModelPin("acme/tiny", "a" * 40), False, "mount no cache of their node"),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_weights_come_with_it_or_it_is_said_why_not(case):
+    model, want_come, want_words = MODELS[case]
+    come, words = weights_of(model)
+    assert (come, want_words in words, model.name in words) == (want_come, True, True)
