@@ -68,7 +68,8 @@ def next_move(state: State, seen: Seen, now: datetime) -> Decision:
         why = back_text(state, seen, counts.old, counts.new)
         return scale(state, counts, f"{why}. {told.why}" if shrinks and told.why else why)
     if state.has_old and seen.old.serving < state.old_replicas:
-        if seen.new.uneven or seen.old.uneven:  # what is too many of one role holds GPUs
+        torn = seen.new.parts and not seen.new.exists  # one of its roles is gone already
+        if torn or seen.new.uneven or seen.old.uneven:  # what is too many holds GPUs
             return scale(state, counts, "Prefill and decode are made even")
         return stay(state, f"{state.old}: {tally(seen.old)} ({progress_of(seen.old)})")
     return removed(state, seen, now)
