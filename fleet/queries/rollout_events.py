@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.models import Deployment, ObservedEvent, Rollout
+from fleet.models import ObservedEvent, Rollout
 from fleet.queries.services import PodRow
 
 MOST_EVENTS = 40
@@ -21,10 +21,11 @@ class ClusterEventRow:
     count: int
 
 
-def cluster_events(r: Rollout, pods: Sequence[PodRow]) -> tuple[ClusterEventRow, ...]:
+def cluster_events(
+    r: Rollout, pods: Sequence[PodRow], placed: Sequence[str]
+) -> tuple[ClusterEventRow, ...]:
     """Kubernetes' own events about the pods and Deployments of both releases."""
     names = [p.name for p in pods]
-    placed = Deployment.objects.filter(service=r.service_id).values_list("name", flat=True)
     since = r.started_at or r.created_at
     rows = ObservedEvent.objects.filter(cluster=r.cluster_id, at__gte=since).order_by("-at")
     prefixes = tuple(placed)

@@ -215,7 +215,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
     found = find_rollout(viewer, rollout)
     gates = [gate_row(g) for g in GateResult.objects.filter(rollout=found).order_by("-id")]
     timeline = [event_row(e) for e in RolloutEvent.objects.filter(rollout=found).order_by("id")]
-    old, new = sides_of(found)
+    placed = Deployment.objects.filter(service=found.service_id, cluster=found.cluster_id)
+    old, new = sides_of(found, placed)
     pods = (*new.pods, *(old.pods if old else ()))
     memory = found.memory
     return RolloutDetail(
@@ -243,7 +244,7 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         old=old,
         new=new,
         timeline=tuple(timeline),
-        cluster_events=cluster_events(found, pods),
+        cluster_events=cluster_events(found, pods, [d.name for d in placed]),
         failing=next((p for p in pods if p.last_log), None),
         pods=kept_pods(found, {p.uid for p in pods}),
         prefetch=prefetch_of(found),
@@ -347,11 +348,8 @@ def step_state(r: Rollout, index: int, gate: GateRow | None) -> str:
     return "now" if index == r.step and phase in moving else "next"
 
 
-def sides_of(r: Rollout) -> tuple[ReleaseSide | None, ReleaseSide]:
-    placed = {
-        d.release_id: d
-        for d in Deployment.objects.filter(service=r.service_id, cluster=r.cluster_id)
-    }
+def sides_of(r: Rollout, rows: Iterable[Deployment]) -> tuple[ReleaseSide | None, ReleaseSide]:
+    placed = {d.release_id: d for d in rows}
     names = [x.fingerprint for x in (r.from_release, r.to_release) if x]
     of_both = ObservedPod.objects.filter(cluster=r.cluster_id, release__in=names)
     pods = pods_by("release", of_both.order_by("created_at"))
