@@ -9,7 +9,6 @@ from datetime import timedelta
 import structlog
 from django.db import DatabaseError, connection
 
-from tenants.base.connections import forget_dead
 from tenants.base.rows import Claimable
 
 HOLD = timedelta(seconds=20)  # what a worker that is killed holds up
@@ -50,6 +49,6 @@ def _renew(
                     return
             except DatabaseError as error:
                 log.warning("claim not renewed", row=pk, error=str(error))
-                forget_dead()
+                connection.close()
     finally:
         connection.close()

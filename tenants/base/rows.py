@@ -9,7 +9,6 @@ from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from tenants.base.connections import forget_dead
 from tenants.errors import Stale
 
 CLAIM = timedelta(minutes=1)
@@ -78,7 +77,7 @@ class Claimable(models.Model):
         itself.
         """
         if not connection.in_atomic_block and connection.connection and not connection.is_usable():
-            forget_dead()
+            connection.close()
             cls.record(pk, claim, look_again=Now())
             return
         found = cls._default_manager.filter(pk=pk).values_list("failures", flat=True).first()

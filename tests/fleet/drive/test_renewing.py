@@ -1,15 +1,12 @@
 """Claims that last as long as their pass, on PostgreSQL."""
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 
 from fleet.models import Rollout
-from tenants.base.connections import forget_dead
 from tenants.base.renewing import PARTS, renewed
 from tests.fixtures.kubernetes import until
 from tests.fleet.drive.stage import make_stage
@@ -17,7 +14,6 @@ from tests.plugins.database import end_connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOLD = timedelta(seconds=8)  # no machine is so slow that nothing happens in it
-IDLE = 6  # connections that die unused
 TURN = HOLD.total_seconds() / PARTS
 
 
@@ -45,22 +41,12 @@ def test_a_claim_is_renewed_while_its_pass_lasts_and_no_longer(rollout):
 def test_it_is_renewed_after_the_end_of_its_connection(rollout):
     claim = Rollout.take_claim(rollout.pk, hold=HOLD)
     with renewed(Rollout, rollout.pk, claim, hold=HOLD):
-        before, barrier = ends(rollout), threading.Barrier(IDLE)
+        before = ends(rollout)
         until("a renewal", lambda: ends(rollout) > before, 60)
-        with ThreadPoolExecutor(IDLE) as others:
-            list(others.map(lambda _: ask_and_leave(barrier), range(IDLE)))
         end_connections()
-        forget_dead()
+        connection.close()
         again = ends(rollout)
         until("another renewal", lambda: ends(rollout) > again, 60)
-
-
-def ask_and_leave(barrier):
-    """Leave one more idle connection in the pool."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        barrier.wait()
-    connection.close()
 
 
 def test_a_claim_that_somebody_else_took_is_left_alone(rollout):

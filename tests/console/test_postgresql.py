@@ -1,0 +1,31 @@
+"""The pool after the end of every connection."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+
+from tests.plugins.database import end_connections
+
+pytestmark = pytest.mark.django_db(transaction=True)
+IDLE = 8  # tried one by one they outlast whoever waits for a connection
+
+
+def ask(barrier: threading.Barrier) -> None:
+    """Leave one more idle connection in the pool."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        barrier.wait()
+    connection.close()
+
+
+def test_whoever_comes_next_gets_a_connection_though_all_that_were_idle_died():
+    barrier = threading.Barrier(IDLE)
+    with ThreadPoolExecutor(IDLE) as others:
+        list(others.map(ask, [barrier] * IDLE))
+    end_connections()
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
