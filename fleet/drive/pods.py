@@ -1,6 +1,7 @@
 """What a rollout keeps of its pods: who they were and when they went, and why one failed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -116,6 +117,11 @@ def store_logs(rows: Iterable[RolloutLog]) -> None:
 def log_of(view: View, wanted: Wanted, release: Release, now: datetime) -> RolloutLog:
     assert view.workloads is not None
     text, trouble = read(view.workloads, wanted)
+    if not (text or trouble or wanted.previous):
+        # A probe may have ended the container since the look: what was wrong is in its run before.
+        before = replace(wanted, previous=True)
+        earlier, none = read(view.workloads, before)
+        wanted, text = (before, earlier) if earlier and not none else (wanted, text)
     return RolloutLog(
         rollout=view.rollout,
         pod_uid=wanted.pod.uid,

@@ -64,7 +64,9 @@ class FakeWorkloads(FakeEngines):
         self.down = False
         self.gate = ""  # the queue of Kueue that new pods wait in
         self.owned_by = ""  # another field manager
+        self.says_nothing = False  # a container that has just begun again
         self.refuses_logs = ""
+        self.says_nothing = False  # its container has just begun again
         self.refuses = ""  # what a dry run says
         self.dated = False  # conditions say since when
         self.fetching: dict[str, dict] = {}
@@ -134,6 +136,8 @@ class FakeWorkloads(FakeEngines):
         if self.refuses_logs:
             raise Permanent(self.refuses_logs, status=403)
         run = "before" if previous else "now"
+        if not previous and self.says_nothing:
+            return ""
         return f"INFO loading\nHF_TOKEN=hf_abcdefghijkl\nRuntimeError: {run}"
 
     def list_pods(self, selector):

@@ -58,6 +58,15 @@ def test_a_container_that_runs_and_never_gets_ready_has_one_too(stage):
     assert "RuntimeError: now" in log.text
 
 
+def test_one_that_begins_again_between_the_look_and_its_log_has_that_of_the_run_before(stage):
+    rollout, _ = begin(stage, "never_ready")
+    stage.fake.says_nothing = True
+    stage.run(rollout)
+    log = RolloutLog.objects.get(rollout=rollout)
+    assert log.previous
+    assert "RuntimeError: before" in log.text
+
+
 def test_a_log_is_read_once_for_each_run_of_the_container(stage):
     rollout, _ = begin(stage)
     stage.run(rollout)
