@@ -66,7 +66,6 @@ class FakeWorkloads(FakeEngines):
         self.owned_by = ""  # another field manager
         self.says_nothing = False  # a container that has just begun again
         self.refuses_logs = ""
-        self.says_nothing = False  # its container has just begun again
         self.refuses = ""  # what a dry run says
         self.dated = False  # conditions say since when
         self.fetching: dict[str, dict] = {}
