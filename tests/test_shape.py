@@ -99,6 +99,8 @@ SABOTAGED = {
     "crash, out of memory, never ready, image, answers", "ready, then dead", "frozen, idle",
     "paused", "5 % of answers 500", "metrics missing", "drain",
     "node lost on the way back", "Redis gone", "abort", "the model in memory",
+    "410 Gone for a watch", "autoscaler", "hand edits of image and number", "frozen, busy",
+    "few samples",
 }  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """Approve and abort rollouts on a real cluster, with worker, beat and observer as processes.
 
-python -m bench.rollouts [--runs 5] [--open 0]
+python -m bench.rollouts [--runs 5] [--open 0] [--peer]
 
 Prints seconds from the approval to the first object in the cluster, from the abort to the routing
 snapshot that gives the old release all traffic, from a pod's deletion to the snapshot without it,
 and what a rollout without gates takes besides start-up and drain. With `--open 50` abort and pod
 again while as many rollouts are open, each with two engines of its own, and the longest that any
-of them waited past its time. Limits hold for p95. Status 1 when one is broken. Builds the control
-plane when it is not there yet.
+of them waited past its time. With `--peer` the same by a plain Deployment with RollingUpdate, its
+undo half way against the abort, and how many times as long it takes. Limits hold for p95. Status 1
+when one is broken. Builds the control plane when it is not there yet.
 """
 
 import argparse
@@ -41,24 +42,42 @@ def main() -> int:
     )
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--open", type=int, default=0)
+    options.add_argument("--peer", action="store_true")
     given = options.parse_args()
-    nodes = 1 + (2 * given.open + GPUS - 1) // GPUS
+    nodes = 1 + given.peer + (2 * given.open + GPUS - 1) // GPUS
     with scratch_folder() as folder, surroundings(Path(folder), nodes) as sandbox:
         import bench.rollouts.walk as walk  # after django.setup
 
         place = walk.prepare(sandbox)
         measured = [walk.once(place) for _ in range(given.runs)]
         good = report("approval to first cluster write", [a for a, _ in measured], APPROVAL_LIMIT)
-        good &= report("abort to all traffic on the old one", [b for _, b in measured], ABORT_LIMIT)
+        aborts = [b for _, b in measured]
+        good &= report("abort to all traffic on the old one", aborts, ABORT_LIMIT)
         blue = [walk.once(place, walk.PlanKind.BLUE_GREEN)[1] for _ in range(given.runs)]
         good &= report("abort of a blue-green one", blue, ABORT_LIMIT)
         pods = [walk.pod_to_snapshot(place) for _ in range(given.runs)]
         good &= report("pod to routing snapshot", pods, POD_LIMIT)
         whole = [walk.added(place) for _ in range(given.runs)]
         good &= report("added to start-up and drain", whole, ADDED_LIMIT)
+        if given.peer:
+            compare(place, whole, aborts)
         if given.open:
             good &= crowded(place, given.open, given.runs)
     return 0 if good else 1
+
+
+def compare(place: Any, whole: list[float], aborts: list[float]) -> None:
+    """As many runs of a plain Deployment; it has no limit to keep."""
+    import bench.rollouts.peer as peer  # after django.setup
+
+    found = peer.placed(place)
+    for name, ours, measure in (
+        ("added, plain Deployment", whole, peer.added),
+        ("undo half way, plain Deployment", aborts, peer.undone),
+    ):
+        theirs = [measure(found) for _ in ours]
+        ratio = median(theirs) / median(ours)
+        print(f"{name:36} {spread(theirs)}  {ratio:.2f} times ours", flush=True)
 
 
 def crowded(place: Any, count: int, runs: int) -> bool:
@@ -79,13 +98,23 @@ def crowded(place: Any, count: int, runs: int) -> bool:
 
 
 def report(name: str, seconds: list[float], limit: float) -> bool:
-    found = sorted(seconds)
-    middle, most = found[len(found) // 2], found[ceil(0.95 * len(found)) - 1]
-    good = most <= limit
+    good = p95(seconds) <= limit
     verdict = "kept" if good else "BROKEN"
-    times = f"median {middle:5.2f} s  p95 {most:5.2f} s  worst {found[-1]:5.2f} s"
-    print(f"{name:36} {times}  limit {limit:.0f} s  {verdict}", flush=True)
+    print(f"{name:36} {spread(seconds)}  limit {limit:.0f} s  {verdict}", flush=True)
     return good
+
+
+def spread(seconds: list[float]) -> str:
+    middle, most = median(seconds), max(seconds)
+    return f"median {middle:5.2f} s  p95 {p95(seconds):5.2f} s  worst {most:5.2f} s"
+
+
+def median(seconds: list[float]) -> float:
+    return sorted(seconds)[len(seconds) // 2]
+
+
+def p95(seconds: list[float]) -> float:
+    return sorted(seconds)[ceil(0.95 * len(seconds)) - 1]
 
 
 @contextmanager

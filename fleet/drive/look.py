@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from fleet.clients.errors import ClientError, Permanent
+from fleet.clients.errors import ClientError
 from fleet.clients.workloads import Workloads
 from fleet.drive.drift import adopts, as_it_is
 from fleet.drive.fetching import full_disks, look_at_fetching
 from fleet.drive.outside import Outside
-from fleet.drive.place import try_out
+from fleet.drive.trial import dry_run
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
 from fleet.queries.adapters import apart_of
 from fleet.queries.audience import audience_of
@@ -103,7 +103,8 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
     try:
         view.workloads = outside.connect(rollout.cluster)
         if view.state.phase is Phase.VALIDATING:
-            view.seen = Seen(dry_run=dry_run(view))
+            refused = dry_run(rollout, view.state, view.workloads, view.manifests, view.around)
+            view.seen = Seen(dry_run=refused)
         else:
             view.seen = look_around(view, outside, now)
     except ClientError as error:
@@ -254,18 +255,6 @@ def rendered(r: Rollout, release: Release) -> Manifest:
     return workload(
         render(spec_of(release), r.cluster.namespace, r.service.max_model_len, r.cluster.group_sets)
     )
-
-
-def dry_run(view: View) -> str:
-    """Empty, or what the API server refuses for good."""
-    assert view.workloads is not None
-    try:
-        for manifest in view.around:
-            view.workloads.apply(manifest, dry_run=True)
-        try_out(view.workloads, view.manifests["new"], fence=view.rollout.fence)
-    except Permanent as error:
-        return error.message
-    return ""
 
 
 def look_around(view: View, outside: Outside, now: datetime) -> Seen:

@@ -106,6 +106,11 @@ def removed(state: State, seen: Seen, now: datetime) -> Decision:
         want = Want(old=old, new=Place(None, 0))
         text = f"{state.new} is removed: {len(seen.new.pods)} pods left"
         return replace(stay(state, text), want=want, look_again=SOON)
+    if state.has_old and state.declared_old != seen.old.wanted:
+        # While somebody else's number was there, theirs was noted: what serves is declared.
+        want = Want(old=Place(seen.old.wanted, state.weight_old), new=Place(None, 0))
+        text = f"{state.old} is declared with the {seen.old.wanted} replicas that it has"
+        return replace(stay(state, text), want=want, look_again=SOON)
     asked = [p for p in seen.old.live if not is_worker(p.role)]
     unproved = [p for p in asked if not ((f := seen.probes.get(p.uid)) and f.ok)]
     if state.has_old and unproved:

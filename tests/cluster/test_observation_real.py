@@ -1,12 +1,16 @@
 """The observer on a real API server, with engines that answer, hang and lose their node."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from threading import Thread
 
+import httpx
 import pytest
 from django.utils import timezone
 
 from fleet.actions.clusters import examine
+from fleet.clients import signals
 from fleet.clients.signals import Engines
 from fleet.drive.signals import probe, scrape
 from fleet.models import Cluster, EngineSample, GpuInterval, Node, ObservedEvent, ObservedPod
@@ -15,8 +19,10 @@ from fleet.queries.engines import token_counters
 from fleet.queries.routing import build_routing
 from fleet.queries.service_states import Health
 from fleet.queries.services import get_service
+from fleet.rules.engine_metrics import read_metrics
 from fleet.rules.phases import Phase
-from tests.cluster.rollout_stage import PRODUCT, make_real_stage
+from tests.cluster.rollout_stage import PRODUCT, make_real_stage, new_client
+from tests.fixtures.kubernetes import turn, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.django_db(transaction=True)]
 
@@ -84,6 +90,66 @@ def test_it_takes_an_engine_that_hangs_out_of_routing(cluster, stage, outside):
     (pool_of,) = build_routing(timezone.now()).services["seen"].pools
     assert pod.name not in [e.pod for e in pool_of.endpoints]
     assert len(pool_of.endpoints) == 1
+
+
+def ask_for_much(address, answers):
+    """A long request in the background; its status is kept if it is ever answered."""
+    body = {"model": "seen", "prompt": "hello", "max_tokens": 2000, "ignore_eos": True}
+
+    def ask():
+        with suppress(httpx.HTTPError), new_client(90) as http:
+            answered = http.post(f"http://{address}/v1/completions", json=body)
+            answers.append(answered.status_code)
+
+    Thread(target=ask, daemon=True).start()
+
+
+def is_busy(engines, pod):
+    return (read_metrics(engines.metrics(pod.address)).running or 0) >= 3
+
+
+def routed():
+    (pool_of,) = build_routing(timezone.now()).services["seen"].pools
+    return [endpoint.pod for endpoint in pool_of.endpoints]
+
+
+def test_engines_that_stand_still_with_requests_leave_routing_and_the_cause_is_named(
+    cluster, stage, outside, monkeypatch
+):
+    """One makes no step and still tells its metrics; then the other one is stopped (SIGSTOP)."""
+    monkeypatch.setattr(signals, "PROBE_SECONDS", 2.0)
+    engines, pool = outside
+    still, stopped = ObservedPod.objects.order_by("name")
+    answers: list[int] = []
+    turn(still.address.partition(":")[0], hang=True)
+    for _ in range(3):
+        ask_for_much(still.address, answers)
+    until("requests", lambda: is_busy(engines, still), 30)
+    began = timezone.now()
+    for seconds in range(0, 50, 10):
+        scrape(engines, pool, began + timedelta(seconds=seconds))
+    still.refresh_from_db()
+    assert still.probe.startswith("frozen: 3 requests run and no step was made for")
+    assert routed() == [stopped.name]
+    assert answers == []
+    turn(still.address.partition(":")[0], hang=False)
+    until("its answers", lambda: answers == [200] * 3, 30)
+    probe(engines, pool, began + timedelta(minutes=2))
+    assert sorted(routed()) == [still.name, stopped.name]
+
+    turn(stopped.address.partition(":")[0], itl_ms=1000)
+    for _ in range(3):
+        ask_for_much(stopped.address, answers)
+    until("requests", lambda: is_busy(engines, stopped), 30)
+    cluster.fault(op="freeze", pod=f"models/{stopped.name}")
+    try:
+        for minutes in (3, 4):
+            probe(engines, pool, began + timedelta(minutes=minutes))
+    finally:
+        cluster.fault(op="thaw", pod=f"models/{stopped.name}")
+    stopped.refresh_from_db()
+    assert stopped.probe.startswith("no answer in time")
+    assert routed() == [still.name]
 
 
 def test_it_keeps_the_last_picture_while_the_api_is_away(cluster, stage):

@@ -93,7 +93,7 @@ class FakeWorkloads(FakeEngines):
             raise Permanent(self.refuses, status=422)
         if force:
             self.owned_by = ""
-        if self.owned_by and not dry_run:
+        if self.owned_by and (not dry_run or name in self.deployments):
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
         if not dry_run:
             self._forbid()

@@ -12,9 +12,10 @@ from fleet.models import Deployment, Drift, Service
 from fleet.queries.drift import list_drift
 from fleet.queries.overview import get_overview
 from fleet.rules.manifests import placed
+from fleet.rules.phases import Phase, PlanKind
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid
-from tenants.models import AuditEvent
+from tenants.models import AuditEvent, ChangeRequest
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,6 +131,17 @@ def test_an_autoscalers_number_is_shown_and_never_fought(stage, row):
     with scope_of(stage.olga):
         titles = [a.title for a in get_overview(stage.olga, timezone.now()).attention]
     assert "chat is not as wanted" not in titles or "autoscaler" not in str(titles)
+
+
+def test_a_rollout_is_rejected_before_the_approval_where_somebody_owns_what_must_shrink(stage):
+    stage.fake.owned_by = "kube-controller-manager"
+    rollout = stage.run(stage.propose(stage.release("b")))
+    assert (rollout.phase, rollout.started_at) == (Phase.REJECTED, None)
+    assert "r1 has to shrink on the way" in rollout.why
+    assert 'conflict with "kube-controller-manager"' in rollout.why
+    assert ChangeRequest.objects.get(pk=rollout.change_id).state == "withdrawn"
+    blue = stage.propose(stage.release("c"), kind=PlanKind.BLUE_GREEN)
+    stage.run(blue, until={Phase.AWAITING_APPROVAL})  # all old replicas stay until it is over
 
 
 def test_a_repair_beside_an_autoscaler_leaves_its_number(stage, row):

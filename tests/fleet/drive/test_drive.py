@@ -60,7 +60,7 @@ def test_it_waits_for_an_approval_and_writes_nothing_before(stage):
     for _ in range(5):
         stage.step(rollout)
     assert rollout.phase == Phase.AWAITING_APPROVAL
-    assert {c[0] for c in stage.fake.calls} == {"dry_run"}
+    assert {c[0] for c in stage.fake.calls} == {"dry_run", "look"}
 
 
 def test_it_rejects_what_the_dry_run_refuses_and_asks_nobody_any_more(stage):

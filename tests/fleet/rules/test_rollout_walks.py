@@ -223,6 +223,18 @@ def test_it_blocks_and_tries_on_when_the_old_release_does_not_come_back():
     assert walk.run().state.phase is Phase.ROLLED_BACK
 
 
+def test_a_number_that_somebody_gave_back_on_the_way_back_is_what_is_declared_at_its_end():
+    """Noted while theirs was lower; nothing was left to write when it was as before again."""
+    walk = Walk(make_state()).run(until={Phase.ANALYZING})
+    walk.state = replace(walk.state, wish=Wish.ABORT)
+    while walk.state.phase is not Phase.ROLLING_BACK or not walk.see().new.gone:
+        walk.step()
+    walk.state = replace(walk.state, declared_old=1)
+    walk.run()
+    assert walk.state.phase is Phase.ROLLED_BACK, walk.state.why
+    assert walk.state.declared_old == 4
+
+
 def test_it_goes_back_when_the_new_release_crashes_during_the_soak():
     walk = Walk(make_state(soak=timedelta(minutes=30))).run(until={Phase.SOAKING})
     walk.cluster.behave(walk.names["new"], "crash")
