@@ -10,8 +10,11 @@ from fleet.queries.plans import Proposal
 from fleet.queries.situations import Touched
 from fleet.queries.ways import WayFacts
 from fleet.rules.answers import Answer
+from fleet.rules.audience import Audience
+from fleet.rules.peak import counted, load_words
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Plan
+from fleet.rules.step_table import StepLine, planned, sizes_of
 from fleet.rules.touching import Touch
 
 SHORT = {
@@ -34,6 +37,8 @@ class Way:
     open: bool  # can be proposed now, perhaps with consent
     hourly: Decimal | None  # of its GPUs on top. None: no price, or no right to see money
     cost: Decimal | None  # None as well where the time is not known
+    peak: str  # replicas that the busiest time needs; empty: not measured
+    risk: str  # requests that find no replica
 
 
 def ways_of(proposal: Proposal, prices: Mapping[str, HourlyPrice]) -> list[Way]:
@@ -46,9 +51,26 @@ def ways_of(proposal: Proposal, prices: Mapping[str, HourlyPrice]) -> list[Way]:
             open=plan.answer not in (Answer.NOT_NOW, Answer.NEVER),
             hourly=(hourly := hourly_of(plan.on_top, prices)),
             cost=cost_of(plan, hourly),
+            peak="" if plan.peak_replicas is None else load_words(plan.peak_replicas),
+            risk=risk_words(plan.requests_at_risk),
         )
         for index, (plan, facts) in enumerate(zip(proposal.plans, proposal.ways, strict=True))
     ]
+
+
+def steps_in(proposal: Proposal) -> tuple[StepLine, ...]:
+    """Of the way that is best: who takes part is chosen later."""
+    best = proposal.plans[0]
+    steps = proposal.steps if best.gated else ()
+    sizes = sizes_of(best, proposal.situation)
+    return planned(sizes, steps, proposal.soak_seconds, Audience())
+
+
+def risk_words(requests: int | None) -> str:
+    """At the present rate."""
+    if requests is None:
+        return "nobody measured for how long"
+    return f"about {counted(requests, 'request')}" if requests else "hardly a request at this rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +78,18 @@ class Touching:
     """One tenant and traffic class across the ways, in the order of the columns."""
 
     user: Touched
-    ways: tuple[tuple[PlanKind, Touch], ...]
+    ways: tuple[tuple[PlanKind, Touch, str], ...]  # with the requests that find no replica
 
 
 def touching(proposal: Proposal) -> list[Touching]:
     return [
-        Touching(user, tuple((way.kind, way.touches[index]) for way in proposal.ways))
+        Touching(user, tuple(touched(way, way.touches[index]) for way in proposal.ways))
         for index, user in enumerate(proposal.touched)
     ]
+
+
+def touched(way: WayFacts, touch: Touch) -> tuple[PlanKind, Touch, str]:
+    return way.kind, touch, risk_words(touch.at_risk)
 
 
 def hourly_of(gpus: Mapping[str, int], prices: Mapping[str, HourlyPrice]) -> Decimal | None:
@@ -97,4 +123,5 @@ def classes_in(touched: Iterable[Touched]) -> str:
     for one in touched:
         sums[one.traffic_class] += one.requests
     told = [f"{name} {n:,}" for name, n in sums.most_common()]
-    return f"{' and '.join(told)} requests in the last hour"
+    requests = "request" if sums.total() == 1 else "requests"
+    return f"{' and '.join(told)} {requests} in the last hour"

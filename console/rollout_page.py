@@ -10,8 +10,9 @@ from console import figures
 from console.charts import Chart, Series, line_chart
 from console.plan_page import hourly_of
 from console.words import word
+from fleet.queries.rollout_steps import StepRow
 from fleet.queries.rollout_traffic import Point
-from fleet.queries.rollouts import EventRow, ReleaseSide, RolloutDetail, StepRow
+from fleet.queries.rollouts import EventRow, ReleaseSide, RolloutDetail
 from fleet.rules.audience import DIVIDED
 from fleet.rules.phases import Phase
 
@@ -58,7 +59,7 @@ def dots(detail: RolloutDetail) -> list[Dot]:
     """Canary, each step, 100 %, soak: where the rollout is in one line."""
     phase = Phase(detail.rollout.phase)
     first = canary_dot(detail, phase)
-    middle = [step_dot(step) for step in detail.steps]
+    middle = [step_dot(step, detail) for step in detail.steps]
     return [first, *middle, last_dot(phase, Phase.PROMOTING, "100 %"),
             last_dot(phase, Phase.SOAKING, "Soak")]  # fmt: skip
 
@@ -75,9 +76,17 @@ def canary_dot(detail: RolloutDetail, phase: Phase) -> Dot:
     return Dot("done", "circle-check", "First replicas", text)
 
 
-def step_dot(step: StepRow) -> Dot:
+def step_dot(step: StepRow, detail: RolloutDetail) -> Dot:
     css, icon, text = STEP_LOOK[step.state]
     gate = step.gate
+    if step.state == "next" and detail.table and detail.old:
+        line = detail.table[step.number]
+        return Dot(
+            css,
+            icon,
+            name_of(step),
+            f"{detail.new.label} {line.new}, {detail.old.label} {line.old}",
+        )
     if step.state == "now" and gate and gate.checks:
         needed = [c for c in gate.checks if c["needed"] and not c.get("group")]
         share = min((c["samples"] / c["needed"] for c in needed), default=1.0)
@@ -85,6 +94,10 @@ def step_dot(step: StepRow) -> Dot:
     elif gate and gate.at and step.state in ("passed", "failed"):
         text = f"{text} {gate.at:%H:%M}"
     return Dot(css, icon, name_of(step), text)
+
+
+def samples_in(count: int) -> str:
+    return f"{count:,} sample{'s' * (count != 1)}"
 
 
 def name_of(step: StepRow) -> str:
@@ -175,7 +188,7 @@ def ahead(detail: RolloutDetail) -> list[Moment]:
     steps = [
         Moment(
             None, "todo", "circle", "i-todo", f"Step {s.number}: {name_of(s)}",
-            f"Holds {figures.duration(s.hold_seconds)}, {s.min_samples:,} samples",
+            f"Holds {figures.duration(s.hold_seconds)}, {samples_in(s.min_samples)}",
         )
         for s in detail.steps
         if s.state == "next"

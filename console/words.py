@@ -71,6 +71,15 @@ WORDS: dict[str, dict[str, Word]] = {
         "rollback": Word("bad", "arrow-back-up", "Roll back"),
         "roll_back": Word("bad", "arrow-back-up", "Roll back"),
     },
+    "step": {
+        "passed": Word("ok", "circle-check", "Passed"),
+        "skipped": Word("mute", "player-skip-forward", "Gate skipped"),
+        "failed": Word("bad", "circle-x", "Failed"),
+        "went_back": Word("warn", "arrow-back-up", "Went back"),
+        "now": _moving("Now"),
+        "next": Word("mute", "circle", "Next"),
+        "not_reached": _over("Not reached"),
+    },
     "gate": {
         "pass": Word("ok", "circle-check", "Pass"),
         "passed": Word("ok", "circle-check", "Pass"),

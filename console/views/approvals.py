@@ -97,6 +97,7 @@ def rollout_context(viewer: Viewer, rollout_id: int) -> dict[str, Any]:
         "rollout": detail,
         "manifests": shown(detail.manifests),
         "steps": detail.steps,
+        "lines": detail.table,
         "touched": row.plan.get("touched", ()),
         "soak_seconds": detail.numbers.get("soak_seconds"),
     }

@@ -144,6 +144,7 @@ def page_of(viewer: Viewer, proposal: Proposal, release: ReleaseRow) -> dict[str
         "asks_consent": any(w.plan.answer == Answer.NEEDS_CONSENT for w in ways),
         "best": proposal.plans[0],
         "steps": proposal.steps,
+        "lines": page_parts.steps_in(proposal),
         "steps_text": steps_text(proposal.steps),
         "diff": proposal,
         "manifests": shown(proposal.manifests),

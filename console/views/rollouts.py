@@ -88,7 +88,7 @@ def show(request: ViewerRequest, rollout_id: int) -> HttpResponse:
         "cost": page_parts.cost_of(detail, prices_of(viewer, detail), now),
         "measured": measured(viewer, rollout_id) if row.started_at else None,
         "manifests": shown(detail.manifests),
-        "outcome": outcome_of(viewer, row),
+        "outcome": outcome_of(viewer, row, detail),
         "by_hand": by_hand(viewer, row),
         "held": held(viewer, row, now),
         "calls": open_calls(viewer, rollout_id) if detail.rollout.is_open or row.cause else (),

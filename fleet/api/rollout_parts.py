@@ -30,6 +30,29 @@ class KeptPodOut(serializers.Serializer[Any]):
     gone_at = serializers.DateTimeField(allow_null=True)
 
 
+class StepLineOut(serializers.Serializer[Any]):
+    title = serializers.CharField(help_text="First replicas, 5 %, Shadow 10 %, 100 %, Soak")
+    percent = serializers.IntegerField(help_text="Of the traffic, as planned")
+    takes_part = serializers.CharField()
+    new = serializers.IntegerField(help_text="Replicas of the new release, as planned")
+    old = serializers.IntegerField(help_text="Replicas of the old release, as planned")
+    new_was = serializers.IntegerField(allow_null=True, help_text="As it was; null: not reached")
+    old_was = serializers.IntegerField(allow_null=True)
+    hold_seconds = serializers.FloatField(allow_null=True, help_text="At least, as planned")
+    held_seconds = serializers.FloatField(allow_null=True, help_text="From begun to ended")
+    min_samples = serializers.IntegerField(allow_null=True)
+    samples = serializers.IntegerField(
+        allow_null=True, help_text="The fewest of the figures that a pass needs"
+    )
+    approval = serializers.BooleanField(help_text="Asks a person when its gate has passed")
+    state = serializers.CharField(
+        help_text="passed, skipped, failed, went_back, now, next, not_reached"
+    )
+    why = serializers.CharField(help_text="What its gate said last")
+    begun = serializers.DateTimeField(allow_null=True)
+    ended = serializers.DateTimeField(allow_null=True)
+
+
 class FetchOut(serializers.Serializer[Any]):
     node = serializers.CharField()
     pod = serializers.CharField(help_text="That pulls; empty: not made yet")

@@ -18,6 +18,7 @@ from fleet.api.rollout_parts import (
     KeptPodOut,
     LogEndOut,
     PrefetchOut,
+    StepLineOut,
     SurgeCostOut,
 )
 from fleet.queries import plans
@@ -204,6 +205,9 @@ class RolloutDetailOut(serializers.Serializer[Any]):
     approval = ApprovalOut(allow_null=True)
     step_approval = ApprovalOut(
         allow_null=True, help_text="Of the step that asked last, bound to what its gate judged"
+    )
+    steps = StepLineOut(
+        many=True, source="table", help_text="With the first replicas, 100 % and the soak"
     )
     gates = GateOut(many=True)
     contract = ContractResultOut(allow_null=True)

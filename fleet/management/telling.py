@@ -14,8 +14,10 @@ from fleet.queries.rollouts import RolloutDetail
 from fleet.queries.sequences import SequenceRow
 from fleet.rules.earliest import Earliest
 from fleet.rules.gates import amount
+from fleet.rules.peak import counted, load_words
 from fleet.rules.plan import Plan
 from fleet.rules.situation import Starts
+from fleet.rules.step_table import StepLine
 from fleet.rules.surge_cost import Hourly, cost_of
 from fleet.rules.touching import Touch
 
@@ -26,7 +28,7 @@ def plan_lines(found: Proposal, prices: Mapping[str, Hourly]) -> Iterator[str]:
     """All ways, the proposed one first."""
     yield (
         f"{found.service} {found.from_label or 'nothing'} -> {found.to_label} in {found.cluster},"
-        f" {found.replicas} replicas"
+        f" {counted(found.replicas, 'replica')}"
     )
     yield from start_lines(found.situation.starts_new)
     for plan, way in zip(found.plans, found.ways, strict=True):
@@ -46,7 +48,7 @@ def figures_of(plan: Plan, prices: Mapping[str, Hourly]) -> str:
     cost = cost_of(plan.on_top, plan.finish_seconds, prices)
     currency = next((p.currency for p in prices.values()), "")
     return (
-        f"GPUs on top {plan.gpus_on_top}, at least {plan.min_replicas} replicas"
+        f"GPUs on top {plan.gpus_on_top}, at least {counted(plan.min_replicas, 'replica')}"
         f" ({plan.min_percent:.0f} %){peak_words(plan)}, finished"
         f" {seconds(plan.finish_seconds)}, traffic back {seconds(plan.traffic_back_seconds)},"
         f" all back {seconds(plan.full_back_seconds)}, cost"
@@ -55,7 +57,8 @@ def figures_of(plan: Plan, prices: Mapping[str, Hourly]) -> str:
 
 
 def peak_words(plan: Plan) -> str:
-    return "" if plan.peak_replicas is None else f", the peak needs {plan.peak_replicas:.1f}"
+    needs = plan.peak_replicas
+    return "" if needs is None else f", the peak needs {load_words(needs)}"
 
 
 def begins_words(found: Earliest) -> str:
@@ -64,8 +67,8 @@ def begins_words(found: Earliest) -> str:
 
 def touch_words(touch: Touch) -> str:
     lost = f", about {touch.at_risk:,} find no replica" if touch.at_risk else ""
-    effect = touch.effect.replace("_", " ")
-    return f"{touch.tenant} {touch.traffic_class}, {touch.requests:,} an hour: {effect}{lost}"
+    effect, asked = touch.effect.replace("_", " "), counted(touch.requests, "request")
+    return f"{touch.tenant} {touch.traffic_class}, {asked} an hour: {effect}{lost}"
 
 
 def start_lines(starts: Starts) -> Iterator[str]:
@@ -75,7 +78,7 @@ def start_lines(starts: Starts) -> Iterator[str]:
     for g in starts.groups:
         pool, cache = g.node_pool or "no named pool", g.cache or "not known"
         yield (
-            f"  {g.of}, {pool}, cache {cache}: {g.samples} starts, p50 {seconds(g.p50)},"
+            f"  {g.of}, {pool}, cache {cache}: {counted(g.samples, 'start')}, p50 {seconds(g.p50)},"
             f" p95 {seconds(g.p95)}"
         )
 
@@ -92,6 +95,7 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
         shadow = "shadow of " if step.shadow else ""
         yield f"step {step.number}, {shadow}{step.percent} %: {step.state} {step.why}".rstrip()
         yield from gate_lines(step.gate)
+    yield from (line_words(line, detail) for line in detail.table)
     if detail.prefetch:
         yield from prefetch_lines(detail.prefetch)
     yield from map(pod_line, detail.pods)
@@ -103,6 +107,22 @@ def detail_lines(detail: RolloutDetail) -> Iterator[str]:
     if cost := detail.cost:
         planned = "not known" if cost.planned is None else f"{cost.planned:.2f}"
         yield f"cost: {cost.spent:.2f} {cost.currency} so far, of {planned} planned"
+
+
+def line_words(line: StepLine, detail: RolloutDetail) -> str:
+    """Of the table of steps: planned, and in brackets as it was."""
+    old = detail.old.label if detail.old else "old"
+    was = "" if line.new_was is None else f" (was {line.new_was} + {line.old_was})"
+    hold = "" if line.hold_seconds is None else f", hold {seconds(line.hold_seconds)}"
+    took = "" if line.held_seconds is None else f", took {seconds(line.held_seconds)}"
+    got = "" if line.samples is None else f"{line.samples:,} of "
+    samples = "" if line.min_samples is None else f", {got}{line.min_samples:,} samples"
+    begun = f", {line.begun:%H:%M:%S}" if line.begun else ""
+    ended = f" to {line.ended:%H:%M:%S}" if line.ended else ""
+    return (
+        f"{line.title}, {line.takes_part}: {detail.new.label} {line.new} + {old} {line.old}{was}"
+        f"{hold}{took}{samples}: {line.state.replace('_', ' ')}{begun}{ended}"
+    )
 
 
 def gate_lines(gate: GateRow | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q, Sum
@@ -101,6 +102,7 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     clusters = list_clusters(viewer, now)
     rollouts = current_rollouts(viewer, now - ROLLED_BACK_FOR)
     faults, overdue = drill_needs(viewer, now)
+    changes = list(list_changes(viewer, state="waiting"))
     attention = [
         *findings,
         *troubled_services(services),
@@ -110,10 +112,10 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
         *changed_nodes(list_node_drift(viewer)),
         *failed_drills(faults),
         *overdue_drills(overdue),
-        *waiting_changes(viewer),
+        *waiting_changes(viewer, changes),
     ]
     moving = tuple(r for r in rollouts if r.is_open)
-    queues = list_queues(viewer) if len(moving) > 1 else ()
+    queues = list_queues(viewer, {c.pk for c in changes}) if len(moving) > 1 else ()
     return Overview(tuple(attention), clusters, services, moving, queues)
 
 
@@ -277,9 +279,10 @@ def told_of(age: DrillAge) -> str:
     return f"since {age.last:%Y-%m-%d}" if age.last else "never drilled"
 
 
-def waiting_changes(viewer: Viewer) -> list[Attention]:
+def waiting_changes(viewer: Viewer, changes: Iterable[Any]) -> list[Attention]:
+    """Of change requests that nobody decided."""
     found = []
-    for change in list_changes(viewer, state="waiting"):
+    for change in changes:
         own = change.requester_id == viewer.user_id
         may = viewer.may(Permission.APPROVE) and not own
         who = "you may decide" if may else "somebody other than the author decides"

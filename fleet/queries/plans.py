@@ -21,7 +21,7 @@ from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visibl
 from fleet.rules.earliest import Earliest
 from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
-from fleet.rules.peak import Peak
+from fleet.rules.peak import Peak, answering, counted, load_words
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
 from fleet.rules.pins import pins_from
@@ -101,7 +101,8 @@ def plan_rollout(
     """
     viewer.require(Permission.VIEW_FLEET)
     release = fetch_release(viewer, release_id)
-    service = Service.objects.select_related("cluster", "scaling").filter(pk=service_id).first()
+    parts = ("cluster", "scaling", "current_release__model_version")
+    service = Service.objects.select_related(*parts).filter(pk=service_id).first()
     if service is None:
         raise NotFound("There is no such service")
     cluster = refuse_pair(service, release)
@@ -203,8 +204,9 @@ def refuse_pair(service: Service, release: Release) -> Cluster:
 
 def _current(service: Service) -> Release | None:
     """The release to move away from: the last that succeeded."""
-    rows = Release.objects.select_related("service", "model_version")
-    return rows.filter(pk=service.current_release_id or 0).first()
+    if old := service.current_release:
+        old.service = service  # the same, and its cluster is known
+    return old
 
 
 def _proposal(
@@ -355,14 +357,16 @@ def quota_check(best: Plan) -> CheckRow:
     if best.quota_free is None:
         return CheckRow("Quota of the namespace", "pass", "none limits GPUs")
     fits = best.quota_free >= best.quota_needed
-    text = f"{best.quota} leaves {best.quota_free} GPUs, {best.quota_needed} needed on top"
+    needed = f"{best.quota_needed} needed on top" if best.quota_needed else "none needed on top"
+    text = f"{best.quota} leaves {counted(best.quota_free, 'GPU')}, {needed}"
     return CheckRow("Quota of the namespace", "pass" if fits else "fail", text)
 
 
 def floor_check(best: Plan) -> CheckRow:
     if best.floor is None:
         return CheckRow("Disruption budget", "pass", "none was seen")
-    text = f"{best.floor} replicas needed, {best.min_replicas} answer at any moment"
+    floor = f"{counted(best.floor, 'replica')} needed" if best.floor else "it asks for none"
+    text = f"{floor}, {answering(best.min_replicas)}"
     kept = best.min_replicas >= best.floor
     return CheckRow("Disruption budget", "pass" if kept else "warn", text)
 
@@ -371,8 +375,8 @@ def peak_check(best: Plan, peak: Peak | None) -> list[CheckRow]:
     if peak is None or best.peak_replicas is None:
         return []
     text = (
-        f"{best.peak_replicas:.1f} replicas needed, {best.min_replicas} answer at any moment:"
-        f" {peak.requests:,} requests in {peak.slot_seconds // 60} min, about"
+        f"{load_words(best.peak_replicas)} needed, {answering(best.min_replicas)}:"
+        f" {counted(peak.requests, 'request')} in {peak.slot_seconds // 60} min, about"
         f" {peak.in_flight:.0f} in flight, {peak.each} each by {peak.each_by}"
     )
     kept = best.min_replicas >= best.peak_replicas

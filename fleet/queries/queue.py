@@ -64,8 +64,12 @@ class ClusterQueue:
         return sum(row.turn is Turn.WAITS for row in self.rows)
 
 
-def list_queues(viewer: Viewer) -> tuple[ClusterQueue, ...]:
-    """Clusters in which a rollout waits for another one."""
+def list_queues(
+    viewer: Viewer, waiting: AbstractSet[int] | None = None
+) -> tuple[ClusterQueue, ...]:
+    """Clusters in which a rollout waits for another one. `waiting`: ids of all changes that nobody
+    decided, where they were read already.
+    """
     see_fleet(viewer)
     rows = Rollout.objects.exclude(phase__in=[p.value for p in FINAL]).order_by("id")
     related = rows.select_related("cluster", "service", "to_release")
@@ -74,7 +78,8 @@ def list_queues(viewer: Viewer) -> tuple[ClusterQueue, ...]:
         if takes_on_top(row.plan.get("numbers", {})):
             by_cluster[row.cluster_id].append(row)
     crowded = [found for found in by_cluster.values() if len(found) > 1 and any_begins(found)]
-    waiting: AbstractSet[int] = undecided() if crowded else frozenset()
+    if waiting is None:
+        waiting = undecided() if crowded else frozenset()
     queues = [queue_of(found[0].cluster, found, waiting) for found in crowded]
     return tuple(sorted((q for q in queues if q.waiting), key=lambda q: q.cluster))
 

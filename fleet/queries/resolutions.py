@@ -175,10 +175,13 @@ def _looks(release: Release) -> Iterator[tuple[str, str]]:
     """What the policy says of image and model: a refusal, or a warning."""
     version = release.model_version
     named = (
-        (IMAGES, signature_of(release), release.image),
-        (MODELS, model_signature_of(release), f"{version.name} at {version.commit[:12]}"),
+        (IMAGES, Resolution.IMAGE, signature_of, release.image),
+        (MODELS, Resolution.MODEL, model_signature_of, f"{version.name} at {version.commit[:12]}"),
     )
-    for subject, row, name in named:
+    for subject, kind, look, name in named:
+        if policy_of(_cluster_of(release), kind) is Policy.OFF:
+            continue  # whatever the records say
+        row = look(release)
         refusal = refuse_unsigned(Policy(row.policy), row.state, row.why, name, subject)
         warns = row.policy == Policy.WARN and row.state != Signed.VERIFIED
         why = row.why or "Nobody has resolved it here"

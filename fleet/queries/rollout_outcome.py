@@ -7,8 +7,14 @@ from typing import Any
 from django.db.models import Count, Max, Q
 
 from fleet.models import Rollout, RolloutEvent, StartSample
-from fleet.queries.rollout_pods import gpu_ms_of, surge_cost
-from fleet.queries.rollouts import event_row, find_rollout, traffic_back
+from fleet.queries.rollout_pods import cost_at, gpu_ms_of
+from fleet.queries.rollouts import (
+    EventRow,
+    RolloutDetail,
+    event_row,
+    find_rollout,
+    traffic_back,
+)
 from fleet.rules.outcome import Comparison, Happened, compare
 from fleet.rules.phases import Phase
 from fleet.rules.starts import Cache
@@ -26,7 +32,10 @@ class PlanOutcome:
     compared: tuple[Comparison, ...]
 
 
-def outcome_of(viewer: Viewer, rollout: int | Rollout) -> PlanOutcome:
+def outcome_of(
+    viewer: Viewer, rollout: int | Rollout, known: RolloutDetail | None = None
+) -> PlanOutcome:
+    """`known`: the same rollout, where somebody has read it already."""
     found = find_rollout(viewer, rollout)
     return PlanOutcome(
         rollout_id=found.pk,
@@ -34,14 +43,15 @@ def outcome_of(viewer: Viewer, rollout: int | Rollout) -> PlanOutcome:
         numbers=found.plan.get("numbers", {}),
         starts=found.plan.get("starts", {}),
         touched=tuple(found.plan.get("touched", ())),
-        compared=compare(found.plan, happened(viewer, found)),
+        compared=compare(found.plan, happened(viewer, found, known)),
     )
 
 
-def happened(viewer: Viewer, r: Rollout) -> Happened:
+def happened(viewer: Viewer, r: Rollout, known: RolloutDetail | None) -> Happened:
     if r.started_at is None:
         return Happened()
-    events = [event_row(e) for e in RolloutEvent.objects.filter(rollout=r).order_by("id")]
+    events = known.timeline if known else timeline_of(r)
+    held = known.gpu_ms if known else gpu_ms_of(r)
     begun = next((e.at for e in events if e.phase == Phase.ABORTING), None)
     whole = begun is None and r.phase == Phase.SUCCEEDED and r.ended_at is not None
     back = begun is not None and r.phase == Phase.ROLLED_BACK and r.ended_at is not None
@@ -53,7 +63,6 @@ def happened(viewer: Viewer, r: Rollout) -> Happened:
         warm=Count("id", filter=Q(cache=Cache.WARM)),
         cold=Count("id", filter=Q(cache=Cache.COLD)),
     )
-    held = gpu_ms_of(r)
     return Happened(
         seconds=(r.ended_at - r.started_at).total_seconds() if whole and r.ended_at else None,
         most_gpus=r.memory.get("most_gpus") or None,
@@ -66,6 +75,10 @@ def happened(viewer: Viewer, r: Rollout) -> Happened:
         traffic_back=traffic_back(events),
         full_back=(r.ended_at - begun).total_seconds() if back and begun and r.ended_at else None,
         late=any(e.phase == Phase.SOAKING for e in events),
-        spent=surge_cost(viewer, r),
+        spent=cost_at(viewer, r, held),
         over=r.ended_at is not None,
     )
+
+
+def timeline_of(r: Rollout) -> tuple[EventRow, ...]:
+    return tuple(map(event_row, RolloutEvent.objects.filter(rollout=r).order_by("id")))

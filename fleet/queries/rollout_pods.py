@@ -96,12 +96,12 @@ def changes_of(rollout: Rollout) -> tuple[Change, ...]:
     return tuple(compare(spec_of(rollout.from_release), spec_of(rollout.to_release)))
 
 
-def surge_cost(viewer: Viewer, rollout: Rollout) -> SurgeCost | None:
+def cost_at(viewer: Viewer, rollout: Rollout, gpu_ms: Mapping[str, int]) -> SurgeCost | None:
     """Planned and measured, at the plan's prices. None: no price was known, or no right to it."""
     price = rollout.plan.get("price")
     if not price or not viewer.may(Permission.VIEW_MONEY):
         return None
-    return read_cost(price, gpu_ms_of(rollout))
+    return read_cost(price, gpu_ms)
 
 
 def gpu_ms_of(rollout: Rollout) -> Mapping[str, int]:

@@ -14,12 +14,14 @@ from fleet.queries.contracts import ResultRow, result_of
 from fleet.queries.prefetch import PrefetchDetail, prefetch_of
 from fleet.queries.rollout_abilities import Abilities, abilities_of
 from fleet.queries.rollout_events import ClusterEventRow, cluster_events
-from fleet.queries.rollout_gates import GateRow, WithLimits, gate_row, live_gate
-from fleet.queries.rollout_pods import KeptPod, LogRow, kept_logs, kept_pods, surge_cost
+from fleet.queries.rollout_gates import GateRow, WithLimits, gate_row
+from fleet.queries.rollout_pods import KeptPod, LogRow, cost_at, gpu_ms_of, kept_logs, kept_pods
+from fleet.queries.rollout_steps import StepRow, steps_of, table_of
 from fleet.queries.services import PodRow, pods_by, serving
 from fleet.rules.groups import sentence_of, shape_from
 from fleet.rules.manifests import Manifest
-from fleet.rules.phases import FINAL, GOING_BACK, Phase
+from fleet.rules.phases import FINAL, Phase
+from fleet.rules.step_table import StepLine
 from fleet.rules.surge_cost import SurgeCost
 from tenants.errors import NotFound
 from tenants.queries.changes import get_change
@@ -64,21 +66,6 @@ class RolloutRow:
     look_again: datetime | None
     failures: int  # passes that raised, in a row
     failure: str  # the traceback
-
-
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    """`state`: passed, now, failed, skipped, next, not_reached."""
-
-    number: int  # from 1
-    percent: int
-    hold_seconds: int
-    min_samples: int
-    shadow: bool  # requests are copied, clients keep the old release
-    approval: bool  # a person must say yes to what its gate judged
-    state: str
-    why: str
-    gate: GateRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +124,7 @@ class RolloutDetail(WithLimits):
     approval: ApprovalRow | None
     step_approval: ApprovalRow | None  # of the step that asked last
     steps: tuple[StepRow, ...]
+    table: tuple[StepLine, ...]  # the same and what is around them, planned and as it was
     gates: tuple[GateRow, ...]  # kept ones, newest first
     contract: ResultRow | None  # how the canary answered recorded prompts
     back_because: str  # why it went back, in the first sentence
@@ -150,6 +138,7 @@ class RolloutDetail(WithLimits):
     pods: tuple[KeptPod, ...]  # of both releases, those that are gone as well
     prefetch: PrefetchDetail | None  # its image on nodes; None: not so far, or a way back
     logs: tuple[LogRow, ...]  # of containers that failed or never got ready
+    gpu_ms: Mapping[str, int]  # measured on top of what served before, by product
     cost: SurgeCost | None  # of the GPUs on top, at the plan's prices
     observed_at: datetime | None
     can: Abilities
@@ -218,7 +207,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
     placed = Deployment.objects.filter(service=found.service_id, cluster=found.cluster_id)
     old, new = sides_of(found, placed)
     pods = (*new.pods, *(old.pods if old else ()))
-    memory = found.memory
+    memory, gpu_ms = found.memory, gpu_ms_of(found)
+    steps = steps_of(found, gates)
     return RolloutDetail(
         rollout=rollout_row(found),
         reason=found.reason,
@@ -235,7 +225,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         manifests=tuple(found.manifests),
         approval=approval_of(viewer, found.change_id),
         step_approval=approval_of(viewer, found.step_change_id),
-        steps=steps_of(found, gates),
+        steps=steps,
+        table=table_of(found, steps, gates, timeline),
         gates=tuple(gates),
         contract=result_of(found),
         back_because=memory.get("reason", ""),
@@ -249,7 +240,8 @@ def get_rollout(viewer: Viewer, rollout: int | Rollout) -> RolloutDetail:
         pods=kept_pods(found, {p.uid for p in pods}),
         prefetch=prefetch_of(found),
         logs=kept_logs(found),
-        cost=surge_cost(viewer, found),
+        gpu_ms=gpu_ms,
+        cost=cost_at(viewer, found, gpu_ms),
         observed_at=found.cluster.observed_at,
         can=abilities_of(found),
     )
@@ -315,37 +307,6 @@ def approval_of(viewer: Viewer, change_id: int | None) -> ApprovalRow | None:
         decided_at=change.decided_at,
         expires_at=change.expires_at,
     )
-
-
-def steps_of(r: Rollout, gates: Sequence[GateRow]) -> tuple[StepRow, ...]:
-    last = {g.step: g for g in reversed(gates)}
-    return tuple(
-        StepRow(
-            number=index + 1,
-            percent=step["percent"],
-            hold_seconds=step["hold_seconds"],
-            min_samples=step["min_samples"],
-            shadow=step.get("shadow", False),
-            approval=step.get("approval", False),
-            state=step_state(r, index, last.get(index)),
-            why=last[index].why if index in last else "",
-            gate=live_gate(r, index) or last.get(index),
-        )
-        for index, step in enumerate(r.steps)
-    )
-
-
-def step_state(r: Rollout, index: int, gate: GateRow | None) -> str:
-    phase = Phase(r.phase)
-    went_back = phase in GOING_BACK or phase in (Phase.ROLLED_BACK, Phase.SUPERSEDED)
-    if gate and gate.verdict == "fail":
-        return "failed"
-    if index < r.step or phase is Phase.SUCCEEDED:
-        return "passed" if gate and gate.verdict == "pass" else "skipped"
-    if went_back or phase in FINAL:
-        return "not_reached"
-    moving = (Phase.SHIFTING, Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL, Phase.PAUSED)
-    return "now" if index == r.step and phase in moving else "next"
 
 
 def sides_of(r: Rollout, rows: Iterable[Deployment]) -> tuple[ReleaseSide | None, ReleaseSide]:

@@ -40,3 +40,25 @@ def busiest(slots: Sequence[Slot]) -> Slot | None:
 def scaled(in_flight: float, then: Slot, peak: Slot) -> float | None:
     """What was in flight `then`, as it would have been with the requests of the peak."""
     return in_flight * peak[1] / then[1] if then[1] else None
+
+
+def counted(count: int, what: str) -> str:
+    """ "1 request", "1,204 requests", "no request"."""
+    return f"{count:,} {what}{'s' * (count != 1)}" if count else f"no {what}"
+
+
+def answering(least: int) -> str:
+    """The fewest replicas at any moment of a rollout."""
+    if not least:
+        return "none answers meanwhile"
+    return f"{least} answer{'s' * (least == 1)} at any moment"
+
+
+def load_words(needs: float) -> str:
+    """After "needs": 9.4 replicas, 0.3 of a replica, next to nothing."""
+    if needs < 0.05:
+        return "next to nothing"
+    told = f"{needs:,.1f}".removesuffix(".0")
+    if needs < 0.95:
+        return f"{told} of a replica"
+    return f"{told} replica{'s' * (told != '1')}"

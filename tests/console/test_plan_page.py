@@ -8,8 +8,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from fleet.models import Freeze, Rollout, TrafficSlot
-from fleet.rules.traffic import DASHBOARD_SECONDS
+from fleet.models import EngineSample, Freeze, Rollout, TrafficSlot
+from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
 from tenants.base.scope import fleet_scope
 from tests.browser.registry import PAGES
 
@@ -83,3 +83,32 @@ def test_a_time_is_proposed_and_stands_in_what_is_approved(olga, address, scene)
     rollout = Rollout.objects.get(service=scene.services[0], phase="validating")
     assert rollout.plan["begins"]["opens"].startswith(opens.strftime("%Y-%m-%dT%H:%M"))
     assert f"from {opens:%a %d %b %H:%M} UTC" in text_of(olga, f"/approvals/{rollout.change_id}/")
+
+
+def test_it_says_zeros_and_ones_in_words(olga, address, scene):
+    """An idle service needs no tenth of a replica, and one of a thing is not several."""
+    with fleet_scope():
+        TrafficSlot.objects.filter(service_id=scene.services[0].pk).delete()
+        EngineSample.objects.filter(service=scene.services[0]).update(running=0, waiting=0)
+        at = EngineSample.objects.filter(service=scene.services[0]).values_list("at", flat=True)[0]
+        TrafficSlot.objects.create(
+            seconds=DASHBOARD_SECONDS, slot=slot_of(at, DASHBOARD_SECONDS), release_id=0,
+            tenant_id=scene.tenants[0].pk, service_id=scene.services[0].pk,
+            traffic_class="interactive", outcome="served", requests=1,
+        )  # fmt: skip
+    page = text_of(olga, f"{address}&replicas=1&soak_seconds=0&steps=50+%25%2C+0+s%2C+1")
+    assert "needs next to nothing" in page
+    assert "0.0 " not in page
+    assert "1 request in 5 min" in page
+    assert "interactive 1 request in the last hour" in page
+    assert "hardly a request at this rate" in page
+    assert "no hold, 1 sample" in page
+    assert "no soak" in page
+    assert "0 ms" not in page
+
+
+def test_the_table_of_steps_says_how_many_replicas_each_release_has(olga, address):
+    page = text_of(olga, address)
+    assert "new + old replicas" in page
+    assert "10 % everybody 1 + 1 5 min, 50 samples" in page
+    assert "100 % everybody 2 + 0 all ready before the old release shrinks" in page

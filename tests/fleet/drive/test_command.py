@@ -217,6 +217,8 @@ def test_it_proposes_with_limits_and_shows_figures_and_limits(stage):
 def test_it_shows_gates_pods_and_cost_and_skips_a_gate(stage, rollout):
     told = say("show", rollout.pk)
     assert "step 1, 10 %: now" in told
+    assert "10 %, everybody: r2 1 + r1 4 (was 1 + 4), hold" in told
+    assert "Soak, everybody: r2 4 + r1 1, hold" in told
     assert "pod chat-" in told
     assert "answers as rel-" in told
     with pytest.raises(CommandError, match="no gate of step 2 is open"):

@@ -44,6 +44,13 @@ def test_it_tells_the_whole_story_in_few_queries(stage, rollout):
     assert (found.new.wanted, found.new.weight) == (4, 100)
     assert found.can.roll_back
     assert not found.can.abort
+    assert [(s.title, s.state) for s in found.table] == [
+        ("First replicas", "passed"), ("10 %", "passed"), ("50 %", "passed"),
+        ("100 %", "passed"), ("Soak", "passed"),
+    ]  # fmt: skip
+    assert [(s.new_was, s.old_was) for s in found.table] == [(s.new, s.old) for s in found.table]
+    assert all(s.samples >= s.min_samples for s in found.table if s.min_samples)
+    assert all(s.held_seconds is not None for s in found.table)
 
 
 def test_it_draws_the_traffic_of_both_releases(stage, rollout):

@@ -13,7 +13,7 @@ from fleet.rules.begins_within import BeginsWithin, read_begins, refuse_begins
 from fleet.rules.earliest import Calendar, earliest
 from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.freeze import Window
-from fleet.rules.peak import Peak, busiest, scaled
+from fleet.rules.peak import Peak, busiest, load_words, scaled
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import plan_of, plans_of
 from fleet.rules.queue import Ahead
@@ -176,3 +176,19 @@ def test_a_time_is_kept_as_it_was_stated():
     assert begins.words == "from Fri 27 Nov 12:00 and before Fri 27 Nov 13:00 UTC"
     assert (begins.is_early(NOW - HOUR), begins.is_early(NOW)) == (True, False)
     assert (begins.is_over(NOW + HOUR), begins.is_over(NOW)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        (0.0, "next to nothing"),
+        (0.04, "next to nothing"),
+        (0.3, "0.3 of a replica"),
+        (0.97, "1 replica"),
+        (1.04, "1 replica"),
+        (9.4, "9.4 replicas"),
+        (1200.0, "1,200 replicas"),
+    ],
+)
+def test_it_says_what_the_peak_needs(needs, said):
+    assert load_words(needs) == said
