@@ -12,8 +12,8 @@ Locks are taken in the order of ids and of keys, so that writers beside each oth
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
-from uuid import UUID
 
 from django.db import connection
 
@@ -26,10 +26,10 @@ from billing.rules.events import (
     NotABatch,
     Reason,
     Refused,
-    origin_of,
     read_batch,
     read_event,
 )
+from billing.rules.origins import origin_of
 from fleet.actions import traffic
 from fleet.rules.traffic import TrafficSample
 from gateway.contract.usage import waking_ms
@@ -104,11 +104,11 @@ WITH fresh AS (
     SELECT %s, event_id, decode(sha, 'hex'), %s FROM {GIVEN} ORDER BY event_id
     ON CONFLICT DO NOTHING RETURNING event_id
 )
-SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id) END FROM fresh
+SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id::text) END FROM fresh
 """
 # One by one: as a join the planner would read the whole table for a batch.
 OTHERWISE_SEEN = f"""
-SELECT event_id FROM {GIVEN} WHERE decode(sha, 'hex') <> (
+SELECT event_id::text FROM {GIVEN} WHERE decode(sha, 'hex') <> (
     SELECT payload_sha FROM usage_seen seen
     WHERE seen.source_id = %s AND seen.event_id = given.event_id
 )
@@ -164,7 +164,7 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
 
 def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Refused]]:
     """Part the good from the bad; of the same id twice in one batch the first one counts."""
-    accepted: dict[UUID, Accepted] = {}
+    accepted: dict[str, Accepted] = {}
     refused: list[Refused] = []
     for raw in raws:
         found = read_event(raw, now)
@@ -229,7 +229,7 @@ def _conflicts(source_id: int, events: list[Accepted], fresh: list[Accepted]) ->
 
 def _given(events: list[Accepted]) -> tuple[str, str]:
     """Ids and digests."""
-    return array([e.event.request_id for e in events]), array([e.sha.hex() for e in events])
+    return array([e.event_id for e in events]), array([e.sha.hex() for e in events])
 
 
 def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:
@@ -259,7 +259,7 @@ def _known_owners(
 
 
 def _stranger(accepted: Accepted, tenants: Set[int], allowed: frozenset[int]) -> Refused:
-    name, event = str(accepted.event_id), accepted.event
+    name, event = accepted.event_id, accepted.event
     if event.tenant_id not in tenants:
         detail = f"There is no tenant {event.tenant_id}"
         return Refused(name, Reason.UNKNOWN_TENANT, detail, accepted.raw)
@@ -288,8 +288,8 @@ def _line(source_id: int, accepted: Accepted) -> str:
     event = accepted.event
     values = (
         *same_of(event),
-        array(event.modifiers),
-        array(event.limit_versions),
+        _of_few(event.modifiers),
+        _of_few(event.limit_versions),
         event.request_id,
         source_id,
         event.started_at,
@@ -302,10 +302,16 @@ def _line(source_id: int, accepted: Accepted) -> str:
     return "\t".join(texts) + "\n"
 
 
+@lru_cache(1_024)
+def _of_few(values: tuple[str | int, ...]) -> str:
+    """An array that many events of a batch have."""
+    return array(values)
+
+
 def _conflict(accepted: Accepted) -> Refused:
     detail = "This id was stored before with another content; what was stored stays"
     event = accepted.event
-    return Refused(str(accepted.event_id), Reason.CONFLICT, detail, accepted.raw, event.tenant_id)
+    return Refused(accepted.event_id, Reason.CONFLICT, detail, accepted.raw, event.tenant_id)
 
 
 def _sample(accepted: Accepted) -> TrafficSample:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 
@@ -235,7 +234,7 @@ def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: dateti
         raise Conflict(receipt.quarantined[0].detail)
 
 
-def _was_forgotten(source_id: int, event_id: UUID) -> bool:
+def _was_forgotten(source_id: int, event_id: str) -> bool:
     """Stored, though its id is unknown: see `seen_retention`. A known one stays known meanwhile.
 
     It may have been stored with a time of any day, so every part is asked by its index of ids.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,6 @@ import msgspec
 from gateway.contract.usage import SCHEMA, SHADOW_TYPE, UsageEvent
 
 LARGEST_BATCH = 10_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
 MAX_LATE = timedelta(days=62)
 LARGEST = 2**53  # far above any request, far below the end of bigint
@@ -70,6 +69,7 @@ BOUNDS: dict[str, Any] = {
 # Names that stand in lines of prices and in keys of files.
 NAME = re.compile(r"[^,/\"\x00-\x1f\x7f]*")
 KEY = re.compile(rb'"\s*:')
+ID = re.compile("-".join(f"[0-9a-f]{{{n}}}" for n in (8, 4, 4, 4, 12)))  # as `str` has a UUID
 # How an event ends that says nothing of what older gateways did not know, and how theirs did: what
 # was delivered before it is read with these fields is still the same event after that.
 SAYS_NO_MORE = b',"gpus":1,"gpu_product":"","hosted":""}'
@@ -101,8 +101,16 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
 AROUND = len(msgspec.structs.fields(CloudEvent))  # keys, each of which is required
 
 
+class Bounded(Protocol):
+    """What `_bounded` makes: a UUID costs more than its text."""
+
+    id: str
+    type: str
+    data: UsageEvent
+
+
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    event_id: UUID
+    event_id: str  # a UUID, as `str` has it
     event: UsageEvent
     sha: bytes  # of what it says, whatever its spelling
     raw: bytes
@@ -128,7 +136,7 @@ class NotABatch(ValueError):
     """The body as a whole cannot be read; nothing of it was looked at."""
 
 
-def _bounded() -> type[CloudEvent]:
+def _bounded() -> type[Bounded]:
     """The same with bounds in its types, which are read at no cost. What keeps them says nothing
     of why; what breaks them is read again without, and told in words."""
     fields = [
@@ -139,8 +147,9 @@ def _bounded() -> type[CloudEvent]:
     ]
     as_it_is: Any = {"frozen": True, "kw_only": True, "gc": False}
     data = msgspec.defstruct("Bounded", fields, bases=(UsageEvent,), **as_it_is)
-    bounded = msgspec.defstruct("BoundedEvent", [("data", data)], bases=(CloudEvent,), **as_it_is)
-    return cast(type[CloudEvent], bounded)
+    around = [("id", str), ("data", data)]
+    bounded = msgspec.defstruct("BoundedEvent", around, bases=(CloudEvent,), **as_it_is)
+    return cast(type[Bounded], bounded)
 
 
 _decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -151,8 +160,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def moment(micros: int) -> datetime:
-    """Microseconds since the epoch as UTC, exact."""
-    return EPOCH + timedelta(microseconds=micros)
+    """Microseconds since the epoch as UTC; exact up to `LATEST`."""
+    return datetime.fromtimestamp(micros / 1_000_000, UTC)
 
 
 def hour_of(at: datetime) -> datetime:
@@ -173,24 +182,25 @@ def read_event(raw: bytes, now: datetime) -> Accepted | Refused:
     good = _good(raw)
     if isinstance(good, Refused):
         return good
-    found, said = good
-    ended = moment(found.data.finished_at)
+    event_id, kind, data, said = good
+    ended = moment(data.finished_at)
     if ended > now + FUTURE:
         detail = f"It ended {ended - now} from now; at most {FUTURE} is a difference of clocks"
-        return Refused(str(found.id), Reason.FUTURE, detail, raw)
+        return Refused(event_id, Reason.FUTURE, detail, raw)
     if ended < now - MAX_LATE:
         detail = f"It ended {(now - ended).days} days ago; {MAX_LATE.days} are taken"
-        return Refused(str(found.id), Reason.TOO_LATE, detail, raw)
-    is_copy = found.type == SHADOW_TYPE
+        return Refused(event_id, Reason.TOO_LATE, detail, raw)
+    is_copy = kind == SHADOW_TYPE
     if said.endswith(SAYS_NO_MORE):
         said = said.removesuffix(SAYS_NO_MORE) + b"}"
     if is_copy:
-        said += found.type.encode()
-    return Accepted(found.id, found.data, hashlib.sha256(said).digest(), raw, ended, is_copy)
+        said += kind.encode()
+    return Accepted(event_id, data, hashlib.sha256(said).digest(), raw, ended, is_copy)
 
 
-def _good(raw: bytes) -> tuple[CloudEvent, bytes] | Refused:
-    """It and its data in one spelling. Most events are as they should be: seen through at once."""
+def _good(raw: bytes) -> tuple[str, str, UsageEvent, bytes] | Refused:
+    """Its id, its type, its data, and these in one spelling. Most events are as they should be:
+    seen through at once."""
     try:
         bounded = _decode_bounded(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -198,22 +208,23 @@ def _good(raw: bytes) -> tuple[CloudEvent, bytes] | Refused:
     else:
         said = _encode(bounded.data)
         if _is_plain(bounded, raw, said):
-            return bounded, said
+            return bounded.id, bounded.type, bounded.data, said
     try:
         found = _decode_event(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
         return Refused(name_of(raw), Reason.BAD_SCHEMA, str(error), raw)
     if fault := fault_of(found, raw):
         return Refused(str(found.id), Reason.BAD_SCHEMA, fault, raw)
-    return found, _encode(found.data)
+    return str(found.id), found.type, found.data, _encode(found.data)
 
 
-def _is_plain(found: CloudEvent, raw: bytes, said: bytes) -> bool:
+def _is_plain(found: Bounded, raw: bytes, said: bytes) -> bool:
     """What bounds do not say. No: `fault_of` has the last word."""
     data = found.data
     return (
         data.schema == SCHEMA
-        and data.request_id == str(found.id)
+        and data.request_id == found.id
+        and ID.fullmatch(found.id) is not None
         and data.cached_tokens <= data.prompt_tokens
         and data.started_at <= data.finished_at
         and is_name(data.gpu_product)
@@ -327,9 +338,7 @@ def _has_known_keys(raw: bytes, said: bytes) -> bool:
         rest = raw
         outer: dict[str, Any] = _decode_any(raw)
         known = len(outer) + len(outer["data"])
-    if b" :" in rest or b"\t:" in rest or b"\n:" in rest or b"\r:" in rest:
-        return len(KEY.findall(rest)) == known
-    return rest.count(b'":') == known  # without spaces a key ends so
+    return len(KEY.findall(rest)) == known
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -357,31 +366,6 @@ def peek_end(raw: bytes) -> int | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     return end if 0 <= end <= LATEST else None
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What can be read of an event, also of one that is not as it should be."""
-
-    ended: datetime | None = None
-    worker: str = ""
-
-
-def origin_of(raw: bytes) -> Origin:
-    try:
-        found = _decode_any(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return Origin()
-    data = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(data, dict):
-        return Origin()
-    end, worker = data.get("finished_at"), data.get("worker")
-    is_time = isinstance(end, int) and not isinstance(end, bool) and 0 <= end <= LATEST
-    is_text = isinstance(worker, str)
-    return Origin(
-        moment(cast(int, end)) if is_time else None,
-        cast(str, worker).replace("\0", "")[:128] if is_text else "",
-    )
 
 
 def name_of(raw: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 GROWTH = 1.1
 LAST = 170  # about three hours
 BOUNDS = tuple(GROWTH**i for i in range(LAST + 1))
+BELOW_LAST = BOUNDS[:LAST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Histogram:
 
 def bucket_of(value_ms: float) -> int:
     """The bucket of a value in milliseconds; negative ones (clock steps) count as 0."""
-    return min(bisect_left(BOUNDS, value_ms), LAST)
+    return bisect_left(BELOW_LAST, value_ms)
 
 
 def upper(bucket: int) -> float:

@@ -19,6 +19,13 @@ REFUSED = ("engine_refused", "pool_full")  # reasons: with a release they are it
 MEASURED = ("ttft", "itl", "queue", "waking", "output", "gpu")
 METRICS = (*MEASURED, "finish")  # the buckets of finish are numbers of FINISHES
 FINISHES = ("stop", "length", "abort", "other")
+OTHER = FINISHES.index("other")
+NUMBERS = {name: number for number, name in enumerate(FINISHES)} | {
+    "error": FINISHES.index("abort")
+}
+PLACES = 1_000  # more than there are buckets
+FIRST_PLACES = tuple(PLACES * place for place in range(len(METRICS)))
+OF_FINISH = FIRST_PLACES[-1]
 
 
 class TrafficSample(msgspec.Struct, frozen=True, gc=False):
@@ -61,10 +68,7 @@ class TrafficSample(msgspec.Struct, frozen=True, gc=False):
     @property
     def finished(self) -> int | None:
         """A number of FINISHES."""
-        if not self.finish:
-            return None
-        name = "abort" if self.finish == "error" else self.finish
-        return FINISHES.index(name) if name in FINISHES else FINISHES.index("other")
+        return NUMBERS.get(self.finish, OTHER) if self.finish else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], list[int]] = {}
-        self.latencies: dict[tuple[str, int], int] = {}
+        self.latencies: dict[int, int] = {}  # by the place of the metric x PLACES + bucket
 
     def add(self, sample: TrafficSample) -> None:
         name = sample.outcome, sample.reason
@@ -185,12 +189,12 @@ class _Sums:
         was[2] += sample.cached_tokens
         was[3] += sample.completion_tokens
         latencies = self.latencies
-        for metric, value in zip(MEASURED, sample.measured, strict=True):
+        for first, value in zip(FIRST_PLACES, sample.measured, strict=False):
             if value is not None:
-                at = metric, bucket_of(value)
+                at = first + bucket_of(value)
                 latencies[at] = latencies.get(at, 0) + 1
         if (finished := sample.finished) is not None:
-            at = "finish", finished
+            at = OF_FINISH + finished
             latencies[at] = latencies.get(at, 0) + 1
 
 
@@ -205,5 +209,6 @@ def _put(
             was[2] + found[2],
             was[3] + found[3],
         )
-    for name_of, n in sums.latencies.items():
-        latencies[*place, *name_of] = latencies.get((*place, *name_of), 0) + n
+    for at, n in sums.latencies.items():
+        key = *place, METRICS[at // PLACES], at % PLACES
+        latencies[key] = latencies.get(key, 0) + n

@@ -1,11 +1,13 @@
 """Events that keep the bounds of the quick reader are those that the thorough one accepts."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest.mock import patch
 from uuid import UUID
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -72,6 +74,23 @@ def test_what_is_read_quickly_is_what_is_read_thoroughly(changes, separators):
     data = usage(SOMEBODY) | {"request_id": NAME} | changes
     raw = json.dumps(cloud(data, id=NAME), separators=separators).encode()
     assert told(raw) == told_thoroughly(raw)
+
+
+@pytest.mark.parametrize(
+    "spell", [str.upper, lambda name: name.replace("-", ""), "urn:uuid:{}".format]
+)
+def test_an_id_is_the_same_in_every_spelling(spell):
+    raw = json.dumps(cloud(usage(SOMEBODY) | {"request_id": NAME}, id=spell(NAME))).encode()
+    found = events.read_event(raw, NOW)
+    assert (found.event_id, type(found)) in [(NAME, events.Accepted), (spell(NAME), events.Refused)]
+    assert told(raw) == told_thoroughly(raw)
+
+
+@given(st.integers(0, events.LATEST))
+def test_a_moment_is_exact_to_the_microsecond(micros):
+    assert events.moment(micros) == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+        microseconds=micros
+    )
 
 
 def test_an_event_as_gateways_write_it_is_read_once():
