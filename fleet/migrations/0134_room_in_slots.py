@@ -1,6 +1,6 @@
 """Slots of traffic are added to by every batch of their time: a page of theirs keeps room for it.
 
-An update then stays on its page and no index hears of it. It is here as usage brings the updates.
+An update then stays on its page and no index hears of it.
 """
 
 from django.db import migrations
@@ -19,7 +19,6 @@ TABLES = (
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0112_first_days"),
         ("fleet", "0133_losses_of_pods"),
     ]
 
