@@ -11,10 +11,10 @@ BESIDE = $(RUN) sandbox.stores --throwaway -- $(BIN)/python
 CHECKS = check-format check-lint check-types check-imports check-django check-requirements check-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test test-rules test-browser test-walks e2e bench fmt schema requirements
+.PHONY: help up down reset traffic-on traffic-off base dev parts part-chromium part-controlplane part-engine check $(CHECKS) test test-rules test-browser test-walks test-controllers e2e bench fmt schema requirements
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 up: base  ## start everything on this machine and stay; Ctrl-C stops it
 	@exec $(RUN) sandbox.up --end-with-parent
@@ -97,6 +97,11 @@ test-browser: dev
 # A walk with real engines beside the others, which share one installation where they can.
 test-walks: dev
 	$(RUN) pytest tests/e2e $(PAIRED) --durations=15
+
+# Others' controllers from their sources, in place of the stand-ins that `make test` has.
+test-controllers: dev part-controlplane  ## with the real LeaderWorkerSet: builds it first
+	@$(RUN) sandbox.controllers.build
+	QM_CONTROLLERS=real $(RUN) pytest tests/cluster/test_rollouts_spanning.py -k leader_worker
 
 e2e: parts  ## only the walks through the whole product
 	@$(MAKE) --no-print-directory test-walks

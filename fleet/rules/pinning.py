@@ -208,6 +208,11 @@ def refuse_group(spec: ReleaseSpec, data: int) -> Iterator[str]:
     yield from refuse_topology(spec.resources)
     if size == 1:
         return
+    if spec.service[:1].isdigit():
+        yield (
+            f"group_size {size}: {spec.service} begins with a digit. Its pods would find each"
+            " other by a Service or a LeaderWorkerSet of that name, which must begin with a letter"
+        )
     if data > 1:
         yield (
             f"data {data} over {size} pods: engines that compute apart need no group, so give more"

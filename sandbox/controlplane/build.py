@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sandbox.bootstrap import cache
@@ -118,16 +118,15 @@ def _build(progress: Progress, began: float) -> Path:
     target = bin_dir()
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
     progress("controlplane", 1.0, time.monotonic() - began, "downloading Go modules")
-    packages = _list_packages(go, env)
+    packages = list_packages(go, env, HERE, PACKAGES)
+
+    def tell(percent: float, text: str) -> None:
+        progress("controlplane", percent, time.monotonic() - began, text)
+
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as scratch:
         fresh = Path(scratch) / "bin"
-        _compile(
-            [go, "build", "-v", "-o", f"{fresh}/", *build_flags(), *PACKAGES],
-            env,
-            packages,
-            progress,
-            began,
-        )
+        argv = [go, "build", "-v", "-o", f"{fresh}/", *build_flags(), *PACKAGES]
+        compile_packages(argv, env, HERE, packages, tell)
         shutil.rmtree(target, ignore_errors=True)
         fresh.replace(target)
     return target
@@ -142,10 +141,10 @@ def _check_disk() -> None:
         )
 
 
-def _list_packages(go: str, env: dict[str, str]) -> int:
-    """How many packages there are to compile; downloads the modules on the way."""
-    argv = [go, "list", "-deps", *PACKAGES]
-    done = subprocess.run(argv, cwd=HERE, env=env, capture_output=True, text=True, check=False)
+def list_packages(go: str, env: dict[str, str], module: Path, wanted: Sequence[str]) -> int:
+    """How many packages of a module's there are to compile; downloads modules on the way."""
+    argv = [go, "list", "-deps", *wanted]
+    done = subprocess.run(argv, cwd=module, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildFailed(
             f"Go modules cannot be loaded: {done.stderr.strip()[-800:]}. {_offline_hint()}"
@@ -153,24 +152,26 @@ def _list_packages(go: str, env: dict[str, str]) -> int:
     return len(done.stdout.splitlines())
 
 
-def _compile(
-    argv: list[str], env: dict[str, str], packages: int, progress: Progress, began: float
+def compile_packages(
+    argv: list[str],
+    env: dict[str, str],
+    module: Path,
+    packages: int,
+    tell: Callable[[float, str], None],
 ) -> None:
-    """`go build -v` prints the name of each package as it is compiled; cached ones stay silent."""
+    """`go build -v` prints the name of each package as it is compiled; cached ones stay silent.
+
+    `tell` is given percent and one sentence.
+    """
     last: list[str] = []
     seen = 0
-    with subprocess.Popen(argv, cwd=HERE, env=env, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(argv, cwd=module, env=env, stderr=subprocess.PIPE, text=True) as child:
         try:
             for line in child.stderr or ():
                 last = [*last[-20:], line.rstrip()]
                 seen += not line.startswith("go: ")  # a download
                 percent = 2.0 + (98.0 - LINK_SHARE) * min(1.0, seen / packages)
-                progress(
-                    "controlplane",
-                    percent,
-                    time.monotonic() - began,
-                    f"compiled {seen} of {packages} packages",
-                )
+                tell(percent, f"compiled {seen} of {packages} packages")
         except BaseException:
             child.kill()  # Ctrl-C of the caller: do not go on compiling
             raise

@@ -7,12 +7,14 @@ import pytest
 
 from fleet.models import Drift, GpuInterval, ObservedPod
 from fleet.rules.manifests import RELEASE, ROLE
+from fleet.rules.members import OF_SETS
 from fleet.rules.phases import Cause, Phase
 from sandbox.cluster.kube import ApiStatusError
 from tests.cluster.gateway_stage import clients
 from tests.cluster.rollout_stage import PRODUCT, make_real_stage
-from tests.fixtures.group_sets import PATH, GroupSets
-from tests.fixtures.kubernetes import NAMESPACE, ask, until
+from tests.fixtures.group_set_pods import EXAMPLES, RECORDED, example, facts_of
+from tests.fixtures.group_sets import PATH, group_sets_of
+from tests.fixtures.kubernetes import NAMESPACE, PODS, ask, until
 
 __all__ = ["clients"]
 
@@ -44,19 +46,21 @@ def stage(cluster):
 
 @pytest.fixture
 def group_sets(cluster):
-    """The cluster has LeaderWorkerSet, or rather a stand-in of it."""
-    found = GroupSets(cluster.sandbox.kube())
+    """The cluster has LeaderWorkerSet, or rather a stand-in of it (`make test-controllers`)."""
+    found = group_sets_of(cluster.sandbox)
     found.install()
     yield found
     found.remove()
 
 
 def made(stage, path):
+    """Of the console; a LeaderWorkerSet is made of StatefulSets of its own."""
     try:
-        items = stage.cluster.console.get(path)["items"]
+        items = [s["metadata"] | s for s in stage.cluster.console.get(path)["items"]]
     except ApiStatusError:
         return []  # the cluster knows no such kind
-    return [s for s in items if s["metadata"]["name"].startswith(f"{stage.service.name}-")]
+    own = [s for s in items if f"{OF_SETS}/name" not in s.get("labels", {})]
+    return [s for s in own if s["name"].startswith(f"{stage.service.name}-")]
 
 
 def scales(stage, path=SETS):
@@ -165,3 +169,34 @@ def test_a_leader_worker_set_moves_and_returns_as_one_under_traffic(group_sets, 
     stage.observe()
     drift = Drift.objects.get(ended_at=None)
     assert (drift.path, drift.manager) == ("metadata.labels.quartermaster.dev/role", "somebody")
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_leader_worker_set_makes_the_recorded_pods(group_sets, cluster, kind):
+    wanted = example(kind, PRODUCT, "registry.local/none@sha256:" + "0" * 64)
+    name = wanted["metadata"]["name"]
+    cluster.admin.post(PATH, wanted)
+    size = wanted["spec"]["leaderWorkerTemplate"]["size"]
+
+    def pods():
+        return cluster.admin.get(PODS, labelSelector=f"{OF_SETS}/name={name}")["items"]
+
+    try:
+        until("all of the group", lambda: len(pods()) == size)
+        assert sorted(map(facts_of, pods()), key=lambda p: p["name"]) == RECORDED[kind]
+    finally:
+        cluster.admin.delete(f"{PATH}/{name}")
+        until("its end", lambda: not pods(), 90)
+
+
+def test_a_leader_worker_set_is_alone_in_its_place(group_sets, stage):
+    place = "kubernetes.io/hostname"  # one node has these GPUs
+    group = GROUP | {"resources": GROUP["resources"] | {"topology": place}}
+    first = stage.roll_out(stage.release(**group), steps=())
+    assert first.phase == Phase.SUCCEEDED, first.why
+    (node,) = {p["spec"]["nodeName"] for p in stage.pods(first.to_release.fingerprint)}
+    rollout = stage.roll_out(stage.release(**group))
+    assert rollout.phase == Phase.ROLLED_BACK, rollout.why
+    assert "anti-affinity" in rollout.why
+    assert scales(stage, PATH) == {(first.to_release.fingerprint, "serve"): 1}
+    assert {p["spec"]["nodeName"] for p in stage.pods(first.to_release.fingerprint)} == {node}

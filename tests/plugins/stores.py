@@ -21,6 +21,7 @@ SETTINGS = {
 }
 # Tells the workers of pytest-xdist that their controller started the servers.
 SOCKETS = "QM_TEST_SOCKETS"
+KEPT = ("QM_TEST_DATA", "QM_CONTROLLERS")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -39,7 +40,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 def start(stack: ExitStack) -> None:
     for name in [name for name in os.environ if name.startswith(("QM_", "DATABASE_", "REDIS_"))]:
-        if name != "QM_TEST_DATA":
+        if name not in KEPT:
             del os.environ[name]  # what the developer's shell says is not what tests use
     folder = Path(os.environ.get("QM_TEST_DATA") or stack.enter_context(scratch_folder()))
     running = stack.enter_context(launch(folder / "stores", throwaway=True, quiet=True))

@@ -74,6 +74,7 @@ REFUSED = {
         make_wide(2, 16, ("--tensor-parallel-size=32",)), "A pod of 16 NVIDIA-L40S fits on no node"
     ),
     "no pod": (make_wide(0), "group_size 0: between 1 and 16 pods"),
+    "a name of no Service": (replace(make_wide(), service="3b-chat"), "begins with a digit"),
     "too many pods": (make_wide(17), "group_size 17: between 1 and 16 pods"),
     "engines that compute apart": (
         make_wide(arguments=("--data-parallel-size=8",)), "data 8 over 2 pods"
