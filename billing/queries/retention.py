@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -151,7 +152,8 @@ def what_keeps(parts: Sequence[EventPart], now: datetime) -> dict[str, tuple[str
     if not parts:
         return {}
     names, starts, ends = _columns(parts)
-    given = {"names": names, "starts": starts, "ends": ends, "late": now - ID_IS_KNOWN}
+    given: dict[str, Any] = {"names": names, "starts": starts, "ends": ends}
+    given["late"] = now - ID_IS_KNOWN
     with connection.cursor() as cursor:
         cursor.execute(BLOCKED, given)
         rows = cursor.fetchall()
@@ -168,7 +170,8 @@ def _books(now: datetime) -> list[str]:
     """What the newest check of the books says against any part's going."""
     done = Reconciliation.objects.filter(state=Reconciliation.State.DONE).order_by("-id")
     last = done.values("pk", "wrong", "finished_at").first()
-    if last is None or last["finished_at"] < now - CHECKED:
+    at = last["finished_at"] if last else None
+    if last is None or at is None or at < now - CHECKED:
         return ["the books were not checked in the last two days"]
     if last["wrong"]:
         return [f"{last['wrong']} sums of the books do not agree, says check {last['pk']}"]
