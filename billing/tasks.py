@@ -19,6 +19,7 @@ from billing.actions import (
     confidence,
     cost_methods,
     event_parts,
+    event_retention,
     gpu_retention,
     grants,
     periods,
@@ -174,6 +175,13 @@ def forget_gpu_intervals() -> None:
 @shared_task(name="billing.tasks.make_event_parts")
 def make_event_parts() -> None:
     event_parts.make_parts(timezone.now())
+    event_parts.move_days(timezone.now())
+
+
+# A part of a day takes seconds; the first one may hold years.
+@shared_task(name="billing.tasks.drop_event_parts", soft_time_limit=1_500, time_limit=1_700)
+def drop_event_parts() -> None:
+    event_retention.drop_parts(timezone.now())
 
 
 # Once around it reads the whole table.

@@ -33,6 +33,7 @@ app.conf.beat_schedule = {
         "schedule": 600.0,
     },
     "make event parts": {"task": "billing.tasks.make_event_parts", "schedule": 60.0},
+    "drop event parts": {"task": "billing.tasks.drop_event_parts", "schedule": 600.0},
     "forget seen ids": {"task": "billing.tasks.forget_seen", "schedule": 21_600.0},
     "weigh tokens": {"task": "billing.tasks.weigh_tokens", "schedule": 600.0},
     "keep periods": {"task": "billing.tasks.keep_periods", "schedule": 15.0},

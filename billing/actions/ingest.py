@@ -3,6 +3,8 @@
 1. Judge every event by itself; bad ones go to quarantine, the batch goes on.
 2. In one transaction: claim ids in `usage_seen`, store the events whose id was new by way of a
    staging table, count them for the traffic statistics, mark their hours, keep the bad ones.
+   Of an id that stands in the batch more than once the first one claims it; each of the others is
+   a duplicate or a conflict by what is stored under it then, whatever their order.
    Copies for shadows of rollouts are counted for the gates, and are no usage.
 3. Commit, then answer. A batch that is sent again finds all its ids and changes nothing.
 
@@ -15,10 +17,11 @@ from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 
-from django.db import connection
+from django.db import IntegrityError, connection
+from psycopg.errors import CheckViolation
 
 from billing.actions.arrivals import note_arrivals
-from billing.actions.named_events import by_ids
+from billing.actions.named_events import Named, by_ids
 from billing.models import UsageQuarantine
 from billing.rules.events import (
     LARGEST_BATCH,
@@ -41,6 +44,7 @@ from tenants.queries.directory import application_refs, tenant_refs, tenants_of_
 from tenants.rules.access import Viewer
 
 LONGEST_KEPT = 16_384
+TRIES = 5  # of a batch, each of which waited until a day had moved
 HOUR = 3_600_000_000  # microseconds
 NULL = "\\N"  # as COPY reads it
 ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -97,6 +101,7 @@ SELECT {COLUMNS}, {", ".join(f"'epoch'::timestamptz + {t} * interval '1 us'" for
 FROM usage_stage
 """
 GIVEN = "unnest(%s::uuid[], %s::text[]) AS given (event_id, sha)"
+REPEATED = "unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS given (event_id, sha, place)"
 # Mostly all are new or none is: then none is named.
 CLAIM = f"""
 WITH fresh AS (
@@ -108,7 +113,7 @@ SELECT count(*), CASE WHEN count(*) < %s THEN array_agg(event_id::text) END FROM
 """
 # One by one: as a join the planner would read the whole table for a batch.
 OTHERWISE_SEEN = f"""
-SELECT event_id::text FROM {GIVEN} WHERE decode(sha, 'hex') <> (
+SELECT place FROM {REPEATED} WHERE decode(sha, 'hex') <> (
     SELECT payload_sha FROM usage_seen seen
     WHERE seen.source_id = %s AND seen.event_id = given.event_id
 )
@@ -153,38 +158,54 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
             limit=LARGEST_BATCH,
         )
     named = by_ids(raws, viewer.source_id)
+    for left in reversed(range(TRIES)):
+        try:
+            return _take(viewer.source_id, named, now)
+        except IntegrityError as error:
+            if not left or not _day_moved(error):
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _take(source_id: int, named: Named, now: datetime) -> Receipt:
     accepted, refused = judge(named.raws, now)
     with fleet_scope():
-        receipt = store(viewer.source_id, accepted, now=now)
+        receipt = store(source_id, accepted, now=now)
         bad = named.as_sent([*named.refused, *refused, *receipt.quarantined])
-        _keep_bad(viewer.source_id, bad)
-        doubles = len(raws) - receipt.accepted - len(bad)
+        _keep_bad(source_id, bad)
+        doubles = len(named.batch) - receipt.accepted - len(bad)
         return Receipt(receipt.accepted, doubles, tuple(bad))
 
 
+def _day_moved(error: IntegrityError) -> bool:
+    """It waited for the default part while another part took its day: now it finds that one."""
+    cause = error.__cause__
+    return isinstance(cause, CheckViolation) and cause.diag.constraint_name is None
+
+
 def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Refused]]:
-    """Part the good from the bad; of the same id twice in one batch the first one counts."""
-    accepted: dict[str, Accepted] = {}
+    """Part the good from the bad, each by itself and in the order of the batch."""
+    accepted: list[Accepted] = []
     refused: list[Refused] = []
     for raw in raws:
         found = read_event(raw, now)
         if isinstance(found, Refused):
             refused.append(found)
-        elif found.event_id not in accepted:
-            accepted[found.event_id] = found
-        elif accepted[found.event_id].sha != found.sha:
-            refused.append(_conflict(found))
-    return list(accepted.values()), refused
+        else:
+            accepted.append(found)
+    return accepted, refused
 
 
 def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     """Store good events in the open scope; say which of them cannot be after all."""
     known, strangers = _known_owners(judged, tenants_of_source(source_id))
-    accepted = [a for a in known if not a.is_copy]
-    copies = _count_copies(source_id, [a for a in known if a.is_copy], now)
+    firsts, later = _by_first(known)
+    accepted = [a for a in firsts if not a.is_copy]
+    copies = _count_copies(source_id, [a for a in firsts if a.is_copy], now)
     stored = _claim(source_id, accepted)
-    conflicts = _conflicts(source_id, accepted, stored)
-    bad = [*strangers, *conflicts]
+    new_ids = {a.event_id for a in stored} if len(stored) < len(accepted) else None
+    old = [] if new_ids is None else [a for a in accepted if a.event_id not in new_ids]
+    bad = [*strangers, *_conflicts(source_id, [*old, *later])]
     _insert(source_id, stored)
     traffic.record([_sample(a) for a in stored], now=now)
     _mark(stored)
@@ -215,16 +236,20 @@ def _claim(source_id: int, events: list[Accepted], *, are_copies: bool = False) 
     return [e for e in events if e.event_id in fresh]
 
 
-def _conflicts(source_id: int, events: list[Accepted], fresh: list[Accepted]) -> list[Refused]:
-    """Those that were stored before with another content."""
-    if len(fresh) == len(events):
+def _by_first(known: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
+    """The first of each id, and the others."""
+    first: dict[str, Accepted] = {}
+    later = [a for a in known if first.setdefault(a.event_id, a) is not a]
+    return (list(first.values()) if later else known), later
+
+
+def _conflicts(source_id: int, repeated: list[Accepted]) -> list[Refused]:
+    """Those whose id is stored with another content."""
+    if not repeated:
         return []
-    new = {e.event_id for e in fresh}
-    old = [e for e in events if e.event_id not in new]
     with connection.cursor() as cursor:
-        cursor.execute(OTHERWISE_SEEN, [*_given(old), source_id])
-        other = {row[0] for row in cursor.fetchall()}
-    return [_conflict(e) for e in old if e.event_id in other]
+        cursor.execute(OTHERWISE_SEEN, [*_given(repeated), source_id])
+        return [_conflict(repeated[place - 1]) for (place,) in cursor.fetchall()]
 
 
 def _given(events: list[Accepted]) -> tuple[str, str]:

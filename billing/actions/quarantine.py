@@ -7,7 +7,7 @@ correction and both digests; an event that still cannot be stored goes on waitin
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from billing.models import (
     UsageQuarantine,
     UsageSeen,
 )
+from billing.queries.retention import dropped_between
 from billing.rules.events import Refused, moment, peek_end, read_event
 from billing.rules.quarantine import Kind, State, digest_of_items, fault_of_correction, is_whole
 from tenants.actions import changes
@@ -33,6 +34,7 @@ from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 
 KIND = "usage_quarantine"  # of changes
+MOMENT = timedelta(microseconds=1)
 MOST = 1_000  # events of one decision
 MOST_NAMED = 100  # in the audit; the decision keeps all
 PAST = {Kind.TAKE: "taken", Kind.CORRECT: "taken", Kind.DROP: "dropped"}
@@ -227,6 +229,8 @@ def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: dateti
     found = read_event(raw, received_at)
     if isinstance(found, Refused):
         raise Conflict(found.detail)
+    if any(dropped_between(at, at + MOMENT) for at in {found.ended, row.ended_at or found.ended}):
+        raise Conflict("Requests of its day were dropped, so nothing says whether it is new")
     if _was_forgotten(row.source_id, found.event_id):
         raise Conflict("This event was stored long ago; taken again it would be billed twice")
     receipt = store(row.source_id, [found], now=found.ended)

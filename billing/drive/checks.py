@@ -29,6 +29,8 @@ def check_all(since: datetime, now: datetime) -> list[Check]:
         if connection.in_atomic_block and len(connection.savepoint_ids) == 0:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                # A part that is dropped between the snapshot and its reading would be missing.
+                cursor.execute("LOCK TABLE ONLY usage_event IN ACCESS SHARE MODE")
         with fleet_scope(), connection.cursor() as cursor, in_bulk(cursor):
             return [
                 *run_checks(since),

@@ -7,6 +7,7 @@ from billing.queries.book_checks import BOOKS
 from billing.queries.charge_checks import CHARGES
 from billing.queries.cost_checks import COSTS
 from billing.queries.credit_checks import CREDITS
+from billing.queries.dropped_checks import DROPPED
 from billing.queries.sums import Check, compare
 from billing.queries.usage_checks import USAGE
 
@@ -19,5 +20,5 @@ def run_checks(since: datetime) -> Iterator[Check]:
     Each comparison is one statement; run them in a repeatable-read transaction while usage comes
     in, so that all of them are of one moment.
     """
-    for found in (*USAGE, *CHARGES, *COSTS, *BOOKS, *CREDITS):
+    for found in (*USAGE, *DROPPED, *CHARGES, *COSTS, *BOOKS, *CREDITS):
         yield from compare(found, {"since": since})

@@ -34,6 +34,11 @@ WITH metered AS (
         AND event_time >= %(start)s AND event_time < %(end)s
         AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)
     GROUP BY 1, 2
+    UNION ALL
+    SELECT hour, service_id, sum(tokens) FROM usage_estimate_dropped
+    WHERE hour >= %(start)s AND hour < %(end)s
+        AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)
+    GROUP BY 1, 2
 ), said AS (
     SELECT hour, worker, sum(events) AS events, max(spool_events) AS waiting,
         max(spool_oldest_seconds) AS oldest

@@ -11,6 +11,7 @@ from django.db.models import Model, Q, QuerySet
 from billing.models import UsageEvent, UsageHour
 from billing.queries.books import read_tariffs
 from billing.queries.charged import ChargeFilter
+from billing.queries.retention import what_was_dropped
 from billing.queries.visibility import visible_tenants
 from billing.rules.events import hour_of
 from billing.rules.meters import BILLED, SALES, Meter, Usage
@@ -140,7 +141,7 @@ def get_request(viewer: Viewer, request_id: str) -> RequestDetail:
     visible_tenants(viewer, None, Permission.VIEW)
     event = find_event(parse_id(request_id))
     if event is None or not viewer.may(Permission.VIEW, event.tenant_id):
-        raise NotFound("There is no such request, or it is not yours to see")
+        raise NotFound(_not_there(viewer, parse_id(request_id)))
     tenant = tenant_refs([event.tenant_id])[event.tenant_id]
     hour = hour_of(event.event_time)
     span = (hour, hour + timedelta(hours=1))
@@ -172,6 +173,14 @@ def find_event(request_id: UUID) -> UsageEvent | None:
         if near is not None:
             return near
     return found.first()
+
+
+def _not_there(viewer: Viewer, request_id: UUID) -> str:
+    """Says the same of each id of a time, whoever's it is."""
+    span = likely_span(request_id)
+    gone = what_was_dropped(viewer, *span) if span else []
+    said = "There is no such request, or it is not yours to see"
+    return said + "".join(f". {one}" for one in gone)
 
 
 def meter_lines(event: UsageEvent, tenant: TenantRef) -> tuple[MeterLine, ...]:

@@ -11,6 +11,7 @@ from django.db.models import Sum
 from billing.models import Charge, Invoice, InvoiceLine, UsageEvent, UsageHour
 from billing.queries.charged import ChargeFilter
 from billing.queries.cuts import CutLine, line_filter
+from billing.queries.retention import what_was_dropped
 from billing.queries.visibility import narrowed
 from billing.rules.meters import BILLED, SALES, Meter, Usage, quantities
 from tenants.rules.access import Viewer
@@ -63,6 +64,7 @@ class Trail:
     charge: ChargeStep
     hour: HourStep
     request: RequestStep | None  # None: its events are not kept any more
+    dropped: str = ""  # then: when, by which rule, and the digest
 
 
 def trail_of(
@@ -91,11 +93,14 @@ def trail_of(
         of, start=row.hour, end=row.hour + HOUR, application_id=row.application_id,
         traffic_class=row.traffic_class,
     )  # fmt: skip
+    request = _request(hour, row.unit_price)
+    of_hour = (viewer, hour.start, hour.end, hour.tenant_id)
     return Trail(
         line=_line(line, of, invoice),
         charge=ChargeStep(row.hour, row.amount, row.quantity, row.unit_price, row.run_id, hour),
         hour=_hour(hour),
-        request=_request(hour, row.unit_price),
+        request=request,
+        dropped="" if request else " ".join(map(str, what_was_dropped(*of_hour))),
     )
 
 

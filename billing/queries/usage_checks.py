@@ -8,6 +8,8 @@ from billing.rules.events import MAX_LATE
 ROLLED = """NOT EXISTS (SELECT 1 FROM usage_hour_mark k
     WHERE k.tenant_id = {t}.tenant_id AND k.hour = {t}.hour)"""
 DAY = "day::timestamp AT TIME ZONE 'UTC'"
+# Of days whose requests are dropped, hours are compared with what is kept of them instead.
+KEPT = "({t}.hour AT TIME ZONE 'UTC')::date NOT IN (SELECT day FROM usage_day_dropped)"
 # Cached tokens count as far as they are a part of their prompt: the others are missing.
 EVENTS = f"""
 SELECT s.hour, s.tenant_id, '', s.n1, s.n2, s.n3, s.n4, s.n5 FROM (
@@ -20,7 +22,8 @@ SELECT s.hour, s.tenant_id, '', s.n1, s.n2, s.n3, s.n4, s.n5 FROM (
 HOURS = f"""
 SELECT u.hour, u.tenant_id, '', sum(requests), sum(prompt_tokens), sum(completion_tokens),
     sum(cached_tokens), sum(gpu_ms)
-FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")} GROUP BY 1, 2
+FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")}
+    AND {KEPT.format(t="u")} GROUP BY 1, 2
 """
 # Both are written in one transaction, so they have the same time. Older ids are forgotten. What a
 # person took may be of any day: all parts are asked, each by its small index of what is new.
@@ -46,7 +49,7 @@ UUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 REPORTED = f"""
 WITH said AS (
     SELECT hour, worker, sum(events) AS events FROM gateway_hour
-    WHERE hour >= %(since)s
+    WHERE hour >= %(since)s AND {KEPT.format(t="gateway_hour")}
         AND hour <= greatest(now(), (SELECT max(hour) FROM gateway_hour)) - interval '2 hours'
     GROUP BY 1, 2
 ), stored AS (

@@ -27,6 +27,7 @@ from console.views import (
     reconciliation,
     requests,
     reservations,
+    retention,
     runs,
     schedules,
     tenant_billing,
@@ -132,5 +133,6 @@ urlpatterns: list[URLPattern] = [
     page("economics/shares/", economics.shares, "economics_shares"),
     page("reconciliation/", reconciliation.index, "reconciliation"),
     page("reconciliation/check/", reconciliation.ask, "reconciliation_ask"),
+    page("reconciliation/parts/", retention.index, "usage_parts"),
     page("economics/confidence/", confidence.index, "billing_confidence"),
 ]

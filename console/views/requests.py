@@ -13,6 +13,8 @@ from django.views.decorators.http import require_GET
 
 from billing.queries import requests as queries
 from billing.queries.requests import RequestDetail, RequestRow, UsageFilter
+from billing.queries.retention import Gone, what_was_dropped
+from billing.rules.request_ids import likely_span
 from console.access import ViewerRequest
 from console.charts import OUTCOMES, outcome_name
 from console.downloads import MOST, download, wants_file
@@ -52,6 +54,7 @@ def index(request: ViewerRequest) -> HttpResponse:
     given = {name: request.GET.get(name, "") for name in (*TEXTS, "tenant", "application")}
     context = {
         "page": page,
+        "dropped": dropped_of(request, wanted),
         "given": given,
         "range": span,
         "narrowed": any(given.values()),
@@ -76,6 +79,14 @@ def read_filter(request: ViewerRequest, span: TimeRange, now: datetime) -> Usage
         **given,
     )
     return replace(wanted, start=now - EVER, end=now + EVER) if given["request_id"] else wanted
+
+
+def dropped_of(request: ViewerRequest, wanted: UsageFilter) -> list[Gone]:
+    """What the list cannot have any more. Of an id: of the time that it says."""
+    span: tuple[datetime, datetime] | None = wanted.start, wanted.end
+    if wanted.request_id:
+        span = likely_span(queries.parse_id(wanted.request_id))
+    return what_was_dropped(request.viewer, *span, wanted.tenant_id) if span else []
 
 
 @require_GET

@@ -79,6 +79,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "economics_idle": lambda _: "/economics/idle/",
     "economics_shares": lambda _: "/economics/shares/",
     "reconciliation": lambda _: "/reconciliation/",
+    "usage_parts": lambda _: "/reconciliation/parts/",
     "billing_confidence": lambda _: "/economics/confidence/?from=now-7d",
 }
 NO_PAGES: dict[str, str] = {

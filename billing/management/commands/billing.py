@@ -1,19 +1,26 @@
-"""Proof of the books: manage.py billing check [--days 62].
+"""Proof of the books: manage.py billing check [--days 62]; manage.py billing retention.
 
-Prints the sums that must agree, from both sides, and names the hours, tenants and documents that
-differ. Exit status 0 when all agree, 1 when one does not.
+`check` prints the sums that must agree, from both sides, and names the hours, tenants and documents
+that differ. Exit status 0 when all agree, 1 when one does not.
+
+`retention` prints the parts of requests, since when each may go or why not, and what was dropped.
+It drops nothing: the worker does, where QM_USAGE_MONTHS says so.
 """
 
 import sys
 from argparse import ArgumentParser
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from billing.drive.checks import check_all
+from billing.queries.retention import default_days, list_dropped, list_parts
 from billing.queries.sums import Check
+from tenants.base.scope import fleet_scope
+from tenants.rules.access import system_viewer
 
 
 class Command(BaseCommand):
@@ -23,9 +30,14 @@ class Command(BaseCommand):
         what = parser.add_subparsers(dest="what", required=True)
         check = what.add_parser("check", help="compare the sums that must agree")
         check.add_argument("--days", type=int, default=62, help="how far back to look at hours")
+        what.add_parser("retention", help="which days of requests may go, and which went")
 
     def handle(self, *_: Any, **options: Any) -> None:
         now = timezone.now()
+        if options["what"] == "retention":
+            with fleet_scope():
+                self.stdout.write("\n".join(retention_lines(now)))
+            return
         since = now - timedelta(days=options["days"])
         wrong = 0
         for check in check_all(since.replace(minute=0, second=0, microsecond=0), now):
@@ -34,6 +46,25 @@ class Command(BaseCommand):
         self.stdout.write("All sums agree" if not wrong else f"{wrong} sums do not agree")
         if wrong:
             sys.exit(1)
+
+
+def retention_lines(now: datetime) -> Iterator[str]:
+    """A line for each part, then one for each that was dropped. In the fleet's scope."""
+    viewer = system_viewer("retention")
+    for part in list_parts(viewer, now):
+        verdict = "kept for ever"
+        if part.goes_at and part.goes_at > now:
+            verdict = f"may go from {part.goes_at:%Y-%m-%d}"
+        elif part.goes_at:
+            verdict = f"stays: {'; '.join(part.why)}" if part.why else "may go now"
+        yield f"{part.name}: {part.requests:,} requests, {part.bytes:,} bytes, {verdict}"
+    for day in default_days():
+        yield f"usage_event_default: {day.requests:,} requests of {day.day}, move once it is over"
+    for gone in list_dropped(viewer):
+        yield (
+            f"{gone.part}: dropped {gone.dropped_at:%Y-%m-%d %H:%M} UTC,"
+            f" {gone.requests:,} requests, sha256 {gone.sha256}, {gone.rule}"
+        )
 
 
 def said(check: Check) -> str:
