@@ -12,11 +12,22 @@ from fleet.queries.situations import rooms_of
 from fleet.rules.disks import full_ones
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import GOING_BACK, Phase, Wish
-from fleet.rules.prefetch import Prefetch, chosen, pod_on, read, selector_of
+from fleet.rules.prefetch import (
+    MOST,
+    Prefetch,
+    cache_of,
+    chosen,
+    pod_on,
+    read,
+    selector_of,
+    specs_of,
+)
 from fleet.rules.rbac import may_fetch
 from fleet.rules.state import Decision, Seen, State
+from fleet.rules.weights import container, is_claim
 
 NOT_ALLOWED = "Its image is not brought to nodes before: the account may not create pods"
+NOR_WEIGHTS = ". Nor are its weights: engines start where the cache holds them already"
 Looked = tuple[dict[str, Manifest], Prefetch | None]
 
 
