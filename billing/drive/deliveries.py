@@ -22,11 +22,11 @@ from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
 from billing.rules.destinations import POST, PUT
 from billing.rules.webhooks import Kind
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 
 MOST_TRIES = 10  # the last one some four hours after the first
 PAUSE = timedelta(seconds=15)
-HOLD = timedelta(minutes=30)  # longer than a task may run
 MOST = 20
 FILE, MANIFEST = "file", "manifest"
 State = ExportDelivery.State
@@ -54,16 +54,14 @@ def deliver_due(now: datetime) -> int:
 
 
 def _pass(pk: int, now: datetime) -> int:
-    with fleet_scope():
-        claim = ExportDelivery.take_claim(pk, hold=HOLD)
-        if claim is None:
+    with claimed(ExportDelivery, pk) as claim:
+        with fleet_scope():
+            parcel = _load(pk)
+        if claim is None or parcel.delivery.state != State.WAITING:
             return 0
-        parcel = _load(pk)
-    if parcel.delivery.state != State.WAITING:
-        return 0
-    answer = _send_parts(parcel, claim, now)
-    with fleet_scope():
-        return _record(parcel.delivery, claim, answer, now)
+        answer = _send_parts(parcel, claim, now)
+        with fleet_scope():
+            return _record(parcel.delivery, claim, answer, now)
 
 
 def _load(pk: int) -> Parcel:

@@ -6,7 +6,8 @@ the message goes out again under the same id, which its receiver knows.
 
 import json
 import smtplib
-from datetime import datetime, timedelta
+import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -17,10 +18,10 @@ from billing.models import EventDelivery
 from billing.rules.alerts import mail_of
 from billing.rules.calls import is_call, mail_of_call
 from billing.rules.webhooks import key_of, next_try
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 
 MOST = 20  # in one pass
-HOLD = timedelta(minutes=2)  # longer than a delivery may take
 NO_MAIL = "No mail server is set (QM_MAIL_HOST): set it, then send again"
 State = EventDelivery.State
 
@@ -34,12 +35,16 @@ def deliver_due(now: datetime) -> int:
 
 
 def _deliver(delivery_id: int, now: datetime) -> int:
-    with fleet_scope():
-        claim = EventDelivery.take_claim(delivery_id, hold=HOLD)
-        row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
-    if claim is None or row.state != State.WAITING:
-        return 0
-    answer = _by_webhook(row, now) if row.webhook else _by_mail(row)
+    with claimed(EventDelivery, delivery_id) as claim:
+        with fleet_scope():
+            row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
+        if claim is None or row.state != State.WAITING:
+            return 0
+        _keep(row, claim, _by_webhook(row, now) if row.webhook else _by_mail(row), now)
+    return 1
+
+
+def _keep(row: EventDelivery, claim: uuid.UUID, answer: Answer, now: datetime) -> None:
     failures = row.failures + (not answer.taken)
     again = None if answer.taken or answer.is_final else next_try(failures, now)
     state = State.DONE if answer.taken else State.WAITING if again else State.FAILED
@@ -55,7 +60,6 @@ def _deliver(delivery_id: int, now: datetime) -> int:
             tried_at=now,
             look_again=again,
         )
-    return 1
 
 
 def _by_webhook(row: EventDelivery, now: datetime) -> Answer:

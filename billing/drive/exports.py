@@ -27,12 +27,12 @@ from billing.rules.datasets import DATASETS
 from billing.rules.focus import money
 from billing.rules.manifests import Manifest, as_text, hours_complete
 from billing.rules.webhooks import Kind
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 from tenants.nudge import nudge
 
 MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
-HOLD = timedelta(minutes=30)  # longer than a task may run
 MOST_JOBS = 20
 
 
@@ -54,17 +54,17 @@ def _open_scheduled(now: datetime) -> None:
 
 
 def _run(job_id: int, now: datetime) -> int:
-    with fleet_scope():
-        claim = ExportJob.take_claim(job_id, hold=HOLD)
-        job = ExportJob.objects.get(pk=job_id)
-    if claim is None or job.state != ExportJob.State.WAITING:
-        return 0
-    try:
+    with claimed(ExportJob, job_id) as claim:
         with fleet_scope():
-            return _make(job, claim, now)
-    except (OSError, DatabaseError, BadRow, Damaged, TooManyRows) as error:
-        _fail(job, claim, error, now)
-        return 0
+            job = ExportJob.objects.get(pk=job_id)
+        if claim is None or job.state != ExportJob.State.WAITING:
+            return 0
+        try:
+            with fleet_scope():
+                return _make(job, claim, now)
+        except (OSError, DatabaseError, BadRow, Damaged, TooManyRows) as error:
+            _fail(job, claim, error, now)
+            return 0
 
 
 def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:

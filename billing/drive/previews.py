@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from billing.models import PricePreview, PricePreviewLine
 from billing.queries.preview import PreviewLine, digest_of_prices, price_twice, tenants_of
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 
 TENANTS = 5  # a pass: some seconds of a large fleet's month
@@ -21,21 +22,15 @@ def work_due(now: datetime) -> int:
 
 
 def _move(preview_id: int, now: datetime) -> int:
-    with fleet_scope():
-        claim = PricePreview.take_claim(preview_id)
-    if claim is None:
-        return 0
-    try:
+    with claimed(PricePreview, preview_id) as claim:
+        if claim is None:
+            return 0
         with fleet_scope():
             preview = PricePreview.objects.select_related("version__book").get(pk=preview_id)
             digest = digest_of_prices(preview.version)
             if digest != preview.digest:
                 return _begin_again(preview, claim, digest)
             return _next_part(preview, claim, now)
-    except Exception:  # a poisoned row must not stop the others
-        with fleet_scope():
-            PricePreview.park(preview_id, claim)
-        raise
 
 
 def _begin_again(preview: PricePreview, claim: UUID, digest: str) -> int:

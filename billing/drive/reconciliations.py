@@ -14,10 +14,10 @@ from billing.drive.checks import check_all
 from billing.models import Reconciliation
 from billing.queries.sums import Check
 from billing.rules.webhooks import Kind
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 
 EACH = timedelta(days=1)
-HOLD = timedelta(minutes=30)  # longer than a task may run
 TOLD = 10  # sums that a message names
 
 
@@ -34,20 +34,14 @@ def reconcile_due(now: datetime) -> int:
 
 
 def _work(pk: int, now: datetime) -> int:
-    with fleet_scope():
-        claim = Reconciliation.take_claim(pk, hold=HOLD)
-    if claim is None:
-        return 0
-    try:
+    with claimed(Reconciliation, pk) as claim:
+        if claim is None:
+            return 0
         with fleet_scope():
             since = Reconciliation.objects.values_list("since", flat=True).get(pk=pk)
         began = time.monotonic()
         found = check_all(since, now)
         return _keep(pk, claim, found, time.monotonic() - began, now)
-    except Exception:  # it is looked at again, later each time
-        with fleet_scope():
-            Reconciliation.park(pk, claim)
-        raise
 
 
 def _keep(pk: int, claim: UUID, found: list[Check], seconds: float, now: datetime) -> int:

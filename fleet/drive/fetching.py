@@ -49,7 +49,7 @@ def look_at_fetching(r: Rollout, state: State, manifest: Manifest, workloads: Wo
     )
     if not prepares:
         return {}, Prefetch(found=found)
-    pods = chosen(rooms_of(r.cluster, r.from_release), manifest)
+    pods = chosen(rooms_of(r.cluster, r.from_release), manifest, state.replicas)
     return pods, Prefetch(tuple(pods), found)
 
 

@@ -24,6 +24,7 @@ from fleet.rules.pod_loss import (
     decide,
 )
 from tenants.actions import audit
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 from tenants.rules.access import Permission, Viewer, system_viewer
 
@@ -44,14 +45,8 @@ def is_due(loss_id: int) -> bool:
 
 def drive(loss_id: int, outside: Outside = REAL) -> timedelta | None:
     """Make one pass. Answers when to look again; None: final, or somebody else has the row."""
-    claim = PodLoss.take_claim(loss_id)
-    if claim is None:
-        return None
-    try:
-        return pass_over(loss_id, claim, outside)
-    except Exception:  # the one supervisor: a poisoned row must not stop the others
-        PodLoss.park(loss_id, claim)
-        raise
+    with claimed(PodLoss, loss_id) as claim:
+        return pass_over(loss_id, claim, outside) if claim else None
 
 
 def pass_over(loss_id: int, claim: uuid.UUID, outside: Outside) -> timedelta | None:

@@ -26,7 +26,7 @@ from fleet.rules.moves import stay
 from fleet.rules.phases import GOING_BACK, Cause, Phase
 from fleet.rules.rollout import decide
 from fleet.rules.state import Decision
-from tenants.base.renewing import HOLD, renewed
+from tenants.base.claims import claimed
 from tenants.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -50,15 +50,8 @@ def is_due(rollout_id: int) -> bool:
 
 def drive(rollout_id: int, outside: Outside = REAL) -> timedelta | None:
     """Make one pass. Answers when to look again; None: final, or somebody else has the row."""
-    claim = Rollout.take_claim(rollout_id, hold=HOLD)
-    if claim is None:
-        return None
-    try:
-        with renewed(Rollout, rollout_id, claim):
-            return pass_over(rollout_id, claim, outside)
-    except Exception:  # the one supervisor: a poisoned row must not stop the others
-        Rollout.park(rollout_id, claim)
-        raise
+    with claimed(Rollout, rollout_id) as claim:
+        return pass_over(rollout_id, claim, outside) if claim else None
 
 
 def pass_over(rollout_id: int, claim: uuid.UUID, outside: Outside) -> timedelta | None:

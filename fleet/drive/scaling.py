@@ -24,6 +24,7 @@ from fleet.rules.manifests import MANAGER, kinds_of, selector_of
 from fleet.rules.scaling import PERIOD, Decision, Seen, decide
 from fleet.rules.seen import release_of
 from tenants.actions import audit
+from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, system_viewer
@@ -57,14 +58,8 @@ def answer(bells: Iterable[int]) -> None:
 
 def scale(policy_id: int, outside: Outside = REAL) -> Decision | None:
     """Make one look. None: somebody else has the row, or nothing runs yet."""
-    claim = ScalingPolicy.take_claim(policy_id)
-    if claim is None:
-        return None
-    try:
-        return pass_over(policy_id, claim, outside)
-    except Exception:  # the one supervisor: a poisoned row must not stop the others
-        ScalingPolicy.park(policy_id, claim)
-        raise
+    with claimed(ScalingPolicy, policy_id) as claim:
+        return pass_over(policy_id, claim, outside) if claim else None
 
 
 def pass_over(policy_id: int, claim: uuid.UUID, outside: Outside) -> Decision | None:

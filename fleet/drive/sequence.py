@@ -19,6 +19,7 @@ from fleet.models import RolloutSequence, SequenceEvent, SequenceStage
 from fleet.queries.sequences import load_state
 from fleet.rules.sequence import FINAL, Decision, Phase, Stage, StageState, State, decide
 from tenants.actions import audit
+from tenants.base.claims import claimed
 from tenants.base.rows import database_now
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError
@@ -36,14 +37,8 @@ def due_sequences() -> list[int]:
 
 def drive(sequence_id: int, clock: Clock = database_now) -> timedelta | None:
     """Make one pass. Answers when to look again; None: final, or somebody else has the row."""
-    claim = RolloutSequence.take_claim(sequence_id)
-    if claim is None:
-        return None
-    try:
-        return pass_over(sequence_id, claim, clock())
-    except Exception:  # the one supervisor: a poisoned row must not stop the others
-        RolloutSequence.park(sequence_id, claim)
-        raise
+    with claimed(RolloutSequence, sequence_id) as claim:
+        return pass_over(sequence_id, claim, clock()) if claim else None
 
 
 def pass_over(sequence_id: int, claim: uuid.UUID, now: datetime) -> timedelta | None:

@@ -39,6 +39,7 @@ BRINGS = f"{PREFIX}/weights"  # the cache that its pod fills
 NO_OP = ["true"]
 AT_ONCE = 4  # pods, so that a registry is not run down
 MOST = 32  # nodes
+SPARE = 2  # nodes for each pod: schedulers choose, and like those that have the image
 PULLED = frozenset({"Completed", "Error", "StartError", "ContainerCannotRun"})  # however it ended
 
 
@@ -147,14 +148,21 @@ def specs_of(manifest: Manifest) -> list[Manifest]:
     return found
 
 
-def chosen(rooms: Iterable[NodeRoom], manifest: Manifest) -> dict[str, Manifest]:
-    """Pods to copy, by node: where one of them finds its GPUs, the emptiest first."""
+def chosen(rooms: Iterable[NodeRoom], manifest: Manifest, replicas: int) -> dict[str, Manifest]:
+    """Pods to copy, by node: where one of them finds its GPUs, the emptiest first.
+
+    Of a large cluster only as many nodes as the pods of so many replicas can need, so that a small
+    service fills no disks and waits for no round after the other.
+    """
     specs = specs_of(manifest)
+    sizes = (d["spec"].get("leaderWorkerTemplate", {}) for d in deployments_of(manifest))
+    pods = replicas * sum(int(size.get("size", 1)) for size in sizes)
+    most = min(max(SPARE * pods, AT_ONCE), MOST)
     usable = sorted((r for r in rooms if r.usable), key=lambda r: (-r.free - r.leaving, r.name))
     found: dict[str, Manifest] = {}
     for room in usable:
         fitting = (s for s in specs if _fits(room, s))
-        if len(found) < MOST and (spec := next(fitting, None)):
+        if len(found) < most and (spec := next(fitting, None)):
             found[room.name] = spec
     return found
 

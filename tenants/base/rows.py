@@ -9,10 +9,16 @@ from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from tenants.base.scope import fleet_scope
 from tenants.errors import Stale
 
-CLAIM = timedelta(minutes=1)
-PARKED = (timedelta(seconds=15), timedelta(minutes=1), timedelta(hours=1))
+CLAIM = timedelta(seconds=20)  # what a worker that is killed holds up; renewed while it lives
+_PARKED = models.Case(
+    models.When(failures=0, then=timedelta(seconds=15)),
+    models.When(failures=1, then=timedelta(minutes=1)),
+    default=timedelta(hours=1),
+    output_field=models.DurationField(),
+)
 
 
 def database_now() -> datetime:
@@ -76,18 +82,16 @@ class Claimable(models.Model):
         once, for whoever has a connection. The claim of a pass that could not even say so ends by
         itself.
         """
+        changes: dict[str, Any] = {
+            "failures": F("failures") + 1,
+            "failure": traceback.format_exc()[-8000:],
+            "look_again": Now() + _PARKED,
+        }
         if not connection.in_atomic_block and connection.connection and not connection.is_usable():
             connection.close()
-            cls.record(pk, claim, look_again=Now())
-            return
-        found = cls._default_manager.filter(pk=pk).values_list("failures", flat=True).first()
-        cls.record(
-            pk,
-            claim,
-            failures=F("failures") + 1,
-            failure=traceback.format_exc()[-8000:],
-            look_again=Now() + PARKED[min(found or 0, len(PARKED) - 1)],
-        )
+            changes = {"look_again": Now()}
+        with fleet_scope():
+            cls.record(pk, claim, **changes)
 
 
 class Versioned(models.Model):

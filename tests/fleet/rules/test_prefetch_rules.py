@@ -1,12 +1,24 @@
 """Pods that bring an image to nodes: where, with what, and what came of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from fleet.rules.disks import PRESSURE
 from fleet.rules.fit import NodeRoom
 from fleet.rules.manifests import SERVICE, render, workload
 from fleet.rules.pods import LONGEST
-from fleet.rules.prefetch import MOST, NO_OP, NODE, chosen, name_on, pod_on, read, weights_of
+from fleet.rules.prefetch import (
+    AT_ONCE,
+    MOST,
+    NO_OP,
+    NODE,
+    chosen,
+    name_on,
+    pod_on,
+    read,
+    weights_of,
+)
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
 
@@ -29,13 +41,24 @@ def test_it_goes_where_a_pod_of_the_release_finds_its_gpus():
         NodeRoom("other", "L40S", 8, 0),
         NodeRoom("cordoned", "H100", 8, 0, usable=False),
     ]
-    assert list(chosen(rooms, RELEASE)) == ["free", "leaving"]
+    assert list(chosen(rooms, RELEASE, 1)) == ["free", "leaving"]
+
+
+@pytest.mark.parametrize(("replicas", "nodes"), [(1, AT_ONCE), (2, 4), (3, 6), (100, MOST)])
+def test_a_small_service_takes_few_nodes_of_a_large_cluster(replicas, nodes):
     many = [NodeRoom(f"n{n}", "H100", 8, 0) for n in range(MOST + 5)]
-    assert len(chosen(many, RELEASE)) == MOST
+    assert len(chosen(many, RELEASE, replicas)) == nodes
+
+
+def test_a_group_of_several_pods_takes_more():
+    grouped = replace(SPEC, resources=Resources(gpu_product="H100", gpus=8, group_size=3))
+    many = [NodeRoom(f"n{n:02}", "H100", 8, 0) for n in range(MOST)]
+    for sets in ("", "v1"):
+        assert len(chosen(many, workload(render(grouped, "models", 4096, sets)), 2)) == 12
 
 
 def test_it_pulls_image_and_weights_and_holds_nothing():
-    (spec,) = chosen([NodeRoom("free", "H100", 8, 0)], RELEASE).values()
+    (spec,) = chosen([NodeRoom("free", "H100", 8, 0)], RELEASE, 1).values()
     pod = pod_on("free", spec, RELEASE, OWNER, 900)
     meta, (container,) = pod["metadata"], pod["spec"]["containers"]
     assert SERVICE not in meta["labels"]

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from fleet.models import Rollout
-from tenants.base.renewing import PARTS, renewed
+from tenants.base.claims import PARTS, renewed
 from tests.fixtures.kubernetes import until
 from tests.fleet.drive.stage import make_stage
 from tests.plugins.database import end_connections

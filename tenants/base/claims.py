@@ -9,17 +9,39 @@ from datetime import timedelta
 import structlog
 from django.db import DatabaseError, connection
 
-from tenants.base.rows import Claimable
+from tenants.base.rows import CLAIM, Claimable
+from tenants.base.scope import fleet_scope
 
-HOLD = timedelta(seconds=20)  # what a worker that is killed holds up
 PARTS = 4  # renewals that may fail before the claim ends
 
 log = structlog.get_logger(__name__)
 
 
 @contextmanager
+def claimed(
+    rows: type[Claimable], pk: int, *, hold: timedelta = CLAIM
+) -> Iterator[uuid.UUID | None]:
+    """The one supervisor of passes: the row is ours until the block ends. None: another's.
+
+    A pass that raises leaves its traceback with the row, which is looked at later each time: a
+    poisoned row must not stop the others.
+    """
+    with fleet_scope():
+        claim = rows.take_claim(pk, hold=hold)
+    if claim is None:
+        yield None
+        return
+    try:
+        with renewed(rows, pk, claim, hold=hold):
+            yield claim
+    except Exception:
+        rows.park(pk, claim)
+        raise
+
+
+@contextmanager
 def renewed(
-    rows: type[Claimable], pk: int, claim: uuid.UUID, *, hold: timedelta = HOLD
+    rows: type[Claimable], pk: int, claim: uuid.UUID, *, hold: timedelta = CLAIM
 ) -> Iterator[None]:
     """Hold the claim for `hold` from now on, again and again, until the block ends.
 
@@ -45,8 +67,9 @@ def _renew(
     try:
         while not over.wait(every):
             try:
-                if not rows.keep_claim(pk, claim, hold=hold):
-                    return
+                with fleet_scope():
+                    if not rows.keep_claim(pk, claim, hold=hold):
+                        return
             except DatabaseError as error:
                 log.warning("claim not renewed", row=pk, error=str(error))
                 connection.close()
