@@ -6,6 +6,7 @@ viewer's scope and write.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -185,9 +186,9 @@ def _check_provider(provider: str) -> None:
 
 def _weights(fields: Mapping[str, Any]) -> dict[str, str]:
     """Cache and Secret in their one form, where they are given."""
-    readers = {"weights_cache": read_cache, "weights_secret": lambda t: read_name(t, "a Secret")}
+    readers = {"weights_cache": read_cache, "weights_secret": partial(read_name, what="a Secret")}
     found = {}
-    for name in readers.keys() & fields.keys():
+    for name in sorted(readers.keys() & fields.keys()):
         try:
             found[name] = readers[name](fields[name])
         except ValueError as error:

@@ -15,7 +15,6 @@ from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.scope import scope_of
 
-
 CACHE = (
     "Where new releases read weights of a hub: a directory of each node (/srv/weights), or the name"
     " of a PersistentVolumeClaim; empty: only in their image"

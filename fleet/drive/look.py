@@ -10,7 +10,7 @@ from typing import Any
 from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Workloads
 from fleet.drive.drift import adopts, as_it_is
-from fleet.drive.fetching import full_disks, look_at_fetching
+from fleet.drive.fetching import full_disks, look_at_fetching, missing_claim
 from fleet.drive.outside import Outside
 from fleet.drive.place import try_out
 from fleet.models import TAKES_TRAFFIC, Deployment, ObservedPod, Release, Rollout
@@ -263,6 +263,7 @@ def dry_run(view: View) -> str:
         for manifest in view.around:
             view.workloads.apply(manifest, dry_run=True)
         try_out(view.workloads, view.manifests["new"], fence=view.rollout.fence)
+        return missing_claim(view.manifests["new"], view.workloads)
     except Permanent as error:
         return error.message
     return ""

@@ -2,8 +2,9 @@
 
 It runs the release's image, asks for no GPU, mounts the weights where they are an image, and ends
 at once; where they belong into a cache (`fleet.rules.weights`) it brings them there first. Into a
-claim that all nodes share one pod more does, on whichever node. It carries no label of the service, so that no selector, budget or sum counts it, and is
-owned by the new release's Deployment: with that it goes, whoever deletes it.
+claim that all nodes share one pod more does, on whichever node. They carry no label of the
+service, so that no selector, budget or sum counts them, and are owned by the new release's
+Deployment: with that they go, whoever deletes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -245,8 +246,10 @@ def cache_of(spec: Manifest) -> str:
     found = next((v for v in spec.get("volumes", ()) if v["name"] == VOLUME), None)
     if found is None:
         return ""
-    kept: str = found["hostPath"]["path"] if "hostPath" in found else (
-        found["persistentVolumeClaim"]["claimName"]
+    kept: str = (
+        found["hostPath"]["path"]
+        if "hostPath" in found
+        else (found["persistentVolumeClaim"]["claimName"])
     )
     return kept
 

@@ -1,4 +1,4 @@
-"""Before anything moves: the new release is declared, and image and weights are brought to the nodes."""
+"""Before anything moves: the release is declared, image and weights are brought to nodes."""
 
 from dataclasses import replace
 from datetime import datetime

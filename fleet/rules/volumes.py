@@ -1,4 +1,4 @@
-"""Volumes of a pod beside its memory: a model that is an artifact or in a cache, pinned files and secrets."""
+"""Volumes of a pod beside its memory: a model that is elsewhere, pinned files and secrets."""
 
 from typing import Any
 

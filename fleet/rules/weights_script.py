@@ -5,7 +5,7 @@ have. A commit that is whole in the cache asks no hub. The commits after the fir
 and code, and come without weights. Its last line begins with a word of `fleet.rules.weights`.
 """
 
-SCRIPT = r'''
+SCRIPT = r"""
 import errno, os, sys
 name, commits = sys.argv[1], sys.argv[2:]
 cache = os.environ["HF_HUB_CACHE"]
@@ -51,7 +51,8 @@ def kind_of(error):
     status = {getattr(a, "status_code", None) for a in answers}
     if any(getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for e in found):
         return "disk"
-    if "ImportError" in names or any(getattr(e, "filename", None) for e in found):  # of the cache
+    of_files = [e for e in found if getattr(e, "errno", None) and getattr(e, "filename", None)]
+    if "ImportError" in names or of_files:
         return "failed"
     if "RevisionNotFoundError" in names:
         return "commit"
@@ -69,7 +70,7 @@ try:
     size = size_of(commits[0]) / 1e9
     say(f"{name} at {commits[0][:12]}: {size:.2f} GB" + (", was there" if there == commits else ""))
 except BaseException as error:
-    last = next((line for line in str(error).splitlines() if line.strip()), "")
-    say(f"{kind_of(error)}: {type(error).__name__}: {last}"[:900])
+    words = " ".join(str(error).split())
+    say(f"{kind_of(error)}: {type(error).__name__}: {words}"[:600])
     sys.exit(1)
-'''
+"""
