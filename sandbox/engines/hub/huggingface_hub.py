@@ -1,6 +1,6 @@
-"""The client of a model hub in small: what brings one commit into a cache, laid out as the real one.
+"""The client of a model hub in small: it brings one commit into a cache, laid out as the real one.
 
-    cache/models--ORG--NAME/blobs/ETAG, cache/models--ORG--NAME/snapshots/COMMIT/PATH -> blob
+cache/models--ORG--NAME/blobs/ETAG, cache/models--ORG--NAME/snapshots/COMMIT/PATH -> blob
 """
 
 import fnmatch
