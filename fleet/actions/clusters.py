@@ -4,7 +4,7 @@ Asking the cluster comes first and outside any transaction (`examine`); the door
 viewer's scope and write.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -186,7 +186,10 @@ def _check_provider(provider: str) -> None:
 
 def _weights(fields: Mapping[str, Any]) -> dict[str, str]:
     """Cache and Secret in their one form, where they are given."""
-    readers = {"weights_cache": read_cache, "weights_secret": partial(read_name, what="a Secret")}
+    readers: dict[str, Callable[[str], str]] = {
+        "weights_cache": read_cache,
+        "weights_secret": partial(read_name, what="a Secret"),
+    }
     found = {}
     for name in sorted(readers.keys() & fields.keys()):
         try:
