@@ -215,7 +215,12 @@ WORDS: dict[str, dict[str, Word]] = {
     "fetch": {
         "waiting": Word("mute", "hourglass", "Waits"),
         "pulling": _moving("Pulling"),
+        "loading": _moving("Weights on the way"),
         "done": Word("ok", "circle-check", "On the node"),
+        "hub": Word("bad", "circle-x", "Hub not reachable"),
+        "commit": Word("bad", "circle-x", "No such commit"),
+        "access": Word("bad", "ban", "Not allowed"),
+        "failed": Word("bad", "circle-x", "Download failed"),
         "disk": Word("bad", "circle-x", "Disk full"),
         "registry": Word("bad", "circle-x", "Cannot be pulled"),
         "place": Word("warn", "ban", "No place"),

@@ -40,6 +40,7 @@ LONG = (
     "test_rollouts_",
     "test_drills_real",
     "test_prefetch_real",
+    "test_weights_real",
     "test_drift_real",
     "test_contract",
     "test_first_run",

@@ -52,6 +52,19 @@ class ClusterChangeForm(forms.Form):
         label="Provider", max_length=63, required=False, help_text=PROVIDER_HELP
     )
     confidential = forms.BooleanField(label="Confidential computing", required=False)
+    weights_cache = forms.CharField(
+        label="Cache for weights of a hub",
+        max_length=253,
+        required=False,
+        help_text="A directory of each node (/srv/weights), or the name of a"
+        " PersistentVolumeClaim. New releases mount it. Empty: none.",
+    )
+    weights_secret = forms.CharField(
+        label="Secret with the hub's token",
+        max_length=253,
+        required=False,
+        help_text="In the namespace of the engines, under the key token. Empty: asked without.",
+    )
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 

@@ -95,6 +95,7 @@ def detail(request: ViewerRequest, slug: str) -> dict[str, Any]:
             "name": row.name, "region": row.region, "hosted": row.hosted,
             "provider": row.provider,
             "confidential": row.confidential, "version": row.version,
+            "weights_cache": row.weights_cache, "weights_secret": row.weights_secret,
         }
     )  # fmt: skip
     may = request.viewer.may(Permission.MANAGE_FLEET)

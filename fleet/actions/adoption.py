@@ -90,6 +90,6 @@ def release_of(viewer: Viewer, row: Deployment, spec: ReleaseSpec, note: str) ->
         environment=spec.environment,
         resources=stored_resources(spec.resources),
         probes=row.release.probes,
-        pins=row.release.pins,
+        pins=row.release.pins | {"weights": spec.pins.weights},
         note=note,
     )

@@ -4,8 +4,9 @@ Asking the cluster comes first and outside any transaction (`examine`); the door
 viewer's scope and write.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -21,11 +22,17 @@ from fleet.rules.kueue import GROUP as KUEUE
 from fleet.rules.members import SETS
 from fleet.rules.objectives import check_name
 from fleet.rules.rbac import Question, questions
+from fleet.rules.weights import read_cache, read_name
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid, NotFound, Unavailable
 from tenants.rules.access import Permission, Viewer
 
-CHANGEABLE = frozenset({"name", "region", "namespace", "hosted", "provider", "confidential"})
+CHANGEABLE = frozenset(
+    {
+        "name", "region", "namespace", "hosted", "provider", "confidential", "weights_cache",
+        "weights_secret",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,7 @@ def change(
     if "provider" in fields:
         fields["provider"] = fields["provider"].strip()
         _check_provider(fields["provider"])
+    fields |= _weights(fields)
     if examined is not None:
         fields |= _credential(examined)
     cluster.change(expected_version, **fields)
@@ -174,6 +182,21 @@ def _check_provider(provider: str) -> None:
     """It stands in lines of prices and in keys of files."""
     if set(provider) & set(',/"') or not provider.isprintable():
         raise Invalid(provider="A provider's name has no comma, slash or quotation mark")
+
+
+def _weights(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Cache and Secret in their one form, where they are given."""
+    readers: dict[str, Callable[[str], str]] = {
+        "weights_cache": read_cache,
+        "weights_secret": partial(read_name, what="a Secret"),
+    }
+    found = {}
+    for name in sorted(readers.keys() & fields.keys()):
+        try:
+            found[name] = readers[name](fields[name])
+        except ValueError as error:
+            raise Invalid(**{name: str(error)}) from error
+    return found
 
 
 def check_namespace(namespace: object) -> None:

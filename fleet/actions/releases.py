@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Sum
 
-from fleet.models import ModelVersion, Node, Release, Resolution, Service
+from fleet.models import Cluster, ModelVersion, Node, Release, Resolution, Service
 from fleet.queries.adapters import refuse_adapters
 from fleet.queries.places import refuse_pins_on
 from fleet.queries.resolutions import find_resolution, policy_of, signature_of_model
@@ -31,6 +31,7 @@ from fleet.rules.release import (
 )
 from fleet.rules.signature import MODELS, Policy, refuse_unsigned
 from fleet.rules.vllm_args import normalise
+from fleet.rules.weights import cache_for
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.rules.access import Permission, Viewer
@@ -73,15 +74,15 @@ def create_release(
     if service is None:
         raise NotFound("There is no such service")
     model = {k: v.strip() for k, v in model.items()}
-    pulled = _image(image)
+    pulled, pin = _image(image), _pin(model)
     spec = ReleaseSpec(
         service=service.name,
-        model=_pin(model),
+        model=pin,
         image=pulled.repository,
         image_digest=pulled.digest,
         arguments=_arguments(arguments),
         environment=dict(environment or {}),
-        pins=_pins(more.get("pins", {})),
+        pins=_pins(_cached(pin, service.cluster) | dict(more.get("pins", {}))),
         resources=_part(Resources, "resources", resources or {}),
         probes=_part(Probes, "probes", probes or {}),
         roles=tuple(map(_role, more.get("roles", ()))),
@@ -119,6 +120,11 @@ def _pins(given: Mapping[str, Any]) -> Pins:
         return pins_from(given)
     except (TypeError, ValueError) as error:
         raise Invalid(pins=str(error)) from error
+
+
+def _cached(pin: ModelPin, cluster: Cluster | None) -> dict[str, str]:
+    """The cache that its cluster has now. Another one later is for later releases."""
+    return {"weights": cache_for(pin, cluster.weights_cache if cluster else "")}
 
 
 def _part(kind: type[Any], name: str, given: Mapping[str, Any]) -> Any:

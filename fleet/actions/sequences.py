@@ -23,6 +23,7 @@ from fleet.rules.phases import PlanKind
 from fleet.rules.release import digest_json, digest_of
 from fleet.rules.sequence import FINAL, Phase, StageState, Wish
 from fleet.rules.situation import StepPlan
+from fleet.rules.weights import cache_for
 from fleet.rules.wishes import SEQUENCES
 from tenants.actions import changes
 from tenants.actions.audit import record
@@ -191,7 +192,9 @@ def mirrored(viewer: Viewer, release: Release, member: Service) -> Release:
     if release.service_id == member.pk:
         return release
     spec = spec_of(release)
-    digest = digest_of(replace(spec, service=member.name))
+    cache = cache_for(spec.model, member.cluster.weights_cache if member.cluster else "")
+    own = replace(spec, service=member.name, pins=replace(spec.pins, weights=cache))
+    digest = digest_of(own)
     same = Release.objects.filter(service=member, digest=digest).first()
     if same:
         return same

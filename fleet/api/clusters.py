@@ -15,6 +15,12 @@ from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 from tenants.base.scope import scope_of
 
+CACHE = (
+    "Where new releases read weights of a hub: a directory of each node (/srv/weights), or the name"
+    " of a PersistentVolumeClaim; empty: only in their image"
+)
+SECRET = "In the namespace, with the hub's token under the key `token`; empty: asked without"
+
 
 class GpuOut(serializers.Serializer[Any]):
     product = serializers.CharField()
@@ -37,6 +43,8 @@ class ClusterOut(serializers.Serializer[Any]):
         help_text="Of a hosted one: as prices and bills name it; empty: its slug"
     )
     confidential = serializers.BooleanField()
+    weights_cache = serializers.CharField(help_text=CACHE)
+    weights_secret = serializers.CharField(help_text=SECRET)
     version = serializers.IntegerField()
     kubernetes = serializers.CharField(help_text="Version of its API server")
     observed_at = serializers.DateTimeField(allow_null=True)
@@ -124,6 +132,8 @@ class CredentialIn(Strict):
 
 
 class ClusterChange(ClusterFields):
+    weights_cache = TextField(required=False, allow_blank=True, max_length=253, help_text=CACHE)
+    weights_secret = TextField(required=False, allow_blank=True, max_length=253, help_text=SECRET)
     why = TextField(required=False, default="", allow_blank=True, max_length=2000)
 
 

@@ -54,10 +54,17 @@ class StepLineOut(serializers.Serializer[Any]):
 
 
 class FetchOut(serializers.Serializer[Any]):
-    node = serializers.CharField()
+    node = serializers.CharField(help_text="Or `claim NAME`: weights that all nodes share")
     pod = serializers.CharField(help_text="That pulls; empty: not made yet")
-    state = serializers.CharField(help_text="waiting, pulling, done, disk, registry, place")
-    trouble = serializers.CharField(help_text="The words of registry, disk or scheduler")
+    state = serializers.CharField(
+        help_text="waiting, pulling, loading (weights), done, disk, registry, place, hub, commit,"
+        " access, failed"
+    )
+    weights = serializers.CharField(
+        help_text="waiting, pulling, done, or the trouble's state; empty: it brings none"
+    )
+    trouble = serializers.CharField(help_text="The words of registry, disk, scheduler or hub")
+    told = serializers.CharField(help_text="Of what brought weights: their size")
     made_at = serializers.DateTimeField(allow_null=True)
     state_at = serializers.DateTimeField(help_text="When it was seen in this state first")
     gone = serializers.BooleanField()
@@ -69,6 +76,10 @@ class PrefetchOut(serializers.Serializer[Any]):
     skipped = serializers.CharField(help_text="Why no image was brought; empty: it is, or was")
     rows = FetchOut(many=True, help_text="One a node, those in trouble first")
     weights = serializers.BooleanField(help_text="Come the same way")
+    cache = serializers.CharField(
+        help_text="That weights of a hub are brought into: a directory of each node or the name of"
+        " a claim; empty: none"
+    )
     weights_why = serializers.CharField(help_text="Why, or why not")
 
 

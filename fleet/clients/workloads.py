@@ -40,6 +40,7 @@ class Workloads(Protocol):
     def set_condition(self, pod: str, uid: str, condition: Json) -> None: ...
     def log(self, pod: str, *, previous: bool, lines: int, most: int) -> str: ...
     def list_pods(self, selector: str) -> list[Json]: ...
+    def lacks_claim(self, name: str) -> bool: ...
     def make(self, pod: Json) -> None: ...
     def delete(
         self, kind: str, name: str, uid: str, *, grace_seconds: int | None = None
@@ -192,6 +193,16 @@ class KubeWorkloads:
     def list_pods(self, selector: str) -> list[Json]:
         listing = self.kube.core.list_namespaced_pod
         return list(pages(WHOLE, listing, self.namespace, label_selector=selector))
+
+    def lacks_claim(self, name: str) -> bool:
+        """Whether there is no such PersistentVolumeClaim, as far as the account may see it."""
+        try:
+            answer(self.kube.core.read_namespaced_persistent_volume_claim, name, self.namespace)
+        except Permanent as error:
+            if error.status not in (403, 404):
+                raise
+            return error.status == 404
+        return False
 
     def make(self, pod: Json) -> None:
         """Create a pod; one of its name that is there already will do."""

@@ -21,8 +21,8 @@ def act(view: View, decision: Decision, now: datetime) -> None:
     for uid in decision.admit:
         admit(view, pods[uid], now)
     fetch(
-        view.workloads, view.fetching, view.manifests.get("new", {}), view.seen, decision,
-        view.state.prefetch.total_seconds(),
+        view.workloads, view.fetching, view.rollout, view.manifests.get("new", {}), view.seen,
+        decision, view.state.prefetch.total_seconds(),
     )  # fmt: skip
     if decision.want is None:
         return

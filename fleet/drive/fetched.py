@@ -6,7 +6,7 @@ from fleet.drive.look import View
 from fleet.models import RolloutFetch
 from fleet.rules.prefetch import Fetched, Fetching
 
-CHANGES = ("pod", "state", "trouble", "made_at", "state_at", "gone_at")
+CHANGES = ("pod", "state", "trouble", "told", "made_at", "state_at", "gone_at")
 
 
 def store_fetches(view: View, now: datetime) -> None:
@@ -40,3 +40,4 @@ def refresh(row: RolloutFetch, found: Fetched | None, now: datetime) -> None:
         row.state, row.state_at = state.value, now
     row.pod, row.made_at = (found.name, found.made) if found else ("", None)
     row.trouble, row.gone_at = found.trouble if found else "", None
+    row.told = found.told if found else ""

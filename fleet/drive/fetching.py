@@ -5,18 +5,32 @@ A way back never comes here: what is left of it goes with the new release's Depl
 
 from collections.abc import Collection
 
+from django.conf import settings
+
 from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.workloads import Workloads
 from fleet.models import Cluster, Node, Rollout
+from fleet.queries.releases import spec_of
 from fleet.queries.situations import rooms_of
 from fleet.rules.disks import full_ones
 from fleet.rules.manifests import Manifest
 from fleet.rules.phases import GOING_BACK, Phase, Wish
-from fleet.rules.prefetch import Prefetch, chosen, pod_on, read, selector_of
+from fleet.rules.prefetch import (
+    MOST,
+    Prefetch,
+    cache_of,
+    chosen,
+    pod_on,
+    read,
+    selector_of,
+    specs_of,
+)
 from fleet.rules.rbac import may_fetch
 from fleet.rules.state import Decision, Seen, State
+from fleet.rules.weights import CLAIM, container, is_claim
 
 NOT_ALLOWED = "Its image is not brought to nodes before: the account may not create pods"
+NOR_WEIGHTS = ". Nor are its weights: engines start where the cache holds them already"
 Looked = tuple[dict[str, Manifest], Prefetch | None]
 
 
@@ -32,14 +46,47 @@ def look_at_fetching(r: Rollout, state: State, manifest: Manifest, workloads: Wo
     if back or not (prepares or state.memory.fetched):
         return {}, None
     if prepares and not allowed(r.cluster):
-        return {}, Prefetch(skipped=NOT_ALLOWED)
+        return {}, Prefetch(skipped=NOT_ALLOWED + NOR_WEIGHTS * bool(cache_in(manifest)))
     found = read(
         workloads.list_pods(selector_of(r.to_release.fingerprint)), full_disks(r, state.mix_new)
     )
     if not prepares:
         return {}, Prefetch(found=found)
-    pods = chosen(rooms_of(r.cluster, r.from_release), manifest, state.replicas)
-    return pods, Prefetch(tuple(pods), found)
+    pods = wanted(r, manifest, state.replicas)
+    return pods, Prefetch(tuple(pods), found, cache=cache_in(manifest))
+
+
+def wanted(r: Rollout, manifest: Manifest, replicas: int) -> dict[str, Manifest]:
+    """Where weights belong into a directory of each node: on all that can take an engine, as one
+    that starts elsewhere would find none.
+    """
+    cache = cache_in(manifest)
+    many = MOST if cache and not is_claim(cache) else replicas
+    pods = chosen(rooms_of(r.cluster, r.from_release), manifest, many)
+    if not (pods and is_claim(cache)):
+        return pods
+    return {f"{CLAIM}{cache}": next(s for s in specs_of(manifest) if cache_of(s))} | pods
+
+
+def cache_in(manifest: Manifest) -> str:
+    """That the pods of a release mount for weights; empty: none."""
+    return next(filter(None, map(cache_of, specs_of(manifest))), "")
+
+
+def missing_claim(manifest: Manifest, workloads: Workloads) -> str:
+    """Empty, or that what engines shall mount is not there."""
+    cache = cache_in(manifest)
+    if not is_claim(cache) or not workloads.lacks_claim(cache):
+        return ""
+    return (
+        f"There is no PersistentVolumeClaim {cache} in {manifest['metadata']['namespace']}, which"
+        " the release mounts as its cache for weights"
+    )
+
+
+def bringing(r: Rollout) -> Manifest:
+    spec = spec_of(r.to_release)
+    return container(spec, hub=settings.QM_MODEL_HUB, secret=r.cluster.weights_secret)
 
 
 def allowed(cluster: Cluster) -> bool:
@@ -49,6 +96,7 @@ def allowed(cluster: Cluster) -> bool:
 def fetch(
     workloads: Workloads,
     pods: dict[str, Manifest],
+    r: Rollout,
     manifest: Manifest,
     seen: Seen,
     decision: Decision,
@@ -56,7 +104,9 @@ def fetch(
 ) -> None:
     """Make the pods that were decided; once nothing is prepared any more, delete all."""
     for node in decision.fetch:
-        pod = pod_on(node, pods[node], manifest, seen.new.parts[0], seconds)
+        brings = seen.prefetch is not None and node in seen.prefetch.bring
+        bring = bringing(r) if brings else None
+        pod = pod_on(node, pods[node], manifest, seen.new.parts[0], seconds, bring)
         try:
             workloads.make(pod)
         except Permanent as error:  # a quota, an admission: no fault of the release

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from fleet.clients.errors import Permanent
 from fleet.clients.workloads import Owned, Workloads
 from fleet.drive.drift import adopts, as_it_is
+from fleet.drive.fetching import missing_claim
 from fleet.drive.place import try_out
 from fleet.models import Release, Rollout
 from fleet.rules.balance import kept_old
@@ -26,10 +27,11 @@ def dry_run(
         for manifest in around:
             workloads.apply(manifest, dry_run=True)
         try_out(workloads, manifests["new"], fence=r.fence)
+        lacks = missing_claim(manifests["new"], workloads)
     except Permanent as error:
         return error.message
-    if r.from_release is None:
-        return ""
+    if lacks or r.from_release is None:
+        return lacks
     return owned_by_others(r, r.from_release, state, workloads, manifests["old"])
 
 

@@ -141,13 +141,26 @@ def figures_in(found: Mapping[str, Any]) -> str:
     return "".join(f", {name} {amount(v, found['unit'])}" for name, v in told if v is not None)
 
 
+ON_NODE = {
+    "done": "there",
+    "hub": "in trouble, hub not reachable",
+    "commit": "in trouble, no such commit",
+    "access": "in trouble, not allowed",
+    "failed": "in trouble",
+    "disk": "in trouble, disk full",
+    "registry": "waiting for the image",
+    "place": "waiting for a place",
+}
+
+
 def prefetch_lines(found: PrefetchDetail) -> Iterator[str]:
     if found.skipped:
         yield f"image: {found.skipped}"
     elif found.rows:
-        yield f"image on {found.done} of {len(found.rows)} nodes before anything moved"
+        yield f"image on {found.done} of {len(found.nodes)} nodes before anything moved"
     for row in found.rows:
-        words = f": {row.trouble}" if row.trouble else ""
+        words = f", weights {ON_NODE.get(row.weights, row.weights)}" if row.weights else ""
+        words += f": {row.trouble or row.told}" if row.trouble or row.told else ""
         made = f", pod {row.pod} of {row.made_at:%H:%M:%S}" if row.made_at else ""
         yield f"  {row.node} {row.state} since {row.state_at:%H:%M:%S}{made}{words}"
     yield f"weights {'come with it' if found.weights else 'not prefetched'}: {found.weights_why}"

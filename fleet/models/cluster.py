@@ -37,6 +37,10 @@ class Cluster(Versioned, Claimable):
     kueue = models.JSONField(null=True)  # rules.kueue.SeenKueue; null: the cluster has none
     # Version of LeaderWorkerSet that its engines over several nodes are made with; empty: without.
     group_sets = models.CharField(max_length=16, default="", db_default="", blank=True)
+    # Where pods find weights of a hub: rules.weights. Empty: nowhere but in their image.
+    weights_cache = models.CharField(max_length=253, default="", db_default="", blank=True)
+    # Secret of the namespace with the hub's token (key: token); empty: it is asked without.
+    weights_secret = models.CharField(max_length=253, default="", db_default="", blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -61,6 +61,7 @@ class RolloutFetch(models.Model):
     pod = models.CharField(max_length=253, blank=True)  # that pulls; empty: not made yet
     state = models.CharField(max_length=12)  # fleet.rules.prefetch.Fetching
     trouble = models.TextField(blank=True)  # the registry's, the disk's or the scheduler's words
+    told = models.TextField(blank=True, db_default="")  # last words of what brought weights
     made_at = models.DateTimeField(null=True)  # the pod
     state_at = models.DateTimeField()  # the pass that saw this state first
     gone_at = models.DateTimeField(null=True)  # the first pass without the pod

@@ -65,6 +65,8 @@ class ClusterRow:
     hosted: bool
     provider: str
     confidential: bool
+    weights_cache: str  # rules.weights
+    weights_secret: str
     version: int
     etag: str
     kubernetes: str
@@ -248,6 +250,8 @@ def _row(cluster: Cluster, sums: Sequence[NodeSum], services: int, now: datetime
         hosted=cluster.hosted,
         provider=cluster.provider,
         confidential=cluster.confidential,
+        weights_cache=cluster.weights_cache,
+        weights_secret=cluster.weights_secret,
         version=cluster.version,
         etag=cluster.etag,
         kubernetes=cluster.observed_version,

@@ -8,18 +8,23 @@ from fleet.queries.releases import spec_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase
 from fleet.rules.prefetch import weights_of
 from fleet.rules.state import memory_from
+from fleet.rules.weights import CLAIM, Trouble, is_claim
 
 BY_LIMIT = "Not brought before: the limit of its service for that was 0"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRow:
-    """`state`: waiting, pulling, done, disk, registry, place."""
+    """`state`: waiting, pulling, loading, done, disk, registry, place; of weights also hub, commit,
+    access, failed.
+    """
 
-    node: str
+    node: str  # or "claim NAME", which all nodes share
     pod: str  # empty: not made yet
     state: str
-    trouble: str  # the words of registry, disk or scheduler
+    weights: str  # waiting, pulling, done or the trouble's state; empty: it brings none
+    trouble: str  # the words of registry, disk, scheduler or hub
+    told: str  # last words of what brought weights: their size
     made_at: datetime | None
     state_at: datetime  # when it was seen in this state first
     gone: bool  # the pod, whatever it came to
@@ -33,13 +38,30 @@ class PrefetchDetail:
     rows: tuple[FetchRow, ...]  # by node, those in trouble first
     weights: bool  # come the same way
     weights_why: str
+    cache: str = ""  # that weights are brought into
+
+    @property
+    def nodes(self) -> tuple[FetchRow, ...]:
+        return tuple(row for row in self.rows if not row.node.startswith(CLAIM))
 
     @property
     def done(self) -> int:
-        return sum(row.state == "done" for row in self.rows)
+        """Nodes with the image."""
+        return sum(row.state in HERE for row in self.nodes)
+
+    @property
+    def brings(self) -> tuple[FetchRow, ...]:
+        return tuple(row for row in self.rows if row.weights)
+
+    @property
+    def brought(self) -> int:
+        return sum(row.weights == "done" for row in self.rows)
 
 
-ORDER = ("disk", "registry", "place", "pulling", "waiting", "done")
+OF_WEIGHTS = tuple(trouble.value for trouble in Trouble if trouble is not Trouble.DISK)
+ORDER = (*OF_WEIGHTS, "disk", "registry", "place", "loading", "pulling", "waiting", "done")
+HERE = frozenset({"done", "loading", *OF_WEIGHTS})
+WEIGHTS = {"pulling": "waiting", "loading": "pulling"}  # by the state of the whole
 
 
 def prefetch_of(r: Rollout) -> PrefetchDetail | None:
@@ -48,18 +70,32 @@ def prefetch_of(r: Rollout) -> PrefetchDetail | None:
     if r.is_rollback or phase in BEFORE_WRITES or r.started_at is None:
         return None
     limit = r.plan.get("prefetch_seconds", 0)
-    weights, why = weights_of(spec_of(r.to_release).model)
+    spec = spec_of(r.to_release)
+    cache = spec.pins.weights
+    weights, why = weights_of(spec.model, cache)
     over = phase in FINAL or phase in GOING_BACK
-    rows = [row_of(f, over=over) for f in RolloutFetch.objects.filter(rollout=r)]
+    rows = [row_of(f, cache, over=over) for f in RolloutFetch.objects.filter(rollout=r)]
     return PrefetchDetail(
         limit_seconds=limit,
         skipped=memory_from(r.memory).unfetched if limit else BY_LIMIT,
         rows=tuple(sorted(rows, key=lambda row: (ORDER.index(row.state), row.node))),
         weights=weights,
         weights_why=why,
+        cache=cache,
     )
 
 
-def row_of(f: RolloutFetch, *, over: bool) -> FetchRow:
-    gone = f.gone_at is not None or over
-    return FetchRow(f.node, f.pod, f.state, f.trouble, f.made_at, f.state_at, gone, f.gone_at)
+def row_of(f: RolloutFetch, cache: str, *, over: bool) -> FetchRow:
+    brings = f.node.startswith(CLAIM) if is_claim(cache) else bool(cache)
+    return FetchRow(
+        node=f.node,
+        pod=f.pod,
+        state=f.state,
+        weights=WEIGHTS.get(f.state, f.state) if brings else "",
+        trouble=f.trouble,
+        told=f.told,
+        made_at=f.made_at,
+        state_at=f.state_at,
+        gone=f.gone_at is not None or over,
+        gone_at=f.gone_at,
+    )

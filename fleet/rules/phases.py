@@ -63,6 +63,7 @@ class Cause(StrEnum):
     OPERATOR = "operator"
     CRASH_LOOP = "crash_loop"
     IMAGE_PULL = "image_pull"
+    WEIGHTS = "weights"  # of a hub: not brought to where engines look for them
     UNSCHEDULABLE = "unschedulable"
     QUOTA = "quota"
     OUT_OF_MEMORY = "out_of_memory"

@@ -40,6 +40,7 @@ class Pins:
     confidential: bool = False  # only on clusters of confidential GPUs
     # Contents that the console brings: ConfigMap to file to text. Their digests are in `configs`.
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    weights: str = ""  # the cluster's cache for weights of a hub: fleet.rules.weights
 
 
 def stored(pins: Pins) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def stored(pins: Pins) -> dict[str, Any]:
         "regions": sorted(pins.regions),
         "confidential": pins.confidential,
         "files": {name: dict(sorted(files.items())) for name, files in sorted(pins.files.items())},
+        "weights": pins.weights,
     }
     return {name: value for name, value in content.items() if value}
 
@@ -67,6 +69,7 @@ def pins_from(content: Mapping[str, Any]) -> Pins:
         regions=tuple(sorted(set(content.get("regions") or ()))),
         confidential=bool(content.get("confidential")),
         files=files,
+        weights=str(content.get("weights") or ""),
     )
 
 
@@ -176,6 +179,7 @@ def parts_of(pins: Pins) -> dict[str, Mapping[str, str]]:
             "regions": ", ".join(pins.regions) or "any",
             "confidential": "only confidential GPUs" if pins.confidential else "any GPUs",
         },
+        "weights": {"cache": pins.weights} if pins.weights else {},
     }
 
 
@@ -184,4 +188,5 @@ MEANS = {
     "secrets": "Engines read another version of this secret",
     "adapters": "Clients get other answers under this name, or no longer any",
     "data policy": "Prompts may be processed in other places",
+    "weights": "Engines read their weights from elsewhere",
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fleet.rules import members, volumes
+from fleet.rules import members, volumes, weights
 from fleet.rules.groups import leader_of
 from fleet.rules.release import GPU, SERVE, ReleaseSpec, fingerprint_of
 from fleet.rules.vllm_args import values_of
@@ -194,7 +194,9 @@ def environment(part: Part) -> list[dict[str, Any]]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.probes.startup_seconds),
     }
-    given = (ours | dict(sorted(spec.environment.items()))).items()
+    # Only the files: what engines write (locks, code of models) stays in the container.
+    cache = {"HF_HUB_CACHE": weights.PLACE} if spec.pins.weights else {}
+    given = (ours | dict(sorted(spec.environment.items())) | cache).items()
     found: list[dict[str, Any]] = [{"name": k, "value": v} for k, v in given]
     if part.size > 1:
         found += of_group(part)

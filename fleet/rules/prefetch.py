@@ -1,8 +1,10 @@
 """Images and weights on the nodes before any capacity moves: one short pod for each node. Pure.
 
 It runs the release's image, asks for no GPU, mounts the weights where they are an image, and ends
-at once. It carries no label of the service, so that no selector, budget or sum counts it, and is
-owned by the new release's Deployment: with that it goes, whoever deletes it.
+at once; where they belong into a cache (`fleet.rules.weights`) it brings them there first. Into a
+claim that all nodes share one pod more does, on whichever node. They carry no label of the
+service, so that no selector, budget or sum counts them, and are owned by the new release's
+Deployment: with that they go, whoever deletes it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +22,21 @@ from fleet.rules.pods import LONGEST, PREFIX, Manifest
 from fleet.rules.quantity import whole
 from fleet.rules.release import GPU, ModelPin
 from fleet.rules.seen import ENDED, Part
+from fleet.rules.weights import (
+    CLAIM,
+    FINAL,
+    PLACE,
+    VOLUME,
+    Trouble,
+    in_words,
+    is_claim,
+    read_end,
+    volume,
+)
 
 LABEL = f"{PREFIX}/prefetch"  # fingerprint of the release
 NODE = f"{PREFIX}/node"
+BRINGS = f"{PREFIX}/weights"  # the cache that its pod fills
 NO_OP = ["true"]
 AT_ONCE = 4  # pods, so that a registry is not run down
 MOST = 32  # nodes
@@ -35,15 +49,23 @@ class Fetching(StrEnum):
 
     WAITING = "waiting"  # its pod is not made yet: AT_ONCE others pull
     PULLING = "pulling"
+    LOADING = "loading"  # the image is there, its weights are on the way
     DONE = "done"
     DISK = "disk"  # the node's is full
     REGISTRY = "registry"  # or what is between: it cannot be pulled
     PLACE = "place"  # the pod finds none, which is no fault of the release
+    HUB = "hub"  # of its weights, this and the rest: see weights.Trouble
+    COMMIT = "commit"
+    ACCESS = "access"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What one of these pods came to. `done`: the image is on its node."""
+    """What one of these pods came to. `done`: the image is on its node, and what it brings there.
+
+    `node` of the one that fills a claim: `CLAIM` and its name.
+    """
 
     node: str
     name: str
@@ -52,13 +74,22 @@ class Fetched:
     done: bool = False
     pulls: bool = False  # it has a place, and trouble is of the pull
     trouble: str = ""
+    image: bool = False  # the image is there, whatever of the weights
+    weights: Trouble | None = None  # the trouble is of them
+    told: str = ""  # last words of one that brought weights
+
+    @property
+    def is_final(self) -> bool:
+        return self.weights in FINAL
 
     @property
     def state(self) -> Fetching:
         if self.done:
             return Fetching.DONE
         if not self.trouble:
-            return Fetching.PULLING
+            return Fetching.LOADING if self.image else Fetching.PULLING
+        if self.weights:
+            return Fetching(self.weights.value)
         if about_disk(self.trouble):
             return Fetching.DISK
         return Fetching.REGISTRY if self.pulls else Fetching.PLACE
@@ -71,18 +102,36 @@ class Prefetch:
     nodes: tuple[str, ...] = ()
     found: tuple[Fetched, ...] = ()
     skipped: str = ""  # why nothing is fetched
+    cache: str = ""  # that weights are brought into
+
+    @property
+    def claim(self) -> str:
+        """As what it stands among `nodes`; empty: there is none."""
+        return f"{CLAIM}{self.cache}" if is_claim(self.cache) else ""
+
+    @property
+    def bring(self) -> tuple[str, ...]:
+        """Of `nodes`: where weights have to be before an engine may start."""
+        if self.claim:
+            return (self.claim,)
+        return self.nodes if self.cache else ()
 
 
-def weights_of(model: ModelPin) -> tuple[bool, str]:
+def weights_of(model: ModelPin, cache: str = "") -> tuple[bool, str]:
     """Whether these pods bring the weights too, and in words why or why not."""
     if model.is_artifact:
         return True, f"{model.name} is an image volume: the kubelet pulls it by its digest"
     if model.is_path:
         return True, f"{model.name} is a path inside the image, and comes with it"
+    if cache:
+        return True, (
+            f"{model.name} at {model.commit[:12]} is brought from its hub into {in_words(cache)},"
+            " and engines read it there, offline"
+        )
     return False, (
-        f"{model.name} is a repository of a hub, and pods of a release mount no cache of their"
-        " node for it: an engine reads it offline, from what its image holds. Pin it as an artifact"
-        " of a registry to have it brought"
+        f"{model.name} is a repository of a hub, and its release mounts no cache for it: an engine"
+        " reads it offline, from what its image holds. Declare a cache on the page of the cluster"
+        " and make a release, or pin it as an artifact of a registry, to have it brought"
     )
 
 
@@ -125,15 +174,34 @@ def _fits(room: NodeRoom, spec: Manifest) -> bool:
     return product == room.product and room.free + room.leaving >= gpus
 
 
-def pod_on(node: str, spec: Manifest, release: Manifest, owner: Part, seconds: float) -> Manifest:
-    """`spec` of the release's pods, `release`: all of its objects, `owner` is there already."""
+def pod_on(
+    node: str,
+    spec: Manifest,
+    release: Manifest,
+    owner: Part,
+    seconds: float,
+    bring: Manifest | None = None,
+) -> Manifest:
+    """`spec` of the release's pods, `release`: all of its objects, `owner` is there already.
+
+    `bring`: what its container has to have to bring weights (`weights.container`).
+    """
     meta, engine = release["metadata"], spec["containers"][0]
-    images = [v for v in spec.get("volumes", ()) if "image" in v]
-    names = {v["name"] for v in images}
+    cache = cache_of(spec) if bring else ""
+    volumes = [v for v in spec.get("volumes", ()) if "image" in v]
+    names = {v["name"] for v in volumes}
     mounts = [m for m in engine.get("volumeMounts", ()) if m["name"] in names]
-    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     small = {"cpu": "10m", "memory": "32Mi"}
+    container = {
+        "name": "prefetch",
+        "image": engine["image"],
+        "command": NO_OP,
+        "resources": {"limits": small, "requests": small},
+        "securityContext": engine["securityContext"],
+    } | (bring or {})
+    if cache:
+        volumes.append(volume(cache, read_only=False))
+        mounts.append({"name": VOLUME, "mountPath": PLACE})
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -144,7 +212,7 @@ def pod_on(node: str, spec: Manifest, release: Manifest, owner: Part, seconds: f
                 LABEL: meta["labels"][RELEASE],
                 "app.kubernetes.io/managed-by": "quartermaster",
             },
-            "annotations": {NODE: node},
+            "annotations": {NODE: node} | ({BRINGS: cache} if cache else {}),
             "ownerReferences": [
                 {"apiVersion": _version(release, owner), "kind": owner.kind, "name": owner.name,
                  "uid": owner.uid}
@@ -152,26 +220,38 @@ def pod_on(node: str, spec: Manifest, release: Manifest, owner: Part, seconds: f
         },
         "spec": {
             "activeDeadlineSeconds": max(round(seconds), 1),
-            "affinity": {"nodeAffinity": required},
+            **_affinity(node),
             "automountServiceAccountToken": False,
-            "containers": [
-                {
-                    "name": "prefetch",
-                    "image": engine["image"],
-                    "command": NO_OP,
-                    "resources": {"limits": small, "requests": small},
-                    "securityContext": engine["securityContext"],
-                    "volumeMounts": mounts,
-                }
-            ],
+            "containers": [container | {"volumeMounts": mounts}],
             "enableServiceLinks": False,
             "nodeSelector": spec.get("nodeSelector", {}),
-            "restartPolicy": "Never",
+            "restartPolicy": "OnFailure" if cache else "Never",  # hubs hiccup
             "terminationGracePeriodSeconds": 1,
             "tolerations": spec["tolerations"],
-            "volumes": images,
+            "volumes": volumes,
         },
     }  # fmt: skip
+
+
+def _affinity(node: str) -> Manifest:
+    if node.startswith(CLAIM):
+        return {}
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return {"affinity": {"nodeAffinity": required}}
+
+
+def cache_of(spec: Manifest) -> str:
+    """That the pods of a release mount; empty: none."""
+    found = next((v for v in spec.get("volumes", ()) if v["name"] == VOLUME), None)
+    if found is None:
+        return ""
+    kept: str = (
+        found["hostPath"]["path"]
+        if "hostPath" in found
+        else (found["persistentVolumeClaim"]["claimName"])
+    )
+    return kept
 
 
 def name_on(node: str, workload: str) -> str:
@@ -201,9 +281,13 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     text = f"{waiting.get('reason')}: {waiting.get('message', '')}"
     refused = waiting.get("reason") in CONFIG and not about_disk(text)  # only after the pull
+    if BRINGS in meta.get("annotations", {}):
+        this = _with_weights(this, container, status)
+        if this.image:
+            return this
     came = "running" in state or ended.get("reason") in PULLED or refused
     if came or status.get("phase") == "Succeeded":
-        return replace(this, done=True)
+        return replace(this, done=True, image=True)
     if waiting.get("reason", "ContainerCreating") != "ContainerCreating":
         return replace(this, pulls=True, trouble=text)
     if status.get("phase") in ENDED:
@@ -214,3 +298,22 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
             text = with_nodes(str(condition.get("message", "")), [n for n in full if n == node])
             return replace(this, trouble=text)
     return this
+
+
+def _with_weights(
+    this: Fetched, container: Mapping[str, Any], status: Mapping[str, Any]
+) -> Fetched:
+    """Of a pod that brings weights: as it was where it did not come so far as to begin."""
+    state, before = container.get("state") or {}, container.get("lastState") or {}
+    ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
+    if status.get("phase") == "Succeeded" or ended.get("exitCode") == 0:
+        return replace(this, image=True, done=True, told=str(ended.get("message") or "").strip())
+    failed = ended or before.get("terminated")
+    if failed:
+        kind, words = read_end(failed)
+        return replace(this, image=True, pulls=True, weights=kind, trouble=words)
+    if waiting.get("reason") in CONFIG:
+        text = f"{waiting['reason']}: {waiting.get('message', '')}"
+        kind = Trouble.DISK if about_disk(text) else Trouble.FAILED
+        return replace(this, image=True, pulls=True, weights=kind, trouble=text)
+    return replace(this, image="running" in state)

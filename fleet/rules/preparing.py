@@ -1,4 +1,4 @@
-"""Before anything moves: the new release is declared, and its image is brought to the nodes."""
+"""Before anything moves: the release is declared, image and weights are brought to nodes."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -9,8 +9,9 @@ from fleet.rules.disks import about_disk
 from fleet.rules.going_back import begin
 from fleet.rules.moves import enter, seconds, stay, want_of
 from fleet.rules.phases import Cause, Phase
-from fleet.rules.prefetch import AT_ONCE, Fetched, Prefetch
+from fleet.rules.prefetch import AT_ONCE, Fetched, Fetching, Prefetch
 from fleet.rules.state import NOW, SOON, Decision, Seen, State
+from fleet.rules.weights import CLAIM, Trouble
 
 
 def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -35,22 +36,20 @@ def preparing(state: State, seen: Seen, now: datetime) -> Decision | None:
 
 def fetching(state: State, seen: Seen, now: datetime, fetch: Prefetch) -> Decision:
     found = {f.node: f for f in fetch.found if f.node in fetch.nodes}
-    done = [n for n in fetch.nodes if n in found and found[n].done]
-    text = f"The image of {state.new} is on {len(done)} of {len(fetch.nodes)} nodes"
+    nodes = [n for n in fetch.nodes if n != fetch.claim]
+    here = [n for n in nodes if n in found and found[n].image]
+    text = f"The image of {state.new} is on {len(here)} of {len(nodes)} nodes"
+    text += weights_text(fetch, found)
     troubled = [found[n] for n in fetch.nodes if n in found and found[n].trouble]
     if absent := next((f for f in troubled if is_absent(f)), None):
         return begin(state, seen, now, Cause.IMAGE_PULL, f"{text}. {words(absent)}")
+    if refused := next((f for f in troubled if f.is_final), None):
+        return begin(state, seen, now, Cause.WEIGHTS, f"{text}. {words(refused)}")
     told = f"{text}. {'; '.join(map(words, troubled))}" if troubled else text
-    placeless = all(not f.pulls for f in troubled)
-    if len(done) + len(troubled) == len(fetch.nodes) and (done or placeless):
+    if is_enough(fetch, found, troubled):
         return enter(state, Phase.CANARY_STARTING, told)
-    late = now - state.phase_since > state.prefetch
-    if late and (done or not fetch.found):
-        return enter(state, Phase.CANARY_STARTING, f"{told}, {seconds(state.prefetch)} are over")
-    if late:
-        full = any(about_disk(f.trouble) for f in troubled)
-        cause = Cause.DISK_FULL if full else Cause.IMAGE_PULL
-        return begin(state, seen, now, cause, f"{told}, after {seconds(state.prefetch)}")
+    if now - state.phase_since > state.prefetch:
+        return late(state, seen, now, fetch, told)
     pulling = sum(not (f.done or f.trouble) for f in found.values())
     start = [n for n in fetch.nodes if n not in found][: max(AT_ONCE - pulling, 0)]
     why = f"{told}. Nothing moves before, at most {seconds(state.prefetch)}"
@@ -59,12 +58,73 @@ def fetching(state: State, seen: Seen, now: datetime, fetch: Prefetch) -> Decisi
     return replace(stays, fetch=tuple(start), look_again=SOON)
 
 
+def is_enough(fetch: Prefetch, found: dict[str, Fetched], troubled: list[Fetched]) -> bool:
+    """Whether nothing else is to be waited for."""
+    done = [f for f in found.values() if f.image]
+    if len({f.node for f in done} | {f.node for f in troubled}) < len(fetch.nodes):
+        return False
+    if fetch.bring:
+        return has_weights(fetch, found)
+    return bool(done) or all(not f.pulls for f in troubled)
+
+
+def has_weights(fetch: Prefetch, found: dict[str, Fetched]) -> bool:
+    """Wherever an engine can start; where not even the pod for them finds a place, none can."""
+    there = [found[n] for n in fetch.bring if n in found]
+    able = [f for f in there if f.done or f.pulls or not f.trouble]
+    return len(there) == len(fetch.bring) and bool(able) and all(f.done for f in able)
+
+
+def weights_text(fetch: Prefetch, found: dict[str, Fetched]) -> str:
+    done = [n for n in fetch.bring if n in found and found[n].done]
+    if fetch.claim:
+        return f", its weights are {'' if done else 'not yet '}in {fetch.claim}"
+    return f", its weights are on {len(done)}" if fetch.bring else ""
+
+
+def late(state: State, seen: Seen, now: datetime, fetch: Prefetch, told: str) -> Decision:
+    """Its patience is over. Without their weights engines would not start."""
+    over = seconds(state.prefetch)
+    found = {f.node: f for f in fetch.found if f.node in fetch.nodes}
+    troubled = [f for f in found.values() if f.trouble]
+    if fetch.bring:
+        if has_weights(fetch, found):
+            return enter(state, Phase.CANARY_STARTING, f"{told}, {over} are over")
+        why = f"{told}, after {over}. Engines would have to download weights and cannot: they start"
+        return begin(state, seen, now, weights_cause(troubled), f"{why} offline")
+    if any(f.done for f in found.values()) or not fetch.found:
+        return enter(state, Phase.CANARY_STARTING, f"{told}, {over} are over")
+    full = any(about_disk(f.trouble) for f in troubled)
+    cause = Cause.DISK_FULL if full else Cause.IMAGE_PULL
+    return begin(state, seen, now, cause, f"{told}, after {over}")
+
+
+def weights_cause(troubled: list[Fetched]) -> Cause:
+    states = {f.state for f in troubled}
+    if Fetching.DISK in states:
+        return Cause.DISK_FULL
+    return Cause.IMAGE_PULL if states == {Fetching.REGISTRY} else Cause.WEIGHTS
+
+
 def is_absent(fetched: Fetched) -> bool:
     """The registry's last word."""
     return fetched.pulls and any(word in fetched.trouble for word in FINAL_PULLS)
 
 
+OF_WEIGHTS = {
+    Trouble.DISK: "its disk is full",
+    Trouble.HUB: "the hub cannot be reached",
+    Trouble.COMMIT: "the hub has no such commit",
+    Trouble.ACCESS: "the hub does not allow it",
+    Trouble.FAILED: "the download failed",
+}
+
+
 def words(fetched: Fetched) -> str:
+    if fetched.weights:
+        place = fetched.node if fetched.node.startswith(CLAIM) else f"on {fetched.node}"
+        return f"Weights for {place}: {OF_WEIGHTS[fetched.weights]}. {fetched.trouble}"
     verb = "cannot be pulled" if fetched.pulls else "finds no place"
+    where = f"for {fetched.node}" if fetched.node.startswith(CLAIM) else f"on {fetched.node}"
     disk = ", its disk is full" if about_disk(fetched.trouble) else ""
-    return f"It {verb} on {fetched.node}{disk}: {fetched.trouble}"
+    return f"It {verb} {where}{disk}: {fetched.trouble}"

@@ -54,6 +54,10 @@ GRANTS = (
     Grant(
         "", "pods", ("create",), "bring a release's image to nodes before it starts", needed=False,
     ),
+    Grant(
+        "", "persistentvolumeclaims", ("get",),
+        "check that the cache for weights is there, where it is a claim", needed=False,
+    ),
     Grant("", "pods/status", ("patch",), "admit a verified replica (readiness gate)"),
     Grant("", "configmaps", ("create", "patch"), "give engines the files of their release"),
     Grant(

@@ -1,7 +1,8 @@
-"""Volumes of a pod beside its memory: a model that is an artifact, pinned files and secrets."""
+"""Volumes of a pod beside its memory: a model that is elsewhere, pinned files and secrets."""
 
 from typing import Any
 
+from fleet.rules import weights
 from fleet.rules.pins import object_name
 from fleet.rules.release import ModelPin, ReleaseSpec
 
@@ -27,6 +28,8 @@ def volumes(spec: ReleaseSpec, own: str) -> list[dict[str, Any]]:
         reference = f"{spec.model.name}@{spec.model.commit}"
         image = {"reference": reference, "pullPolicy": "IfNotPresent"}
         found.append({"name": "model", "image": image})
+    if spec.pins.weights:
+        found.append(weights.volume(spec.pins.weights))
     for name in sorted(spec.pins.configs):
         config = {"name": config_name(own, spec, name)}
         found.append({"name": f"config-{name}", "configMap": config})
@@ -38,6 +41,7 @@ def volumes(spec: ReleaseSpec, own: str) -> list[dict[str, Any]]:
 
 def mounts(spec: ReleaseSpec) -> list[dict[str, Any]]:
     places = [("model", MODEL)] if spec.model.is_artifact else []
+    places += [(weights.VOLUME, weights.PLACE)] if spec.pins.weights else []
     places += [(f"config-{name}", f"{CONFIG}/{name}") for name in sorted(spec.pins.configs)]
     places += [(f"secret-{name}", f"{SECRET}/{name}") for name in sorted(spec.pins.secrets)]
     return [{"name": name, "mountPath": path, "readOnly": True} for name, path in places]

@@ -127,6 +127,9 @@ class Container:
         argv = resolved.image.argv(pod.arguments(self.spec), ip)
         if self.spec.get("command") == ["true"]:
             argv = [sys.executable, "-I", "-S", "-c", ""]
+        elif self.spec.get("command", [])[:1] == ["python3"]:
+            python = resolved.image.interpreter()
+            argv = [python, *self.spec["command"][1:], *pod.arguments(self.spec)]
         env = pod.base_environment() | resolved.image.environment(ip) | pod.environment(self.spec)
         pod.event("Normal", "Created", f"Container created: {self.name}", self.name)
         self.attempt = Attempt.launch(

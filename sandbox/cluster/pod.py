@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sandbox.cluster import names
+from sandbox.cluster import names, storage
 from sandbox.cluster.container import Container
+from sandbox.cluster.images import runs_script
 from sandbox.cluster.kube import STRATEGIC, ApiStatusError, Json
 from sandbox.cluster.podstatus import differs, final_phase, phase, pod_status
 from sandbox.cluster.probes import Probe
@@ -126,7 +127,8 @@ class PodWorker:
             # The entry point of vLLM's own image may be repeated; it names no other program, and
             # what only pulls an image runs nothing.
             (
-                spec.get("command") not in (None, [], ["vllm", "serve"], NO_OP),
+                spec.get("command") not in (None, [], ["vllm", "serve"], NO_OP)
+                and not runs_script(spec["command"]),
                 "the sandbox does not run a container's own command, only its args",
             ),
             (spec.get("envFrom"), "the sandbox does not support envFrom"),
@@ -171,7 +173,12 @@ class PodWorker:
             path = source["fieldRef"]["fieldPath"] if source else ""
             value = self._field(path) if source else _expanded(str(item.get("value", "")), env)
             env[item["name"]] = value
-        return env
+        return storage.placed(env, self.mounts(spec))
+
+    def mounts(self, spec: Json) -> dict[str, str]:
+        """Where directories of the node and claims lie on this machine, by mount path."""
+        namespace = self.key.partition("/")[0]
+        return storage.mounts(self.agent.state, self.node.name, namespace, self.spec, spec)
 
     def _field(self, path: str) -> str:
         if label := LABEL.fullmatch(path):

@@ -30,6 +30,7 @@ CONSOLE_NAMESPACE_RULES = [
     rule([""], ["pods"], [*READ, "create", "delete"]),
     rule([""], ["pods/log"], ["get"]),
     rule([""], ["pods/status"], ["patch"]),  # readiness gates
+    rule([""], ["persistentvolumeclaims"], ["get"]),
     rule([""], ["configmaps"], ["list", "create", "patch"]),
     rule(["policy"], ["poddisruptionbudgets"], CHANGE),
     rule(["networking.k8s.io"], ["networkpolicies"], CHANGE),

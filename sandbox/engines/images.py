@@ -146,5 +146,6 @@ def _entry(image: CatalogueImage) -> dict[str, object]:
         "command": list(image.command),
         # A real image listens on 0.0.0.0; here all pods share one network.
         "append": ["--host", "{pod_ip}"],
-        "env": {"PYTHONPATH": "{root}"},
+        # Beside the engine a hub's client in small, which an image of vLLM has as well.
+        "env": {"PYTHONPATH": "{root}:{root}/sandbox/engines/hub"},
     }

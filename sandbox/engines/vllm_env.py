@@ -95,6 +95,7 @@ def image_entry() -> dict[str, object]:
     found = Installed(home())
     return {
         "command": [str(found.vllm), "serve"],
+        "python": str(found.root / "venv" / "bin" / "python"),
         "append": [*ALWAYS, "--host", "{pod_ip}"],
         "env": found.environment(),
         "paths": {MODEL_PATH: str(found.model)},

@@ -6,13 +6,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from sandbox.engines.images import MANIFEST
-from sandbox.registry.content import Content, digest_of
+from sandbox.registry.content import Content, blob_id, digest_of
 
 MANIFESTS = re.compile(r"/v2/(?P<repo>[\w./-]+)/manifests/(?P<reference>[\w.:-]+)")
 BLOBS = re.compile(r"/v2/(?P<repo>[\w./-]+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 REFERRERS = re.compile(r"/v2/(?P<repo>[\w./-]+)/referrers/(?P<digest>sha256:[0-9a-f]{64})")
 INDEX = "application/vnd.oci.image.index.v1+json"
 REVISIONS = re.compile(r"/api/models/(?P<name>[\w.-]+/[\w.-]+)/revision/(?P<revision>[\w./%-]+)")
+TREES = re.compile(r"/api/models/(?P<name>[\w.-]+/[\w.-]+)/tree/(?P<commit>[0-9a-f]{40})")
 FILES = re.compile(
     r"/(?P<name>[\w.-]+/[\w.-]+)/resolve/(?P<commit>[0-9a-f]{40})/(?P<path>[\w./-]+)"
 )
@@ -61,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.content
         if found := MANIFESTS.fullmatch(path):
             kind, body = content.manifests.get((found["repo"], found["reference"]), (MANIFEST, b""))
-            self._or_not(body, kind, {"Docker-Content-Digest": digest_of(body)})
+            self._or_not(body, kind, {"Docker-Content-Digest": digest_of(body)} if body else {})
         elif found := BLOBS.fullmatch(path):
             self._or_not(content.blobs.get(found["digest"], b""), "application/octet-stream")
         elif content.referrers is not None and (found := REFERRERS.fullmatch(path)):
@@ -71,10 +72,19 @@ class Handler(BaseHTTPRequestHandler):
         elif found := REVISIONS.fullmatch(path):
             name, revision = found["name"], found["revision"].replace("%2F", "/")
             document = content.revisions.get((name, revision))
-            self._or_not(json.dumps(document).encode() if document else b"", "application/json")
+            known = any(name == model for model, _ in content.revisions)
+            code = {"X-Error-Code": "RevisionNotFound" if known else "RepoNotFound"}
+            body = json.dumps(document).encode() if document else b""
+            self._or_not(body, "application/json", {} if document else code)
+        elif found := TREES.fullmatch(path):
+            document = content.revisions.get((found["name"], found["commit"]))
+            body = json.dumps(tree_of(document)).encode() if document else b""
+            self._or_not(body, "application/json")
         elif found := FILES.fullmatch(path):
             key = (found["name"], found["commit"], found["path"])
-            self._or_not(content.files.get(key, b""), "application/json")
+            body = content.files.get(key, b"")
+            told = {"ETag": f'"{blob_id(body)}"', "X-Repo-Commit": found["commit"]}
+            self._or_not(body, "application/json", told if body else {})
         elif path == "/v2/":
             self._json({})
         else:
@@ -84,7 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         if body:
             self._send(200, body, kind, headers or {})
         else:
-            self._send(404, b'{"errors": [{"code": "NOT_FOUND"}]}', "application/json", {})
+            body = b'{"errors": [{"code": "NOT_FOUND"}]}'
+            self._send(404, body, "application/json", headers or {})
 
     def _json(self, document: Any) -> None:
         self._send(200, json.dumps(document).encode(), "application/json", {})
@@ -100,3 +111,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent: what was asked is in `asked`."""
+
+
+def tree_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same files as another of the hub's questions lists them."""
+    return [
+        {"type": "file", "path": f["rfilename"], "size": f["size"], "oid": f["blobId"]}
+        for f in document["siblings"]
+    ]

@@ -68,6 +68,7 @@ class FakeWorkloads(FakeEngines):
         self.refuses_logs = ""
         self.refuses = ""  # what a dry run says
         self.dated = False  # conditions say since when
+        self.claims: set[str] = set()  # names of PersistentVolumeClaims
         self.fetching: dict[str, dict] = {}
         self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
         self.forbids = ""  # what every write is told
@@ -142,6 +143,10 @@ class FakeWorkloads(FakeEngines):
     def list_pods(self, selector):
         self._reach("list_pods", selector)
         return list(self.fetching.values())
+
+    def lacks_claim(self, name):
+        self._reach("lacks_claim", name)
+        return name not in self.claims
 
     def make(self, pod):
         """It ends at once, with the image on its node or without."""

@@ -308,6 +308,21 @@ def test_it_names_the_provider_of_a_hosted_cluster(world, olga):
     assert bad.json()["errors"][0]["pointer"] == "/provider"
 
 
+def test_it_declares_a_cache_for_weights_and_says_so_in_the_audit(world, olga):
+    at, given = (
+        f"clusters/{world['cluster']}",
+        {"weights_cache": "/srv/w/", "weights_secret": "hub"},
+    )
+    etag = call(olga, "get", at).headers["ETag"]
+    changed = call(olga, "patch", at, given, **{"If-Match": etag})
+    assert changed.json()["cluster"]["weights_cache"] == "/srv/w"
+    assert AuditEvent.objects.get(action="cluster.change").after["weights_cache"] == "/srv/w"
+    bad = call(
+        olga, "patch", at, {"weights_cache": "/etc"}, **{"If-Match": changed.headers["ETag"]}
+    )
+    assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "/weights_cache")
+
+
 def test_it_refuses_actions_of_those_who_only_look(world, vic):
     with vic.scope():
         for act in (

@@ -20,6 +20,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 def _add_vllm(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", nargs="?", default="stand-in")
     p.add_argument("--model", dest="model", default=argparse.SUPPRESS)
+    p.add_argument("--revision", default="")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, default=8000)
     p.add_argument("--served-model-name", nargs="+")

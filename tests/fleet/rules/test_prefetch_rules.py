@@ -122,7 +122,7 @@ MODELS = {
         "image volume",
     ),
     "in the image": (ModelPin("/models/tiny", "sha256:" + "1" * 64), True, "inside the image"),
-    "of a hub": (ModelPin("acme/tiny", "a" * 40), False, "mount no cache of their node"),
+    "of a hub": (ModelPin("acme/tiny", "a" * 40), False, "mounts no cache for it"),
 }
 
 

@@ -1,0 +1,1 @@
+"""On the PYTHONPATH of stand-in images: `huggingface_hub` in small."""
