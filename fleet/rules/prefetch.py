@@ -186,7 +186,7 @@ def pod_on(
 
     `bring`: what its container has to have to bring weights (`weights.container`).
     """
-    meta, engine = release["metadata"], spec["containers"][0]
+    engine = spec["containers"][0]
     cache = cache_of(spec) if bring else ""
     volumes = [v for v in spec.get("volumes", ()) if "image" in v]
     names = {v["name"] for v in volumes}
@@ -205,19 +205,7 @@ def pod_on(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name_on(node, meta["name"]),
-            "namespace": meta["namespace"],
-            "labels": {
-                LABEL: meta["labels"][RELEASE],
-                "app.kubernetes.io/managed-by": "quartermaster",
-            },
-            "annotations": {NODE: node} | ({BRINGS: cache} if cache else {}),
-            "ownerReferences": [
-                {"apiVersion": _version(release, owner), "kind": owner.kind, "name": owner.name,
-                 "uid": owner.uid}
-            ],
-        },
+        "metadata": _metadata(node, release, owner, cache),
         "spec": {
             "activeDeadlineSeconds": max(round(seconds), 1),
             **_affinity(node),
@@ -230,7 +218,22 @@ def pod_on(
             "tolerations": spec["tolerations"],
             "volumes": volumes,
         },
-    }  # fmt: skip
+    }
+
+
+def _metadata(node: str, release: Manifest, owner: Part, cache: str) -> Manifest:
+    meta = release["metadata"]
+    owned = {"kind": owner.kind, "name": owner.name, "uid": owner.uid}
+    return {
+        "name": name_on(node, meta["name"]),
+        "namespace": meta["namespace"],
+        "labels": {
+            LABEL: meta["labels"][RELEASE],
+            "app.kubernetes.io/managed-by": "quartermaster",
+        },
+        "annotations": {NODE: node} | ({BRINGS: cache} if cache else {}),
+        "ownerReferences": [{"apiVersion": _version(release, owner), **owned}],
+    }
 
 
 def _affinity(node: str) -> Manifest:
