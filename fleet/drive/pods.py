@@ -100,8 +100,8 @@ def keep_logs(view: View, d: Decision, now: datetime) -> None:
         for one in logs_wanted(side, known, leaving=leaving)
     ]
     with_logs = [log_of(view, one, release, now) for one, release in wanted]
-    if with_logs:  # the run before may come twice: asked for, and in place of an empty one
-        store_logs({(row.pod_uid, row.previous): row for row in with_logs}.values())
+    if with_logs:
+        store_logs(with_logs)
 
 
 def store_logs(rows: Iterable[RolloutLog]) -> None:
