@@ -38,6 +38,7 @@ def test_it_has_a_task_for_every_bell():
             "forget_gpu_intervals",
             "forget_seen",
             "make_event_parts",
+            "drop_event_parts",
             "call_people",
             "run_exports",
             "deliver_exports",

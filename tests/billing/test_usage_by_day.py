@@ -103,7 +103,6 @@ def test_it_goes_on_with_all_that_it_had(acme, globex, gateway, fin, vic, days):
         before = all_of(server)
         granted = all_of(server, GRANTED, "usage_event")
         assert before[0][0] > 20
-        assert "All sums agree" in manage(running, "billing", "check", "--days", "3650")
 
         manage(running, "migrate", "-v0")
 
