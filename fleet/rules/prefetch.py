@@ -186,22 +186,13 @@ def pod_on(
 
     `bring`: what its container has to have to bring weights (`weights.container`).
     """
-    meta, engine = release["metadata"], spec["containers"][0]
+    meta = release["metadata"]
     cache = cache_of(spec) if bring else ""
     volumes = [v for v in spec.get("volumes", ()) if "image" in v]
-    names = {v["name"] for v in volumes}
-    mounts = [m for m in engine.get("volumeMounts", ()) if m["name"] in names]
-    small = {"cpu": "10m", "memory": "32Mi"}
-    container = {
-        "name": "prefetch",
-        "image": engine["image"],
-        "command": NO_OP,
-        "resources": {"limits": small, "requests": small},
-        "securityContext": engine["securityContext"],
-    } | (bring or {})
+    container = _container(spec, {v["name"] for v in volumes}) | (bring or {})
     if cache:
         volumes.append(volume(cache, read_only=False))
-        mounts.append({"name": VOLUME, "mountPath": PLACE})
+        container["volumeMounts"].append({"name": VOLUME, "mountPath": PLACE})
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -222,7 +213,7 @@ def pod_on(
             "activeDeadlineSeconds": max(round(seconds), 1),
             **_affinity(node),
             "automountServiceAccountToken": False,
-            "containers": [container | {"volumeMounts": mounts}],
+            "containers": [container],
             "enableServiceLinks": False,
             "nodeSelector": spec.get("nodeSelector", {}),
             "restartPolicy": "OnFailure" if cache else "Never",  # hubs hiccup
@@ -231,6 +222,20 @@ def pod_on(
             "volumes": volumes,
         },
     }  # fmt: skip
+
+
+def _container(spec: Manifest, images: set[str]) -> Manifest:
+    """`images`: names of the volumes that are one."""
+    engine = spec["containers"][0]
+    small = {"cpu": "10m", "memory": "32Mi"}
+    return {
+        "name": "prefetch",
+        "image": engine["image"],
+        "command": NO_OP,
+        "resources": {"limits": small, "requests": small},
+        "securityContext": engine["securityContext"],
+        "volumeMounts": [m for m in engine.get("volumeMounts", ()) if m["name"] in images],
+    }
 
 
 def _affinity(node: str) -> Manifest:
