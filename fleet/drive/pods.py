@@ -117,7 +117,7 @@ def store_logs(rows: Iterable[RolloutLog]) -> None:
 def log_of(view: View, wanted: Wanted, release: Release, now: datetime) -> RolloutLog:
     assert view.workloads is not None
     text, trouble = read(view.workloads, wanted)
-    if not (text or trouble or wanted.previous):
+    if not (text or trouble or wanted.pod.restarts):
         # A probe may have ended the container since the look: what was wrong is in its run before.
         before = replace(wanted, previous=True)
         earlier, none = read(view.workloads, before)

@@ -67,6 +67,16 @@ def test_one_that_begins_again_between_the_look_and_its_log_has_that_of_the_run_
     assert "RuntimeError: before" in log.text
 
 
+def test_one_that_failed_and_has_just_begun_again_has_both_of_its_runs(stage):
+    rollout, _ = begin(stage, "crash")
+    stage.fake.says_nothing = True
+    stage.run(rollout)
+    assert rollout.phase == Phase.ROLLED_BACK
+    logs = {row.previous: row.text for row in RolloutLog.objects.filter(rollout=rollout)}
+    assert logs[False] == ""
+    assert "RuntimeError: before" in logs[True]
+
+
 def test_a_log_is_read_once_for_each_run_of_the_container(stage):
     rollout, _ = begin(stage)
     stage.run(rollout)
