@@ -34,10 +34,6 @@ class PinsOut(serializers.Serializer[Any]):
     adapters = AdapterOut(many=True)
     regions = serializers.ListField(child=serializers.CharField(), help_text="None: anywhere")
     confidential = serializers.BooleanField(help_text="Only on confidential GPUs")
-    weights = serializers.CharField(
-        help_text="The cache of its cluster that it reads weights of a hub from, as it was when the"
-        " release was made; empty: it reads what its image holds"
-    )
 
 
 class AdapterIn(Strict):

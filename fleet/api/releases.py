@@ -91,6 +91,11 @@ class ReleaseDetailOut(serializers.Serializer[Any]):
     arguments = serializers.ListField(child=serializers.CharField())
     environment = serializers.DictField(child=serializers.CharField())
     pins = PinsOut()
+    weights_cache = serializers.CharField(
+        source="pins.weights",
+        help_text="The cache of its cluster that it reads weights of a hub from, as it was when the"
+        " release was made; empty: it reads what its image holds",
+    )
     served_names = serializers.ListField(child=serializers.CharField())
     kv_layout = serializers.CharField(help_text="Equal: blocks of one are readable for the other")
     kv_policy = serializers.ListField(child=serializers.CharField())

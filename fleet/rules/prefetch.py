@@ -186,22 +186,12 @@ def pod_on(
 
     `bring`: what its container has to have to bring weights (`weights.container`).
     """
-    engine = spec["containers"][0]
     cache = cache_of(spec) if bring else ""
     volumes = [v for v in spec.get("volumes", ()) if "image" in v]
-    names = {v["name"] for v in volumes}
-    mounts = [m for m in engine.get("volumeMounts", ()) if m["name"] in names]
-    small = {"cpu": "10m", "memory": "32Mi"}
-    container = {
-        "name": "prefetch",
-        "image": engine["image"],
-        "command": NO_OP,
-        "resources": {"limits": small, "requests": small},
-        "securityContext": engine["securityContext"],
-    } | (bring or {})
+    container = _container(spec, {v["name"] for v in volumes}) | (bring or {})
     if cache:
         volumes.append(volume(cache, read_only=False))
-        mounts.append({"name": VOLUME, "mountPath": PLACE})
+        container["volumeMounts"].append({"name": VOLUME, "mountPath": PLACE})
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -210,7 +200,7 @@ def pod_on(
             "activeDeadlineSeconds": max(round(seconds), 1),
             **_affinity(node),
             "automountServiceAccountToken": False,
-            "containers": [container | {"volumeMounts": mounts}],
+            "containers": [container],
             "enableServiceLinks": False,
             "nodeSelector": spec.get("nodeSelector", {}),
             "restartPolicy": "OnFailure" if cache else "Never",  # hubs hiccup
@@ -233,6 +223,20 @@ def _metadata(node: str, release: Manifest, owner: Part, cache: str) -> Manifest
         },
         "annotations": {NODE: node} | ({BRINGS: cache} if cache else {}),
         "ownerReferences": [{"apiVersion": _version(release, owner), **owned}],
+    }
+
+
+def _container(spec: Manifest, images: set[str]) -> Manifest:
+    """`images`: names of the volumes that are one."""
+    engine = spec["containers"][0]
+    small = {"cpu": "10m", "memory": "32Mi"}
+    return {
+        "name": "prefetch",
+        "image": engine["image"],
+        "command": NO_OP,
+        "resources": {"limits": small, "requests": small},
+        "securityContext": engine["securityContext"],
+        "volumeMounts": [m for m in engine.get("volumeMounts", ()) if m["name"] in images],
     }
 
 
