@@ -42,8 +42,15 @@ class DroppedPartOut(serializers.Serializer[Any]):
     dropped_at = serializers.DateTimeField()
 
 
+class PartPages(ListPages):
+    """The first part has no beginning; ends are in the order of time."""
+
+    def key(self, row: Any) -> str:
+        return f"{row.ends_at.isoformat()} {row.name}"
+
+
 class UsagePartsView(ConsoleView):
-    pagination_class = ListPages
+    pagination_class = PartPages
 
     @operation("usage_parts_list", gives=UsagePartOut(many=True))
     def get(self, request: Request) -> Response:

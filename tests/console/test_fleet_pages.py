@@ -157,7 +157,8 @@ def test_it_says_why_some_cannot_go_first_or_last(case, olga: Client, scene: Sim
 def test_it_plans_a_shadow_and_shows_it_to_who_approves(olga: Client, scene: SimpleNamespace):
     given = {"replicas": 2, "soak_seconds": 60, "steps": "shadow 10, 60, 50\n25, 60, 100"}
     page = olga.get(f"/new/rollout/?release={scene.spare.pk}&{urlencode(given)}").content.decode()
-    assert "shadow of 10 %: requests are copied" in page
+    assert "Shadow 10 %" in page
+    assert "no client; requests of everybody are copied" in page
     again = 'name="steps" value="shadow 10 %, 60 s, 50\n25 %, 60 s, 100"'
     assert again in page
     plan = given | {"kind": "blue_green", "reason": "Longer answers"}
@@ -168,7 +169,8 @@ def test_it_plans_a_shadow_and_shows_it_to_who_approves(olga: Client, scene: Sim
     page = olga.get(answer["Location"]).content.decode()
     assert "Shadow 10 %" in page and "Step 1: Shadow 10 %" in page
     page = olga.get(f"/approvals/{rollout.change_id}/").content.decode()
-    assert "shadow of 10 %: requests are copied" in page
+    assert "Shadow 10 %" in page
+    assert "no client; requests of everybody are copied" in page
 
 
 def test_it_says_why_a_shadow_cannot_be_in_place(olga: Client, scene: SimpleNamespace):
