@@ -11,14 +11,14 @@ from typing import Any
 from django.db import transaction
 
 from fleet.actions.drift import chosen, facts
-from fleet.actions.releases import create_release
+from fleet.actions.releases import release_with
 from fleet.models import Deployment, Drift, ObservedPod, Release
 from fleet.queries.drift import edit_of, is_content
 from fleet.queries.releases import spec_of
 from fleet.rules.adoption import adopted
 from fleet.rules.declared import REPLICAS
 from fleet.rules.manifests import deployments_of
-from fleet.rules.release import ReleaseSpec, digest_of, stored_resources
+from fleet.rules.release import ReleaseSpec, digest_of
 from tenants.actions.audit import record
 from tenants.errors import Conflict
 from tenants.rules.access import Viewer
@@ -68,28 +68,6 @@ def declared_by(row: Deployment, edits: Mapping[str, Any]) -> ReleaseSpec:
 
 def release_of(viewer: Viewer, row: Deployment, spec: ReleaseSpec, note: str) -> Release:
     """One of that content, perhaps made before. It is checked as if somebody had typed it in."""
-    same = Release.objects.filter(service=row.service, digest=digest_of(spec)).first()
-    if same is not None and same.pk == row.release_id:
-        raise Conflict(f"That is what {same} says already, in other words: repair {row}")
-    version = row.release.model_version
-    pin = spec.model
-    return same or create_release(
-        viewer,
-        row.service_id,
-        model={
-            "name": pin.name,
-            "commit": pin.commit,
-            "tokenizer_commit": pin.tokenizer_commit,
-            "code_commit": pin.code_commit,
-            "chat_template_digest": pin.chat_template_digest,
-            "label": version.label,
-            "licence": version.licence,
-        },
-        image=f"{spec.image}@{spec.image_digest}",
-        arguments=spec.arguments,
-        environment=spec.environment,
-        resources=stored_resources(spec.resources),
-        probes=row.release.probes,
-        pins=row.release.pins | {"weights": spec.pins.weights},
-        note=note,
-    )
+    if digest_of(spec) == row.release.digest:
+        raise Conflict(f"That is what {row.release} says already, in other words: repair {row}")
+    return release_with(viewer, row.service, spec, row.release, note)

@@ -1,7 +1,7 @@
 """Make releases. They are never changed: another content is another release."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
@@ -91,6 +91,33 @@ def create_release(
     release = _store(viewer, service, spec, pulled, model, note)
     record(viewer, "release.create", release, after=release, why=note)
     return release
+
+
+def release_with(
+    viewer: Viewer, service: Service, spec: ReleaseSpec, like: Release, note: str
+) -> Release:
+    """The one with all of this content, made where there is none: checked as if it were typed in.
+
+    `like`: the release that it comes from, whose label, licence and tag it takes over.
+    """
+    same = Release.objects.filter(service=service, digest=digest_of(spec)).first()
+    if same:
+        return same
+    version, known = like.model_version, spec.image_digest == like.image_digest
+    tag = f":{like.image_tag}" if known and like.image_tag else ""
+    return create_release(
+        viewer,
+        service.pk,
+        model=asdict(spec.model) | {"label": version.label, "licence": version.licence},
+        image=f"{spec.image}{tag}@{spec.image_digest}",
+        arguments=spec.arguments,
+        environment=spec.environment,
+        resources=asdict(spec.resources),
+        probes=asdict(spec.probes),
+        pins=stored(spec.pins) | {"weights": spec.pins.weights},
+        roles=[stored_role(role) for role in spec.roles],
+        note=note,
+    )
 
 
 def _image(reference: str) -> Image:

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from fleet.actions.freezing import manifests_of
 from fleet.actions.gate_limits import checked
-from fleet.actions.releases import create_release
+from fleet.actions.releases import release_with
 from fleet.actions.rollouts import chosen
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Release, RolloutSequence, SequenceEvent, SequenceStage, Service
@@ -20,7 +20,7 @@ from fleet.queries.sequences import KIND, may_be_left_out
 from fleet.rules.answers import Answer
 from fleet.rules.gate_limits import chosen_words
 from fleet.rules.phases import PlanKind
-from fleet.rules.release import digest_json, digest_of
+from fleet.rules.release import digest_json
 from fleet.rules.sequence import FINAL, Phase, StageState, Wish
 from fleet.rules.situation import StepPlan
 from fleet.rules.weights import cache_for
@@ -194,24 +194,8 @@ def mirrored(viewer: Viewer, release: Release, member: Service) -> Release:
     spec = spec_of(release)
     cache = cache_for(spec.model, member.cluster.weights_cache if member.cluster else "")
     own = replace(spec, service=member.name, pins=replace(spec.pins, weights=cache))
-    digest = digest_of(own)
-    same = Release.objects.filter(service=member, digest=digest).first()
-    if same:
-        return same
-    pin, tag = release.model_version, f":{release.image_tag}" if release.image_tag else ""
-    model = asdict(spec.model) | {"label": pin.label, "licence": pin.licence}
     try:
-        return create_release(
-            viewer,
-            member.pk,
-            model=model,
-            image=f"{release.image}{tag}@{release.image_digest}",
-            arguments=release.arguments,
-            environment=release.environment,
-            resources=release.resources,
-            probes=release.probes,
-            note=f"As {release} of {release.service}",
-        )
+        return release_with(viewer, member, own, release, f"As {release} of {release.service}")
     except Invalid as error:
         sentences = ". ".join(error.fields.values())
         raise Conflict(f"{release} cannot be made for {member}: {sentences}") from error

@@ -1,5 +1,7 @@
 """A release goes through two clusters: in order, with a bake, around a lost one, and back."""
 
+from dataclasses import replace
+
 import pytest
 
 from fleet.actions import freezes, placements, sequences
@@ -7,6 +9,7 @@ from fleet.actions.rollouts import roll_back
 from fleet.actions.stages import begin_stage
 from fleet.drive.sequence import viewer
 from fleet.models import Cluster, Finding, Release, Rollout, Service
+from fleet.queries.releases import spec_of
 from fleet.queries.sequences import get_sequence, list_sequences
 from fleet.rules.freeze import Window
 from fleet.rules.sequence import Phase, StageState
@@ -314,3 +317,30 @@ def test_placements_stay_while_a_sequence_is_open(both):
     both.propose()
     with pytest.raises(Conflict, match="they stay as they are until it ends"):
         both.act(placements.set_placements, both.home.service.pk, [])
+
+
+PINS = {
+    "configs": {"prompts": "sha256:" + "1" * 64},
+    "secrets": {"hub": "sha256:" + "2" * 64},
+    "adapters": [{"name": "polite", "path": "/adapters/polite", "digest": "sha256:" + "3" * 64}],
+    "confidential": True,
+}
+GROUP = {
+    "arguments": ['--kv-transfer-config={"kv_connector":"NixlConnector","kv_role":"kv_both"}'],
+    "roles": [{"name": "prefill", "replicas": 1}, {"name": "decode", "replicas": 2}],
+}
+CONTENTS = {
+    "pins": {"pins": PINS, "arguments": ["--enable-lora"], "environment": {"TZ": "UTC"}},
+    "roles": GROUP,
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_the_release_of_another_cluster_has_all_of_the_content(both, content):
+    Cluster.objects.update(confidential=True)
+    release = both.home.release("b", **CONTENTS[content])
+    with scope_of(both.home.olga):
+        found = sequences.mirrored(both.home.olga, release, both.west.service)
+        again = sequences.mirrored(both.home.olga, release, both.west.service)
+    assert again == found
+    assert replace(spec_of(found), service="chat") == spec_of(release)
