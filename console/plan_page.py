@@ -11,7 +11,8 @@ from fleet.queries.situations import Touched
 from fleet.queries.ways import WayFacts
 from fleet.rules.answers import Answer
 from fleet.rules.audience import Audience
-from fleet.rules.peak import counted, load_words
+from fleet.rules.counts import counted
+from fleet.rules.peak import load_words
 from fleet.rules.phases import PlanKind
 from fleet.rules.plan import Plan
 from fleet.rules.step_table import StepLine, planned, sizes_of

@@ -55,9 +55,11 @@ def deliver_due(now: datetime) -> int:
 
 def _pass(pk: int, now: datetime) -> int:
     with claimed(ExportDelivery, pk) as claim:
+        if claim is None:
+            return 0
         with fleet_scope():
             parcel = _load(pk)
-        if claim is None or parcel.delivery.state != State.WAITING:
+        if parcel.delivery.state != State.WAITING:
             return 0
         answer = _send_parts(parcel, claim, now)
         with fleet_scope():

@@ -36,9 +36,11 @@ def deliver_due(now: datetime) -> int:
 
 def _deliver(delivery_id: int, now: datetime) -> int:
     with claimed(EventDelivery, delivery_id) as claim:
+        if claim is None:
+            return 0
         with fleet_scope():
             row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
-        if claim is None or row.state != State.WAITING:
+        if row.state != State.WAITING:
             return 0
         _keep(row, claim, _by_webhook(row, now) if row.webhook else _by_mail(row), now)
     return 1

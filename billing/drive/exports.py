@@ -55,9 +55,11 @@ def _open_scheduled(now: datetime) -> None:
 
 def _run(job_id: int, now: datetime) -> int:
     with claimed(ExportJob, job_id) as claim:
+        if claim is None:
+            return 0
         with fleet_scope():
             job = ExportJob.objects.get(pk=job_id)
-        if claim is None or job.state != ExportJob.State.WAITING:
+        if job.state != ExportJob.State.WAITING:
             return 0
         try:
             with fleet_scope():

@@ -103,10 +103,11 @@ def fetch(
     seconds: float,
 ) -> None:
     """Make the pods that were decided; once nothing is prepared any more, delete all."""
+    brings = seen.prefetch.bring if seen.prefetch else ()
+    bring = bringing(r) if any(node in brings for node in decision.fetch) else None
     for node in decision.fetch:
-        brings = seen.prefetch is not None and node in seen.prefetch.bring
-        bring = bringing(r) if brings else None
-        pod = pod_on(node, pods[node], manifest, seen.new.parts[0], seconds, bring)
+        own = bring if node in brings else None
+        pod = pod_on(node, pods[node], manifest, seen.new.parts[0], seconds, own)
         try:
             workloads.make(pod)
         except Permanent as error:  # a quota, an admission: no fault of the release

@@ -12,9 +12,10 @@ from fleet.queries.rollout_harm import Harm
 from fleet.queries.rollout_pods import KeptPod, LogRow
 from fleet.queries.rollouts import RolloutDetail
 from fleet.queries.sequences import SequenceRow
+from fleet.rules.counts import counted
 from fleet.rules.earliest import Earliest
 from fleet.rules.gates import amount
-from fleet.rules.peak import counted, load_words
+from fleet.rules.peak import load_words
 from fleet.rules.plan import Plan
 from fleet.rules.situation import Starts
 from fleet.rules.step_table import StepLine

@@ -17,11 +17,12 @@ from fleet.queries.situations import Touched, situation_of, touched_by
 from fleet.queries.superseding import after_end_of
 from fleet.queries.ways import WayFacts, calendar_of, facts_of
 from fleet.rules.begins_within import BeginsWithin
+from fleet.rules.counts import counted
 from fleet.rules.differences import Change, compare, cost_of, kv_reasons, visible_to_clients
 from fleet.rules.earliest import Earliest
 from fleet.rules.groups import described, is_worker
 from fleet.rules.manifests import Manifest, items_of, render
-from fleet.rules.peak import Peak, answering, counted, load_words
+from fleet.rules.peak import Peak, answering, load_words
 from fleet.rules.phases import FINAL
 from fleet.rules.pinning import warnings_of
 from fleet.rules.pins import pins_from

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from fleet.rules.counts import counted
 from fleet.rules.declared import Path, Step, Writer, writer_of
 from fleet.rules.release import GPU
 
@@ -83,7 +84,7 @@ def _quoted(words: str) -> str:
 
 def meaning(kind: str, name: str, expected: str | None, live: str | None, ours: int) -> str:
     """What follows for placements. `ours`: replicas of services that run on the node."""
-    run = f"{ours} replica{'s' * (ours != 1)} of ours run{'s' * (ours == 1)} on it"
+    run = f"{counted(ours, 'replica')} of ours run{'s' * (ours == 1)} on it"
     if kind == TAINT:
         return _of_taint(name, live, run if ours else "")
     if name == LABELS["gpu_product"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fleet.rules.counts import counted
 from fleet.rules.surge_cost import SurgeCost
 
 HOUR = 3600
@@ -72,7 +73,7 @@ def starts_seen(found: Happened) -> str:
         return ""
     kinds = (found.warm_starts, "with the image there"), (found.cold_starts, "without it")
     told = [f"{n} {words}" for n, words in kinds if n]
-    return ", ".join([f"{found.starts} start{'s' * (found.starts != 1)} seen", *told])
+    return ", ".join([f"{counted(found.starts, 'start')} seen", *told])
 
 
 def gpu_time(planned: float | None, found: Happened) -> Comparison:

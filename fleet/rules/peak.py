@@ -42,11 +42,6 @@ def scaled(in_flight: float, then: Slot, peak: Slot) -> float | None:
     return in_flight * peak[1] / then[1] if then[1] else None
 
 
-def counted(count: int, what: str) -> str:
-    """ "1 request", "1,204 requests", "no request"."""
-    return f"{count:,} {what}{'s' * (count != 1)}" if count else f"no {what}"
-
-
 def answering(least: int) -> str:
     """The fewest replicas at any moment of a rollout."""
     if not least:
