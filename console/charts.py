@@ -230,9 +230,10 @@ def time_layout(at: Sequence[datetime], markers: Sequence[Marker]) -> dict[str, 
     span = at[-1] - at[0] if at else timedelta(0)
     if span.days >= 2:
         axis: dict[str, Any] = {"type": "date", "tickformat": "%d %b", "nticks": 7}
-    else:  # as many ticks as the chart's width has room for
-        clock = "%H:%M" if span >= MINUTES else "%H:%M:%S"
-        axis = {"type": "date", "tickformat": clock, "tickangle": 0}
+    elif span >= MINUTES:  # as many ticks as the chart's width has room for
+        axis = {"type": "date", "tickformat": "%H:%M", "tickangle": 0}
+    else:  # Plotly reckons with narrower words than these
+        axis = {"type": "date", "tickformat": "%H:%M:%S", "tickangle": 0, "nticks": 3}
     if not markers:
         return {"xaxis": axis}
     shapes = [
