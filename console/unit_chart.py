@@ -1,5 +1,6 @@
 """What a million tokens of each service costs and is charged, on one logarithmic line. Pure."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from console import figures
 from console.charts import Chart, Key
 
 MOST = 20  # services as lines of their own, the dearest
+MANY_POWERS = 3
 
 
 def unit_chart(rows: Iterable[ServiceMargin], currency: str) -> Chart:
@@ -24,7 +26,7 @@ def unit_chart(rows: Iterable[ServiceMargin], currency: str) -> Chart:
         _dots("price charged", [(r.name, r.price_per_million) for r in known], "c1", "diamond"),
     ]
     layout = {
-        "xaxis": {"type": "log", "showgrid": True, "automargin": True},
+        "xaxis": price_axis([float(p) for r in known for p in _prices(r)]),
         "yaxis": {
             "type": "category", "autorange": "reversed", "automargin": True, "showgrid": False,
             "categoryorder": "array", "categoryarray": [r.name for r in known],
@@ -43,6 +45,27 @@ def unit_chart(rows: Iterable[ServiceMargin], currency: str) -> Chart:
         keys=(Key("full cost", "s-c2", ""), Key("price charged", "s-c1", ""),
               Key("below cost", "s-bad", "")),
     )  # fmt: skip
+
+
+def _prices(row: ServiceMargin) -> list[Any]:
+    return [p for p in (row.cost_per_million, row.price_per_million) if p is not None and p > 0]
+
+
+def price_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Marks at 1, 2 and 5 of each power of ten, or at powers alone where there are many: Plotly's
+    own say "5" for 0.5 and for 50 alike."""
+    axis: dict[str, Any] = {"type": "log", "showgrid": True, "automargin": True}
+    if not values:
+        return axis
+    first, last = math.floor(math.log10(min(values))), math.floor(math.log10(max(values)))
+    steps = (1, 2, 5) if last - first < MANY_POWERS else (1,)
+    ticks = [float(f"{step}e{power}") for power in range(first, last + 2) for step in steps]
+    shown = [t for t in ticks if min(values) / 2.5 <= t <= max(values) * 2.5]
+    return axis | {
+        "tickmode": "array",
+        "tickvals": shown,
+        "ticktext": [f"{t:,.12g}" for t in shown],
+    }
 
 
 def _money(amount: Any, currency: str) -> str:

@@ -16,7 +16,7 @@ from billing.queries.economics import economics
 from billing.queries.node_prices import find_sheet
 from billing.rules.node_lines import read_lines
 from console.economics_page import below_cost, largest_lever, span_before
-from console.unit_chart import unit_chart
+from console.unit_chart import price_axis, unit_chart
 from tenants.base.scope import fleet_scope
 from tests.billing.factories import SYSTEM
 from tests.console.visitors import browser, rows
@@ -137,6 +137,21 @@ def test_the_chart_of_a_million_tokens_is_of_plotlys_schema(olga, scene):
     go.Figure(**json.loads(coloured))
     assert {row[0] for row in chart.rows} == {"chat-small", "chat-large"}
     assert not unit_chart([], "USD").has_data
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ([0.42, 5.67], "0.2 0.5 1 2 5 10"),
+        ([2.0], "1 2 5"),
+        ([0.004, 40], "0.01 0.1 1 10 100"),
+    ],
+)
+def test_marks_of_its_axis_say_their_whole_number(prices, said):
+    axis = price_axis(prices)
+    assert axis["ticktext"] == said.split()
+    assert [float(text) for text in axis["ticktext"]] == axis["tickvals"]
+    assert "tickvals" not in price_axis([])
 
 
 def test_it_hides_them_from_those_without_the_role(scene):
