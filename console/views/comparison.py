@@ -65,7 +65,8 @@ def compare(request: ViewerRequest, slug: str) -> HttpResponse:
     them included. Without them: this month to date with the same days of the month before.
     """
     tenant = find_tenant(request.viewer, slug)
-    one, two = read_spans(request, tenant, timezone.now())
+    now = timezone.now()
+    one, two = read_spans(request, tenant, now)
     wanted = ChargeFilter(one.start, one.end, tenant_id=tenant.id)
     other = ChargeFilter(two.start, two.end, tenant_id=tenant.id)
     cuts = [
@@ -91,6 +92,7 @@ def compare(request: ViewerRequest, slug: str) -> HttpResponse:
         "currency": tenant.currency,
         "one": one,
         "two": two,
+        "not_over": [span for span in (one, two) if span.start <= now < span.end],
         "cuts": cuts,
         "whole": cuts[0],
         "releases": [

@@ -32,6 +32,13 @@ def test_each_cut_adds_up_to_both_sums(scene, address):
     assert cuts[0].other > cuts[0].amount > 0
     assert (page.context["one"].days, page.context["two"].days) == (7, 14)
     assert "not the same number of days" in page.content.decode()
+    assert "is not over" not in page.content.decode()
+
+
+def test_a_day_that_still_runs_is_said(scene):
+    page = browser(scene.olga).get(PAGE)
+    assert page.context["not_over"] == [page.context["one"]]
+    assert page.content.decode().count("is not over") == 1
 
 
 def test_each_figure_leads_to_its_charges(scene, address):
