@@ -1,4 +1,4 @@
-"""Take what somebody wrote into the Deployment of the serving release over as a new release.
+"""Take what somebody wrote into the serving release, whatever its roles, over as a new release.
 
 The release is only made here: it is planned, approved and rolled out as any other. Its name is in
 every answer, in the name of its Deployment and in selectors that nobody can change, so replicas of
@@ -17,10 +17,9 @@ from fleet.queries.drift import edit_of, is_content
 from fleet.queries.releases import spec_of
 from fleet.rules.adoption import adopted
 from fleet.rules.declared import REPLICAS
-from fleet.rules.manifests import deployments_of
 from fleet.rules.release import ReleaseSpec, digest_of
 from tenants.actions.audit import record
-from tenants.errors import Conflict
+from tenants.errors import Conflict, Invalid
 from tenants.rules.access import Viewer
 
 
@@ -45,10 +44,22 @@ def refuse_adoption(row: Deployment, drifts: Sequence[Drift], edit: str) -> None
         raise Conflict(f"{row} was changed since you looked at it: look again")
     if row.service.current_release_id != row.release_id:
         raise Conflict(f"{row.release} does not serve {row.service}: only what serves is adopted")
-    if any(d.path == REPLICAS and not d.owned for d in drifts):
+    numbers = [d for d in drifts if d.path.endswith(REPLICAS) and not d.owned]
+    if any(d.path == REPLICAS for d in numbers):
         raise Conflict(f"Decide about the number of replicas of {row} first: adopt or repair it")
+    if numbers:
+        raise Conflict(f"{row} cannot be adopted. {of_one_number(numbers[0])}")
     if not any(is_content(d.path) for d in drifts):
         raise Conflict(f"Nothing that a release says differs at {row}")
+
+
+def of_one_number(drift: Drift) -> str:
+    role = drift.path.removesuffix(f".{REPLICAS}")
+    return (
+        f"{drift.live} pods of {role} run, {drift.declared} are declared, and the numbers of all"
+        " its pods follow from one number of replicas: scale it to"
+        f" {drift.declared} again with kubectl, or make a release with other numbers of pods"
+    )
 
 
 def declared_by(row: Deployment, edits: Mapping[str, Any]) -> ReleaseSpec:
@@ -57,7 +68,7 @@ def declared_by(row: Deployment, edits: Mapping[str, Any]) -> ReleaseSpec:
     try:
         return adopted(
             spec_of(row.release),
-            deployments_of(row.manifest)[0],
+            row.manifest,
             edits,
             running=images.pop() if len(images) == 1 else "",
             max_model_len=row.service.max_model_len,
@@ -70,4 +81,8 @@ def release_of(viewer: Viewer, row: Deployment, spec: ReleaseSpec, note: str) ->
     """One of that content, perhaps made before. It is checked as if somebody had typed it in."""
     if digest_of(spec) == row.release.digest:
         raise Conflict(f"That is what {row.release} says already, in other words: repair {row}")
-    return release_with(viewer, row.service, spec, row.release, note)
+    try:
+        return release_with(viewer, row.service, spec, row.release, note)
+    except Invalid as error:
+        told = ". ".join(error.fields.values())
+        raise Conflict(f"{row} cannot be adopted. {told}: repair it") from error

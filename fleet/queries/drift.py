@@ -96,8 +96,11 @@ class DriftRow:
 
 
 def is_content(path: str) -> bool:
-    """Of the Deployment itself, and neither its number of replicas nor that it is there at all."""
-    return path.startswith("spec.") and path != REPLICAS
+    """Of a Deployment itself, and neither its number of replicas nor that it is there at all. Where
+    there are several, the path begins with the role.
+    """
+    inside = path if path.startswith("spec.") else path.partition(".")[2]
+    return object_in(path) is None and inside.startswith("spec.") and inside != REPLICAS
 
 
 def edit_of(found: Iterable[tuple[str, Any]]) -> str:

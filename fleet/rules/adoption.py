@@ -1,26 +1,23 @@
-"""The release that would declare what somebody wrote into the Deployment of another one. Pure.
+"""The release that would declare what somebody wrote into the objects of another one. Pure.
 
-What a release says decides what its Deployment has, and not the other way round: so the content is
-read from the edits, rendered again, and taken only where that gives exactly these edits.
+What a release says decides what its Deployments have, and not the other way round: so the content
+is read from the edits, rendered again, and taken only where that gives exactly these edits.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet.rules.declared import Difference, differences
-from fleet.rules.manifests import Manifest, deployment
-from fleet.rules.pods import CONTAINER, Part, arguments
+from fleet.rules.manifests import ROLE, Manifest, deployment, deployments_of, parts_of
+from fleet.rules.members import LEADER_WORKER_SET
 from fleet.rules.quantity import same
-from fleet.rules.release import GPU, ReleaseSpec, digest_of, fingerprint_of
+from fleet.rules.release import ReleaseSpec, digest_of
+from fleet.rules.templates import ARGS, IMAGE, Edits, Template, templates_of
 from fleet.rules.vllm_args import normalise, values_of
 
-Edits = Mapping[str, Any]  # path to what is there; None: taken away
-POD = "spec.template.spec"
-INSIDE = f"{POD}.containers[{CONTAINER}]"
-IMAGE, ARGS = f"{INSIDE}.image", f"{INSIDE}.args"
-ENV = f"{INSIDE}.env["
-LENGTH = "--max-model-len"
+T = TypeVar("T")
 
 
 def adopted(
@@ -28,31 +25,44 @@ def adopted(
 ) -> ReleaseSpec:
     """Raise ValueError with a sentence where no release is what runs.
 
-    `approved`: its Deployment as it was placed. `running`: the digest of the image that its pods
-    have now, where all agree; an edit by tag pins nothing.
+    `approved`: what is scaled of it, as it was placed. `running`: the digest of the image that its
+    pods have now, where all agree; an edit by tag pins nothing.
     """
-    if spec.shape:
-        raise ValueError("Its replicas are groups of pods: make that release by hand")
+    placed = deployments_of(approved)
+    space, sets, digest = placed[0]["metadata"]["namespace"], sets_of(placed), digest_of(spec)
 
-    def made(of: ReleaseSpec) -> Manifest:
-        part = Part(of, digest_of(spec))
-        return deployment(part, approved["metadata"]["namespace"], max_model_len)
+    def made(of: ReleaseSpec) -> list[Manifest]:
+        parts = [replace(part, digest=digest) for part in parts_of(of, sets)]
+        return [deployment(part, space, max_model_len) for part in parts]
 
     before = made(spec)
-    if found := _between(approved, before):
+    if found := _between(placed, before):
         raise ValueError(
             f"The console would write {_named(found)} otherwise than when it was placed: make the"
             " release by hand"
         )
-    after = _with_edits(spec, edits, running, max_model_len)
+    templates = templates_of(parts_of(spec, sets), edits, max_model_len)
+    after = _with_edits(spec, templates, running)
     told = _between(before, made(after))
     if strange := {path for path in edits.keys() | told.keys() if not _fits(path, edits, told)}:
         raise ValueError(f"{_named(strange)} is no part of a release as it stands there: repair it")
     return after
 
 
-def _between(one: Manifest, other: Manifest) -> dict[str, Difference]:
-    return {d.text: d for d in differences(one, other)}
+def sets_of(placed: Sequence[Manifest]) -> str:
+    """The version of LeaderWorkerSet that it was placed with."""
+    found = (m["apiVersion"] for m in placed if m["kind"] == LEADER_WORKER_SET)
+    return str(next(found, "")).rpartition("/")[2]
+
+
+def _between(ones: Sequence[Manifest], others: Sequence[Manifest]) -> dict[str, Difference]:
+    """By path, as drift has it: with the role before it where there are several."""
+    found: dict[str, Difference] = {}
+    for one, other in zip(ones, others, strict=True):
+        role = one["metadata"]["labels"][ROLE] if len(ones) > 1 else ""
+        told = differences(one, other)
+        found |= {d.text: d for d in (d.of(role) if role else d for d in told)}
+    return found
 
 
 def _named(paths: Mapping[str, Any] | set[str]) -> str:
@@ -61,14 +71,16 @@ def _named(paths: Mapping[str, Any] | set[str]) -> str:
 
 def _fits(path: str, edits: Edits, told: Mapping[str, Difference]) -> bool:
     """An image is pinned on the way, and the order of other flags means nothing."""
-    if path not in edits or path not in told:
+    if path not in told:
         return False
-    if path == IMAGE:
-        return True
-    found, wanted = told[path].live, edits[path]
-    if path == ARGS:
-        return sorted(normalise_all(found)) == sorted(normalise_all(wanted))
-    return bool(found == wanted or (found and wanted and same(found, wanted)))
+    found, wanted = told[path].live, edits.get(path, told[path].declared)
+    if path.endswith(f".{ARGS}"):
+        one, other = normalise_all(found), normalise_all(wanted)
+        return sorted(one) == sorted(other) and values_of(one[1:]) == values_of(other[1:])
+    if path not in edits:
+        return False
+    alike = found == wanted or (found and wanted and same(found, wanted))
+    return bool(path.endswith(f".{IMAGE}") or alike)
 
 
 def normalise_all(words: list[str]) -> tuple[str, ...]:
@@ -76,67 +88,96 @@ def normalise_all(words: list[str]) -> tuple[str, ...]:
     return (words[0], *normalise(words[1:])) if words else ()
 
 
-def _with_edits(spec: ReleaseSpec, edits: Edits, running: str, max_model_len: int) -> ReleaseSpec:
-    before = spec
-    for path, live in edits.items():
-        if path == IMAGE:
-            spec = _with_image(spec, str(live), running)
-        elif path == ARGS:
-            spec = replace(spec, arguments=own_arguments(before, live or [], max_model_len))
-        elif path.startswith(ENV):
-            spec = replace(spec, environment=_with_variable(spec.environment, path, live))
-        elif path in RESOURCES and live is not None:
-            field, read = RESOURCES[path]
-            spec = replace(spec, resources=replace(spec.resources, **{field: read(live)}))
-    return spec
-
-
-RESOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    f"{INSIDE}.resources.limits.{GPU}": ("gpus", int),
-    f"{INSIDE}.resources.requests.{GPU}": ("gpus", int),
-    f"{INSIDE}.resources.requests.cpu": ("cpu", str),
-    f"{INSIDE}.resources.limits.memory": ("memory", str),
-    f"{INSIDE}.resources.requests.memory": ("memory", str),
-    f"{POD}.nodeSelector.{GPU}.product": ("gpu_product", str),
-}
-
-
-def _with_image(spec: ReleaseSpec, reference: str, running: str) -> ReleaseSpec:
-    name, _, digest = reference.partition("@")
-    if not (digest or running):
-        raise ValueError(
-            f"{reference} is a tag, and its replicas do not say yet which image that is:"
-            " wait until they run, or give the digest"
+def _with_edits(spec: ReleaseSpec, templates: Sequence[Template], running: str) -> ReleaseSpec:
+    image = in_all(templates, lambda t: t.image(running), ONE_IMAGE)
+    environment = in_all(templates, lambda t: t.environment(spec.environment), ONE_ENVIRONMENT)
+    arguments = of_roles(templates, Template.arguments)
+    resources = of_roles(templates, Template.resources)
+    spec = replace(spec, image=image[0], image_digest=image[1], environment=environment)
+    if not spec.roles:
+        (own,), (changed,) = arguments.values(), resources.values()
+        return replace(spec, arguments=own, resources=replace(spec.resources, **changed))
+    common = shared(spec, list(arguments.values()))
+    roles = tuple(
+        replace(
+            role,
+            arguments=without(arguments[role.name], common),
+            resources=own_resources(spec, {**role.resources, **resources[role.name]}),
         )
-    host, slash, rest = name.rpartition("/")
-    return replace(
-        spec, image=f"{host}{slash}{rest.partition(':')[0]}", image_digest=digest or running
+        for role in spec.roles
     )
+    return replace(spec, arguments=common, roles=roles)
 
 
-def own_arguments(spec: ReleaseSpec, words: list[str], max_model_len: int) -> tuple[str, ...]:
-    """Without those that the console gives each release."""
-    given = arguments(replace(spec, arguments=()), max_model_len, fingerprint_of(digest_of(spec)))
-    rest = list(words)
-    absent = []
-    for word in given:
-        if word in rest:
-            rest.remove(word)
-        elif not word.startswith(f"{LENGTH}="):
-            absent.append(word)
-    if absent:
-        raise ValueError(f"{', '.join(absent)} is given to each release: repair the arguments")
-    own = normalise(rest)
-    if LENGTH in values_of(spec.arguments) and LENGTH not in values_of(own):
-        raise ValueError(f"{LENGTH} was taken away, and each release has one: repair the arguments")
-    return own
+def own_resources(spec: ReleaseSpec, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a role has instead of what its release has."""
+    return {name: v for name, v in wanted.items() if v != getattr(spec.resources, name)}
 
 
-def _with_variable(environment: Mapping[str, str], path: str, live: Any) -> dict[str, str]:
-    """The whole of a variable, or its value; where it comes from is not adopted."""
-    name, _, field = path.removeprefix(ENV).partition("]")
-    left = {key: value for key, value in environment.items() if key != name}
-    value = live.get("value", "") if isinstance(live, dict) else live
-    if live is None or field not in ("", ".value"):
-        return left
-    return left | {name: str(value)}
+def shared(spec: ReleaseSpec, roles: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Arguments that are the release's: those of before that all its roles still have, and what
+    was added to all. None, where one that comes first would lose against another: the last wins.
+    """
+    their_own = {word for role in spec.roles for word in role.arguments}
+    added = [word for word in roles[0] if word not in {*spec.arguments, *their_own}]
+    for wanted in ((*spec.arguments, *added), spec.arguments):
+        common = in_each(wanted, roles)
+        if all(values_of((*common, *without(o, common))) == values_of(o) for o in roles):
+            return common
+    return ()
+
+
+def in_each(words: Iterable[str], roles: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    left = [Counter(own) for own in roles]
+    common = []
+    for word in words:
+        if all(own[word] for own in left):
+            common.append(word)
+            for own in left:
+                own[word] -= 1
+    return tuple(common)
+
+
+def without(words: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
+    left = list(words)
+    for word in common:
+        left.remove(word)
+    return tuple(left)
+
+
+# What differs between pods that have it in common.
+ONE_IMAGE = (
+    "{here} would run another build of the engine than {there}, which may lay KV blocks out"
+    " otherwise without saying so, and a release is one KV domain: {repair}"
+)
+ONE_ENVIRONMENT = (
+    "{here} would have another environment than {there}, and a release gives all its pods the same"
+    " one: {repair}"
+)
+ONE_ENGINE = (
+    "{here} would have other content than {there}, and pods that are one engine have the same:"
+    " {repair}"
+)
+
+
+def in_all(templates: Sequence[Template], read: Callable[[Template], T], sentence: str) -> T:
+    """What every template says. Raise ValueError with the sentence where one says otherwise."""
+    first, *others = templates
+    value = read(first)
+    for other in others:
+        if read(other) != value:
+            edited = read(other) != read(replace(other, edits={}))
+            here, there = (other, first) if edited else (first, other)
+            told = ONE_ENGINE if here.part_of == there.part_of else sentence
+            repair = "write it into both, or repair it"
+            raise ValueError(told.format(here=here.name, there=there.name, repair=repair))
+    return value
+
+
+def of_roles(templates: Sequence[Template], read: Callable[[Template], T]) -> dict[str, T]:
+    """The same of the pods of each role, which are one engine where there are several kinds."""
+    roles = dict.fromkeys(t.part_of for t in templates)
+    return {
+        role: in_all([t for t in templates if t.part_of == role], read, ONE_ENGINE)
+        for role in roles
+    }

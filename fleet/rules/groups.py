@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fleet.rules.kv_layout import refuse_layouts
 from fleet.rules.release import SERVE, ReleaseSpec, Role, ranks_of
 from fleet.rules.vllm_args import values_of
 
@@ -202,6 +203,7 @@ def refuse_roles(spec: ReleaseSpec) -> Iterator[str]:
         return
     yield from _refuse_numbers(spec)
     yield from _refuse_connectors(spec)
+    yield from refuse_layouts({role.name: spec.part(role) for role in spec.roles})
 
 
 def _refuse_numbers(spec: ReleaseSpec) -> Iterator[str]:

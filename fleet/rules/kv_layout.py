@@ -1,11 +1,23 @@
 """How KV blocks of a release are laid out, and what its engines do with them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleet.rules.meanings import KV_SHAPING
 from fleet.rules.release import ReleaseSpec, digest_json
 from fleet.rules.vllm_args import values_of
+
+# Engines of different sizes hand blocks over, each role has its end of the connector, and names of
+# blocks stay in the engine that cached them.
+OF_EACH = frozenset(
+    [
+        "--kv-transfer-config",
+        "--pipeline-parallel-size",
+        "--prefix-caching-hash-algo",
+        "--tensor-parallel-size",
+    ]
+)
+USUAL = {"--dtype": "auto", "--kv-cache-dtype": "auto", "--decode-context-parallel-size": "1"}
 
 
 def layout_of(spec: ReleaseSpec) -> str:
@@ -20,6 +32,21 @@ def layout_of(spec: ReleaseSpec) -> str:
     if spec.roles:  # each lays blocks out by its own arguments
         content["roles"] = [[role.name, list(role.arguments)] for role in spec.roles]
     return f"kv-{digest_json(content)[:12]}"
+
+
+def refuse_layouts(parts: Mapping[str, ReleaseSpec]) -> Iterator[str]:
+    """A sentence for each flag by which one role would lay blocks out otherwise than another."""
+    (one, ours), *others = [(name, values_of(part.arguments)) for name, part in parts.items()]
+    for other, theirs in others:
+        for flag in sorted(KV_SHAPING - OF_EACH):
+            usual = USUAL.get(flag, "not given")
+            here, there = (values.get(flag, usual) or "on" for values in (ours, theirs))
+            if here != there:
+                yield (
+                    f"{flag} is {here} at {one} and {there} at {other}: {other} would read blocks"
+                    " of another layout than its own, and a release is one KV domain. Give both"
+                    " the same"
+                )
 
 
 def policy_of(spec: ReleaseSpec) -> Iterator[str]:

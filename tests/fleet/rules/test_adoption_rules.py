@@ -80,9 +80,3 @@ def test_a_tag_is_pinned_to_what_runs():
 def test_it_refuses_with_the_field(path, live, told):
     with pytest.raises(ValueError, match=told):
         adopt({path: live})
-
-
-def test_groups_of_pods_are_made_by_hand():
-    spec = make_spec(resources=Resources("x", 1, group_size=2))
-    with pytest.raises(ValueError, match="groups of pods"):
-        adopted(spec, {}, {}, running="", max_model_len=MODEL_LEN)
