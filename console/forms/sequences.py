@@ -1,6 +1,7 @@
 """Forms of placements and of a sequence of rollouts."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from fleet.rules.gate_limits import limits_in
 from fleet.rules.phases import PlanKind
 from fleet.rules.proposal import read_lines
 from fleet.rules.situation import StepPlan
+from fleet.rules.stage_times import LINE, read_times
 
 
 class PlacementsForm(forms.Form):
@@ -38,6 +40,12 @@ class SequenceForm(forms.Form):
         max_value=14 * 24 * 60,
         initial=60,
         help_text="So long a cluster serves it before the next begins.",
+    )
+    begins_from = forms.CharField(
+        label="No earlier than",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text=f"One a line: {LINE}. Without a zone in UTC. Others begin at their turn.",
     )
     kind = forms.ChoiceField(
         label="Way",
@@ -84,11 +92,18 @@ class SequenceForm(forms.Form):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
+    def clean_begins_from(self) -> dict[str, datetime]:
+        try:
+            return read_times(self.cleaned_data["begins_from"].splitlines())
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
     def chosen(self) -> dict[str, Any]:
         given = self.cleaned_data
         return {
             "order": names_in(given["order"]),
             "bake_seconds": given["bake_minutes"] * 60,
+            "begins_from": given["begins_from"],
             "kind": PlanKind(given["kind"]) if given["kind"] else None,
             "steps": given["steps"],
             "limits": given["limits"],

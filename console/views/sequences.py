@@ -18,6 +18,7 @@ from fleet.queries import sequences as queries
 from fleet.queries.placements import PlacementRow, list_placements
 from fleet.queries.releases import list_releases
 from fleet.queries.services import get_service
+from fleet.queries.stage_times import list_openings
 from tenants.errors import ConsoleError
 from tenants.rules.access import Permission
 
@@ -60,7 +61,13 @@ def new(request: ViewerRequest) -> HttpResponse:
         else:
             messages.success(request, f"{made} waits for somebody else's approval")
             return redirect("sequence", sequence_id=made.pk)
-    context = {"form": form, "service": service, "placements": placed}
+    services = [row.service_id for row in placed]
+    context = {
+        "form": form,
+        "service": service,
+        "placements": placed,
+        "openings": list_openings(request.viewer, services, timezone.now()),
+    }
     return render(request, "sequences/form.html", context, status=422 if form.errors else 200)
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from fleet.actions.freezing import manifests_of
 from fleet.actions.gate_limits import checked
@@ -18,6 +20,7 @@ from fleet.queries.plans import Proposal, plan_rollout
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.sequences import KIND, may_be_left_out
 from fleet.rules.answers import Answer
+from fleet.rules.begins_within import BeginsWithin, refuse_begins
 from fleet.rules.gate_limits import chosen_words
 from fleet.rules.phases import PlanKind
 from fleet.rules.release import digest_json
@@ -46,12 +49,14 @@ def propose_sequence(
     steps: Sequence[StepPlan] | None = None,
     soak_seconds: int | None = None,
     limits: Mapping[str, float | None] | None = None,
+    begins_from: Mapping[str, datetime] | None = None,
     reason: str = "",
 ) -> RolloutSequence:
     """Freeze a release for every cluster of its service, and ask for one approval of all of it.
 
     `order`: names of the services, each once. Empty: the placements first, home at last. `limits`:
-    those of the gates in every cluster that are not as usual.
+    those of the gates in every cluster that are not as usual. `begins_from`: by service, the time
+    before which its cluster does not begin, even when its turn has come.
     """
     viewer.require(Permission.PROPOSE)
     release = fetch_release(viewer, release_id)
@@ -59,13 +64,15 @@ def propose_sequence(
     members = ordered(home, order)
     if not 0 <= bake_seconds <= LONGEST_BAKE:
         raise Invalid(bake_seconds=f"Give seconds from 0 to {LONGEST_BAKE:,} (two weeks)")
+    times = begins_from or {}
+    refuse_times(times, members)
     refuse_second(home)
     sequence = store(viewer, home, release, reason, bake_seconds)
     sequence.plan_kind = kind.value if kind else ""
     sequence.steps = None if steps is None else [asdict(step) for step in steps]
     sequence.soak_seconds = soak_seconds
     sequence.limits = checked(limits or {})
-    stages = [add_stage(viewer, sequence, n, m) for n, m in enumerate(members, 1)]
+    stages = [add_stage(viewer, sequence, n, m, times) for n, m in enumerate(members, 1)]
     if all(stage["digest"] == "" for stage in stages):
         raise Conflict(f"{release} serves in every cluster of {home} already")
     change = changes.propose(
@@ -96,6 +103,16 @@ def ordered(home: Service, order: Sequence[str]) -> list[Service]:
     if sorted(order) != sorted(known):
         raise Invalid(order=f"Name each of {', '.join(known)} once")
     return [known[name] for name in order]
+
+
+def refuse_times(times: Mapping[str, datetime], members: Sequence[Service]) -> None:
+    names = [member.name for member in members]
+    now = timezone.now()
+    for name, at in times.items():
+        if name not in names:
+            raise Invalid(begins_from=f"{name!r} is none of {', '.join(names)}")
+        if wrong := refuse_begins(BeginsWithin(at), now):
+            raise Invalid(begins_from=f"{name}: {wrong['begins_from']}")
 
 
 def refuse_second(home: Service) -> None:
@@ -132,7 +149,11 @@ def store(
 
 
 def add_stage(
-    viewer: Viewer, sequence: RolloutSequence, number: int, member: Service
+    viewer: Viewer,
+    sequence: RolloutSequence,
+    number: int,
+    member: Service,
+    times: Mapping[str, datetime],
 ) -> dict[str, Any]:
     """Store a stage; answers what the approver reads of it."""
     assert member.cluster is not None
@@ -140,6 +161,7 @@ def add_stage(
     serves = member.current_release_id == release.pk
     planned = {} if serves else planned_for(viewer, sequence, member, release)
     digest = planned.get("digest", "")
+    begins = BeginsWithin(times.get(member.name))
     SequenceStage.objects.create(
         sequence=sequence,
         number=number,
@@ -147,6 +169,7 @@ def add_stage(
         cluster=member.cluster,
         release=release,
         manifests=digest,
+        begins_from=begins.opens,
         state=(StageState.DONE if serves else StageState.PENDING).value,
         since=Now(),
         why=f"{release} serves there already" if serves else "Its turn comes",
@@ -157,6 +180,7 @@ def add_stage(
         "cluster": member.cluster.slug,
         "region": member.cluster.region,
         "to": str(release),
+        **({"begins": begins.words} if begins else {}),
         **({"from": str(release)} if serves else planned),
         "digest": digest,
     }
@@ -285,6 +309,11 @@ def facts(sequence: RolloutSequence) -> dict[str, Any]:
         "service": str(sequence.service),
         "to": str(sequence.release),
         "bake_seconds": sequence.bake_seconds,
+        "begins_from": {
+            stage.service.name: stage.begins_from.isoformat()
+            for stage in sequence.stages.select_related("service")
+            if stage.begins_from
+        },
         "phase": sequence.phase,
         "wish": sequence.wish,
     }

@@ -56,6 +56,11 @@ class SequenceIn(Strict):
     steps = StepIn(many=True, required=False)
     soak_seconds = CountField(required=False, min_value=0, max_value=604_800)
     limits = GateLimitsIn(required=False, help_text="Of the gates in every cluster")
+    begins_from = serializers.DictField(
+        required=False,
+        child=serializers.DateTimeField(),
+        help_text="By service: its cluster begins no earlier, even when its turn has come",
+    )
     reason = TextField(required=False, allow_blank=True, max_length=2000)
 
 
@@ -75,6 +80,14 @@ class StageOut(serializers.Serializer[Any]):
     shown = serializers.CharField(help_text="The state, or frozen where its cluster is lost")
     since = serializers.DateTimeField()
     bakes_until = serializers.DateTimeField(allow_null=True)
+    begins_from = serializers.DateTimeField(
+        allow_null=True, help_text="It begins no earlier, as it was approved. null: at its turn"
+    )
+    opens_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="The earliest moment by that time and the change calendar, of what has not begun",
+    )
+    opens_why = serializers.CharField(help_text="Of it, or what must end first; empty: nothing")
     why = serializers.CharField()
     rollout_id = serializers.IntegerField(allow_null=True)
     rollout_phase = serializers.CharField()

@@ -223,3 +223,10 @@ def sequence_lines(rows: tuple[SequenceRow, ...]) -> Iterator[str]:
         for stage in s.stages:
             rollout = f" RO-{stage.rollout_id}" if stage.rollout_id else ""
             yield f"      {stage.number} {stage.cluster} {stage.shown}{rollout}: {stage.why}"
+            if stage.opens_why:
+                at = (
+                    f"at the earliest {stage.opens_at:%a %d %b %H:%M} UTC: "
+                    if stage.opens_at
+                    else ""
+                )
+                yield f"        begins {at}{stage.opens_why}"

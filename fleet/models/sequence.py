@@ -87,6 +87,7 @@ class SequenceStage(models.Model):
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="stages")
     release = models.ForeignKey(Release, models.PROTECT, related_name="stages")
     manifests = models.CharField(max_length=64, blank=True)  # digest of what was approved
+    begins_from = models.DateTimeField(null=True)  # no earlier, as approved; null: at its turn
 
     state = models.CharField(max_length=12, choices=[(s.value, s.value) for s in StageState])
     since = models.DateTimeField()

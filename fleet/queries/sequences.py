@@ -6,13 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Max, Prefetch, QuerySet
+from django.utils import timezone
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
+from fleet.queries.stage_times import Calendar, calendar_at
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.release import digest_json
 from fleet.rules.sequence import FINAL, Move, Phase, Stage, StageState, State, Wish, lost_because
+from fleet.rules.stage_times import Opening
 from fleet.rules.state import Approval
 from tenants.errors import NotFound
 from tenants.queries.changes import Decision, decision_of, get_change
@@ -33,7 +37,9 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """`shown`: its state in one word, frozen where its cluster is lost."""
+    """`shown`: its state in one word, frozen where its cluster is lost. `opens_at`: of one that has
+    not begun, the earliest moment by its own time and the change calendar; `opens_why`: of both.
+    """
 
     number: int
     service: str
@@ -44,6 +50,9 @@ class StageRow:
     shown: str
     since: datetime
     bakes_until: datetime | None
+    begins_from: datetime | None
+    opens_at: datetime | None
+    opens_why: str
     why: str
     rollout_id: int | None
     rollout_phase: str
@@ -111,7 +120,8 @@ def list_sequences(
         rows = rows.filter(stages__service=service_id)
     if only_open:
         rows = rows.exclude(phase__in=[p.value for p in FINAL])
-    return tuple(row_of(row) for row in rows[:50])
+    calendar = calendar_at(timezone.now())
+    return tuple(row_of(row, calendar) for row in rows[:50])
 
 
 def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
@@ -119,7 +129,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
     if row is None:
         raise NotFound("There is no such sequence of rollouts")
     return SequenceDetail(
-        sequence=row_of(row),
+        sequence=row_of(row, calendar_at(timezone.now())),
         reason=row.reason,
         bake_seconds=row.bake_seconds,
         wish_by=row.wish_by,
@@ -134,7 +144,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
     )
 
 
-def row_of(row: RolloutSequence) -> SequenceRow:
+def row_of(row: RolloutSequence, calendar: Calendar) -> SequenceRow:
     """Of `sequences`, which brings the stages of all rows at once."""
     return SequenceRow(
         id=row.pk,
@@ -149,11 +159,12 @@ def row_of(row: RolloutSequence) -> SequenceRow:
         created_at=row.created_at,
         phase_since=row.phase_since,
         ended_at=row.ended_at,
-        stages=tuple(stage_row(row, stage) for stage in row.stages.all()),
+        stages=tuple(stage_row(row, stage, calendar) for stage in row.stages.all()),
     )
 
 
-def stage_row(sequence: RolloutSequence, stage: SequenceStage) -> StageRow:
+def stage_row(sequence: RolloutSequence, stage: SequenceStage, calendar: Calendar) -> StageRow:
+    opens = opening_of(sequence, stage, calendar)
     baking = stage.state == StageState.BAKING and not stage.frozen
     return StageRow(
         number=stage.number,
@@ -165,12 +176,22 @@ def stage_row(sequence: RolloutSequence, stage: SequenceStage) -> StageRow:
         shown="frozen" if stage.frozen else stage.state,
         since=stage.since,
         bakes_until=stage.since + timedelta(seconds=sequence.bake_seconds) if baking else None,
+        begins_from=stage.begins_from,
+        opens_at=opens.at,
+        opens_why=opens.why,
         why=stage.why,
         rollout_id=stage.rollout_id,
         rollout_phase=stage.rollout.phase if stage.rollout else "",
         back_id=stage.back_id if stage.back_id != stage.rollout_id else None,
         can_leave_out=sequence.phase not in FINAL and may_be_left_out(stage),
     )
+
+
+def opening_of(sequence: RolloutSequence, stage: SequenceStage, calendar: Calendar) -> Opening:
+    """Of what has not begun, and may yet."""
+    if sequence.phase in FINAL or stage.state != StageState.PENDING or stage.left_out_by:
+        return Opening()
+    return calendar.opening(stage.service_id, stage.cluster_id, stage.begins_from)
 
 
 def may_be_left_out(stage: SequenceStage) -> bool:
@@ -215,6 +236,7 @@ def stage_of(stage: SequenceStage, now: datetime) -> Stage:
         move=move_of(stage.rollout),
         back=move_of(stage.back),
         left_out=left_out_words(stage),
+        begins=BeginsWithin(stage.begins_from),
     )
 
 

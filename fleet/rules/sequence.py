@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.freshness import in_words, stale_because
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
+from fleet.rules.queue import listed
 from fleet.rules.state import Approval
 
 LOST = timedelta(seconds=60)  # a shorter silence is a restart of the observer or the API server
@@ -80,7 +82,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`lost`: why its cluster cannot be seen. `serves`: the wanted release does, and stays."""
+    """`lost`: why its cluster cannot be seen. `serves`: the wanted release does, and stays.
+    `begins`: the time that its turn waits for, as it was approved.
+    """
 
     number: int  # from 1
     cluster: str
@@ -93,6 +97,7 @@ class Stage:
     move: Move | None = None
     back: Move | None = None
     left_out: str = ""  # who, and why
+    begins: BeginsWithin = BeginsWithin()
 
     @property
     def is_frozen(self) -> bool:
@@ -171,7 +176,7 @@ def settle(state: State, stage: Stage, now: datetime) -> Stage:
     if stage.state is StageState.GOING_BACK:
         return settle_back(state, stage, now)
     if stage.state is StageState.PENDING:
-        return replace(stage, why=frozen_text(stage) if stage.lost else "Its turn comes")
+        return replace(stage, why=frozen_text(stage) if stage.lost else turn_text(stage, now))
     return stage
 
 
@@ -223,6 +228,11 @@ def become(stage: Stage, state: StageState, now: datetime, why: str = "") -> Sta
 
 def frozen_text(stage: Stage) -> str:
     return f"Frozen: {stage.cluster} is lost. {stage.lost}."
+
+
+def turn_text(stage: Stage, now: datetime) -> str:
+    early = stage.begins.is_early(now)
+    return f"Begins {stage.begins.words}, as it was approved" if early else "Its turn comes"
 
 
 def bake_text(left: timedelta) -> str:
@@ -336,7 +346,9 @@ def in_progress(state: State, now: datetime) -> Decision | None:
 
 
 def next_stage(state: State, now: datetime) -> Decision | None:
-    """The first in the stated order that can be seen; lost ones have their turn later."""
+    """The first in the stated order that can be seen; lost ones have their turn later. One that
+    waits for its time is not overtaken: the order is what was approved.
+    """
     waiting = [s for s in state.stages if s.state is StageState.PENDING and not s.is_frozen]
     if not waiting:
         return None
@@ -345,6 +357,9 @@ def next_stage(state: State, now: datetime) -> Decision | None:
         baking = become(first, StageState.BAKING, now, f"{state.release} serves there already")
         stages = tuple(baking if s is first else s for s in state.stages)
         return Decision(state.phase, f"{first.cluster}: {baking.why}", stages, look_again=NOW)
+    if first.begins.is_early(now):
+        told = f"{first.cluster}: {first.why}"
+        return Decision(state.phase, told + frozen_words(state.stages), state.stages)
     why = f"Begins in {first.cluster}" + frozen_words(state.stages)
     return Decision(state.phase, why, state.stages, begin=first.number)
 
@@ -365,10 +380,6 @@ def ends(state: State, now: datetime) -> Decision | None:
 def frozen_words(stages: Sequence[Stage]) -> str:
     frozen = [f"{s.cluster} ({s.lost})" for s in stages if s.is_frozen]
     return f". Frozen until seen again: {listed(frozen)}" if frozen else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 CHECKS: tuple[Callable[[State, datetime], Decision | None], ...] = (

@@ -4,7 +4,7 @@ A Deployment and a StatefulSet have one template. A LeaderWorkerSet has one for 
 for all its workers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,7 +120,5 @@ def heads_of(part: Part) -> list[tuple[Part, str, str]]:
     ]
 
 
-def within(edits: Iterable[str] | Edits, head: str) -> dict[str, Any]:
-    return {
-        path.removeprefix(head): live for path, live in dict(edits).items() if path.startswith(head)
-    }
+def within(edits: Edits, head: str) -> dict[str, Any]:
+    return {path.removeprefix(head): live for path, live in edits.items() if path.startswith(head)}

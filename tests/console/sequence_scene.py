@@ -11,6 +11,7 @@ from fleet.models import (
     SequenceStage,
     Service,
 )
+from fleet.rules.begins_within import BeginsWithin
 from tenants.base.scope import fleet_scope
 from tenants.models import ChangeRequest
 
@@ -34,16 +35,18 @@ def furnish_sequence(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
             reason="Fewer stalls on long prompts",
             why=f"us-1: Bakes for another 42 min. Frozen until seen again: asia-1 ({LOST})",
         )  # fmt: skip
+        opens = now + timedelta(hours=8)
         rows = (
             ("us-1", "baking", "Bakes for another 42 min"),
             ("asia-1", "pending", f"Frozen: asia-1 is lost. {LOST}."),
-            ("", "pending", "Its turn comes"),
+            ("", "pending", f"Begins {BeginsWithin(opens).words}, as it was approved"),
         )
         for number, (slug, state, why) in enumerate(rows, 1):
             member = placed(home, slug, number, now) if slug else home
             SequenceStage.objects.create(
                 sequence=sequence, number=number, service=member, cluster=member.cluster,
                 release=release, state=state, since=now - timedelta(minutes=18),
+                begins_from=None if slug else opens,
                 frozen=slug == "asia-1", why=why, rollout=rollout if state == "baking" else None,
             )  # fmt: skip
         told = [("", "running", "Approved by vic"), ("us-1", "baking", "Bakes for another 60 min")]

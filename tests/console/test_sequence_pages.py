@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from fleet.models import Placement, RolloutSequence, SequenceStage
+from fleet.models import Freeze, Placement, RolloutSequence, SequenceStage
 from tests.console.sequence_scene import furnish_sequence
 from tests.console.test_fleet_pages import signed_in
 
@@ -28,6 +28,7 @@ def test_a_sequence_is_shown_and_steered(olga: Client, sequenced: SimpleNamespac
     page = olga.get(address).content.decode()
     assert "Frozen until seen again: asia-1" in page
     assert "Bakes for another 42 min" in page
+    assert "Begins at the earliest" in page and "as it was approved" in page
     assert 'id="dlg-out-2"' in page and 'id="dlg-out-1"' not in page
     assert olga.post(f"{address}stages/2/leave-out/", {"why": "racks move"})["Location"] == address
     stage = SequenceStage.objects.get(sequence=sequenced.sequence, number=2)
@@ -70,6 +71,25 @@ def test_a_refused_proposal_is_explained(olga: Client, sequenced: SimpleNamespac
     answer = olga.post(address, given)
     assert answer.status_code == 422
     assert "Name each of" in answer.content.decode()
+
+
+def test_times_of_clusters_are_typed_and_the_calendar_is_beside_them(
+    olga: Client, sequenced: SimpleNamespace
+):
+    name = sequenced.placed.name
+    Freeze.objects.create(
+        title="Incident", reason="GPU errors", starts_at=timezone.now(), created_by="vic",
+        cluster=sequenced.placed.cluster,
+    )  # fmt: skip
+    address = f"/new/sequence/?service={name}"
+    page = olga.get(address).content.decode()
+    assert "What the change calendar says now" in page
+    assert "when somebody ends “Incident”" in page
+    given = {"release": sequenced.sequence.release.pk, "order": name, "bake_minutes": "5"}
+    answer = olga.post(address, given | {"reason": "x", "begins_from": f"{name} on Saturday"})
+    assert answer.status_code == 422
+    assert "Saturday&#x27; is no IANA zone" in answer.content.decode()
+    assert f"{name} on Saturday" in answer.content.decode()
 
 
 def test_the_approval_says_what_it_does(olga: Client, sequenced: SimpleNamespace):

@@ -1,6 +1,7 @@
 """The REST API of placements and sequences: what it answers, to whom."""
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -50,12 +51,23 @@ def test_a_sequence_from_placement_to_end(olga, both):
     }).json()  # fmt: skip
     made = send(olga, "post", "sequences", {
         "release_id": release["release"]["id"], "bake_seconds": 60, "steps": [],
-        "limits": {"error_points": 0.02},
+        "limits": {"error_points": 0.02}, "begins_from": {"chat": "2099-11-28T22:00Z"},
+    })  # fmt: skip
+    assert made.status_code == 422
+    assert "chat: At most 30 days ahead" in made.content.decode()
+    opens = (timezone.now() + timedelta(hours=2)).replace(microsecond=0)
+    made = send(olga, "post", "sequences", {
+        "release_id": release["release"]["id"], "bake_seconds": 60, "steps": [],
+        "limits": {"error_points": 0.02}, "begins_from": {"chat": opens.isoformat()},
     })  # fmt: skip
     assert made.status_code == 201, made.content
     sequence = made.json()["sequence"]
     assert sequence["phase"] == "awaiting_approval"
     assert [s["cluster"] for s in sequence["stages"]] == ["west", "east"]
+    first, last = sequence["stages"]
+    assert (first["begins_from"], first["opens_why"]) == (None, "")
+    assert datetime.fromisoformat(last["opens_at"]) == opens
+    assert (last["begins_from"], last["opens_why"]) == (last["opens_at"], "as it was approved")
     assert made.json()["approval"]["state"] == "waiting"
     address = f"sequences/{sequence['id']}"
     assert send(olga, "post", f"{address}/pause", {"why": "x"}).status_code == 409

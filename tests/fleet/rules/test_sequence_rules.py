@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.sequence import (
     Move,
@@ -56,6 +57,18 @@ def test_it_waits_for_one_approval_of_all_clusters():
 def test_it_begins_in_the_stated_order():
     decision = decide(sequence(stage(1, "eu"), stage(2, "us")), NOW)
     assert (decision.begin, decision.why) == (1, "Begins in eu")
+
+
+def test_a_cluster_waits_for_its_time_and_nobody_overtakes_it():
+    opens = NOW + timedelta(hours=2)
+    late = stage(1, "eu", begins=BeginsWithin(opens))
+    decision = decide(sequence(late, stage(2, "us")), NOW)
+    told = "Begins from Fri 20 Nov 14:00 UTC, as it was approved"
+    assert (decision.begin, decision.why) == (None, f"eu: {told}")
+    assert [s.why for s in decision.stages] == [told, "Its turn comes"]
+    assert decide(sequence(late, stage(2, "us")), opens).begin == 1
+    lost = replace(late, lost=LOST)
+    assert decide(sequence(lost, stage(2, "us")), NOW).begin == 2
 
 
 def test_one_cluster_moves_at_a_time():

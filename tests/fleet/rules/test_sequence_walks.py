@@ -6,6 +6,7 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.sequence import BEGUN, FINAL, Move, Phase, StageState, State, Wish, decide
 from fleet.rules.state import Approval
@@ -22,9 +23,13 @@ EVENTS = st.tuples(
 class Walk:
     """A sequence with rollouts that end as the events say."""
 
-    def __init__(self, clusters=3):
+    def __init__(self, opens):
+        """`opens`: of each cluster, after so many minutes; 0: at its turn."""
         self.now = NOW
-        stages = tuple(stage(n, f"c{n}", since=NOW) for n in range(1, clusters + 1))
+        times = [BeginsWithin(NOW + timedelta(minutes=m) if m else None) for m in opens]
+        stages = tuple(
+            stage(n, f"c{n}", since=NOW, begins=begins) for n, begins in enumerate(times, 1)
+        )
         self.state = State(Phase.AWAITING_APPROVAL, NOW, "r7", BAKE, stages)
         self.state = replace(self.state, approval=Approval("waiting"))
         self.begun = []
@@ -99,6 +104,7 @@ class Walk:
             assert before.wish is Wish.RUN
             stages = {s.number: s for s in decision.stages}
             assert not stages[decision.begin].lost
+            assert not stages[decision.begin].begins.is_early(self.now)
             assert not any(s.state in BEGUN and not s.is_frozen for s in stages.values())
             earlier = [s for s in stages.values() if s.number < decision.begin]
             assert all(s.is_frozen or s.state is not StageState.PENDING for s in earlier)
@@ -114,13 +120,15 @@ class Walk:
         busy = any(s.state in BEGUN and not s.lost for s in decision.stages)
         runs = before.phase is Phase.RUNNING and decision.phase is Phase.RUNNING
         if waiting and not busy and runs and before.wish is Wish.RUN:
-            assert decision.begin == waiting[0].number
+            early = waiting[0].begins.is_early(self.now)
+            assert decision.begin == (None if early else waiting[0].number)
+            assert not early or waiting[0].begins.words in decision.why
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(EVENTS, max_size=40))
-def test_every_walk_keeps_its_promises_and_ends(events):
-    walk = Walk()
+@given(st.lists(EVENTS, max_size=40), st.tuples(*[st.sampled_from((0, 0, 5, 90))] * 3))
+def test_every_walk_keeps_its_promises_and_ends(events, opens):
+    walk = Walk(opens)
     for event, index in events:
         walk.happen(event, index)
         walk.step()
