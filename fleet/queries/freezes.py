@@ -1,6 +1,6 @@
 """The change calendar: what holds now, what comes, what is over, and what waits for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from fleet.models import Cluster, Freeze, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.rules.freeze import Frozen, Window, frozen_by, held_until, next_start, words_of
 from fleet.rules.phases import BEFORE_WRITES, Phase
-from tenants.queries.changes import latest_change
+from tenants.queries.changes import latest_change, latest_payloads
 from tenants.rules.access import Viewer
 
 EXCEPTION = "freeze_exception"  # of the change request; its target is the rollout
@@ -143,6 +143,34 @@ def held(viewer: Viewer, rollout: Rollout, now: datetime) -> Held | None:
         until=frozen.until,
         exception=change.state if change else "",
         change_id=change.pk if change else None,
+    )
+
+
+def windows_over(
+    freezes: Iterable[Freeze], service_id: int, cluster_id: int | None
+) -> tuple[Window, ...]:
+    """Of freezes that were read already, those of one service in one cluster."""
+    return tuple(
+        window_of(f)
+        for f in freezes
+        if f.cluster_id in (None, cluster_id) and f.service_id in (None, service_id)
+    )
+
+
+def kept_back(rollouts: Sequence[Rollout], now: datetime) -> frozenset[int]:
+    """Ids of those that the calendar lets not begin now, for which nobody approved an exception."""
+    before = [r for r in rollouts if Phase(r.phase) in BEFORE_WRITES and not r.is_rollback]
+    freezes = list(Freeze.objects.filter(closed_at=None)) if before else []
+    frozen = {
+        r.pk: r.manifest_digest
+        for r in before
+        if frozen_by(windows_over(freezes, r.service_id, r.cluster_id), now)
+    }
+    if not frozen:
+        return frozenset()
+    excepted = latest_payloads(kind=EXCEPTION, target_ids=frozen, state="approved")
+    return frozenset(
+        pk for pk, digest in frozen.items() if excepted.get(pk, {}).get("manifest_digest") != digest
     )
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from fleet.models import Cluster, Rollout
 from fleet.queries.access import see_fleet
+from fleet.queries.freezes import kept_back
 from fleet.queries.situations import (
     NOT_STARTED,
     ahead_of,
@@ -26,8 +27,8 @@ from tenants.rules.access import Viewer
 
 # Of rollouts, which have large JSON besides.
 READ = (
-    "plan", "phase", "why", "change_id", "started_at", "cluster__slug", "cluster__quotas",
-    "cluster__kueue", "service__name", "to_release__number",
+    "plan", "phase", "why", "change_id", "started_at", "is_rollback", "manifest_digest",
+    "cluster__slug", "cluster__quotas", "cluster__kueue", "service__name", "to_release__number",
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ class Turn(StrEnum):
     HOLDS = "holds"  # it began
     NEXT = "next"  # approved, and its GPUs are free
     WAITS = "waits"
-    LATER = "later"  # approved for a stated time, and holds nobody up before that
+    LATER = "later"  # of a stated time, or kept back by a freeze: holds nobody up until then
     UNDECIDED = "undecided"  # holds nobody up before it is approved
 
 
@@ -80,7 +81,8 @@ def list_queues(
     crowded = [found for found in by_cluster.values() if len(found) > 1 and any_begins(found)]
     if waiting is None:
         waiting = undecided() if crowded else frozenset()
-    queues = [queue_of(found[0].cluster, found, waiting) for found in crowded]
+    back = kept_back([row for found in crowded for row in found], timezone.now())
+    queues = [queue_of(found[0].cluster, found, waiting, back) for found in crowded]
     return tuple(sorted((q for q in queues if q.waiting), key=lambda q: q.cluster))
 
 
@@ -88,12 +90,19 @@ def any_begins(rows: Sequence[Rollout]) -> bool:
     return any(row.phase == Phase.AWAITING_APPROVAL for row in rows)
 
 
-def queue_of(cluster: Cluster, rows: Sequence[Rollout], waiting: AbstractSet[int]) -> ClusterQueue:
+def queue_of(
+    cluster: Cluster,
+    rows: Sequence[Rollout],
+    waiting: AbstractSet[int],
+    back: AbstractSet[int] = frozenset(),
+) -> ClusterQueue:
+    """`waiting`: changes that nobody decided. `back`: rollouts that the calendar keeps back."""
     nodes = rooms_of(cluster, None)
     began = [row for row in rows if Phase(row.phase) not in NOT_STARTED]
     decided = [r for r in rows if r not in began and r.change_id not in waiting]
-    later = [r for r in decided if is_later(r, timezone.now())]
-    approved = [r for r in decided if r not in later]
+    later = [r for r in decided if r.pk in back or is_later(r, timezone.now())]
+    turns = [r for r in decided if r not in later]
+    approved = sorted(turns, key=lambda r: r.phase != Phase.PREPARING)  # those had their turn
     undecided_ones = [r for r in rows if r.change_id in waiting and r not in began]
     found = [waiter(row, Turn.HOLDS) for row in began]
     for index, row in enumerate(approved):

@@ -21,6 +21,7 @@ from fleet.models import (
     Service,
     TrafficSlot,
 )
+from fleet.queries.freezes import kept_back
 from fleet.queries.peak import peak_of
 from fleet.queries.releases import spec_of
 from fleet.queries.starts import ground_of, place_of, starts_like, starts_of
@@ -42,6 +43,10 @@ from tenants.queries.changes import undecided
 from tenants.queries.tenants import tenants_by_id
 from tenants.rules.access import Viewer
 
+READ = (
+    "phase", "plan", "change_id", "started_at", "service__name", "cluster_id", "is_rollback",
+    "manifest_digest",
+)  # fmt: skip
 NOT_STARTED = (Phase.VALIDATING, Phase.AWAITING_APPROVAL, Phase.PREPARING)
 RECENT = timedelta(hours=1)
 
@@ -158,16 +163,15 @@ def _repels(taint: dict[str, str]) -> bool:
 def others_of(cluster: Cluster, service: Service) -> list[tuple[Rollout, Ahead]]:
     """Open rollouts of other services that were planned with GPUs on top, the oldest first.
 
-    One that may not begin before a stated time holds nobody up until then.
+    One that may not begin before a stated time, or that a freeze keeps back, holds nobody up until
+    then.
     """
     now = timezone.now()
     rows = Rollout.objects.filter(cluster=cluster).exclude(phase__in=[p.value for p in FINAL])
     rows = rows.exclude(service=service).select_related("service").order_by("id")
-    found = []
-    for row in rows.only("phase", "plan", "change_id", "started_at", "service__name"):
-        if takes_on_top(row.plan.get("numbers", {})) and not is_later(row, now):
-            found.append((row, ahead_of(row)))
-    return found
+    large = [r for r in rows.only(*READ) if takes_on_top(r.plan.get("numbers", {}))]
+    back = kept_back(large, now)
+    return [(r, ahead_of(r)) for r in large if r.pk not in back and not is_later(r, now)]
 
 
 def ahead_of(row: Rollout) -> Ahead:
@@ -189,8 +193,8 @@ def is_later(row: Rollout, now: datetime) -> bool:
 
 
 def queued(rollout: Rollout) -> str:
-    """Why an approved rollout does not begin yet. Before it come those that began, and older
-    ones that are approved; a way back waits for nobody.
+    """Why an approved rollout does not begin yet. Before it come those that began or prepare, and
+    older ones that are approved; a way back waits for nobody.
     """
     if rollout.is_rollback:
         return ""
@@ -198,7 +202,9 @@ def queued(rollout: Rollout) -> str:
     ahead = [
         other
         for row, other in others_of(rollout.cluster, rollout.service)
-        if other.began or (row.pk < rollout.pk and row.change_id not in waiting)
+        if other.began
+        or row.phase == Phase.PREPARING
+        or (row.pk < rollout.pk and row.change_id not in waiting)
     ]
     needs, nodes = needs_of(rollout.plan["numbers"]), rooms_of(rollout.cluster, None)
     products = [need.product for need in needs]

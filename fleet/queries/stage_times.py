@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fleet.models import Freeze, Service
 from fleet.queries.access import see_fleet
-from fleet.queries.freezes import window_of
+from fleet.queries.freezes import windows_over
 from fleet.rules.stage_times import Opening, opening
 from tenants.rules.access import Viewer
 
@@ -19,11 +19,7 @@ class Calendar:
     def opening(
         self, service_id: int, cluster_id: int | None, begins_from: datetime | None = None
     ) -> Opening:
-        mine = [
-            window_of(f)
-            for f in self.freezes
-            if f.cluster_id in (None, cluster_id) and f.service_id in (None, service_id)
-        ]
+        mine = windows_over(self.freezes, service_id, cluster_id)
         return opening(begins_from, mine, self.now)
 
 

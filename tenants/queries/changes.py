@@ -53,6 +53,17 @@ def latest_change(viewer: Viewer, *, kind: str, target_id: int) -> ChangeRequest
     return list_changes(viewer, kind=kind).filter(target_id=target_id).first()
 
 
+def latest_payloads(
+    *, kind: str, target_ids: Iterable[int], state: str
+) -> dict[int, dict[str, Any]]:
+    """Of the newest change about each of these, where it is in that state."""
+    rows = ChangeRequest.objects.filter(kind=kind, target_id__in=list(target_ids)).order_by("id")
+    newest = {
+        pk: (is_now, what) for pk, is_now, what in rows.values_list("target_id", "state", "payload")
+    }
+    return {pk: what for pk, (is_now, what) in newest.items() if is_now == state}
+
+
 def waiting_until(ids: Iterable[int]) -> dict[int, datetime]:
     """Those of these that wait for a decision, with when they expire."""
     rows = ChangeRequest.objects.filter(pk__in=list(ids), state=WAITING)

@@ -1,18 +1,21 @@
 """Two rollouts of a cluster whose free GPUs suffice for one."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 
-from fleet.actions import rollouts
+from fleet.actions import freezes, rollouts
 from fleet.models import Node, Service
 from fleet.queries.by_hand import gpus_of
 from fleet.queries.queue import list_queues
 from fleet.queries.situations import needs_of, takes_on_top
+from fleet.rules.freeze import Window
 from fleet.rules.phases import Phase
+from tenants.actions import changes
 from tenants.base.scope import scope_of
-from tenants.models import User
+from tenants.models import ChangeRequest, User
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,3 +105,31 @@ def test_what_was_planned_before_products_were_told_apart_still_claims():
     assert takes_on_top(numbers) and not takes_on_top(numbers | {"surge": 0})
     assert not takes_on_top({})
     assert gpus_of(numbers, 4, 4) == ({"": 3}, {"": 1}, {"": 12})
+
+
+def test_one_that_a_freeze_keeps_back_holds_nobody_up(chat, embed):
+    window = Window("Incident 7", "GPU errors", chat.fake.now - timedelta(hours=1))
+    freeze = chat.act(freezes.create_freeze, window, service_id=chat.service.pk)
+    first, second = approved(chat), approved(embed)
+    chat.step(first)
+    assert "“Incident 7” lets no rollout begin" in first.why
+    assert second.plan["plan"]["answer"] == "possible"
+    assert turns(chat) == {}
+    embed.step(second)
+    assert second.phase == Phase.PREPARING
+    chat.act(freezes.end_freeze, freeze.pk, why="the cards were changed")
+    chat.step(first)
+    assert f"It waits for {second} of embed" in first.why
+
+
+def test_one_with_an_exception_has_its_turn(chat, embed):
+    window = Window("Incident 7", "GPU errors", chat.fake.now - timedelta(hours=1))
+    chat.act(freezes.create_freeze, window, service_id=chat.service.pk)
+    first, second = approved(chat), approved(embed)
+    change = chat.act(freezes.ask_exception, first.pk, why="it mends the incident")
+    with scope_of(chat.vic):
+        asked = ChangeRequest.objects.get(pk=change)
+        changes.decide(chat.vic, asked.pk, digest=asked.digest, approve=True)
+    assert turns(chat) == {"chat": ("next", ()), "embed": ("waits", (first.pk,))}
+    embed.step(second)
+    assert f"It waits for {first} of chat" in second.why
