@@ -12,7 +12,7 @@ from django.db.models import Value
 from fleet.models import Deployment, Finding, ObservedPod, Rollout, Service
 from fleet.queries.access import see_fleet
 from fleet.queries.drift import sentences
-from fleet.rules.drift import Live, Sync, Wanted, answering, compare
+from fleet.rules.drift import Live, Sync, Wanted, answering, compare, evicted_words
 from fleet.rules.freshness import stale_because
 from fleet.rules.groups import shape_from
 from fleet.rules.phases import FINAL
@@ -36,7 +36,10 @@ DEPLOYMENT = (
     "release__resources",
     "release__roles",
 )
-POD = ("deployment__service_id", "name", "release", "image_id", "admitted", "ready", "role")
+POD = (
+    "deployment__service_id", "name", "release", "image_id", "admitted", "ready", "role", "reason",
+    "node", "message",
+)  # fmt: skip
 
 
 class Health(StrEnum):
@@ -104,8 +107,9 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
     live: dict[int, list[Live]] = {}
     staying = ObservedPod.objects.filter(deployment__isnull=False, terminating=False)
     pods = staying.order_by("created_at").values_list(*POD)
-    for service, name, release, image, admitted, ready, role in pods:
-        live.setdefault(service, []).append(Live(name, release, image, admitted and ready, role))
+    for service, name, release, image, admitted, ready, role, *why in pods:
+        one = Live(name, release, image, admitted and ready, role, evicted_words(*why))
+        live.setdefault(service, []).append(one)
     signs = read_signs(viewer)
     return tuple(
         ServiceState(**state_of(row, wanted.get(row.pk, ()), live.get(row.pk, ()), signs, now))

@@ -11,7 +11,7 @@ from fleet.models import Deployment, ObservedPod, Service, TrafficSlot
 from fleet.queries.access import see_fleet
 from fleet.queries.pod_load import PodLoad, loads_of
 from fleet.queries.service_states import SERVICE, ServiceState, Signs, read_signs, state_of
-from fleet.rules.drift import Live, Wanted
+from fleet.rules.drift import Live, Wanted, evicted_words
 from fleet.rules.groups import shape_from, whole
 from fleet.rules.objectives import Objective, objective_of
 from fleet.rules.release import fingerprint_of
@@ -194,7 +194,14 @@ def _row(
         Wanted(d.name, d.fingerprint, d.image_digest, d.replicas, d.shape) for d in deployments
     ]
     live = [
-        Live(p.name, p.release, p.image_id, p.admitted and p.ready, p.role)
+        Live(
+            p.name,
+            p.release,
+            p.image_id,
+            p.admitted and p.ready,
+            p.role,
+            evicted_words(p.reason, p.node, p.message),
+        )
         for d in deployments
         for p in d.pods
         if not p.terminating

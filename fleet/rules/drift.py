@@ -34,6 +34,12 @@ class Live:
     image_id: str
     admitted: bool  # takes traffic
     role: str = SERVE
+    evicted: str = ""  # by a kubelet: from where and why. It has ended
+
+
+def evicted_words(reason: str, node: str, message: str) -> str:
+    """For `Live.evicted`, of what the observer keeps of a pod."""
+    return f"from {node or 'its node'}: {message or reason}" if reason == "Evicted" else ""
 
 
 def compare(
@@ -46,7 +52,8 @@ def compare(
     for deployment in wanted:
         told += _differences(deployment, [p for p in live if p.release == deployment.release])
     known = {d.release for d in wanted}
-    strangers = sorted({p.release or "no release" for p in live if p.release not in known})
+    staying = [p for p in live if not p.evicted]
+    strangers = sorted({p.release or "no release" for p in staying if p.release not in known})
     told += [f"Pods of {release} run although no deployment wants them" for release in strangers]
     return (Sync.DRIFTED if told else Sync.IN_SYNC), tuple(told)
 
@@ -57,14 +64,16 @@ def answering(wanted: Wanted, live: Sequence[Live]) -> int:
     return whole(own, wanted.shape)
 
 
-def _differences(wanted: Wanted, pods: Sequence[Live]) -> list[str]:
-    told = []
+def _differences(wanted: Wanted, seen: Sequence[Live]) -> list[str]:
+    """Evictions are told until those that take their place answer."""
+    told, pods = [], [p for p in seen if not p.evicted]
     serving = answering(wanted, pods)
     if serving != wanted.replicas:
         told.append(
             f"{wanted.name}: {serving} of {wanted.replicas} wanted replicas take traffic,"
             f" {touched((p.role for p in pods), wanted.shape)} exist"
         )
+        told += [f"{p.name} was evicted {p.evicted}" for p in seen if p.evicted]
     for pod in pods:
         running = pod.image_id.rpartition("@")[2]
         if running and running != wanted.image_digest:

@@ -7,9 +7,10 @@ from fleet.actions import drift, services
 from fleet.actions.drift import KEEP, store_drift
 from fleet.drive.keep import due_deployments, keep
 from fleet.models import Deployment, EngineProbe, ObservedPod, Rollout, StartSample
+from fleet.queries.service_states import list_states
 from fleet.rules.manifests import placed
 from fleet.rules.phases import Phase
-from tenants.base.scope import fleet_scope
+from tenants.base.scope import fleet_scope, scope_of
 from tenants.models import AuditEvent
 from tests.fleet.drive.stage import make_stage
 
@@ -137,3 +138,26 @@ def test_it_waits_while_the_cluster_cannot_be_asked(stage, row):
     stage.fake.down = True
     keep(row.pk, stage.outside)
     assert stage.fake.calls[-1][0] != "apply"
+
+
+def told(stage):
+    with scope_of(stage.olga):
+        (state,) = list_states(stage.olga, stage.cluster.observed_at)
+    return state.sync, state.why
+
+
+def test_an_evicted_replica_is_named_with_the_kubelets_words_until_another_answers(stage, row):
+    pod = next(iter(stage.fake.pods.values()))
+    gone = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+    pod["status"] = gone | {"conditions": []}
+    stage.observe()
+    sync, (short, evicted) = told(stage)
+    assert sync == "drifted"
+    assert short.endswith("3 of 4 wanted replicas take traffic, 3 exist")
+    name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
+    assert evicted == f"{name} was evicted from {node}: The node was low on memory."
+    ObservedPod.objects.create(
+        cluster=stage.cluster, deployment=row, uid="new", name="new", created_at=stage.fake.now,
+        release=row.release.fingerprint, ready=True, admitted=True, observed_at=stage.fake.now,
+    )  # fmt: skip
+    assert told(stage) == ("in_sync", ())
