@@ -108,8 +108,8 @@ def list_states(viewer: Viewer, now: datetime) -> tuple[ServiceState, ...]:
     staying = ObservedPod.objects.filter(deployment__isnull=False, terminating=False)
     pods = staying.order_by("created_at").values_list(*POD)
     for service, name, release, image, admitted, ready, role, *why in pods:
-        one = Live(name, release, image, admitted and ready, role, evicted_words(*why))
-        live.setdefault(service, []).append(one)
+        pod = Live(name, release, image, admitted and ready, role, evicted_words(*why))
+        live.setdefault(service, []).append(pod)
     signs = read_signs(viewer)
     return tuple(
         ServiceState(**state_of(row, wanted.get(row.pk, ()), live.get(row.pk, ()), signs, now))
