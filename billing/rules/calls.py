@@ -19,6 +19,7 @@ TITLES: dict[Kind, str] = {
     Kind.APPROVAL_WAITS: "it waits for an approval",
     Kind.APPROVAL_EXPIRES: "its approval expires soon",
 }
+OF_SEQUENCES = TITLES | {Kind.ROLLOUT_PAUSED: "it stopped, and nothing else begins"}
 
 
 def is_call(kind: str) -> bool:
@@ -30,7 +31,8 @@ def mail_of_call(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     data = document["data"]
     again = f" (told {data['times']} times)" if data["times"] > 1 else ""
     label = data["rollout"] or data["sequence"]
-    subject = f"{label} of {data['service']}: {TITLES[Kind(document['type'])]}{again}"
+    titles = TITLES if data["rollout"] else OF_SEQUENCES
+    subject = f"{label} of {data['service']}: {titles[Kind(document['type'])]}{again}"
     moves = f"{data['from'] or 'nothing'} to {data['to']} in {data['cluster']}"
     until = f"The approval expires at {data['expires_at']}.\n" if data["expires_at"] else ""
     return subject, f"{data['why']}\n\n{moves}, since {data['since']}.\n{until}\n{address}\n"

@@ -110,12 +110,12 @@ class SequenceStage(models.Model):
 
 
 class SequenceCall(models.Model):
-    """People who may approve are called: its approval waits, or expires soon. Each once."""
+    """People are called: its approval waits, or expires soon, each once; or it stopped."""
 
     sequence = models.ForeignKey(RolloutSequence, models.PROTECT, related_name="calls")
     kind = models.CharField(max_length=20)  # fleet.rules.calls.CallKind
     called_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)  # it waits no longer
+    ended_at = models.DateTimeField(null=True)  # it waits no longer, or went on
 
     class Meta:
         db_table = "sequence_call"

@@ -97,7 +97,7 @@ class SequenceDetail:
     wish_by: str
     wish_why: str
     approval: Decision | None
-    called_at: datetime | None  # whoever may approve, the last time; None: nobody, or it is over
+    called_at: datetime | None  # people, the last time; None: nobody, or it is over
     timeline: tuple[EventRow, ...]
     failures: int
     failure: str
