@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -159,7 +160,7 @@ def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
         return {"groups": [], "account": []}
     counts = fleet_counts(viewer)
     return {
-        "groups": groups(request, viewer, counts),
+        "groups": groups(page_of(request), viewer, counts),
         "account": [
             {"title": title, "icon": icon, "url": url}
             for title, icon, name in ACCOUNT
@@ -176,13 +177,18 @@ def shell(request: HttpRequest, viewer: Viewer | None) -> dict[str, Any]:
     }
 
 
-def groups(
-    request: HttpRequest, viewer: Viewer, counts: FleetCounts | None
-) -> list[dict[str, Any]]:
+def page_of(request: HttpRequest) -> str:
+    """The path of what the reader has before them, also while a part of it asks for itself."""
+    htmx = getattr(request, "htmx", None)
+    address = htmx.current_url_abs_path if htmx else None
+    return urlsplit(address).path if address else request.path
+
+
+def groups(path: str, viewer: Viewer, counts: FleetCounts | None) -> list[dict[str, Any]]:
     shown = []
     for title, entries in NAVIGATION:
         items = [
-            item(request, entry, url, counts)
+            item(path, entry, url, counts)
             for entry in entries
             if sees(viewer, entry.permission) and (url := url_of(entry.name))
         ]
@@ -191,13 +197,11 @@ def groups(
     return shown
 
 
-def item(
-    request: HttpRequest, entry: Entry, url: str, counts: FleetCounts | None
-) -> dict[str, Any]:
+def item(path: str, entry: Entry, url: str, counts: FleetCounts | None) -> dict[str, Any]:
     counter = COUNTERS.get(entry.counter)
     count = counter(counts) if counter and counts else None
     begins = entry.also if url == "/" else (url, *entry.also)
-    here = request.path == url or request.path.startswith(begins)
+    here = path == url or path.startswith(begins)
     return {
         "title": entry.title,
         "icon": entry.icon,

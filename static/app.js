@@ -219,14 +219,14 @@
 
   // ---- live fragments: polled by htmx, never under the reader's hands ----
   const refresh = () => store.get("qm-refresh") || "live";
-  let last = Date.now();
+  const last = {}, opened = Date.now(); // when each fragment was asked for
   document.addEventListener("htmx:beforeRequest", (ev) => {
     const el = ev.detail.elt;
     if (!el.matches("[data-live]")) return;
     const busy = document.hidden || document.querySelector("dialog[open]") || el.querySelector(":popover-open") || (el.contains(document.activeElement) && document.activeElement.matches("input,select,textarea")) || (getSelection().toString() && el.contains(getSelection().anchorNode));
     const rate = refresh();
-    if (busy || rate === "off" || (rate === "slow" && Date.now() - last < 60000)) { ev.preventDefault(); return; }
-    last = Date.now();
+    if (busy || rate === "off" || (rate === "slow" && Date.now() - (last[el.id] || opened) < 60000)) { ev.preventDefault(); return; }
+    last[el.id] = Date.now();
   });
   // Where the focus and the scroll positions were, by place in the fragment: they survive the swap.
   const pathOf = (el, top) => { const p = []; for (let x = el; x !== top; x = x.parentElement) p.unshift([...x.parentElement.children].indexOf(x)); return p; };

@@ -11,6 +11,7 @@ from console.views import (
     applications,
     audit,
     keys,
+    navigation,
     people,
     quotas,
     reference,
@@ -66,5 +67,6 @@ urlpatterns: list[URLPattern] = [
     page("audit/", audit.index, "audit"),
     page("audit/<int:event_id>/", audit.show, "audit_event"),
     page("search/", search.search, "search"),
+    page("navigation/", navigation.parts, "navigation"),
     page("reference/api/", reference.api, "api_docs"),
 ]

@@ -338,20 +338,23 @@ def sort(context: template.Context, key: str, label: str, css: str = "") -> dict
 
 
 @register.simple_tag(takes_context=True)
-def live(context: template.Context, name: str, every: int = 5, also: str = "") -> SafeString:
+def live(
+    context: template.Context, name: str, every: int = 5, also: str = "", source: str = ""
+) -> SafeString:
     """Attributes that make an element refetch itself: `<div {% live "replicas" %}>`.
 
     `also` names a second element that is taken from the same answer, such as "page-head".
 
-    The element is cut out of the same page's next rendering. Focus, scroll positions and open
-    twins survive; nothing is replaced while somebody types, selects or has a dialog open.
+    The element is cut out of the next rendering of the same page, or of the route `source`.
+    Focus, scroll positions and open twins survive; nothing is replaced while somebody types,
+    selects or has a dialog open.
     """
     request: HttpRequest = context["request"]
     return format_html(
         'id="{0}" data-live hx-get="{1}" hx-trigger="every {2}s" hx-select="#{0}" '
         'hx-swap="outerHTML" hx-target="this" hx-disinherit="*"{3}',
         name,
-        request.get_full_path(),
+        address(source) if source else request.get_full_path(),
         every,
         format_html(' hx-select-oob="#{}"', also) if also else "",
     )

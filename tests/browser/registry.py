@@ -92,5 +92,6 @@ NO_PAGES: dict[str, str] = {
     "drill_report": "JSON",
     "drill_phases": "CSV",
     "search": "JSON",
+    "navigation": "a part of every page",
     **registry_money.NO_PAGES,
 }
