@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from fleet.rules.declared import Difference, differences
 from fleet.rules.manifests import ROLE, Manifest, deployment, deployments_of, parts_of
 from fleet.rules.members import LEADER_WORKER_SET
+from fleet.rules.pod_templates import ARGS, IMAGE, Edits, Template, templates_of
 from fleet.rules.quantity import same
 from fleet.rules.release import ReleaseSpec, digest_of
-from fleet.rules.templates import ARGS, IMAGE, Edits, Template, templates_of
 from fleet.rules.vllm_args import normalise, values_of
 
 T = TypeVar("T")
