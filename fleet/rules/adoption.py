@@ -145,18 +145,18 @@ def without(words: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
     return tuple(left)
 
 
-# What differs between pods that have it in common.
+REPAIR = "write it into both, or repair it"
 ONE_IMAGE = (
     "{here} would run another build of the engine than {there}, which may lay KV blocks out"
-    " otherwise without saying so, and a release is one KV domain: {repair}"
+    f" otherwise without saying so, and a release is one KV domain: {REPAIR}"
 )
 ONE_ENVIRONMENT = (
     "{here} would have another environment than {there}, and a release gives all its pods the same"
-    " one: {repair}"
+    f" one: {REPAIR}"
 )
 ONE_ENGINE = (
     "{here} would have other content than {there}, and pods that are one engine have the same:"
-    " {repair}"
+    f" {REPAIR}"
 )
 
 
@@ -169,8 +169,7 @@ def in_all(templates: Sequence[Template], read: Callable[[Template], T], sentenc
             edited = read(other) != read(replace(other, edits={}))
             here, there = (other, first) if edited else (first, other)
             told = ONE_ENGINE if here.part_of == there.part_of else sentence
-            repair = "write it into both, or repair it"
-            raise ValueError(told.format(here=here.name, there=there.name, repair=repair))
+            raise ValueError(told.format(here=here.name, there=there.name))
     return value
 
 
