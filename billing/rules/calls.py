@@ -1,4 +1,4 @@
-"""What people on call are told of rollouts and sequences: kind of event, content, mail. Pure."""
+"""What people on call are told of the fleet: kind of event, content, mail. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,8 +30,8 @@ def mail_of_call(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     """Subject and text."""
     data = document["data"]
     again = f" (told {data['times']} times)" if data["times"] > 1 else ""
-    label = data["rollout"] or data["sequence"]
-    titles = TITLES if data["rollout"] else OF_SEQUENCES
+    label = data["rollout"] or data["sequence"] or data.get("drill", "")
+    titles = OF_SEQUENCES if data["sequence"] else TITLES
     subject = f"{label} of {data['service']}: {titles[Kind(document['type'])]}{again}"
     moves = f"{data['from'] or 'nothing'} to {data['to']} in {data['cluster']}"
     until = f"The approval expires at {data['expires_at']}.\n" if data["expires_at"] else ""

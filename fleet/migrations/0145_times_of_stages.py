@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0140_words_of_prefetched_weights")]
+    dependencies = [("fleet", "0142_no_calls_of_sequences")]
 
     operations = [
         migrations.AddField(

@@ -61,6 +61,8 @@ class RolloutSequence(Claimable):
     phase = models.CharField(max_length=20, choices=[(p.value, p.value) for p in Phase])
     phase_since = models.DateTimeField()
     why = models.TextField()
+    # `phase_since` of the stop that people were called for: fleet.actions.sequence_calls
+    stop_told = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
 
@@ -107,24 +109,6 @@ class SequenceStage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sequence} stage {self.number}"
-
-
-class SequenceCall(models.Model):
-    """People are called: its approval waits, or expires soon, each once; or it stopped."""
-
-    sequence = models.ForeignKey(RolloutSequence, models.PROTECT, related_name="calls")
-    kind = models.CharField(max_length=20)  # fleet.rules.calls.CallKind
-    called_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)  # it waits no longer, or went on
-
-    class Meta:
-        db_table = "sequence_call"
-        constraints = [
-            models.UniqueConstraint(fields=["sequence", "kind"], name="sequence_call_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"SQ-{self.sequence_id} {self.kind}"
 
 
 class SequenceEvent(models.Model):

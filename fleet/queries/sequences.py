@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
+from fleet.queries.calls import approvers_told
 from fleet.queries.stage_times import Calendar, calendar_at
 from fleet.rules.begins_within import BeginsWithin
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
@@ -97,7 +98,7 @@ class SequenceDetail:
     wish_by: str
     wish_why: str
     approval: Decision | None
-    called_at: datetime | None  # people, the last time; None: nobody, or it is over
+    called_at: datetime | None  # whoever may approve, the last time; None: nobody, or it is over
     timeline: tuple[EventRow, ...]
     failures: int
     failure: str
@@ -135,7 +136,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
         wish_by=row.wish_by,
         wish_why=row.wish_why,
         approval=decision_of(row.change_id) if row.change_id else None,
-        called_at=row.calls.filter(ended_at=None).aggregate(at=Max("called_at"))["at"],
+        called_at=approvers_told(row.change_id),
         timeline=tuple(
             EventRow(e.at, e.cluster, e.state, e.actor, e.why) for e in row.timeline.order_by("-id")
         ),
