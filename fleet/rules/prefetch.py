@@ -17,6 +17,7 @@ from typing import Any
 from fleet.rules.causes import CONFIG
 from fleet.rules.disks import about_disk, with_nodes
 from fleet.rules.fit import NodeRoom
+from fleet.rules.kueue import turn_in, waits_in
 from fleet.rules.manifests import RELEASE, deployments_of
 from fleet.rules.pods import LONGEST, PREFIX, Manifest
 from fleet.rules.quantity import whole
@@ -300,11 +301,17 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     if status.get("phase") in ENDED:
         text = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
         return replace(this, pulls=True, trouble=text)
-    for condition in status.get("conditions") or ():
+    return replace(this, trouble=_no_place(pod, [n for n in full if n == node]))
+
+
+def _no_place(pod: Mapping[str, Any], full: Sequence[str]) -> str:
+    """Why it has none; empty: it has one, or nobody has looked yet."""
+    if queue := waits_in(pod):
+        return turn_in(queue)
+    for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            text = with_nodes(str(condition.get("message", "")), [n for n in full if n == node])
-            return replace(this, trouble=text)
-    return this
+            return with_nodes(str(condition.get("message", "")), full)
+    return ""
 
 
 def _with_weights(

@@ -13,6 +13,7 @@ from fleet.rules.prefetch import (
     MOST,
     NO_OP,
     NODE,
+    Fetching,
     chosen,
     name_on,
     pod_on,
@@ -109,10 +110,23 @@ CASES = {
 def test_it_reads_what_came_of_a_pod(case):
     status, done, pulls, words = CASES[case]
     meta = {"name": "p", "uid": "u", "annotations": {NODE: "h100-1"}}
-    (found,) = read([{"metadata": meta, "status": status}], ["h100-1", "h100-2"])
+    (found,) = read([{"metadata": meta, "spec": {}, "status": status}], ["h100-1", "h100-2"])
     assert (found.done, found.pulls) == (done, pulls)
     assert words in found.trouble
     assert bool(found.trouble) == bool(words)
+
+
+def test_its_turn_in_a_queue_is_what_it_waits_for():
+    blocked = NO_PLACE | {"message": "Scheduling is blocked due to non-empty scheduling gates"}
+    pod = {
+        "metadata": {"name": "p", "uid": "u", "annotations": {NODE: "h100-1"}},
+        "spec": {"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]},
+        "status": {"conditions": [blocked]},
+    }
+    (found,) = read([pod])
+    assert (found.trouble, found.state) == (
+        "waits for its turn in the queue default of Kueue", Fetching.PLACE,
+    )  # fmt: skip
 
 
 MODELS = {
