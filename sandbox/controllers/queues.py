@@ -141,7 +141,7 @@ class RealQueues:
         return found
 
     def _webhooks(self) -> list[Json]:
-        """As its module has them and leaves out namespaces; ours of the sandbox too."""
+        """As its module has them, with the namespaces that it leaves out."""
         scopes = yaml.safe_load((self.bin / "scopes.yaml").read_text())["patches"]
         left_out = {
             one["name"]: one["namespaceSelector"]
