@@ -81,7 +81,7 @@ def situation_of(
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms,
         ahead=[other for _, other in others_of(cluster, service)],
-        quotas=quotas_of(cluster, service.name, list(spec.pods_by_product)),
+        quotas=quotas_of(cluster, service.name, spec.products),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,
