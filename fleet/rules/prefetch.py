@@ -78,6 +78,12 @@ class Fetched:
     image: bool = False  # the image is there, whatever of the weights
     weights: Trouble | None = None  # the trouble is of them
     told: str = ""  # last words of one that brought weights
+    queue: str = ""  # of Kueue, whose turn it waits for
+
+    @property
+    def comes(self) -> bool:
+        """Nothing went wrong: it pulls, or waits for its turn."""
+        return not self.done and (not self.trouble or bool(self.queue))
 
     @property
     def is_final(self) -> bool:
@@ -301,14 +307,14 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     if status.get("phase") in ENDED:
         text = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
         return replace(this, pulls=True, trouble=text)
-    return replace(this, trouble=_no_place(pod, [n for n in full if n == node]))
-
-
-def _no_place(pod: Mapping[str, Any], full: Sequence[str]) -> str:
-    """Why it has none; empty: it has one, or nobody has looked yet."""
     if queue := waits_in(pod):
-        return turn_in(queue)
-    for condition in pod.get("status", {}).get("conditions") or ():
+        return replace(this, queue=queue, trouble=turn_in(queue))
+    return replace(this, trouble=_no_place(status, [n for n in full if n == node]))
+
+
+def _no_place(status: Mapping[str, Any], full: Sequence[str]) -> str:
+    """Why it has none; empty: it has one, or nobody has looked yet."""
+    for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return with_nodes(str(condition.get("message", "")), full)
     return ""

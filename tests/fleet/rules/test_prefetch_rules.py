@@ -1,27 +1,34 @@
 """Pods that bring an image to nodes: where, with what, and what came of them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from fleet.rules.disks import PRESSURE
 from fleet.rules.fit import NodeRoom
 from fleet.rules.manifests import SERVICE, render, workload
+from fleet.rules.phases import Cause, Phase
 from fleet.rules.pods import LONGEST
 from fleet.rules.prefetch import (
     AT_ONCE,
     MOST,
     NO_OP,
     NODE,
+    Fetched,
     Fetching,
+    Prefetch,
     chosen,
     name_on,
     pod_on,
     read,
     weights_of,
 )
+from fleet.rules.preparing import fetching
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
+from fleet.rules.state import Seen
+from tests.fleet.rules.walk import START, make_state
 
 SPEC = ReleaseSpec(
     service="chat",
@@ -124,9 +131,35 @@ def test_its_turn_in_a_queue_is_what_it_waits_for():
         "status": {"conditions": [blocked]},
     }
     (found,) = read([pod])
-    assert (found.trouble, found.state) == (
-        "waits for its turn in the queue default of Kueue", Fetching.PLACE,
+    assert (found.trouble, found.queue, found.comes, found.state) == (
+        "waits for its turn in the queue default of Kueue", "default", True, Fetching.PLACE,
     )  # fmt: skip
+
+
+THERE = Fetched("h100-1", "p", "u", done=True, image=True)
+QUEUED = Fetched("h100-2", "q", "v", queue="default", trouble="waits for its turn")
+NOWHERE = Fetched("h100-2", "q", "v", trouble="1 had untolerated taint(s).")
+
+
+def prepared(*found, cache="", after=5):
+    """What follows when these are there, so many seconds after the nodes began to be prepared."""
+    state = make_state(phase=Phase.PREPARING, phase_since=START, prefetch=timedelta(seconds=60))
+    fetch = Prefetch(("h100-1", "h100-2"), found, cache=cache)
+    return fetching(state, Seen(), START + timedelta(seconds=after), fetch)
+
+
+@pytest.mark.parametrize("cache", ["", "/srv/weights"])
+def test_a_turn_is_waited_for_and_a_place_is_not(cache):
+    waits = prepared(THERE, QUEUED, cache=cache)
+    assert waits.phase is Phase.PREPARING
+    assert "What brings it on h100-2 waits for its turn" in waits.why
+    assert prepared(THERE, NOWHERE, cache=cache).phase is Phase.CANARY_STARTING
+
+
+def test_without_its_turn_in_time_engines_start_unless_they_lack_weights():
+    assert prepared(QUEUED, after=61).phase is Phase.CANARY_STARTING
+    late = prepared(THERE, QUEUED, cache="/srv/weights", after=61)
+    assert (late.phase, late.cause) == (Phase.ABORTING, Cause.WEIGHTS)
 
 
 MODELS = {
