@@ -22,12 +22,14 @@ from fleet.rules.prefetch import (
     name_on,
     pod_on,
     read,
+    troubled_nodes,
     weights_of,
 )
 from fleet.rules.preparing import fetching
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
 from fleet.rules.state import Seen
+from fleet.rules.weights import Trouble
 from tests.fleet.rules.walk import START, make_state
 
 SPEC = ReleaseSpec(
@@ -56,6 +58,27 @@ def test_it_goes_where_a_pod_of_the_release_finds_its_gpus():
 def test_a_small_service_takes_few_nodes_of_a_large_cluster(replicas, nodes):
     many = [NodeRoom(f"n{n}", "H100", 8, 0) for n in range(MOST + 5)]
     assert len(chosen(many, RELEASE, replicas)) == nodes
+
+
+@pytest.mark.parametrize(("broken", "nodes"), [(1, 5), (4, 8), (MOST, MOST)])
+def test_nodes_that_fail_by_themselves_have_others_in_their_place(broken, nodes):
+    many = [NodeRoom(f"n{n:02}", "H100", 8, 0) for n in range(MOST + 5)]
+    bad = [f"n{n:02}" for n in range(broken)]
+    found = chosen(many, RELEASE, 1, bad)
+    assert len(found) == nodes
+    assert len(found.keys() - set(bad)) == min(AT_ONCE, MOST - broken)
+    assert set(bad) <= found.keys()  # still looked at: a disk may be cleared
+
+
+def test_what_the_registry_refuses_is_no_nodes_fault():
+    troubles = {
+        "disk": Fetched("disk", "p", "1", pulls=True, trouble="no space left on device"),
+        "place": Fetched("place", "p", "2", trouble="0/3 nodes are available"),
+        "registry": Fetched("registry", "p", "3", pulls=True, trouble="ErrImagePull: refused"),
+        "hub": Fetched("hub", "p", "4", pulls=True, trouble="503", weights=Trouble.HUB),
+        "fine": Fetched("fine", "p", "5", done=True),
+    }
+    assert troubled_nodes(troubles.values()) == {"disk", "place"}
 
 
 def test_a_group_of_several_pods_takes_more():
@@ -132,13 +155,18 @@ def test_its_turn_in_a_queue_is_what_it_waits_for():
     }
     (found,) = read([pod])
     assert (found.trouble, found.queue, found.comes, found.state) == (
-        "waits for its turn in the queue default of Kueue", "default", True, Fetching.PLACE,
+        "waits for its turn in the queue default of Kueue", "default", True, Fetching.WAITING,
     )  # fmt: skip
 
 
 THERE = Fetched("h100-1", "p", "u", done=True, image=True)
 QUEUED = Fetched("h100-2", "q", "v", queue="default", trouble="waits for its turn")
 NOWHERE = Fetched("h100-2", "q", "v", trouble="1 had untolerated taint(s).")
+
+
+def test_only_a_node_without_a_place_for_it_gets_another_in_its_place():
+    assert troubled_nodes([THERE, QUEUED]) == frozenset()
+    assert troubled_nodes([THERE, NOWHERE]) == {"h100-2"}
 
 
 def prepared(*found, cache="", after=5):
