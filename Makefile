@@ -99,9 +99,10 @@ test-walks: dev
 	$(RUN) pytest tests/e2e $(PAIRED) --durations=15
 
 # Others' controllers from their sources, in place of the stand-ins that `make test` has.
-test-controllers: dev part-controlplane  ## with the real LeaderWorkerSet: builds it first
+test-controllers: dev part-controlplane  ## with the real LeaderWorkerSet and Kueue: builds them first
 	@$(RUN) sandbox.controllers.build
 	QM_CONTROLLERS=real $(RUN) pytest tests/cluster/test_rollouts_spanning.py -k leader_worker
+	$(RUN) pytest tests/controllers
 
 e2e: parts  ## only the walks through the whole product
 	@$(MAKE) --no-print-directory test-walks

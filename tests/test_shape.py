@@ -43,6 +43,8 @@ FOLDERS = {
     "browser": ("browser",),
     "e2e": ("e2e",),
 }
+# Folders that are asked for as a whole, by `make e2e` and `make test-controllers`.
+WHOLE = {"e2e": "e2e", "controllers": "cluster"}
 MARKED = re.compile(r"mark\.(cluster|engine|alone|browser|e2e)\b")
 
 
@@ -50,8 +52,8 @@ def test_marked_tests_lie_where_they_are_asked_for():
     for path in (ROOT / "tests").rglob("test_*.py"):
         folder = path.relative_to(ROOT / "tests").parts[0]
         marks = set(MARKED.findall(path.read_text()))
-        if folder == "e2e":  # asked for as a whole
-            assert "e2e" in marks, path
+        if folder in WHOLE:
+            assert WHOLE[folder] in marks, path
             continue
         for mark in marks:
             assert folder in FOLDERS[mark], f"{path} is marked {mark}"

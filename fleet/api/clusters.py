@@ -94,7 +94,7 @@ class QueueOfKueueOut(serializers.Serializer[Any]):
     borrowed = serializers.IntegerField()
     free = serializers.IntegerField(help_text="GPUs that it lets in now")
     pending = serializers.IntegerField(help_text="Workloads that wait")
-    held = serializers.BooleanField(help_text="Stopped by an administrator")
+    held = serializers.BooleanField(help_text="It lets nobody in: stopped, or not active")
 
 
 class ClusterDetailOut(serializers.Serializer[Any]):

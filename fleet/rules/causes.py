@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from fleet.rules.disks import about_disk
 from fleet.rules.groups import is_worker
+from fleet.rules.kueue import turn_in
 from fleet.rules.members import groups_of
 from fleet.rules.phases import Cause
 from fleet.rules.seen import Pod, Side
@@ -169,7 +170,7 @@ def progress_of(side: Side) -> str:
 
 def doing(pod: Pod) -> str:
     if pod.queue:
-        return f"waits for its turn in the queue {pod.queue} of Kueue"
+        return turn_in(pod.queue)
     if pod.unschedulable:
         return f"waits for a place ({pod.unschedulable})"
     if pod.waiting:

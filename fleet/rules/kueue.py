@@ -34,7 +34,7 @@ class SeenQueue:
     limit: int  # that it may ever hold, borrowed ones included
     free: int  # that it lets in now
     pending: int  # workloads of the LocalQueue that wait
-    held: bool  # an administrator stopped it
+    held: bool  # an administrator stopped it, or something that it names is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,10 @@ def cohort_of(queue: Json) -> str:
 
 
 def is_held(queue: Json) -> bool:
-    return bool(queue.get("spec", {}).get("stopPolicy", "None") != "None")
+    """It lets nobody in: stopped, or not active, as one whose flavor is not there."""
+    told = {c["type"]: c["status"] for c in queue.get("status", {}).get("conditions") or ()}
+    stopped = queue.get("spec", {}).get("stopPolicy", "None") != "None"
+    return stopped or told.get("Active") == "False"
 
 
 def shares_of(queue: Json) -> dict[str, _Share]:
@@ -173,3 +176,7 @@ def waits_in(pod: Json) -> str:
     if GATE not in gates:
         return ""
     return str((pod["metadata"].get("labels") or {}).get(QUEUE, DEFAULT))
+
+
+def turn_in(queue: str) -> str:
+    return f"waits for its turn in the queue {queue} of Kueue"

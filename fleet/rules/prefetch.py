@@ -17,6 +17,7 @@ from typing import Any
 from fleet.rules.causes import CONFIG
 from fleet.rules.disks import about_disk, with_nodes
 from fleet.rules.fit import NodeRoom
+from fleet.rules.kueue import turn_in, waits_in
 from fleet.rules.manifests import RELEASE, deployments_of
 from fleet.rules.pods import LONGEST, PREFIX, Manifest
 from fleet.rules.quantity import whole
@@ -50,7 +51,7 @@ PULLED = frozenset({"Completed", "Error", "StartError", "ContainerCannotRun"})  
 class Fetching(StrEnum):
     """How far the image is on one node."""
 
-    WAITING = "waiting"  # its pod is not made yet: AT_ONCE others pull
+    WAITING = "waiting"  # its pod is not made yet: AT_ONCE others pull; or is not let in yet
     PULLING = "pulling"
     LOADING = "loading"  # the image is there, its weights are on the way
     DONE = "done"
@@ -80,6 +81,12 @@ class Fetched:
     image: bool = False  # the image is there, whatever of the weights
     weights: Trouble | None = None  # the trouble is of them
     told: str = ""  # last words of one that brought weights
+    queue: str = ""  # of Kueue, whose turn it waits for
+
+    @property
+    def comes(self) -> bool:
+        """Nothing went wrong: it pulls, or waits for its turn."""
+        return not self.done and (not self.trouble or bool(self.queue))
 
     @property
     def is_final(self) -> bool:
@@ -91,6 +98,8 @@ class Fetched:
             return Fetching.DONE
         if not self.trouble:
             return Fetching.LOADING if self.image else Fetching.PULLING
+        if self.queue:
+            return Fetching.WAITING
         if self.weights:
             return Fetching(self.weights.value)
         if about_disk(self.trouble):
@@ -315,11 +324,17 @@ def _read(pod: Mapping[str, Any], full: Sequence[str]) -> Fetched:
     if status.get("phase") in ENDED:
         text = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
         return replace(this, pulls=True, trouble=text)
+    if queue := waits_in(pod):
+        return replace(this, queue=queue, trouble=turn_in(queue))
+    return replace(this, trouble=_no_place(status, [n for n in full if n == node]))
+
+
+def _no_place(status: Mapping[str, Any], full: Sequence[str]) -> str:
+    """Why it has none; empty: it has one, or nobody has looked yet."""
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            text = with_nodes(str(condition.get("message", "")), [n for n in full if n == node])
-            return replace(this, trouble=text)
-    return this
+            return with_nodes(str(condition.get("message", "")), full)
+    return ""
 
 
 def _with_weights(

@@ -50,7 +50,7 @@ def fetching(state: State, seen: Seen, now: datetime, fetch: Prefetch) -> Decisi
         return enter(state, Phase.CANARY_STARTING, told)
     if now - state.phase_since > state.prefetch:
         return late(state, seen, now, fetch, told)
-    pulling = sum(not (f.done or f.trouble) for f in found.values())
+    pulling = sum(f.comes for f in found.values())
     start = [n for n in fetch.nodes if n not in found][: max(AT_ONCE - pulling, 0)]
     why = f"{told}. Nothing moves before, at most {seconds(state.prefetch)}"
     memory = replace(state.memory, fetched=state.memory.fetched or bool(start))
@@ -61,7 +61,7 @@ def fetching(state: State, seen: Seen, now: datetime, fetch: Prefetch) -> Decisi
 def is_enough(fetch: Prefetch, found: dict[str, Fetched], troubled: list[Fetched]) -> bool:
     """Whether nothing else is to be waited for."""
     done = [f for f in found.values() if f.image]
-    if len({f.node for f in done} | {f.node for f in troubled}) < len(fetch.nodes):
+    if len({f.node for f in done} | {f.node for f in troubled if not f.comes}) < len(fetch.nodes):
         return False
     if fetch.bring:
         return has_weights(fetch, found)
@@ -71,7 +71,7 @@ def is_enough(fetch: Prefetch, found: dict[str, Fetched], troubled: list[Fetched
 def has_weights(fetch: Prefetch, found: dict[str, Fetched]) -> bool:
     """Wherever an engine can start; where not even the pod for them finds a place, none can."""
     there = [found[n] for n in fetch.bring if n in found]
-    able = [f for f in there if f.done or f.pulls or not f.trouble]
+    able = [f for f in there if f.done or f.pulls or f.comes]
     return len(there) == len(fetch.bring) and bool(able) and all(f.done for f in able)
 
 
@@ -92,7 +92,8 @@ def late(state: State, seen: Seen, now: datetime, fetch: Prefetch, told: str) ->
             return enter(state, Phase.CANARY_STARTING, f"{told}, {over} are over")
         why = f"{told}, after {over}. Engines would have to download weights and cannot: they start"
         return begin(state, seen, now, weights_cause(troubled), f"{why} offline")
-    if any(f.done for f in found.values()) or not fetch.found:
+    queued = bool(found) and all(f.queue for f in found.values())  # no fault of the image
+    if any(f.done for f in found.values()) or not fetch.found or queued:
         return enter(state, Phase.CANARY_STARTING, f"{told}, {over} are over")
     full = any(about_disk(f.trouble) for f in troubled)
     cause = Cause.DISK_FULL if full else Cause.IMAGE_PULL
@@ -126,5 +127,7 @@ def words(fetched: Fetched) -> str:
         return f"Weights for {place}: {OF_WEIGHTS[fetched.weights]}. {fetched.trouble}"
     verb = "cannot be pulled" if fetched.pulls else "finds no place"
     where = f"for {fetched.node}" if fetched.node.startswith(CLAIM) else f"on {fetched.node}"
+    if fetched.queue:
+        return f"What brings it {where} {fetched.trouble}"
     disk = ", its disk is full" if about_disk(fetched.trouble) else ""
     return f"It {verb} {where}{disk}: {fetched.trouble}"

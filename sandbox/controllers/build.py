@@ -1,8 +1,8 @@
-"""Build the controller of LeaderWorkerSet once per user: python -m sandbox.controllers.build
+"""Build others' controllers once per user: python -m sandbox.controllers.build [lws] [kueue]
 
 The result lies in ${XDG_CACHE_HOME:-~/.cache}/quartermaster/controllers/DIGEST/: the program
-`lws-manager`, and of its module the definitions (`crd/`) and `webhooks.yaml`. Prints JSON lines as
-the build of the control plane does, whose compiled packages it shares.
+`manager`, and of its module what it is installed with. Prints JSON lines as the build of the
+control plane does, whose compiled packages it shares.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.bootstrap import cache
@@ -31,29 +32,65 @@ from sandbox.controlplane.toolchain import NoToolchain, find_go
 from sandbox.locking import exclusive
 
 HERE = Path(__file__).resolve().parent
-MODULE = "sigs.k8s.io/lws"
-PACKAGE = f"{MODULE}/cmd"
-MANAGER = "lws-manager"
+MANAGER = "manager"
 FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags", "-s -w")
 
 
-def version() -> str:
-    """Such as "v0.9.0", from go.mod."""
-    found = re.search(rf"{MODULE} (v\S+)", (HERE / "go.mod").read_text())
-    if found is None:
-        raise BuildFailed(f"go.mod does not name {MODULE}")
-    return found[1]
+@dataclass(frozen=True)
+class Controller:
+    """`folder`: of its go.mod and go.sum. `kept`: name in the result -> file or folder of it."""
+
+    name: str
+    folder: str
+    module: str
+    package: str
+    kept: Mapping[str, str]
+
+    @property
+    def sources(self) -> Path:
+        return HERE / self.folder
+
+    @property
+    def version(self) -> str:
+        """Such as "v0.9.0", from go.mod."""
+        found = re.search(rf"{self.module} (v\S+)", (self.sources / "go.mod").read_text())
+        if found is None:
+            raise BuildFailed(f"go.mod does not name {self.module}")
+        return found[1]
+
+    @property
+    def bin_dir(self) -> Path:
+        """Where the program of these sources is, or will be."""
+        digest = hashlib.sha256(repr((FLAGS, self.package, sorted(self.kept.items()))).encode())
+        for name in ("go.mod", "go.sum"):
+            digest.update((self.sources / name).read_bytes())
+        return cache() / "controllers" / digest.hexdigest()[:20]
 
 
-def bin_dir() -> Path:
-    """Where the program of these sources is, or will be."""
-    digest = hashlib.sha256(repr((FLAGS, PACKAGE)).encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((HERE / name).read_bytes())
-    return cache() / "controllers" / digest.hexdigest()[:20]
+LWS = Controller(
+    name="LeaderWorkerSet",
+    folder="lws",
+    module="sigs.k8s.io/lws",
+    package="sigs.k8s.io/lws/cmd",
+    kept={"crd": "config/crd/bases", "webhooks.yaml": "config/webhook/manifests.yaml"},
+)
+KUEUE = Controller(
+    name="Kueue",
+    folder="kueue",
+    module="sigs.k8s.io/kueue",
+    package="sigs.k8s.io/kueue/cmd/kueue",
+    kept={
+        "crd": "config/components/crd/bases",
+        "conversion": "config/components/crd/patches",
+        "webhooks.yaml": "config/components/webhook/manifests.yaml",
+        "scopes.yaml": "config/components/webhook/kustomization.yaml",
+        "config.yaml": "config/components/manager/controller_manager_config.yaml",
+    },
+)
+ALL = {c.folder: c for c in (LWS, KUEUE)}
 
 
-def ensure(progress: Progress = silent) -> Path:
+def ensure(wanted: Controller, progress: Progress = silent) -> Path:
     """The folder with program and definitions; builds when needed, one builder at a time.
 
     Raises BuildFailed with a text for the developer.
@@ -61,54 +98,70 @@ def ensure(progress: Progress = silent) -> Path:
     began = time.monotonic()
 
     def tell(percent: float, text: str) -> None:
-        progress("controllers", percent, time.monotonic() - began, text)
+        progress(wanted.folder, percent, time.monotonic() - began, text)
 
-    if not bin_dir().exists():  # it appears by one rename
+    if not wanted.bin_dir.exists():  # it appears by one rename
         with exclusive(
             cache() / "controllers" / "lock", lambda: tell(0.0, "another build is running")
         ):
-            if not bin_dir().exists():
-                _build(tell)
-    tell(100.0, f"LeaderWorkerSet {version()} is built")
-    return bin_dir()
+            if not wanted.bin_dir.exists():
+                _build(wanted, tell)
+    tell(100.0, f"{wanted.name} {wanted.version} is built")
+    return wanted.bin_dir
 
 
-def _build(tell: Callable[[float, str], None]) -> None:
+def _build(wanted: Controller, tell: Callable[[float, str], None]) -> None:
     try:
         go = str(find_go())
     except NoToolchain as exc:
         raise BuildFailed(str(exc)) from exc
     env = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
     tell(1.0, "downloading Go modules")
-    packages = list_packages(go, env, HERE, (PACKAGE,))
-    with tempfile.TemporaryDirectory(dir=bin_dir().parent, prefix="build-") as scratch:
+    packages = list_packages(go, env, wanted.sources, (wanted.package,))
+    with tempfile.TemporaryDirectory(dir=wanted.bin_dir.parent, prefix="build-") as scratch:
         fresh = Path(scratch) / "bin"
-        (fresh / "crd").mkdir(parents=True)
-        argv = [go, "build", "-v", "-o", str(fresh / MANAGER), *FLAGS, PACKAGE]
-        compile_packages(argv, env, HERE, packages, tell)
-        config = _source(go, env) / "config"
-        for found in (config / "crd" / "bases").glob("*.yaml"):
-            shutil.copyfile(found, fresh / "crd" / found.name)
-        shutil.copyfile(config / "webhook" / "manifests.yaml", fresh / "webhooks.yaml")
-        fresh.replace(bin_dir())
+        fresh.mkdir()
+        argv = [go, "build", "-v", "-o", str(fresh / MANAGER), *FLAGS, wanted.package]
+        compile_packages(argv, env, wanted.sources, packages, tell)
+        module = _unpacked(go, env, wanted)
+        for name, path in wanted.kept.items():
+            _keep(module / path, fresh / name)
+        fresh.replace(wanted.bin_dir)
 
 
-def _source(go: str, env: dict[str, str]) -> Path:
-    """Of its module, as Go keeps it."""
-    argv = [go, "list", "-m", "-f", "{{.Dir}}", MODULE]
-    done = subprocess.run(argv, cwd=HERE, env=env, capture_output=True, text=True, check=True)
+def _unpacked(go: str, env: dict[str, str], wanted: Controller) -> Path:
+    """Its module, as Go keeps it."""
+    argv = [go, "list", "-m", "-f", "{{.Dir}}", wanted.module]
+    done = subprocess.run(
+        argv, cwd=wanted.sources, env=env, capture_output=True, text=True, check=True
+    )
     return Path(done.stdout.strip())
 
 
+def _keep(source: Path, target: Path) -> None:
+    """Go keeps modules read-only; what is kept of them can be removed."""
+    if source.is_file():
+        shutil.copyfile(source, target)
+        return
+    target.mkdir()
+    for found in source.glob("*.yaml"):
+        shutil.copyfile(found, target / found.name)
+
+
 def main() -> int:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    try:
-        print(json.dumps({"bin": str(ensure(JsonLines()))}), flush=True)
-    except BuildFailed as exc:
-        print(json.dumps({"stage": "controllers", "error": str(exc)}), flush=True)
-        return 1
+    )
+    parser.add_argument("controllers", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}")
+    chosen = parser.parse_args().controllers or list(ALL)
+    if unknown := sorted(set(chosen) - set(ALL)):
+        parser.error(f"unknown: {', '.join(unknown)}")
+    for name in chosen:
+        try:
+            print(json.dumps({"bin": str(ensure(ALL[name], JsonLines()))}), flush=True)
+        except BuildFailed as exc:
+            print(json.dumps({"stage": name, "error": str(exc)}), flush=True)
+            return 1
     return 0
 
 

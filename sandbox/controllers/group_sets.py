@@ -5,29 +5,21 @@ Services here), and one certificate of the cluster's authority serves them.
 """
 
 import base64
-import contextlib
 import json
 import shutil
-import socket
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import httpx
 import yaml
 
 from sandbox.cluster import certs
 from sandbox.cluster.control import Cluster, free_port
-from sandbox.cluster.kube import ApiStatusError, Json, Kube
+from sandbox.cluster.kube import Json, Kube
 from sandbox.controllers.build import MANAGER
+from sandbox.controllers.installing import define, hook, listens, undefine, unhook
 from sandbox.process import Process, wait_until
 
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-ADMISSION = "/apis/admissionregistration.k8s.io/v1"
-PATHS = {
-    "MutatingWebhookConfiguration": f"{ADMISSION}/mutatingwebhookconfigurations",
-    "ValidatingWebhookConfiguration": f"{ADMISSION}/validatingwebhookconfigurations",
-}
 OURS = {"matchExpressions": [{"key": "leaderworkerset.sigs.k8s.io/name", "operator": "Exists"}]}
 
 
@@ -44,9 +36,7 @@ class RealGroupSets:
     def install(self) -> None:
         self.kube = self.cluster.kube()
         for path in sorted((self.bin / "crd").glob("*.yaml")):
-            body = yaml.safe_load(path.read_text())
-            self.kube.apply(f"{DEFINITIONS}/{body['metadata']['name']}", body)
-            wait_until(f"{path.stem} is served", partial(self._served, body), 30)
+            define(self.kube, yaml.safe_load(path.read_text()))
         folder = self.cluster.data / "lws"
         config = self._configure(folder)
         argv = [
@@ -56,31 +46,20 @@ class RealGroupSets:
         ]
         self.process = Process("lws", argv, self.cluster.data / "logs" / "lws.log")
         self.process.start()
-        wait_until("the controller of LeaderWorkerSet", self._answers, 60)
+        answers = partial(listens, self.process, self.ports["webhook"])
+        wait_until("the controller of LeaderWorkerSet", answers, 60)
         for body in self._webhooks():
-            self.kube.apply(f"{PATHS[body['kind']]}/{body['metadata']['name']}", body)
+            hook(self.kube, body)
 
     def remove(self) -> None:
         """Webhooks first: nobody answers them afterwards."""
         for body in self._webhooks():
-            with contextlib.suppress(ApiStatusError):
-                self.kube.delete(f"{PATHS[body['kind']]}/{body['metadata']['name']}")
+            unhook(self.kube, body)
         if self.process:
             self.process.stop(grace=5.0)
         for path in (self.bin / "crd").glob("*.yaml"):
-            body = yaml.safe_load(path.read_text())
-            with contextlib.suppress(ApiStatusError):
-                self.kube.delete(f"{DEFINITIONS}/{body['metadata']['name']}")
+            undefine(self.kube, yaml.safe_load(path.read_text())["metadata"]["name"])
         self.kube.close()
-
-    def _served(self, definition: Json) -> bool:
-        spec = definition["spec"]
-        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
-        try:
-            groups = [g["name"] for g in self.kube.get("/apis")["groups"]]
-            return spec["group"] in groups and "items" in self.kube.get(path)
-        except (ApiStatusError, httpx.HTTPError):
-            return False
 
     def _configure(self, folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
@@ -106,28 +85,18 @@ class RealGroupSets:
         path.write_text(json.dumps(config))
         return path
 
-    def _answers(self) -> bool:
-        """Its webhooks are served."""
-        assert self.process is not None
-        if not self.process.alive:
-            raise RuntimeError(f"it exited ({self.process.poll()}):\n{self.process.tail()}")
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.ports["webhook"]), 1.0).close()
-            return True
-        return False
-
     def _webhooks(self) -> list[Json]:
         """As its module has them, with addresses in place of a Service, pods by their label."""
         ca = (self.cluster.data / "pki" / "ca.crt").read_bytes()
         found: list[Json] = list(yaml.safe_load_all((self.bin / "webhooks.yaml").read_text()))
         for body in found:
             body["metadata"]["name"] = f"lws-{body['metadata']['name']}"
-            for hook in body["webhooks"]:
-                path = hook["clientConfig"]["service"]["path"]
-                hook["clientConfig"] = {
+            for one in body["webhooks"]:
+                path = one["clientConfig"]["service"]["path"]
+                one["clientConfig"] = {
                     "url": f"https://127.0.0.1:{self.ports['webhook']}{path}",
                     "caBundle": base64.b64encode(ca).decode(),
                 }
-                if hook["rules"][0]["resources"] == ["pods"]:
-                    hook["objectSelector"] = OURS
+                if one["rules"][0]["resources"] == ["pods"]:
+                    one["objectSelector"] = OURS
         return found

@@ -25,6 +25,18 @@ Written by `python -m sandbox.quality.licences --write`.
 | package | licence | used |
 |---|---|---|
 """
+FOOT = """
+Built from their sources on the machine that tests, and no part of what is installed or handed on;
+versions and checksums of these and of all modules that they need are in `go.mod` and `go.sum`
+beside the builds in `sandbox/`:
+
+| program | licence | used |
+|---|---|---|
+| Kubernetes (API server, controllers, scheduler, kubectl) | Apache-2.0 | sandbox |
+| etcd | Apache-2.0 | sandbox |
+| LeaderWorkerSet | Apache-2.0 | `make test-controllers` |
+| Kueue | Apache-2.0 | `make test-controllers` |
+"""
 
 
 def pinned(path: str) -> set[str]:
@@ -62,7 +74,7 @@ def main() -> int:
     if bad:
         print("These licences do not fit:\n  " + "\n  ".join(bad))
         return 1
-    page = HEAD + "".join(f"| {name} | {text} | {used} |\n" for name, text, used in table)
+    page = HEAD + "".join(f"| {name} | {text} | {used} |\n" for name, text, used in table) + FOOT
     if "--write" in sys.argv:
         PAGE.write_text(page)
     elif not PAGE.exists() or PAGE.read_text() != page:

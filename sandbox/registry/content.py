@@ -19,6 +19,7 @@ from sandbox.registry.model_signing import FILE, statement_of
 ISSUER = "https://issuer.sandbox.invalid"
 IDENTITY = "https://sandbox.invalid/vllm/build.yml@refs/heads/main"
 MAKER = "https://sandbox.invalid/models/train.yml@refs/heads/main"
+POINTER = 125  # bytes, without the digits of the size
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 
@@ -117,7 +118,9 @@ def large(path: str, body: bytes) -> dict[str, Any]:
     """What a hub tells of files that it keeps apart from git."""
     if not path.endswith(".safetensors"):
         return {}
-    return {"lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}}
+    sha, size = hashlib.sha256(body).hexdigest(), len(body)
+    # git keeps a text of three lines in its place: a version, the digest, the size.
+    return {"lfs": {"sha256": sha, "size": size, "pointerSize": POINTER + len(str(size))}}
 
 
 def blob_id(body: bytes) -> str:

@@ -16,12 +16,20 @@ from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 from tests.cluster.test_drift_real import kubectl
 from tests.fixtures.kubernetes import DEPLOYMENTS, PODS, until
 from tests.fixtures.proxies import SlowProxy
+from tests.fixtures.queue_objects import (
+    GPU,
+    VERSION,
+    cluster_queue,
+    flavor,
+    local_queue,
+    path_of,
+)
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(300, func_only=True),
 ]
-LABEL, GPU = "nvidia.com/gpu.product", "nvidia.com/gpu"
+LABEL = "nvidia.com/gpu.product"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KUEUE = "kueue.x-k8s.io"
 KINDS = {"LocalQueue": "Namespaced", "ClusterQueue": "Cluster", "ResourceFlavor": "Cluster"}
@@ -149,25 +157,12 @@ def kueue(stage):
     cluster = stage.cluster
     for kind, scope in KINDS.items():
         cluster.admin.post(CRDS, definition(kind, scope))
-    base = f"/apis/{KUEUE}/v1beta1"
-    flavor = {"metadata": {"name": "l40s"}, "spec": {"nodeLabels": {LABEL: PRODUCT}}}
-    quota = {"name": "l40s", "resources": [{"name": GPU, "nominalQuota": 4}]}
-    behind = {
-        "metadata": {"name": "serving"},
-        "spec": {"resourceGroups": [{"coveredResources": [GPU], "flavors": [quota]}]},
-        "status": {
-            "flavorsReservation": [{"name": "l40s", "resources": [{"name": GPU, "total": 2}]}]
-        },
-    }
-    ours = {"metadata": {"name": "default"}, "spec": {"clusterQueue": "serving"}}
-    places = {
-        f"{base}/resourceflavors": ("ResourceFlavor", flavor),
-        f"{base}/clusterqueues": ("ClusterQueue", behind),
-        f"{base}/namespaces/models/localqueues": ("LocalQueue", ours),
-    }
-    for path, (kind, body) in places.items():
-        whole = {"apiVersion": f"{KUEUE}/v1beta1", "kind": kind} | body
-        until(f"the kind {kind}", lambda p=path, w=whole: made(cluster, p, w), 30)
+    behind = cluster_queue("serving", "l40s", 4)
+    taken = {"name": GPU, "total": "2", "borrowed": "0"}
+    behind["status"] = {"flavorsReservation": [{"name": "l40s", "resources": [taken]}]}
+    ours = local_queue("default", "models", "serving")
+    for body in (flavor("l40s", PRODUCT), behind, ours):
+        until(f"the kind {body['kind']}", lambda b=body: made(cluster, path_of(b), b), 30)
     yield
     for kind in KINDS:
         with contextlib.suppress(ApiStatusError):
@@ -179,7 +174,7 @@ def definition(kind, scope):
     plural = f"{kind.lower()}s"
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
-        "name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything},
+        "name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": anything},
     }  # fmt: skip
     names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
     # The group belongs to a community of Kubernetes: its API asks whether it was reviewed.
@@ -212,7 +207,7 @@ def test_a_rollout_waits_for_the_queue_of_kueue_and_goes_on(stage, kueue):
     stage.approve(rollout)
     template = {
         "metadata": {"labels": {f"{KUEUE}/queue-name": "default"}},
-        "spec": {"schedulingGates": [{"name": f"{KUEUE}/admission"}]},
+        "spec": {"schedulingGates": [{"name": f"{KUEUE}/{g}"} for g in ("admission", "topology")]},
     }  # as Kueue's webhook writes it
     change_prepared(stage, rollout, template)
 

@@ -1,12 +1,14 @@
 """Pods that bring an image to nodes: where, with what, and what came of them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from fleet.rules.disks import PRESSURE
 from fleet.rules.fit import NodeRoom
 from fleet.rules.manifests import SERVICE, render, workload
+from fleet.rules.phases import Cause, Phase
 from fleet.rules.pods import LONGEST
 from fleet.rules.prefetch import (
     AT_ONCE,
@@ -14,6 +16,8 @@ from fleet.rules.prefetch import (
     NO_OP,
     NODE,
     Fetched,
+    Fetching,
+    Prefetch,
     chosen,
     name_on,
     pod_on,
@@ -21,9 +25,12 @@ from fleet.rules.prefetch import (
     troubled_nodes,
     weights_of,
 )
+from fleet.rules.preparing import fetching
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
+from fleet.rules.state import Seen
 from fleet.rules.weights import Trouble
+from tests.fleet.rules.walk import START, make_state
 
 SPEC = ReleaseSpec(
     service="chat",
@@ -133,10 +140,54 @@ CASES = {
 def test_it_reads_what_came_of_a_pod(case):
     status, done, pulls, words = CASES[case]
     meta = {"name": "p", "uid": "u", "annotations": {NODE: "h100-1"}}
-    (found,) = read([{"metadata": meta, "status": status}], ["h100-1", "h100-2"])
+    (found,) = read([{"metadata": meta, "spec": {}, "status": status}], ["h100-1", "h100-2"])
     assert (found.done, found.pulls) == (done, pulls)
     assert words in found.trouble
     assert bool(found.trouble) == bool(words)
+
+
+def test_its_turn_in_a_queue_is_what_it_waits_for():
+    blocked = NO_PLACE | {"message": "Scheduling is blocked due to non-empty scheduling gates"}
+    pod = {
+        "metadata": {"name": "p", "uid": "u", "annotations": {NODE: "h100-1"}},
+        "spec": {"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]},
+        "status": {"conditions": [blocked]},
+    }
+    (found,) = read([pod])
+    assert (found.trouble, found.queue, found.comes, found.state) == (
+        "waits for its turn in the queue default of Kueue", "default", True, Fetching.WAITING,
+    )  # fmt: skip
+
+
+THERE = Fetched("h100-1", "p", "u", done=True, image=True)
+QUEUED = Fetched("h100-2", "q", "v", queue="default", trouble="waits for its turn")
+NOWHERE = Fetched("h100-2", "q", "v", trouble="1 had untolerated taint(s).")
+
+
+def test_only_a_node_without_a_place_for_it_gets_another_in_its_place():
+    assert troubled_nodes([THERE, QUEUED]) == frozenset()
+    assert troubled_nodes([THERE, NOWHERE]) == {"h100-2"}
+
+
+def prepared(*found, cache="", after=5):
+    """What follows when these are there, so many seconds after the nodes began to be prepared."""
+    state = make_state(phase=Phase.PREPARING, phase_since=START, prefetch=timedelta(seconds=60))
+    fetch = Prefetch(("h100-1", "h100-2"), found, cache=cache)
+    return fetching(state, Seen(), START + timedelta(seconds=after), fetch)
+
+
+@pytest.mark.parametrize("cache", ["", "/srv/weights"])
+def test_a_turn_is_waited_for_and_a_place_is_not(cache):
+    waits = prepared(THERE, QUEUED, cache=cache)
+    assert waits.phase is Phase.PREPARING
+    assert "What brings it on h100-2 waits for its turn" in waits.why
+    assert prepared(THERE, NOWHERE, cache=cache).phase is Phase.CANARY_STARTING
+
+
+def test_without_its_turn_in_time_engines_start_unless_they_lack_weights():
+    assert prepared(QUEUED, after=61).phase is Phase.CANARY_STARTING
+    late = prepared(THERE, QUEUED, cache="/srv/weights", after=61)
+    assert (late.phase, late.cause) == (Phase.ABORTING, Cause.WEIGHTS)
 
 
 MODELS = {

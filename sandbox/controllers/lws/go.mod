@@ -1,4 +1,4 @@
-module sandbox/controllers
+module sandbox/controllers/lws
 
 go 1.26.0
 
