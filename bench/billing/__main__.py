@@ -236,7 +236,8 @@ def take_in(options, cpu, tenants, source, secret):
         send(source, bodies(tenants, events, size, LIVE), watch := Watch(cpu))
         said(f"ingest live, batches of {size:,}", "events", events, watch, "ingest in process")
     for size in (2_000, 10_000):
-        events = max(2 * size, options.events // 5)
+        # So many that what a process does once, at its first batch, is small beside them.
+        events = max(2 * size, options.events)
         sent = list(bodies(tenants, events, size, LIVE))
         for label in (f"two writers, batches of {size:,}", "the same again, two writers"):
             send_by_two(source, sent, watch := Watch(cpu))
