@@ -12,7 +12,11 @@ class Migration(migrations.Migration):
     dependencies = [("billing", "0118_days_leave_the_default")]
 
     operations = [
+        # What a migration that broke off left is no index yet.
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS charge_hour_tenant", migrations.RunSQL.noop
+        ),
         AddIndexConcurrently(
             "charge", models.Index(fields=["hour", "tenant_id"], name="charge_hour_tenant")
-        )
+        ),
     ]
