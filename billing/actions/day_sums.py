@@ -23,9 +23,10 @@ ADD_DAYS = """
 WITH added AS (
     INSERT INTO charge_day AS kept (day, tenant_id, application_id, model, traffic_class, meter,
         currency, quantity, amount)
-    SELECT (hour AT TIME ZONE 'UTC')::date, tenant_id, application_id, model, traffic_class, meter,
-        currency, sum(quantity), sum(quantity * unit_price)
-    FROM rate_change GROUP BY 1, 2, 3, 4, 5, 6, 7
+    SELECT (day AT TIME ZONE 'UTC')::date, tenant_id, application_id, model, traffic_class, meter,
+        currency, sum(quantity), sum(amount)
+    FROM (SELECT date_bin('1 day', hour, 'epoch') AS day, * FROM ({changes}) AS c) AS changes
+    GROUP BY day, tenant_id, application_id, model, traffic_class, meter, currency
     ON CONFLICT (tenant_id, day, application_id, model, traffic_class, meter, currency)
     DO UPDATE SET quantity = kept.quantity + EXCLUDED.quantity,
         amount = kept.amount + EXCLUDED.amount
@@ -83,13 +84,14 @@ SHARED = "INSERT INTO charge_release (day, tenant_id, model, release, currency, 
     )
 )
 ADD = (
-    ADD_DAYS, FORGET_NOTHINGS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS,
+    FORGET_NOTHINGS, FORGET_TOTALS, SUM_TOTALS, FORGET_SUMS, SUM_SUMS,
     FORGET_RELEASES, ANSWERED, ONE_RELEASE,
 )  # fmt: skip
 
 
-def add_to_days(cursor: Any) -> None:
-    """Of the charges in `rate_change`, once they are written."""
+def add_to_days(cursor: Any, changes: str) -> None:
+    """Of the charges that the query `changes` answers, once they are written."""
+    cursor.execute(ADD_DAYS.format(changes=changes))
     for statement in ADD:
         cursor.execute(statement)
     cursor.execute(ARE_MIXED)

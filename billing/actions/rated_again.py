@@ -23,7 +23,7 @@ from tenants.queries.directory import TenantRef, tenant_refs
 
 # Prices that begin to hold and that no rating applied yet are ahead of what was charged.
 DUE = """
-INSERT INTO rate_due SELECT hour, tenant_id, version FROM usage_hour_head h
+INSERT INTO rate_due SELECT hour, tenant_id, version, rolled_at FROM usage_hour_head h
 WHERE h.hour >= %s AND version = rated_version AND NOT EXISTS (
     SELECT 1 FROM price_book_version v JOIN price_book b ON b.id = v.book_id
     WHERE v.published_at IS NOT NULL AND v.applied_at IS NULL

@@ -19,7 +19,7 @@ from billing.rules.rating import Key, Owed
 from billing.rules.tariffs import Tariff
 
 WORKING = {
-    "rate_due": "hour timestamptz, tenant_id bigint, version int",
+    "rate_due": "hour timestamptz, tenant_id bigint, version int, rolled_at timestamptz",
     "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
         traffic_class text, runs_on text, tariff bigint, request bigint, prompt bigint,
         cached bigint, completion bigint, gpu_ms bigint""",
@@ -28,16 +28,16 @@ WORKING = {
         unit_price numeric, currency text, book_version_id bigint, by_month boolean""",
     "rate_owed": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
         traffic_class text, meter text, runs_on text, quantity numeric, unit_price numeric,
-        currency text, book_version_id bigint""",
+        amount numeric, currency text, book_version_id bigint""",
     "rate_change": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
         traffic_class text, meter text, runs_on text, quantity numeric, unit_price numeric,
-        currency text, book_version_id bigint""",
+        amount numeric, currency text, book_version_id bigint""",
 }
 # Hour by hour, so that no more heads are read than a pass takes.
 TAKE = """
-INSERT INTO rate_due SELECT h.hour, h.tenant_id, h.version
+INSERT INTO rate_due SELECT h.hour, h.tenant_id, h.version, h.rolled_at
 FROM (SELECT DISTINCT hour FROM rating_mark ORDER BY hour) AS m CROSS JOIN LATERAL (
-    SELECT hour, tenant_id, version FROM usage_hour_head WHERE hour = m.hour
+    SELECT hour, tenant_id, version, rolled_at FROM usage_hour_head WHERE hour = m.hour
         AND version <> rated_version AND tenant_id %% %s = %s
         AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
     ORDER BY tenant_id FOR NO KEY UPDATE
@@ -46,7 +46,11 @@ FROM (SELECT DISTINCT hour FROM rating_mark ORDER BY hour) AS m CROSS JOIN LATER
 GIVE_UP = """
 DELETE FROM rate_due WHERE tenant_id = ANY(%s) RETURNING hour, tenant_id, version
 """
-ADD_DUE = "INSERT INTO rate_due SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::int[])"
+ADD_DUE = """
+INSERT INTO rate_due SELECT m.hour, m.tenant_id, m.version, h.rolled_at
+FROM unnest(%s::timestamptz[], %s::bigint[], %s::int[]) AS m (hour, tenant_id, version)
+LEFT JOIN usage_hour_head h ON h.hour = m.hour AND h.tenant_id = m.tenant_id
+"""
 # Materialized, because small sides are known here: joined later, they would be walked row by row.
 USE = """
 WITH d AS MATERIALIZED (
@@ -90,7 +94,7 @@ WHERE q.quantity <> 0
 PRICE = f"""
 INSERT INTO rate_owed
 SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter, u.runs_on,
-    q.quantity, c.unit_price, c.currency, c.book_version_id
+    q.quantity, c.unit_price, q.quantity * c.unit_price, c.currency, c.book_version_id
 {PRICED} AND NOT c.by_month
 """
 BY_MONTH = f"""
@@ -99,24 +103,32 @@ SELECT u.hour, u.tenant_id, u.application_id, u.model, u.traffic_class, c.meter,
 {PRICED} AND c.by_month
 """
 ADD_OWED = """
-INSERT INTO rate_owed SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[],
-    %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::text[],
-    %s::bigint[])
+INSERT INTO rate_owed
+SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on, quantity, unit_price,
+    quantity * unit_price, currency, book_version_id
+FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::numeric[], %s::numeric[], %s::text[], %s::bigint[]) AS o (hour, tenant_id,
+    application_id, model, traffic_class, meter, runs_on, quantity, unit_price, currency,
+    book_version_id)
 """
 SPENT = """
-SELECT coalesce(sum(quantity * unit_price), 0) FROM rate_owed
+SELECT coalesce(sum(amount), 0) FROM rate_owed
 WHERE tenant_id = %s AND hour >= %s AND hour < %s
 """
 FRESH = """
 SELECT hour, tenant_id FROM unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)
 EXCEPT SELECT hour, tenant_id FROM rate_due ORDER BY hour, tenant_id
 """
-# The bytes: the rules, a line for each hour, a line for each version of a book.
+# The bytes: the rules, a line for each hour, a line for each version of a book. Each hour is
+# spelled once, for all of its tenants.
 DIGEST = """
 SELECT count(*), encode(sha256(convert_to(%s || coalesce(string_agg(
-    to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || '+00:00 ' || tenant_id || ' '
-    || version || chr(10), '' ORDER BY hour, tenant_id), '') || %s, 'UTF8')), 'hex')
-FROM rate_due
+    spelled || tenant_id || ' ' || version || chr(10), '' ORDER BY hour, tenant_id), '') || %s,
+    'UTF8')), 'hex')
+FROM rate_due JOIN (
+    SELECT hour, to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') || '+00:00 ' AS spelled
+    FROM rate_due GROUP BY hour
+) AS hours USING (hour)
 """
 
 

@@ -53,30 +53,38 @@ UPDATE usage_hour_head SET rated_version = 0
 FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
     AND rated_version <> 0 AND (%s::bigint IS NULL OR tenant_id = %s)
 """
-OPEN = "SELECT count(*) FROM usage_hour_head WHERE version <> rated_version AND hour > %s"
-OWED = """
-SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on, quantity, unit_price,
-    currency, book_version_id
-FROM rate_owed WHERE unit_price IS NOT NULL
+# By marks: the planner would rather read all heads there are than those of the newest hours.
+OPEN = """
+SELECT count(*) FROM (SELECT DISTINCT hour FROM rating_mark WHERE hour > %s) AS m
+CROSS JOIN LATERAL (
+    SELECT FROM usage_hour_head h WHERE h.hour = m.hour AND version <> rated_version OFFSET 0
+) AS waiting
 """
+OWED = "SELECT * FROM rate_owed WHERE unit_price IS NOT NULL"
 CHARGED = "FROM rate_due d JOIN charge c ON c.hour = d.hour AND c.tenant_id = d.tenant_id"
 DIFFERENCES = f"""
+INSERT INTO rate_change
 SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on,
-    sum(quantity) AS quantity, unit_price, currency, book_version_id
-FROM ({OWED} UNION ALL
+    sum(quantity) AS quantity, unit_price, sum(quantity) * unit_price, currency, book_version_id
+FROM (
+    SELECT hour, tenant_id, application_id, model, traffic_class, meter, runs_on, quantity,
+        unit_price, currency, book_version_id
+    FROM rate_owed WHERE unit_price IS NOT NULL
+    UNION ALL
     SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, runs_on, -quantity,
         unit_price, currency, book_version_id {CHARGED}) AS both_sides
 GROUP BY hour, tenant_id, application_id, model, traffic_class, meter, runs_on, unit_price,
     currency, book_version_id
 HAVING sum(quantity) <> 0
 """
+CHANGED = "SELECT * FROM rate_change"
 # In the order of the rules, a reversal before what takes its place: numbers of charges follow it.
 WRITE = """
 INSERT INTO charge (run_id, hour, tenant_id, application_id, model, traffic_class, meter,
     runs_on, quantity, unit_price, amount, currency, book_version_id, correction_period_id)
 SELECT %s, m.hour, m.tenant_id, application_id, model, traffic_class, meter, runs_on,
-    quantity, unit_price, quantity * unit_price, currency, book_version_id, late.period_id
-FROM rate_change AS m LEFT JOIN (
+    quantity, unit_price, amount, currency, book_version_id, late.period_id
+FROM ({changes}) AS m LEFT JOIN (
     SELECT d.hour, d.tenant_id, o.id AS period_id
     FROM rate_due d JOIN billing_period p ON p.tenant_id = d.tenant_id AND p.state = 'closed'
         AND d.hour >= p.starts_at AND d.hour < p.ends_at
@@ -101,8 +109,8 @@ WITH d AS MATERIALIZED (
     SELECT d.hour, d.tenant_id, coalesce(m.amount, 0) AS amount,
         coalesce(t.currency, '') AS currency
     FROM rate_due d
-    LEFT JOIN (SELECT hour, tenant_id, sum(quantity * unit_price) AS amount FROM rate_owed
-        GROUP BY 1, 2) m USING (hour, tenant_id)
+    LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM rate_owed GROUP BY 1, 2) m
+        USING (hour, tenant_id)
     LEFT JOIN unnest(%s::bigint[], %s::text[]) AS t (tenant_id, currency) USING (tenant_id)
 )
 UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = d.amount,
@@ -208,9 +216,10 @@ def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
     _add_fees(cursor, periods, tariffs, now)
     cursor.execute(FORGET_UNPRICED)
     cursor.execute(LIST_UNPRICED)
-    passed = _charge(cursor, tariffs, now)
+    changes = _changes(cursor)
+    passed = _charge(cursor, tariffs, changes, now)
     if passed.charges:
-        add_to_days(cursor)
+        add_to_days(cursor, changes)
     _finish(cursor, {t.id: t.currency for t in refs.values()}, now)
     return passed
 
@@ -252,7 +261,17 @@ def _add_fees(
     sets.add_due(cursor, [(hour, tenant_id, 1) for hour, tenant_id in fresh])
 
 
-def _charge(cursor: Any, tariffs: Mapping[int, Tariff], now: datetime) -> Passed:
+def _changes(cursor: Any) -> str:
+    """The query of all differences. Where nothing was charged yet, they are all that is owed."""
+    cursor.execute(f"SELECT EXISTS (SELECT {CHARGED})")
+    if not cursor.fetchone()[0]:
+        return OWED
+    cursor.execute(DIFFERENCES)
+    cursor.execute("ANALYZE rate_change")
+    return CHANGED
+
+
+def _charge(cursor: Any, tariffs: Mapping[int, Tariff], changes: str, now: datetime) -> Passed:
     """Write the differences as a run, or no run where there are none."""
     hours, sha = sets.digest(cursor, RULES_VERSION, _books(tariffs))
     with transaction.atomic():
@@ -265,7 +284,7 @@ def _charge(cursor: Any, tariffs: Mapping[int, Tariff], now: datetime) -> Passed
             rules_version=RULES_VERSION,
             **inputs_of(cursor, tariffs),
         )
-        charges = _write(cursor, run.pk)
+        charges = _write(cursor, run.pk, changes)
         if not charges:
             transaction.set_rollback(True)
             return Passed(hours)
@@ -281,13 +300,8 @@ def _books(tariffs: Mapping[int, Tariff]) -> str:
     )
 
 
-def _write(cursor: Any, run_id: int) -> int:
-    """Where nothing was charged yet, all that is owed is the difference."""
-    cursor.execute(f"SELECT EXISTS (SELECT {CHARGED})")
-    rows = DIFFERENCES if cursor.fetchone()[0] else OWED
-    cursor.execute(f"INSERT INTO rate_change {rows}")
-    cursor.execute("ANALYZE rate_change")
-    cursor.execute(WRITE, [run_id])
+def _write(cursor: Any, run_id: int, changes: str) -> int:
+    cursor.execute(WRITE.format(changes=changes), [run_id])
     charges: int = cursor.rowcount
     return charges
 

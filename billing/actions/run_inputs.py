@@ -5,10 +5,7 @@ from typing import Any
 
 from billing.rules.tariffs import Tariff
 
-DUE = """
-SELECT min(d.hour), max(d.hour), max(h.rolled_at)
-FROM rate_due d LEFT JOIN usage_hour_head h ON h.hour = d.hour AND h.tenant_id = d.tenant_id
-"""
+DUE = "SELECT min(hour), max(hour), max(rolled_at) FROM rate_due"
 
 
 def inputs_of(cursor: Any, tariffs: Mapping[int, Tariff]) -> dict[str, Any]:

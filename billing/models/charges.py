@@ -75,8 +75,9 @@ class Charge(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["tenant_id", "hour"], name="charge_tenant"),
-            models.Index(fields=["hour"], name="charge_hour"),
+            # A tenant's too: PostgreSQL skips from hour to hour. One by tenant, beside one by hour,
+            # was a tenth of what rating takes.
+            models.Index(fields=["hour", "tenant_id"], name="charge_hour_tenant"),
             models.Index(
                 fields=["correction_period"],
                 name="charge_correction",
