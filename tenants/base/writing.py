@@ -24,7 +24,8 @@ def write_rows(
     """
     if not rows:
         return
-    known = {column.name: column for column in model._meta.concrete_fields}
+    concrete = model._meta.concrete_fields
+    known = {name: column for column in concrete for name in (column.name, column.attname)}
     columns = [known[name] for name in fields]
     names = {name: f'"{column.column}"' for name, column in zip(fields, columns, strict=True)}
     kinds = [str(column.db_type(connection)).partition("(")[0] for column in columns]

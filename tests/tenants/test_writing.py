@@ -11,7 +11,6 @@ from tenants.base.writing import write_rows
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, 250_000, tzinfo=UTC)
 FIELDS = ("cluster", "name", "zone", "ready", "gpus_used", "taints", "changed_at", "observed_at")
-ONE = ("cluster", "name")
 words = st.text(st.one_of(st.sampled_from("\\\"{},;'NUL \t\n"), st.characters(codec="ascii",
     exclude_characters="\0")), max_size=12)  # fmt: skip
 
@@ -28,11 +27,12 @@ def row(cluster, name, **more):
 
 def test_new_rows_are_inserted_and_known_ones_are_renewed(cluster):
     defaults = {name: "" for name in ("gpu_product", "clique", "trouble")}
-    fields = (*FIELDS, *defaults, "gpus_allocatable", "cordoned")
+    fields = ("cluster_id", *FIELDS[1:], *defaults, "gpus_allocatable", "cordoned")
 
     def write(*rows, renew):
         more = (*defaults.values(), 8, False)
-        write_rows(Node, fields, [(*one, *more) for one in rows], once=ONE, renew=renew)
+        given = [(*one, *more) for one in rows]
+        write_rows(Node, fields, given, once=["cluster_id", "name"], renew=renew)
 
     write(row(cluster, "a"), row(cluster, "b", ready=False, taints='[{"key": "x"}]'), renew=())
     later = NOW + timedelta(seconds=3)

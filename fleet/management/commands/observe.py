@@ -23,7 +23,7 @@ from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
 LOOK = 0.2  # seconds between looks for clusters that are due; a bell is heard at once
-SOONEST = 0.02  # many bells in a row are one
+SOONEST = 0.05  # many bells in a row are one
 WATCH = 1.0  # between looks for watches that have ended
 SCRAPE = 5.0
 BELLS = 0.2
