@@ -200,8 +200,11 @@ def dropped_between(start: datetime, end: datetime) -> list[DroppedPart]:
 def what_was_dropped(
     viewer: Viewer, start: datetime, end: datetime, tenant_id: int | None = None
 ) -> list[Gone]:
-    """Requests of [start, end), the oldest first: by part for the fleet, else by tenant and day."""
-    parts = dropped_between(start, end)
+    """Requests of [start, end), the oldest first: by part for the fleet, else by tenant and day.
+
+    Parts that were empty are left out: nobody misses anything of them.
+    """
+    parts = [p for p in dropped_between(start, end) if p.requests]
     if not parts:
         return []
     if viewer.is_fleet and tenant_id is None:

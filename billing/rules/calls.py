@@ -1,4 +1,4 @@
-"""What people on call are told of rollouts and sequences: kind of event, content, mail. Pure."""
+"""What people on call are told of the fleet: kind of event, content, mail. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def mail_of_call(document: Mapping[str, Any], address: str) -> tuple[str, str]:
     """Subject and text."""
     data = document["data"]
     again = f" (told {data['times']} times)" if data["times"] > 1 else ""
-    label = data["rollout"] or data["sequence"]
+    label = data["rollout"] or data["sequence"] or data.get("drill", "")
     subject = f"{label} of {data['service']}: {TITLES[Kind(document['type'])]}{again}"
     moves = f"{data['from'] or 'nothing'} to {data['to']} in {data['cluster']}"
     until = f"The approval expires at {data['expires_at']}.\n" if data["expires_at"] else ""

@@ -18,6 +18,7 @@ from console.forms.drills import DrillForm, PodLossForm
 from fleet.actions.drills import propose_drill
 from fleet.actions.pod_losses import propose_pod_loss
 from fleet.queries import drills as queries
+from fleet.queries.calls import approvers_told
 from fleet.queries.releases import list_releases
 from fleet.queries.rollouts import get_rollout
 from fleet.queries.services import get_service
@@ -123,7 +124,7 @@ def around(viewer: Viewer, drill: queries.DrillRow) -> dict[str, Any]:
     """What a rollout has on its own page: the approval, and when what happened."""
     change = get_change(viewer, drill.change_id) if drill.change_id else None
     lines = [{**line, "at": datetime.fromisoformat(line["at"])} for line in drill.timeline]
-    return {"change": change, "timeline": lines}
+    return {"change": change, "told_at": approvers_told(drill.change_id), "timeline": lines}
 
 
 @require_GET

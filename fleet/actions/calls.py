@@ -7,6 +7,7 @@ told once, or again after a time.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -28,22 +29,30 @@ CALLING = (
 )
 
 
+class Subject(StrEnum):
+    """What a call is about."""
+
+    ROLLOUT = "rollout"
+    SEQUENCE = "sequence"
+    DRILL = "drill"
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is told now. `times`: how often it was told, this one included."""
 
     kind: CallKind
-    label: str  # RO-12, SQ-3
+    subject: Subject
+    pk: int
+    label: str  # RO-12, SQ-3, DR-7
     service: str
     cluster: str
     release_from: str
     release_to: str
     why: str
     since: datetime
-    expires_at: datetime | None
-    times: int
-    rollout_id: int | None = None
-    sequence_id: int | None = None
+    expires_at: datetime | None = None
+    times: int = 1
 
 
 def take_due(now: datetime, again: timedelta) -> list[Due]:
@@ -120,8 +129,9 @@ def _tell(
     call.save()
     return Due(
         kind=kind,
+        subject=Subject.ROLLOUT,
+        pk=r.pk,
         label=str(r),
-        rollout_id=r.pk,
         service=r.service.name,
         cluster=r.cluster.slug,
         release_from=str(r.from_release) if r.from_release else "",

@@ -195,7 +195,7 @@ def _refuse(spec: ReleaseSpec, service: Service, image: Image, model: Mapping[st
         max_model_len=service.max_model_len,
         largest_node=largest,
         largest_clique=clique,
-        others={product: _largest(service, product) for product in spec.pods_by_product},
+        others={product: _largest(service, product) for product in spec.products},
         transfer=Allowed(settings.QM_KV_CONNECTORS or USUAL, settings.QM_KV_CONNECTOR_MODULES),
     )
     found: dict[str, list[str]] = {}

@@ -3,7 +3,7 @@
 A way back never comes here: what is left of it goes with the new release's Deployment.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from django.conf import settings
 
@@ -17,6 +17,8 @@ from fleet.rules.manifests import Manifest
 from fleet.rules.phases import GOING_BACK, Phase, Wish
 from fleet.rules.prefetch import (
     MOST,
+    NOT_ALLOWED,
+    Fetched,
     Prefetch,
     cache_of,
     chosen,
@@ -24,12 +26,12 @@ from fleet.rules.prefetch import (
     read,
     selector_of,
     specs_of,
+    troubled_nodes,
 )
 from fleet.rules.rbac import may_fetch
 from fleet.rules.state import Decision, Seen, State
 from fleet.rules.weights import CLAIM, container, is_claim
 
-NOT_ALLOWED = "Its image is not brought to nodes before: the account may not create pods"
 NOR_WEIGHTS = ". Nor are its weights: engines start where the cache holds them already"
 Looked = tuple[dict[str, Manifest], Prefetch | None]
 
@@ -52,17 +54,20 @@ def look_at_fetching(r: Rollout, state: State, manifest: Manifest, workloads: Wo
     )
     if not prepares:
         return {}, Prefetch(found=found)
-    pods = wanted(r, manifest, state.replicas)
+    pods = wanted(r, manifest, state.replicas, found)
     return pods, Prefetch(tuple(pods), found, cache=cache_in(manifest))
 
 
-def wanted(r: Rollout, manifest: Manifest, replicas: int) -> dict[str, Manifest]:
+def wanted(
+    r: Rollout, manifest: Manifest, replicas: int, found: Iterable[Fetched]
+) -> dict[str, Manifest]:
     """Where weights belong into a directory of each node: on all that can take an engine, as one
     that starts elsewhere would find none.
     """
     cache = cache_in(manifest)
     many = MOST if cache and not is_claim(cache) else replicas
-    pods = chosen(rooms_of(r.cluster, r.from_release), manifest, many)
+    rooms = rooms_of(r.cluster, r.from_release)
+    pods = chosen(rooms, manifest, many, troubled_nodes(found))
     if not (pods and is_claim(cache)):
         return pods
     return {f"{CLAIM}{cache}": next(s for s in specs_of(manifest) if cache_of(s))} | pods

@@ -1,3 +1,4 @@
+from fleet.models.call import ApprovalCall
 from fleet.models.cluster import (
     TAKES_TRAFFIC,
     Cluster,
@@ -29,7 +30,6 @@ from fleet.models.scaling import ScalingDecision, ScalingPolicy
 from fleet.models.sequence import (
     Placement,
     RolloutSequence,
-    SequenceCall,
     SequenceEvent,
     SequenceStage,
 )
@@ -56,6 +56,7 @@ __all__ = [
     "ApplicationLatencySlot",
     "ApplicationSlot",
     "TAKES_TRAFFIC",
+    "ApprovalCall",
     "Cluster",
     "ContractResult",
     "Deployment",
@@ -92,7 +93,6 @@ __all__ = [
     "RolloutSequence",
     "ScalingDecision",
     "ScalingPolicy",
-    "SequenceCall",
     "SequenceEvent",
     "SequenceStage",
     "Service",

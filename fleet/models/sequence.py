@@ -108,24 +108,6 @@ class SequenceStage(models.Model):
         return f"{self.sequence} stage {self.number}"
 
 
-class SequenceCall(models.Model):
-    """People who may approve are called: its approval waits, or expires soon. Each once."""
-
-    sequence = models.ForeignKey(RolloutSequence, models.PROTECT, related_name="calls")
-    kind = models.CharField(max_length=20)  # fleet.rules.calls.CallKind
-    called_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)  # it waits no longer
-
-    class Meta:
-        db_table = "sequence_call"
-        constraints = [
-            models.UniqueConstraint(fields=["sequence", "kind"], name="sequence_call_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"SQ-{self.sequence_id} {self.kind}"
-
-
 class SequenceEvent(models.Model):
     """The timeline of a sequence: append-only."""
 

@@ -10,6 +10,7 @@ from fleet.models import Cluster, Deployment, Release, Rollout, Service
 from fleet.queries.adapters import missed
 from fleet.queries.contracts import ContractRow, get_contract
 from fleet.queries.places import refuse_cluster
+from fleet.queries.prefetch import unfetched
 from fleet.queries.prices import hourly_prices
 from fleet.queries.releases import fetch_release, spec_of
 from fleet.queries.resolutions import signature_warnings
@@ -224,7 +225,7 @@ def _proposal(
     touched, gone = used
     changes = compare(before, spec) if before else []
     plans = plans_of(s)
-    warnings = [*gone, *warnings_for(service, new, spec)]
+    warnings = [*gone, *warnings_for(service, new, spec), *unfetched(service, cluster)]
     return Proposal(
         service_id=service.pk,
         service=service.name,

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.models import Rollout, RolloutFetch
+from fleet.models import Cluster, Rollout, RolloutFetch, Service
 from fleet.queries.releases import spec_of
 from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase
-from fleet.rules.prefetch import weights_of
+from fleet.rules.prefetch import FIRST_STARTS, NO_LIMIT, NOT_ALLOWED, weights_of
+from fleet.rules.rbac import may_fetch
 from fleet.rules.state import memory_from
 from fleet.rules.weights import CLAIM, Trouble, is_claim
 
@@ -83,6 +84,19 @@ def prefetch_of(r: Rollout) -> PrefetchDetail | None:
         weights_why=why,
         cache=cache,
     )
+
+
+def will_fetch(service: Service, cluster: Cluster) -> bool:
+    """Whether the image of a new release is brought to nodes before anything moves."""
+    return bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
+
+
+def unfetched(service: Service, cluster: Cluster) -> list[str]:
+    """What a plan warns of: nothing is brought, why, and what that means."""
+    if will_fetch(service, cluster):
+        return []
+    why = NOT_ALLOWED if service.prefetch_seconds else NO_LIMIT
+    return [f"{why}; {FIRST_STARTS}"]
 
 
 def row_of(f: RolloutFetch, cache: str, *, over: bool) -> FetchRow:

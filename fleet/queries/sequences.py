@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from fleet.models import Finding, Rollout, RolloutSequence, SequenceStage
 from fleet.queries.access import see_fleet
+from fleet.queries.calls import approvers_told
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.release import digest_json
@@ -125,7 +126,7 @@ def get_sequence(viewer: Viewer, sequence_id: int) -> SequenceDetail:
         wish_by=row.wish_by,
         wish_why=row.wish_why,
         approval=decision_of(row.change_id) if row.change_id else None,
-        called_at=row.calls.filter(ended_at=None).aggregate(at=Max("called_at"))["at"],
+        called_at=approvers_told(row.change_id),
         timeline=tuple(
             EventRow(e.at, e.cluster, e.state, e.actor, e.why) for e in row.timeline.order_by("-id")
         ),

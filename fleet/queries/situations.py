@@ -22,6 +22,7 @@ from fleet.models import (
     TrafficSlot,
 )
 from fleet.queries.peak import peak_of
+from fleet.queries.prefetch import will_fetch
 from fleet.queries.releases import spec_of
 from fleet.queries.starts import ground_of, place_of, starts_like, starts_of
 from fleet.rules import kueue
@@ -32,7 +33,6 @@ from fleet.rules.fit import Need, NodeRoom
 from fleet.rules.manifests import ROLE, labels_of
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.queue import Ahead, waits
-from fleet.rules.rbac import may_fetch
 from fleet.rules.release import GPU, SERVE, ReleaseSpec
 from fleet.rules.situation import Situation, Starts, StepPlan
 from fleet.rules.topology import CLIQUE, together
@@ -72,7 +72,7 @@ def situation_of(
     spec, before = spec_of(new), spec_of(old) if old else None
     rooms, seen = rooms_of(cluster, old), starts_like(filter(None, (old, new)))
     ground = ground_of(cluster, seen)
-    fetched = bool(service.prefetch_seconds) and may_fetch(cluster.permissions, cluster.namespace)
+    fetched = will_fetch(service, cluster)
     return Situation(
         product=spec.product,
         gpus_new=spec.gpus,
@@ -81,7 +81,7 @@ def situation_of(
         old_replicas=placed.replicas if placed else 0,
         nodes=rooms,
         ahead=[other for _, other in others_of(cluster, service)],
-        quotas=quotas_of(cluster, service.name, list(spec.pods_by_product)),
+        quotas=quotas_of(cluster, service.name, spec.products),
         queue_unread=bool(cluster.kueue and not cluster.kueue["readable"]),
         floor=in_replicas(floor_of(cluster, service.name), before or spec),
         requests_an_hour=requests_an_hour,

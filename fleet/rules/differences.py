@@ -68,10 +68,8 @@ def cost_of(old: ReleaseSpec, new: ReleaseSpec) -> list[str]:
     if before != after and before:
         more = (after - before) / before
         found.append(f"A replica holds {after} GPUs, {before} before: {more:+.0%}")
-    if list(old.pods_by_product) != list(new.pods_by_product):
-        was, will = (
-            " and ".join(p or "any card" for p in spec.pods_by_product) for spec in (old, new)
-        )
+    if old.products != new.products:
+        was, will = (" and ".join(p or "any card" for p in spec.products) for spec in (old, new))
         found.append(f"A replica runs on {will}, before on {was}: another price an hour")
     values = [values_of(spec.arguments) for spec in (old, new)]
     sequences = [number_of(v, "--max-num-seqs", 0) for v in values]

@@ -126,15 +126,15 @@ def gpu_p50(group: Group, limits: GateLimits) -> Measured:
         metric="gpu_p50",
         title="tokens per GPU-second",
         unit="rate",
-        canary=_a_second(found.canary),
-        stable=_a_second(found.stable),
-        limit=_a_second(found.limit),
+        canary=a_second(found.canary),
+        stable=a_second(found.stable),
+        limit=a_second(found.limit),
         is_needed=False,
         is_floor=True,
     )
 
 
-def _a_second(milliseconds: float | None) -> float | None:
+def a_second(milliseconds: float | None) -> float | None:
     return 1000 / milliseconds if milliseconds else None
 
 

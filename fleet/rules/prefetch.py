@@ -7,7 +7,7 @@ service, so that no selector, budget or sum counts them, and are owned by the ne
 Deployment: with that they go, whoever deletes it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -37,6 +37,9 @@ from fleet.rules.weights import (
 LABEL = f"{PREFIX}/prefetch"  # fingerprint of the release
 NODE = f"{PREFIX}/node"
 BRINGS = f"{PREFIX}/weights"  # the cache that its pod fills
+NOT_ALLOWED = "Its image is not brought to nodes before: the account may not create pods"
+NO_LIMIT = "Its image is not brought to nodes before: the service's limit for that is 0 s"
+FIRST_STARTS = "what its first start on a node pulls takes as long as it takes"
 NO_OP = ["true"]
 AT_ONCE = 4  # pods, so that a registry is not run down
 MOST = 32  # nodes
@@ -149,11 +152,17 @@ def specs_of(manifest: Manifest) -> list[Manifest]:
     return found
 
 
-def chosen(rooms: Iterable[NodeRoom], manifest: Manifest, replicas: int) -> dict[str, Manifest]:
+def chosen(
+    rooms: Iterable[NodeRoom],
+    manifest: Manifest,
+    replicas: int,
+    troubled: Collection[str] = (),
+) -> dict[str, Manifest]:
     """Pods to copy, by node: where one of them finds its GPUs, the emptiest first.
 
     Of a large cluster only as many nodes as the pods of so many replicas can need, so that a small
-    service fills no disks and waits for no round after the other.
+    service fills no disks and waits for no round after the other. `troubled`: nodes that failed by
+    themselves (see `troubled_nodes`); each of them gets one more in its place.
     """
     specs = specs_of(manifest)
     sizes = (d["spec"].get("leaderWorkerTemplate", {}) for d in deployments_of(manifest))
@@ -162,10 +171,16 @@ def chosen(rooms: Iterable[NodeRoom], manifest: Manifest, replicas: int) -> dict
     usable = sorted((r for r in rooms if r.usable), key=lambda r: (-r.free - r.leaving, r.name))
     found: dict[str, Manifest] = {}
     for room in usable:
-        fitting = (s for s in specs if _fits(room, s))
-        if len(found) < most and (spec := next(fitting, None)):
+        if len(found) == MOST or len(found.keys() - set(troubled)) == most:
+            break
+        if spec := next((s for s in specs if _fits(room, s)), None):
             found[room.name] = spec
     return found
+
+
+def troubled_nodes(found: Iterable[Fetched]) -> frozenset[str]:
+    """Where the node is at fault and others may do. A registry or a hub refuses all of them."""
+    return frozenset(f.node for f in found if f.state in (Fetching.DISK, Fetching.PLACE))
 
 
 def _fits(room: NodeRoom, spec: Manifest) -> bool:

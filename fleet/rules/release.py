@@ -131,13 +131,18 @@ class ReleaseSpec:
         return dict(sorted(found.items()))
 
     @property
+    def products(self) -> list[str]:
+        """The GPU products that its pods want, however many pods."""
+        return sorted({part.resources.gpu_product for _, _, part in self.parts})
+
+    @property
     def is_mixed(self) -> bool:
-        return len(self.pods_by_product) > 1
+        return len(self.products) > 1
 
     @property
     def product(self) -> str:
         """Of all its GPUs; those of several products have no one name."""
-        return "" if self.is_mixed else next(iter(self.pods_by_product))
+        return "" if self.is_mixed else self.products[0]
 
     def part(self, role: Role) -> "ReleaseSpec":
         """As if each pod of the role were a replica of a release of its own."""

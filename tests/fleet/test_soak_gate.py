@@ -1,6 +1,7 @@
 """The soak's gate: what it finds, of whom, and how seldom it is wrong."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from fleet.rules.gates import Look
 from fleet.rules.histogram import Histogram, bucket_of
 from fleet.rules.phases import Cause, Phase, Verdict
 from fleet.rules.soak_gate import (
+    FIGURES,
     MOST_GROUPS,
     SOAK_ALPHA,
     baseline_of,
@@ -19,7 +21,7 @@ from fleet.rules.soak_gate import (
     read_soak,
 )
 from fleet.rules.statistics import binomial_tail
-from fleet.rules.traffic import ReleaseWindow, summed
+from fleet.rules.traffic import FINISHES, ReleaseWindow, summed
 from tests.fleet.rules.walk import Walk, make_state
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -27,18 +29,22 @@ LIMITS = GateLimits()
 NONE = ReleaseWindow()
 
 
-def answers(dice, requests, errors=0.0, slow=1.0):
-    """Latencies with a long tail, as engines have them."""
+def answers(dice, requests, errors=0.0, slow=1.0, endless=0.1):
+    """Latencies with a long tail, as engines have them; some answers end at the limit."""
     failed = sum(dice.random() < errors for _ in range(requests))
     found = []
-    for scale in (200.0, 20.0):
-        times: dict[int, int] = {}
-        for _ in range(requests - failed):
-            at = bucket_of(dice.lognormvariate(0, 0.6) * scale * slow)
-            times[at] = times.get(at, 0) + 1
+    for scale in (200.0, 20.0, 30.0):
+        times = Counter(
+            bucket_of(dice.lognormvariate(0, 0.6) * scale * slow) for _ in range(requests - failed)
+        )
         found.append(Histogram(times))
-    ttft, itl = found
-    return ReleaseWindow({"served": requests - failed, "failed": failed}, ttft=ttft, itl=itl)
+    ttft, itl, gpu = found
+    ends = Counter(
+        FINISHES.index("length" if dice.random() < endless else "stop")
+        for _ in range(requests - failed)
+    )
+    outcomes = {"served": requests - failed, "failed": failed}
+    return ReleaseWindow(outcomes, ttft=ttft, itl=itl, gpu=gpu, finish=Histogram(ends))
 
 
 def window_of(cells, seconds=60):
@@ -64,7 +70,8 @@ def test_it_passes_a_release_like_the_old_one():
     reading = read_soak(soak_of(dice), gate_of(dice), LIMITS, Look(1))
     assert reading.verdict is Verdict.PASS
     assert {c.group for c in reading.checks} == {"", "tenant acme", "tenant globex"}
-    assert {c.metric for c in reading.checks} == {"error_ratio", "ttft_p95", "itl_p95"}
+    assert {c.metric for c in reading.checks} == {f.metric for f in FIGURES}
+    assert reading.tests == len(reading.checks)
 
 
 def test_it_names_the_one_tenant_that_is_hurt():
@@ -90,6 +97,56 @@ def test_it_finds_one_that_became_slow(metric):
     assert reading.verdict is Verdict.FAIL
     assert f"{metric.upper()} p95" in reading.why
     assert "the old release had" in reading.why
+
+
+@pytest.mark.parametrize(
+    ("worse", "metric", "said"),
+    [
+        ({"finish": {"abort": 60, "stop": 340}}, "aborted", "given up by the engine 15.00% of 400"),
+        ({"finish": {"length": 160, "stop": 240}}, "length", "ended at the token limit 40.00%"),
+        ({"refused": 60}, "refused", "refused by the engine 13.04% of 460, limit 2.00%"),
+        ({"slow": 2.0}, "gpu_p50", "tokens per GPU-second"),
+    ],
+)
+def test_it_judges_what_the_gates_of_steps_judge(worse, metric, said):
+    dice = random.Random(6)
+    baseline, window = gate_of(dice, tenants=(1,)), soak_of(dice, tenants=(1,))
+    canary = window.cells[0].canary
+    if "finish" in worse:
+        ends = {FINISHES.index(name): n for name, n in worse["finish"].items()}
+        canary = replace(canary, finish=Histogram(ends))
+    canary = replace(canary, refused=worse.get("refused", 0))
+    if "slow" in worse:
+        canary = replace(canary, gpu=answers(dice, 400, slow=worse["slow"]).gpu)
+    reading = read_soak(window_of([Cell(canary, NONE, 1, "batch")]), baseline, LIMITS, Look(1))
+    failed = {c.metric for c in reading.checks if c.verdict is Verdict.FAIL}
+    assert (reading.verdict, failed) == (Verdict.FAIL, {metric})
+    assert said in reading.why
+
+
+def test_what_is_shown_only_is_not_judged_in_the_soak_either():
+    dice = random.Random(7)
+    shown = GateLimits(gpu_ratio=None, abort_points=None, length_points=None)
+    reading = read_soak(soak_of(dice), gate_of(dice), shown, Look(1))
+    metrics = {c.metric for c in reading.checks}
+    assert metrics == {"error_ratio", "ttft_p95", "itl_p95", "refused"}
+
+
+def test_a_baseline_that_an_older_worker_recorded_is_judged_by_what_it_has():
+    dice = random.Random(8)
+    kept = {name: {m: v for m, v in own.items() if m in ("error_ratio", "ttft_p95")}
+            for name, own in gate_of(dice).items()}  # fmt: skip
+    reading = read_soak(soak_of(dice), kept, LIMITS, Look(1))
+    assert reading.verdict is Verdict.PASS
+    assert {c.metric for c in reading.checks} == {"error_ratio", "ttft_p95"}
+
+
+def test_a_step_that_allowed_more_errors_is_not_undone_by_the_soak():
+    dice = random.Random(9)
+    loose = GateLimits(error_points=0.1)
+    baseline, window = gate_of(dice), soak_of(dice, errors=0.08)
+    assert read_soak(window, baseline, loose, Look(1)).verdict is Verdict.PASS
+    assert read_soak(window, baseline, LIMITS, Look(1)).verdict is Verdict.FAIL
 
 
 def test_without_a_baseline_only_errors_are_judged():

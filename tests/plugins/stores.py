@@ -21,7 +21,7 @@ SETTINGS = {
 }
 # Tells the workers of pytest-xdist that their controller started the servers.
 SOCKETS = "QM_TEST_SOCKETS"
-KEPT = ("QM_TEST_DATA", "QM_CONTROLLERS")
+KEPT = ("QM_TEST_DATA", "QM_CONTROLLERS", "QM_SEARCH", "QM_FUZZ_EXAMPLES", "QM_YEARS")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

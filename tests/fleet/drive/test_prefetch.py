@@ -4,7 +4,7 @@ import pytest
 
 from fleet.clients.errors import Permanent
 from fleet.models import Cluster, RolloutFetch, Service
-from fleet.queries.prefetch import BY_LIMIT, prefetch_of
+from fleet.queries.prefetch import BY_LIMIT, prefetch_of, unfetched
 from fleet.rules.phases import FINAL, Cause, Phase
 from fleet.rules.prefetch import LABEL
 from fleet.rules.seen import release_of
@@ -111,6 +111,8 @@ def test_it_is_skipped_by_setting_and_where_it_is_not_allowed(stage, why):
     assert ("may not create pods" in kept.skipped, kept.rows) == (why == "permission", ())
     assert (kept.skipped == BY_LIMIT) == (why == "setting")
     assert not [c for c in stage.fake.calls if c[0] in ("list_pods", "make")]
+    (warning,) = unfetched(Service.objects.get(), Cluster.objects.get())
+    assert ("may not create pods" if why == "permission" else "limit for that is 0 s") in warning
 
 
 def test_a_quota_for_its_pods_is_told_and_holds_nothing_up_for_ever(stage, monkeypatch):

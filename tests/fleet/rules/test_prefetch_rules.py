@@ -13,14 +13,17 @@ from fleet.rules.prefetch import (
     MOST,
     NO_OP,
     NODE,
+    Fetched,
     chosen,
     name_on,
     pod_on,
     read,
+    troubled_nodes,
     weights_of,
 )
 from fleet.rules.release import ModelPin, ReleaseSpec, Resources
 from fleet.rules.seen import Part
+from fleet.rules.weights import Trouble
 
 SPEC = ReleaseSpec(
     service="chat",
@@ -48,6 +51,27 @@ def test_it_goes_where_a_pod_of_the_release_finds_its_gpus():
 def test_a_small_service_takes_few_nodes_of_a_large_cluster(replicas, nodes):
     many = [NodeRoom(f"n{n}", "H100", 8, 0) for n in range(MOST + 5)]
     assert len(chosen(many, RELEASE, replicas)) == nodes
+
+
+@pytest.mark.parametrize(("broken", "nodes"), [(1, 5), (4, 8), (MOST, MOST)])
+def test_nodes_that_fail_by_themselves_have_others_in_their_place(broken, nodes):
+    many = [NodeRoom(f"n{n:02}", "H100", 8, 0) for n in range(MOST + 5)]
+    bad = [f"n{n:02}" for n in range(broken)]
+    found = chosen(many, RELEASE, 1, bad)
+    assert len(found) == nodes
+    assert len(found.keys() - set(bad)) == min(AT_ONCE, MOST - broken)
+    assert set(bad) <= found.keys()  # still looked at: a disk may be cleared
+
+
+def test_what_the_registry_refuses_is_no_nodes_fault():
+    troubles = {
+        "disk": Fetched("disk", "p", "1", pulls=True, trouble="no space left on device"),
+        "place": Fetched("place", "p", "2", trouble="0/3 nodes are available"),
+        "registry": Fetched("registry", "p", "3", pulls=True, trouble="ErrImagePull: refused"),
+        "hub": Fetched("hub", "p", "4", pulls=True, trouble="503", weights=Trouble.HUB),
+        "fine": Fetched("fine", "p", "5", done=True),
+    }
+    assert troubled_nodes(troubles.values()) == {"disk", "place"}
 
 
 def test_a_group_of_several_pods_takes_more():

@@ -76,6 +76,7 @@ REFUSED = {
     "no pod": (make_wide(0), "group_size 0: between 1 and 16 pods"),
     "a name of no Service": (replace(make_wide(), service="3b-chat"), "begins with a digit"),
     "too many pods": (make_wide(17), "group_size 17: between 1 and 16 pods"),
+    "pods beyond all memory": (make_wide(10**20), "between 1 and 16 pods"),
     "engines that compute apart": (
         make_wide(arguments=("--data-parallel-size=8",)), "data 8 over 2 pods"
     ),
@@ -89,6 +90,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_refuses_a_group_that_cannot_be(case):
     spec, want = REFUSED[case]
+    assert spec.products == ["NVIDIA-L40S"]
     assert any(want in sentence for _, sentence in refuse_release(spec, LIMITS))
     assert not list(refuse_release(make_wide(), LIMITS))
 
