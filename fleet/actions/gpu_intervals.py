@@ -8,6 +8,7 @@ from django.db import connection
 from fleet.models import Cluster, GpuInterval, GpuUnit, Service
 from fleet.rules.gpu_time import Doing, Since, Unit, digest_of, doings, since
 from fleet.rules.observation import SeenNode, SeenPod
+from tenants.base.writing import write_rows
 
 LONGEST_PRODUCT, LONGEST_POOL = 120, 63  # of the columns
 OPEN = (
@@ -94,14 +95,8 @@ def _begin(
     known = dict(units)
     if missing := wanted.keys() - known.keys():
         known |= _units(cluster, missing)
-    GpuInterval.objects.bulk_create(
-        GpuInterval(
-            unit_id=known[unit],
-            **dict(zip(OPEN[VALUES], values, strict=True)),
-            starts_at=at,
-        )
-        for unit, values in wanted.items()
-    )
+    rows = [(known[unit], at, *values) for unit, values in wanted.items()]
+    write_rows(GpuInterval, ("unit", "starts_at", *OPEN[VALUES]), rows)
 
 
 def forget_intervals(before: datetime) -> int:
@@ -113,7 +108,7 @@ def forget_intervals(before: datetime) -> int:
 
 
 def _units(cluster: Cluster, missing: set[Unit]) -> dict[Unit, int]:
-    new = [GpuUnit(cluster=cluster, node=n, profile=p, slot=s) for n, p, s in sorted(missing)]
-    GpuUnit.objects.bulk_create(new, ignore_conflicts=True)
+    one = ("cluster", "node", "profile", "slot")
+    write_rows(GpuUnit, one, [(cluster.pk, *unit) for unit in sorted(missing)], once=one)
     found = GpuUnit.objects.filter(cluster=cluster, node__in={node for node, _, _ in missing})
     return {(n, p, s): pk for pk, n, p, s in found.values_list("pk", "node", "profile", "slot")}

@@ -3,6 +3,7 @@
 A pass holds the cluster's claim. Who lost it writes nothing: somebody else looked meanwhile.
 """
 
+import json
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from fleet.rules.kueue import SeenKueue
 from fleet.rules.node_labels import changes
 from fleet.rules.observation import SeenBudget, SeenEvent, SeenNode, SeenPod, SeenQuota
 from fleet.rules.release import fingerprint_of
+from tenants.base.writing import write_rows
 from tenants.nudge import nudge
 
 EVERY = timedelta(seconds=3)
@@ -138,18 +140,15 @@ def store_nodes(cluster: Cluster, nodes: Sequence[SeenNode], now: datetime) -> N
         changed_at, before = known.get(node.name, (now, ()))
         if before != tuple(values):
             same = bool(before) and before[READY] == node.ready
-            more = {"changed_at": changed_at if same else now, "observed_at": now}
-            of_it = dict(zip(OF_NODE, values, strict=True))
-            rows.append(Node(cluster=cluster, name=node.name, **more, **of_it))
+            since = changed_at if same else now
+            rows.append((cluster.pk, node.name, since, now, *values[:-1], json.dumps(values[-1])))
             if before:
-                changed.append((node, changes(dict(zip(OF_NODE, before, strict=True)), of_it)))
+                told = (dict(zip(OF_NODE, of, strict=True)) for of in (before, values))
+                changed.append((node, changes(*told)))
     note_changes(cluster, [pair for pair in changed if pair[1]], gone, now)
-    Node.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["cluster", "name"],
-        update_fields=[*OF_NODE, "changed_at", "observed_at"],
-    )
+    times = ("changed_at", "observed_at")
+    one = ("cluster", "name")
+    write_rows(Node, (*one, *times, *OF_NODE), rows, once=one, renew=(*times, *OF_NODE))
 
 
 KEPT = (
@@ -172,6 +171,7 @@ KEPT = (
     "ready_at",
 )
 OF_POD = ("deployment_id", *KEPT)
+UNPROBED = {"probe": "", "probe_passes": 0, "probe_failures": 0}
 ADDRESS = OF_POD.index("address")
 LONGEST = {f: getattr(ObservedPod._meta.get_field(f), "max_length", None) for f in KEPT}
 of_pod = attrgetter(*KEPT)
@@ -210,15 +210,10 @@ def store_pods(
     for pod in pods:
         values = [deployments.get((pod.service, pod.release)), *map(_fitting, KEPT, of_pod(pod))]
         if known.get(pod.uid) != tuple(values):
-            of_it = dict(zip(OF_POD, values, strict=True))
-            rows.append(ObservedPod(cluster=cluster, uid=pod.uid, observed_at=now, **of_it))
+            rows.append((pod.uid, *UNPROBED.values(), cluster.pk, now, *values))
             changed.add(pod.service)
-    ObservedPod.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["uid"],
-        update_fields=["cluster", "deployment", "observed_at", *KEPT],
-    )
+    seen = ("cluster", "observed_at", "deployment", *KEPT)
+    write_rows(ObservedPod, ("uid", *UNPROBED, *seen), rows, once=["uid"], renew=seen)
     after = {(p.uid, p.address) for p in pods if p.takes_traffic}
     return PodChanges(before != after, frozenset(changed))
 

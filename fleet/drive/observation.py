@@ -132,28 +132,33 @@ class Observer:
         fresh = self._ask(cluster, kube, now)
         said, space = self.asked[cluster.pk], cluster.namespace
         permissions = said.permissions
-        pods = held.ask(kube.list_pods, "" if sees_everything(permissions) else space)
 
         def may(resource: str) -> bool:
             return may_list(permissions, resource)
 
-        nodes = read_nodes(held.ask(kube.list_nodes), pods)
-        ours = read_pods((p for p in pods if p["metadata"]["namespace"] == space), now)
+        found = held.ask(kube.list_nodes)
         quotas = held.ask(kube.list_quotas, space) if may("resourcequotas") else None
         budgets = held.ask(kube.list_budgets, space) if may("poddisruptionbudgets") else None
+        events = read_events(held.ask(kube.list_events, space), now)
+        deployments = tuple(self._workloads(kube, said, held, space))
+        around = self._around(cluster, kube, held, budgets)
+        # Last, as gateways wait for them: what changes until here waits for no other look.
+        pods = held.ask(kube.list_pods, "" if sees_everything(permissions) else space)
+        nodes = read_nodes(found, pods)
+        ours = read_pods((p for p in pods if p["metadata"]["namespace"] == space), now)
         return Seen(
             version=said.version,
             settings=cluster.version,
             nodes=nodes,
             pods=with_disks(ours, nodes),
-            events=read_events(held.ask(kube.list_events, space), now),
+            events=events,
             permissions=permissions if fresh else None,
             quotas=None if quotas is None else read_quotas(quotas),
             budgets=None if budgets is None else read_budgets(budgets),
             kueue=self._queues(kube, said, space, ours) if said.kueue else None,
             group_sets=said.sets,
-            deployments=tuple(self._workloads(kube, said, held, space)),
-            around=self._around(cluster, kube, held, budgets),
+            deployments=deployments,
+            around=around,
         )
 
     def _around(

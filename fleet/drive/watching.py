@@ -32,8 +32,19 @@ class Bells:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rung: dict[int, set[str]] = defaultdict(set)
+        self.heard = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Until there may be something to look at, at most so long."""
+        self.heard.wait(seconds)
+        self.heard.clear()
 
     def ring(self, cluster_id: int, services: Iterable[str]) -> None:
+        self.keep(cluster_id, services)
+        self.heard.set()
+
+    def keep(self, cluster_id: int, services: Iterable[str]) -> None:
+        """For later: nobody can look at them just now."""
         with self.lock:
             self.rung[cluster_id] |= set(services)
 

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 
 def array(values: Sequence[object]) -> str:
-    """All texts, or all numbers; none of them is None."""
+    """All of one kind: texts, moments, truths or numbers. None is NULL."""
     if not values:
         return "{}"
-    if not isinstance(values[0], str):
+    if isinstance(values[0], int | float) and None not in values:
         return f"{{{','.join(map(str, values))}}}"
-    quoted = {v: _quoted(str(v)) for v in {*values}}  # in a column mostly the same few
-    return f"{{{','.join([quoted[v] for v in values])}}}"
+    written = {v: _written(v) for v in {*values}}  # in a column mostly the same few
+    return f"{{{','.join([written[v] for v in values])}}}"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _written(value: object) -> str:
+    if value is None:
+        return "NULL"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

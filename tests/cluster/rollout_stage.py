@@ -193,7 +193,7 @@ class RealStage:
                     found.append(http.post(url, json=body).json()["system_fingerprint"])
         return found
 
-    def is_alone_with(self, fingerprint, seconds=30):
+    def is_alone_with(self, fingerprint, seconds=30, meanwhile=lambda: None):
         """Whether its replicas, all of them ready, are soon all that this service has."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
@@ -203,6 +203,7 @@ class RealStage:
             ready = self.addresses({}).get(fingerprint, ())
             if len(ready) == len(all_of_it["items"]) == self.service.replicas:
                 return True
+            meanwhile()
             time.sleep(0.2)
         return False
 
@@ -221,7 +222,7 @@ class RealStage:
 def make_stage_serving(cluster, name, replicas=2):
     """One release serves."""
     stage = make_real_stage(cluster, name, replicas=replicas)
-    first = stage.roll_out(stage.release(), steps=())
+    first = stage.roll_out(stage.release(), steps=(), soak_seconds=0)
     assert first.phase == Phase.SUCCEEDED, first.why
     stage.service.refresh_from_db()
     return stage

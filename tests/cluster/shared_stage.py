@@ -1,9 +1,11 @@
 """One service for the tests of a module: its first release takes longer than many a test."""
 
-from fleet.models import Rollout
+from fleet.drive.keep import keep
+from fleet.models import Deployment, Rollout
 from fleet.rules.phases import FINAL
 from tests.cluster.rollout_stage import RealStage, make_stage_serving
 from tests.fixtures.cluster import RunningCluster
+from tests.fixtures.kubernetes import DEPLOYMENTS
 from tests.plugins.database import Seeds
 
 
@@ -31,7 +33,21 @@ class SharedStage:
         stage.service.refresh_from_db()
         if Rollout.objects.filter(service=stage.service).exclude(phase__in=FINAL).exists():
             return False
-        return stage.is_alone_with(stage.service.current_release.fingerprint)
+        row = stage.placed().filter(release=stage.service.current_release).first()
+        if row is None or self.wanted(row) != stage.service.replicas:
+            return False  # it would not become so
+
+        def look_after() -> None:
+            """As the sweep does: what came for an evicted replica waits to be admitted."""
+            stage.observe()
+            keep(row.pk)
+
+        return stage.is_alone_with(stage.service.current_release.fingerprint, meanwhile=look_after)
+
+    def wanted(self, row: Deployment) -> int | None:
+        """Replicas that it has in the cluster, whoever wrote the number. None: it is not there."""
+        listing = self.cluster.console.get(DEPLOYMENTS, fieldSelector=f"metadata.name={row.name}")
+        return next((int(found["spec"]["replicas"]) for found in listing["items"]), None)
 
     def clear(self) -> None:
         if self.stage:

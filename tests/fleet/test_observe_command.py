@@ -63,6 +63,60 @@ def test_it_lets_no_cluster_keep_the_others_waiting():
     assert (stuck.asked.count(1), stuck.asked.count(2)) == (1, 2)
 
 
+class Asked:
+    """Cluster 1, due once. Its look ends when it is told to, and somebody rings before."""
+
+    def __init__(self, bells, again=True):
+        self.bells, self.again = bells, again
+        self.began, self.let_go, self.asked = threading.Event(), threading.Event(), []
+
+    def due(self, now):
+        return [] if self.asked else [1]
+
+    def glance(self, cluster_id, services, now):
+        self.asked.append(sorted(services))
+        return self.again
+
+    def observe(self, cluster_id, now):
+        self.asked.append("all")
+        self.began.set()
+        self.let_go.wait(5)
+        return True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_rang_is_looked_at_before_the_whole_and_as_soon_as_that_has_ended():
+    bells = Bells()
+    cluster = Asked(bells)
+    with ThreadPoolExecutor(1) as pool:
+        passes = Passes(cluster, pool, bells)
+        bells.ring(1, {"chat"})
+        passes.next()
+        assert cluster.began.wait(5)
+        bells.ring(1, {"code", "chat"})
+        passes.next()  # the look goes on
+        assert cluster.asked == [["chat"], "all"]
+        cluster.let_go.set()
+        bells.wait(5)
+        passes.start()
+        passes.finish()
+    assert cluster.asked == [["chat"], "all", ["chat", "code"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bell_that_nobody_can_answer_now_is_kept_and_does_not_ring_by_itself():
+    bells = Bells()
+    cluster = Asked(bells, again=False)
+    cluster.asked.append("all")
+    with ThreadPoolExecutor(1) as pool:
+        passes = Passes(cluster, pool, bells)
+        bells.ring(1, {"chat"})
+        passes.next()
+        passes.finish()
+    assert bells.take(1) == {"chat"}
+    assert not bells.heard.is_set()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_tells_what_is_wrong_with_a_cluster_that_it_cannot_reach():
     make_cluster(credential=b"")

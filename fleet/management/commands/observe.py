@@ -22,7 +22,8 @@ from fleet.drive.watching import Bells, Watches
 from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
-LOOK = 0.2  # seconds between looks for clusters that are due, or whose bell was rung
+LOOK = 0.2  # seconds between looks for clusters that are due; a bell is heard at once
+SOONEST = 0.05  # many bells in a row are one
 WATCH = 1.0  # between looks for watches that have ended
 SCRAPE = 5.0
 BELLS = 0.2
@@ -49,7 +50,7 @@ class Command(BaseCommand):
             bells = Bells()
             passes = Passes(observer, clusters, bells)
             rounds: Rounds = {
-                "clusters": (LOOK, passes.start),
+                "clusters": (SOONEST, passes.start),
                 "bells": (BELLS, lambda: answer(rung.heard(HEAR))),
                 "metrics": (SCRAPE, lambda: scrape(engines, asked, timezone.now())),
                 "probes": (PROBE, lambda: probe(engines, asked, timezone.now(), timezone.now)),
@@ -59,7 +60,8 @@ class Command(BaseCommand):
                     work()
                     passes.finish()
             else:
-                run(rounds | {"watches": (WATCH, Watches(bells).keep)})
+                heard = (SOONEST, passes.next)
+                run(rounds | {"clusters": heard, "watches": (WATCH, Watches(bells).keep)})
 
 
 def collect_seldom() -> None:
@@ -78,6 +80,11 @@ class Passes:
         self.observer, self.pool, self.bells = observer, pool, bells
         self.running: dict[int, Future[bool]] = {}
 
+    def next(self) -> None:
+        """When a bell rings, a pass has ended or some time has passed."""
+        self.bells.wait(LOOK)
+        self.start()
+
     def start(self) -> None:
         """Start what is due. Raise what an earlier pass raised, for the supervisor to tell."""
         ended = {pk: future for pk, future in self.running.items() if future.done()}
@@ -85,21 +92,32 @@ class Passes:
             del self.running[cluster_id]
         for cluster_id in self.observer.due(database_now()):
             if cluster_id not in self.running:
-                self.bells.take(cluster_id)  # the whole look sees it
-                self.running[cluster_id] = self.pool.submit(self._pass, cluster_id)
+                self._begin(cluster_id, self._pass, self.bells.take(cluster_id))
         for cluster_id in self.bells.clusters():
             if cluster_id not in self.running:
                 services = self.bells.take(cluster_id)
-                self.running[cluster_id] = self.pool.submit(self._glance, cluster_id, services)
+                self._begin(cluster_id, self._glance, services)
         for future in ended.values():
             future.result()
+
+    def _begin(self, cluster_id: int, work: Callable[..., bool], *about: set[str]) -> None:
+        self.running[cluster_id] = future = self.pool.submit(work, cluster_id, *about)
+        future.add_done_callback(self._ended)
+
+    def _ended(self, future: Future[bool]) -> None:
+        """What rang meanwhile is looked at now; after a failure not before its time."""
+        if not future.exception() and future.result():
+            self.bells.heard.set()
 
     def finish(self) -> None:
         for future in self.running.values():
             future.result()
 
-    def _pass(self, cluster_id: int) -> bool:
+    def _pass(self, cluster_id: int, services: set[str]) -> bool:
+        """What rang comes first: gateways wait for it, and a whole look takes longer."""
         try:
+            if services:
+                self.observer.glance(cluster_id, services, database_now())
             return self.observer.observe(cluster_id, database_now())
         finally:
             connection.close()
@@ -108,7 +126,7 @@ class Passes:
         try:
             done = self.observer.glance(cluster_id, services, database_now())
             if not done:
-                self.bells.ring(cluster_id, services)
+                self.bells.keep(cluster_id, services)
             return done
         finally:
             connection.close()
@@ -130,12 +148,15 @@ def run(rounds: Rounds) -> None:
 
 
 def repeat(name: str, seconds: float, work: Callable[[], object], stop: threading.Event) -> None:
-    """The supervisor loop: a round that raised is told and tried again, never the end."""
+    """The supervisor loop: a round that raised is told and tried again, never the end.
+
+    One connection to the database for all rounds, a new one after a fault.
+    """
     while not stop.is_set():
         try:
             work()
         except Exception:  # noqa: BLE001  # the one loop that must outlive every fault
             log.exception("round failed", round=name)
-        finally:
             connection.close()
         stop.wait(seconds)
+    connection.close()
