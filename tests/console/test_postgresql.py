@@ -1,10 +1,10 @@
-"""The pool after the end of every connection."""
+"""The pool after the end of every connection, and a server that is too old."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import NotSupportedError, connection
 
 from tests.plugins.database import end_connections
 
@@ -29,3 +29,9 @@ def test_whoever_comes_next_gets_a_connection_though_all_that_were_idle_died():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
+
+
+def test_an_older_server_is_refused_with_both_versions(monkeypatch):
+    monkeypatch.setattr(connection, "get_database_version", lambda: (17, 4))
+    with pytest.raises(NotSupportedError, match=r"PostgreSQL 18 or later is required .found 17.4"):
+        connection.check_database_version_supported()
