@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -15,21 +15,36 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 SEEN_EVERY = timedelta(minutes=1)  # pages that refresh by themselves would write all the time
+MOST_SESSIONS = 10_000  # that a process remembers
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class SeenMiddleware:
-    """Keep when a session was last seen, as a rough figure: not a write for each request."""
+    """Keep when a session was last seen, as a rough figure: neither a write for each request, nor
+    a question.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self.seen: dict[str, datetime] = {}  # by session, as far as this process knows
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         key = request.session.session_key
         if key and request.user.is_authenticated:
             fresh = timezone.now() - SEEN_EVERY
-            if not UserSession.objects.filter(session_key=key, last_seen_at__gt=fresh).exists():
-                UserSession.objects.create_from_request(request)
+            if self.seen.get(key, LONG_AGO) <= fresh:
+                self.note(request, key, fresh)
         return self.get_response(request)
+
+    def note(self, request: HttpRequest, key: str, fresh: datetime) -> None:
+        kept = UserSession.objects.filter(session_key=key).values_list("last_seen_at", flat=True)
+        last = kept.first()
+        if last is None or last <= fresh:
+            UserSession.objects.create_from_request(request)
+            last = timezone.now()
+        if len(self.seen) >= MOST_SESSIONS:
+            self.seen.clear()
+        self.seen[key] = last
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types

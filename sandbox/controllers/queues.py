@@ -14,10 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.cluster.control import Cluster, free_port
+from sandbox.cluster.control import Cluster
 from sandbox.cluster.kube import ApiStatusError, Json, Kube
 from sandbox.controllers.build import MANAGER
 from sandbox.controllers.installing import define, hook, listens, undefine, unhook
+from sandbox.ports import free_port
 from sandbox.process import Process, wait_until
 
 GROUP, VERSION = "kueue.x-k8s.io", "v1beta2"
@@ -79,9 +80,8 @@ class RealQueues:
     def _configure(self, folder: Path) -> Path:
         """Its own configuration, with addresses on loopback; one that nobody else leads."""
         folder.mkdir(exist_ok=True)
-        taken = set(self.cluster.ports.values())
         for name in ("webhook", "health"):
-            self.ports[name] = free_port(taken | set(self.ports.values()))
+            self.ports[name] = free_port()
         config = yaml.safe_load((self.bin / "config.yaml").read_text())
         config |= {
             "namespace": SPACE,

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from sandbox.ports import free_port
 from sandbox.stores.launcher import Running, launch
 from sandbox.stores.run_as import LaunchError
 from sandbox.up import lanes
 from sandbox.up.children import Child, Guard, Kept
 from sandbox.up.folder import DEMO, STATE, keep_secrets, locked, read_json, write_json
-from sandbox.up.options import Options, check_ports, free_port
+from sandbox.up.options import Options, check_ports
 from sandbox.up.status import DONE, FAILED, Stage, Status
 from sandbox.up.supply import supply
 from sandbox.up.terminal import Terminal

@@ -12,12 +12,13 @@ import httpx
 import pytest
 
 from fleet.actions.routing import publish_routing
+from sandbox.ports import free_port
 from tenants.actions import applications, keys, tenants, tokens
 from tenants.actions.policy import publish_policy
 from tenants.clients.redis import PolicyStore
 from tenants.rules.keys import Wish
 from tests.cluster.rollout_stage import BODY
-from tests.gateway.fleet import ROOT, free_port
+from tests.gateway.fleet import ROOT
 
 
 @dataclass

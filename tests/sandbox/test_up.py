@@ -11,9 +11,10 @@ import stat
 
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stores.launcher import scratch_folder
-from tests.fixtures.installation import COLD_SECONDS, Installation, free_port
+from tests.fixtures.installation import COLD_SECONDS, Installation
 
 WARM_SECONDS = 15
 pytestmark = pytest.mark.alone

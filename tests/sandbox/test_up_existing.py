@@ -7,9 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stores.launcher import scratch_folder
-from tests.fixtures.installation import Installation, free_port
+from tests.fixtures.installation import Installation
 from tests.plugins.stores import SOCKETS
 from tests.sandbox.test_up import kubeconfig
 

@@ -11,8 +11,11 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from allauth.usersessions.models import UserSession
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from console import accounts
 from tenants.actions import people
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
@@ -122,7 +125,21 @@ def test_it_writes_down_when_a_session_was_seen_but_not_each_time(olga):
     session = UserSession.objects.get(user=olga.user)
     client.get("/tokens/")
     assert UserSession.objects.get(pk=session.pk).last_seen_at == session.last_seen_at
+    with CaptureQueriesContext(connection) as asked:
+        client.get("/tokens/")
+    assert not [q for q in asked.captured_queries if "usersession" in q["sql"]]
     UserSession.objects.update(last_seen_at=session.last_seen_at - timedelta(minutes=2))
+    another = Client()  # process: it does not know this session
+    another.cookies = client.cookies
+    another.get("/tokens/")
+    assert UserSession.objects.get(pk=session.pk).last_seen_at > session.last_seen_at
+
+
+def test_it_writes_down_again_after_a_minute(olga, monkeypatch):
+    monkeypatch.setattr(accounts, "SEEN_EVERY", timedelta(0))
+    client, _ = sign_in(olga)
+    client.get("/tokens/")
+    session = UserSession.objects.get(user=olga.user)
     client.get("/tokens/")
     assert UserSession.objects.get(pk=session.pk).last_seen_at > session.last_seen_at
 
