@@ -18,6 +18,7 @@ from functools import lru_cache
 from operator import attrgetter
 
 from django.db import IntegrityError, connection
+from msgspec.structs import replace
 from psycopg.errors import CheckViolation
 
 from billing.actions.arrivals import note_arrivals
@@ -49,42 +50,13 @@ HOUR = 3_600_000_000  # microseconds
 NULL = "\\N"  # as COPY reads it
 ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 SAME = (
-    "tenant_id",
-    "application_id",
-    "credential_id",
-    "model",
-    "service_id",
-    "deployment_id",
-    "release_id",
-    "release",
-    "cluster",
-    "pod",
-    "traffic_class",
-    "outcome",
-    "reason",
-    "rerouted_from",
-    "stream",
-    "http_status",
-    "finish_reason",
-    "usage_quality",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "queue_ms",
-    "ttft_ms",
-    "itl_ms",
-    "itl_p95_ms",
-    "gpu_ms",
-    "worker",
-    "policy_version",
-    "routing_version",
-    "price_version",
-    "engine_id",
-    "demo",
-    "gpus",
-    "gpu_product",
-    "hosted",
-)
+    "tenant_id", "application_id", "credential_id", "model", "service_id", "deployment_id",
+    "release_id", "release", "cluster", "pod", "traffic_class", "outcome", "reason",
+    "rerouted_from", "stream", "http_status", "finish_reason", "usage_quality", "prompt_tokens",
+    "cached_tokens", "completion_tokens", "queue_ms", "ttft_ms", "itl_ms", "itl_p95_ms",
+    "gpu_ms", "worker", "policy_version", "routing_version", "price_version", "engine_id",
+    "demo", "gpus", "gpu_product", "hosted",
+)  # fmt: skip
 same_of = attrgetter(*SAME)
 ALSO = ("modifiers", "limit_versions", "request_id", "source_id")
 COLUMNS = ", ".join((*SAME, *ALSO))
@@ -198,16 +170,18 @@ def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Re
 
 def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     """Store good events in the open scope; say which of them cannot be after all."""
-    known, strangers = _known_owners(judged, tenants_of_source(source_id))
+    allowed = tenants_of_source(source_id)
+    known, strangers = _known_owners(judged, allowed)
     firsts, later = _by_first(known)
     accepted = [a for a in firsts if not a.is_copy]
-    copies = _count_copies(source_id, [a for a in firsts if a.is_copy], now)
+    copied = [a for a in firsts if a.is_copy]
+    copies = _count_copies(source_id, copied, now, is_fleets=not allowed)
     stored = _claim(source_id, accepted)
     new_ids = {a.event_id for a in stored} if len(stored) < len(accepted) else None
     old = [] if new_ids is None else [a for a in accepted if a.event_id not in new_ids]
     bad = [*strangers, *_conflicts(source_id, [*old, *later])]
     _insert(source_id, stored)
-    traffic.record([_sample(a) for a in stored], now=now)
+    traffic.record(_samples(stored, is_fleets=not allowed), now=now)
     _mark(stored)
     note_arrivals(source_id, stored, now=now)
     mark_used(_last_uses(stored))
@@ -215,11 +189,11 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))
 
 
-def _count_copies(source_id: int, copies: list[Accepted], now: datetime) -> int:
+def _count_copies(source_id: int, copies: list[Accepted], now: datetime, *, is_fleets: bool) -> int:
     """Count what a shadow answered, each once; answers how many were new."""
     fresh = _claim(source_id, copies, are_copies=True)
     if fresh:
-        traffic.record_copies([_sample(c) for c in fresh], now=now)
+        traffic.record_copies(_samples(fresh, is_fleets=is_fleets), now=now)
     return len(fresh)
 
 
@@ -257,10 +231,11 @@ def _given(events: list[Accepted]) -> tuple[str, str]:
     return array([e.event_id for e in events]), array([e.sha.hex() for e in events])
 
 
-def _last_uses(stored: list[Accepted]) -> dict[int, datetime]:
-    last: dict[int, datetime] = {}
+def _last_uses(stored: list[Accepted]) -> dict[tuple[int, int], datetime]:
+    """By key and tenant."""
+    last: dict[tuple[int, int], datetime] = {}
     for a in stored:
-        key = a.event.credential_id
+        key = (a.event.credential_id, a.event.tenant_id)
         last[key] = max(last.get(key, a.ended), a.ended)
     return last
 
@@ -285,12 +260,15 @@ def _known_owners(
 
 def _stranger(accepted: Accepted, tenants: Set[int], allowed: frozenset[int]) -> Refused:
     name, event = accepted.event_id, accepted.event
-    if event.tenant_id not in tenants:
+    is_there = event.tenant_id in tenants
+    if allowed and event.tenant_id not in allowed:
+        # Whether there is such a tenant is nothing that this source learns.
+        detail = "This source does not report for this tenant"
+        whose = event.tenant_id if is_there else None
+        return Refused(name, Reason.NOT_ALLOWED, detail, accepted.raw, whose)
+    if not is_there:
         detail = f"There is no tenant {event.tenant_id}"
         return Refused(name, Reason.UNKNOWN_TENANT, detail, accepted.raw)
-    if allowed and event.tenant_id not in allowed:
-        detail = "This source does not report for this tenant"
-        return Refused(name, Reason.NOT_ALLOWED, detail, accepted.raw, event.tenant_id)
     detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
     return Refused(name, Reason.UNKNOWN_APPLICATION, detail, accepted.raw, event.tenant_id)
 
@@ -337,6 +315,12 @@ def _conflict(accepted: Accepted) -> Refused:
     detail = "This id was stored before with another content; what was stored stays"
     event = accepted.event
     return Refused(accepted.event_id, Reason.CONFLICT, detail, accepted.raw, event.tenant_id)
+
+
+def _samples(events: Iterable[Accepted], *, is_fleets: bool) -> list[TrafficSample]:
+    """Gates judge a release by what the fleet's own gateways say of it, and by nobody else."""
+    found = [_sample(a) for a in events]
+    return found if is_fleets else [replace(s, release_id=0) for s in found]
 
 
 def _sample(accepted: Accepted) -> TrafficSample:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from billing.models import (
     JournalLeg,
     Price,
 )
+from billing.queries.calendars import read_calendars
 from billing.queries.charged import ChargeFilter
 from billing.rules.exchange import Exchange
 from billing.rules.focus import SoldAs
@@ -24,8 +26,27 @@ from billing.rules.invoices import LineKind
 from billing.rules.ledger import LedgerLine
 from billing.rules.periods import PeriodState
 from tenants.queries.directory import tenant_refs
+from tenants.rules.quotas import Month
 
 CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A price of this kind, with whom it was agreed and when it held."""
+
+    tenant_id: int | None  # None: the list's
+    effective: Any  # psycopg's range of times
+    model: str
+    meter: str
+
+    def sold(self, line: InvoiceLine) -> bool:
+        return (
+            (line.model, line.meter) == (self.model, self.meter)
+            and self.tenant_id in (None, line.tenant_id)
+            and self.effective.lower < line.ends_at
+            and (self.effective.upper is None or self.effective.upper > line.starts_at)
+        )
 
 
 def read_periods(wanted: ChargeFilter) -> Iterator[PeriodLine]:
@@ -49,7 +70,8 @@ def read_periods(wanted: ChargeFilter) -> Iterator[PeriodLine]:
 
 def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
     """The lines of what was issued in the range: invoices, then credit notes."""
-    names = {pk: tenant.slug for pk, tenant in tenant_refs().items()}
+    tenants = tenant_refs()
+    names = {pk: tenant.slug for pk, tenant in tenants.items()}
     packages = _packages()
     for invoice in _issued(Invoice.objects.select_related("period"), wanted):
         document = json.loads(invoice.snapshot)
@@ -62,10 +84,11 @@ def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
         for line in invoice.lines.order_by("position"):
             if line.amount or line.exact:
                 yield _of_invoice(line, head, packages)
-    for note in _issued(
-        CreditNote.objects.select_related("invoice__period").defer("invoice__pdf"), wanted
-    ):
-        head = _head(note, note.invoice.period, names) | {
+    # As in CostAndUsage: billed in the month in which it is issued, not in the one that is closed.
+    calendars = read_calendars(list(tenants.values()))
+    for note in _issued(CreditNote.objects.select_related("invoice").defer("invoice__pdf"), wanted):
+        month = calendars[note.tenant_id].month_at(note.issued_at)
+        head = _head(note, month, names) | {
             "exchange": Exchange(note.currency, note.currency),
             "due_on": None,
             "terms_days": None,
@@ -109,7 +132,7 @@ def _issued(rows: QuerySet[Any], wanted: ChargeFilter) -> Iterator[Any]:
     return _of_tenant(rows, wanted).order_by("id").iterator(CHUNK)
 
 
-def _head(document: Any, period: BillingPeriod, names: dict[int, str]) -> dict[str, Any]:
+def _head(document: Any, period: BillingPeriod | Month, names: dict[int, str]) -> dict[str, Any]:
     return {
         "tenant": names[document.tenant_id],
         "document": document.number,
@@ -121,15 +144,17 @@ def _head(document: Any, period: BillingPeriod, names: dict[int, str]) -> dict[s
     }
 
 
-def _packages() -> frozenset[tuple[str, str]]:
-    """Services and meters that are sold by the package: a line does not say which price made it."""
-    return frozenset(Price.objects.filter(kind="package").values_list("model", "meter"))
+def _packages() -> list[Package]:
+    """What is or was sold by the package: a line does not say which price made it."""
+    published = Price.objects.filter(kind="package", book_version__published_at__isnull=False)
+    version = "book_version"
+    rows = published.values_list(f"{version}__book__tenant_id", f"{version}__effective",
+                                 "model", "meter")  # fmt: skip
+    return [Package(*row) for row in rows if not row[1].isempty]
 
 
-def _of_invoice(
-    line: InvoiceLine, head: dict[str, Any], packages: frozenset[tuple[str, str]]
-) -> DetailLine:
-    is_package = (line.model, line.meter) in packages
+def _of_invoice(line: InvoiceLine, head: dict[str, Any], packages: list[Package]) -> DetailLine:
+    is_package = any(package.sold(line) for package in packages)
     return DetailLine(
         **head,
         place=str(line.position),
@@ -137,6 +162,7 @@ def _of_invoice(
         name=line.name,
         model=line.model,
         meter=line.meter,
+        runs_on=line.runs_on,
         corrects=line.corrects,
         unit_price=line.unit_price,
         amount=line.amount,
@@ -146,7 +172,8 @@ def _of_invoice(
 
 
 def _of_note(note: CreditNote, head: dict[str, Any]) -> Iterator[DetailLine]:
-    plain: dict[str, Any] = {"model": "", "meter": "", "corrects": "", "unit_price": None}
+    nothing = dict.fromkeys(("model", "meter", "runs_on", "corrects"), "")
+    plain: dict[str, Any] = nothing | {"unit_price": None}
     lines = CreditNoteLine.objects.filter(note=note).select_related("line").order_by("position")
     for row in lines.exclude(amount=0):  # 0: all of it went back to a promotion
         given = plain | {"place": str(row.position), "kind": CREDIT, "name": row.line.name}

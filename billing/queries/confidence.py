@@ -74,7 +74,9 @@ FULL JOIN theirs t USING (hour, service_id)
 LEFT JOIN estimated e USING (hour, service_id)
 LEFT JOIN delivered d USING (hour) LEFT JOIN waits w USING (hour)
 WHERE (%(service)s::bigint IS NULL OR service_id = %(service)s)
-    AND (%(tenant)s::bigint IS NULL OR t.tokens > 0)
+    AND (%(tenant)s::bigint IS NULL OR t.tokens > 0 OR (
+        coalesce(m.tokens, 0) = 0 AND c.tokens > 0
+        AND service_id IN (SELECT service_id FROM theirs)))
 ORDER BY hour DESC, service_id LIMIT %(most)s
 """
 
@@ -108,15 +110,24 @@ def compare_hours(
 def tenant_hours(
     viewer: Viewer, tenant_id: int, start: datetime, end: datetime
 ) -> list[HourCompared]:
-    """The hours that a tenant used and that begin in [start, end), as a period is cut."""
+    """All hours of services that a tenant used and that begin in [start, end), as a period is cut.
+
+    Those as well in which engines of these services worked and nothing at all was metered: what was
+    lost may be this tenant's.
+    """
     viewer.require(Permission.VIEW_MONEY)
-    return _hours(start, end, service_id=None, tenant_id=tenant_id)
+    return _hours(start, end, service_id=None, tenant_id=tenant_id, most=None)
 
 
 def _hours(
-    start: datetime, end: datetime, *, service_id: int | None, tenant_id: int | None
+    start: datetime,
+    end: datetime,
+    *,
+    service_id: int | None,
+    tenant_id: int | None,
+    most: int | None = MOST,
 ) -> list[HourCompared]:
-    given: dict[str, Any] = {"start": start, "end": end, "most": MOST}
+    given: dict[str, Any] = {"start": start, "end": end, "most": most}
     given |= {"service": service_id, "tenant": tenant_id}
     theirs = OF_NOBODY if tenant_id is None else OF_TENANT
     with connection.cursor() as cursor:

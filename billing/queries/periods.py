@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from billing.models import (
     BillingPeriod,
@@ -116,9 +116,13 @@ def _ledger(period: BillingPeriod) -> Check:
 
 def _quarantine(period: BillingPeriod) -> Check:
     whose = Q(tenant_id=period.tenant_id) | Q(tenant_id=None)  # an unknown tenant may be this one
-    count = UsageQuarantine.objects.filter(whose, received_at__gte=period.starts_at).count()
+    rows = UsageQuarantine.objects.filter(whose, received_at__gte=period.starts_at)
+    count, newest = rows.aggregate(n=Count("id"), newest=Max("id")).values()
     way = "Take or drop each event, or sign off that they wait"
-    return Check(CheckKey.QUARANTINE, "Events in quarantine", count, f"{count} wait", way)
+    items = {"newest event": -float(newest)} if newest else {}
+    return Check(
+        CheckKey.QUARANTINE, "Events in quarantine", count, f"{count} wait", way, items=items
+    )
 
 
 def _unpriced(period: BillingPeriod) -> Check:
@@ -127,7 +131,10 @@ def _unpriced(period: BillingPeriod) -> Check:
     count = rows.count()
     said = f"{count} rows" + (f": {', '.join(models)}" if models else "")
     way = "Publish a price for them, or sign off that they are not billed"
-    return Check(CheckKey.UNPRICED, "Usage without a price", count, said, way)
+    kinds = ("application_id", "model", "traffic_class", "meter", "runs_on")
+    sums = rows.values_list(*kinds).annotate(Sum("quantity")).order_by(*kinds)
+    items = {"/".join(map(str, kind)): -float(quantity) for *kind, quantity in sums}
+    return Check(CheckKey.UNPRICED, "Usage without a price", count, said, way, items=items)
 
 
 def _confidence(viewer: Viewer, period: BillingPeriod) -> Check:

@@ -107,5 +107,5 @@ class HourCompared:
 
 
 def covers(signed: dict[str, float], now: dict[str, float]) -> bool:
-    """Whether a signature covers what stands in the way now: the same hours, none of them worse."""
+    """Whether a signature covers what stands in the way now: the same things, none worse."""
     return all(key in signed and figure >= signed[key] - 1e-9 for key, figure in now.items())

@@ -70,6 +70,7 @@ class DetailLine:
     name: str
     model: str
     meter: str
+    runs_on: str
     corrects: str
     unit_price: Decimal | None
     amount: Decimal
@@ -145,7 +146,7 @@ def grain(line: DetailLine) -> dict[str, str]:
         return {"x_LineKind": line.kind, "x_Name": line.name}
     found = {
         "ServiceName": "LLM Serving",
-        "SkuId": f"{line.model or 'account'}/{line.meter}",
+        "SkuId": "/".join(filter(None, (line.model or "account", line.meter, line.runs_on))),
         "SkuMeter": SALES[Meter(line.meter)].label,
         "x_LineKind": line.kind,
     }

@@ -51,7 +51,8 @@ class Check:
     said: str
     way_out: str = ""
     signed: Signed | None = None
-    # What stands in the way one by one, where it has names, and how good each is from 0 to 1.
+    # What stands in the way one by one, where it has names, and how good each is: the figure of an
+    # hour from 0 to 1, else how much there is of it, or the number of the newest, below zero.
     items: dict[str, float] = field(default_factory=dict)
 
     @property

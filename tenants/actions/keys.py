@@ -23,8 +23,8 @@ PUBLISH_POLICY = "tenants.tasks.publish_policy"
 ROTATION_OVERLAP = timedelta(hours=24)
 MARK_USED = """
 UPDATE api_key SET last_used_at = used.at
-FROM unnest(%s::bigint[], %s::timestamptz[]) AS used (id, at)
-WHERE api_key.id = used.id
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS used (id, tenant_id, at)
+WHERE api_key.id = used.id AND api_key.tenant_id = used.tenant_id
 AND (last_used_at IS NULL OR last_used_at < used.at - interval '1 minute')
 AND api_key.id IN (
     SELECT id FROM api_key WHERE id = ANY (%s::bigint[]) ORDER BY id
@@ -92,13 +92,15 @@ def revoke_key(viewer: Viewer, tenant_slug: str, public_id: str, *, why: str = "
     return key
 
 
-def mark_used(last: Mapping[int, datetime]) -> None:
+def mark_used(last: Mapping[tuple[int, int], datetime]) -> None:
     """Keep when keys were last used, to the minute, for whoever tidies up.
 
-    In the open scope. A row that another writer holds is left out: its mark is as good.
+    `last`: by key and tenant; a key of another tenant stays as it is. In the open scope. A row that
+    another writer holds is left out: its mark is as good.
     """
     with connection.cursor() as cursor:
-        cursor.execute(MARK_USED, [list(last), list(last.values()), list(last)])
+        keys, tenants = [key for key, _ in last], [tenant for _, tenant in last]
+        cursor.execute(MARK_USED, [keys, tenants, list(last.values()), keys])
 
 
 def _tenant(viewer: Viewer, slug: str) -> Tenant:

@@ -103,6 +103,8 @@ def test_a_source_reports_for_its_tenants_only(acme, globex):
     assert (bad.reason, "globex" in bad.detail) == ("unknown_tenant", True)
     (bad,) = ingest(source, batch(usage(globex)), now=NOW).quarantined
     assert bad.reason == "not_allowed"
+    (bad,) = ingest(source, batch(usage(globex, tenant_id=999_999)), now=NOW).quarantined
+    assert bad.reason == "not_allowed"  # nor does it learn which tenants there are
     with fleet_scope(), pytest.raises(Invalid, match="no tenant 'nobody'"):
         create_source(SYSTEM, name="other", tenants=["nobody"])
 

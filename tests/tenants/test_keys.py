@@ -24,7 +24,8 @@ def key(olga, chat):
 def marked(key, *moments):
     with fleet_scope():
         for moment in moments:
-            mark_used({key.pk: moment, 999_999: moment})
+            whose = key.tenant_id
+            mark_used({(key.pk, whose): moment, (999_999, whose): moment})
         return ApiKey.objects.get(pk=key.pk).last_used_at
 
 
@@ -38,6 +39,12 @@ def test_it_never_goes_back(key):
 
 def test_it_does_not_write_for_a_few_seconds(key):
     assert marked(key, NOON, NOON + timedelta(seconds=30)) == NOON
+
+
+def test_a_key_of_another_tenant_stays_as_it_is(key):
+    with fleet_scope():
+        mark_used({(key.pk, key.tenant_id + 1): NOON})
+        assert ApiKey.objects.get(pk=key.pk).last_used_at is None
 
 
 def test_it_takes_no_use_at_all(key):
