@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from billing.rules.meters import BY_USE, TOKENS
+from billing.rules.meters import BY_USE
 from billing.rules.prices.factor import factor_at
 from billing.rules.prices.terms import MONTHLY
 from billing.rules.rating import Key, tag_of
-from billing.rules.tariffs import Tariff
+from billing.rules.tariffs import Tariff, needs_price
 
 NO_TARIFF = 0
 Name = tuple[str, str, str]  # model, traffic class, what it runs on
@@ -84,7 +84,7 @@ def _rows(
             asked = (hour, model, meter, traffic_class, runs_on)
             found = tariff.find(*asked) if tariff else None
             if found is None or tariff is None:
-                if meter in TOKENS:
+                if needs_price(tariff, hour, model, meter):
                     yield *place, None, None, None, False
             elif found.terms.kind in MONTHLY:
                 yield *place, None, None, None, True

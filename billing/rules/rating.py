@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from billing.rules.meters import TOKENS, Meter, Usage, quantities, runs_on
+from billing.rules.meters import Meter, Usage, quantities, runs_on
 from billing.rules.prices.kinds import parts_of
 from billing.rules.prices.terms import MONTHLY, Kind, Use
-from billing.rules.tariffs import BookVersion, Found, Priced, Tariff
+from billing.rules.tariffs import BookVersion, Found, Priced, Tariff, needs_price
 
 RULES_VERSION = "5"  # raised when the same input would give other charges
 ZERO = Decimal(0)
@@ -85,7 +85,7 @@ def rate(usage: Iterable[Usage], tariffs: Mapping[int, Tariff]) -> Rated:
             key = _key(row, meter)
             found = _found(key, tariff) if tariff else None
             if found is None or tariff is None:
-                if meter in TOKENS:
+                if needs_price(tariff, row.hour, row.model, meter):
                     unpriced[key] += quantity
             elif found.terms.kind in MONTHLY:
                 by_month[key] += quantity

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 
 from billing.rules.calendars import Calendar
-from billing.rules.meters import Meter, names_of
+from billing.rules.meters import TOKENS, Meter, names_of
 from billing.rules.prices.factor import factor_at
 from billing.rules.prices.lines import DECIMALS, MOST_DECIMALS
 from billing.rules.prices.terms import BY_MONTH, MONTHLY, Kind, Terms
@@ -105,6 +105,11 @@ class Tariff:
         decimals = DECIMALS.get(Meter(asked[1]), MOST_DECIMALS)
         return price.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
 
+    def sells_at(self, hour: datetime, model: str, meter: Meter) -> bool:
+        """In that hour, to any class and on anything."""
+        versions = [v for v in (*self.contract, *self.book) if v.holds(hour)]
+        return any((model, meter) == sold[:2] for v in versions for sold in v.prices)
+
     def sells(self, meter: Meter) -> bool:
         return any(
             sold == meter for v in (*self.book, *self.contract) for _, sold, _, _ in v.prices
@@ -117,3 +122,15 @@ class Tariff:
             v.by_month or any(t.kind in MONTHLY for t in v.prices.values())
             for v in (*self.book, *self.contract)
         )
+
+
+def needs_price(tariff: Tariff | None, hour: datetime, model: str, meter: Meter) -> bool:
+    """Whether use that no price covers is listed. Tokens always; GPU time where that of the model
+    is sold on other products: who pays by it does not get the others as a gift. Requests are free
+    unless they are priced.
+    """
+    if meter in TOKENS:
+        return True
+    if tariff is None or meter != Meter.GPU_SECOND:
+        return False
+    return tariff.sells_at(hour, model, meter)

@@ -1,4 +1,7 @@
-"""Their approvals' calls are those of all approvals."""
+"""Calls of sequences' approvals are those of all approvals.
+
+The table stays for processes of the version before, which still write it.
+"""
 
 from django.db import migrations
 
@@ -9,5 +12,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.DeleteModel(name="SequenceCall"),
+        migrations.SeparateDatabaseAndState(
+            state_operations=[migrations.DeleteModel(name="SequenceCall")]
+        ),
     ]

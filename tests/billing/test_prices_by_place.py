@@ -147,3 +147,19 @@ def test_a_line_of_text_says_where_it_runs():
     assert shown(line) == "chat, prompt, 0.9, batch, on Example AI"
     assert price_line(1, ["chat", "gpu_second", "0.9", "on H100"]).runs_on == "H100"
     assert shown(price_line(1, ["chat", "prompt", "0.9"])) == "chat, prompt, 0.9"
+
+
+def test_gpu_time_of_a_product_that_nobody_priced_is_listed_where_that_of_others_is_sold(
+    acme, gateway
+):
+    """Tokens cost nothing on purpose: else nothing of it would be seen."""
+    free = {"chat": dict.fromkeys(TOKENS, Decimal(0))}
+    make_prices(free, more=[read_line("chat", "gpu_second", "0.0012", "", "H100")])
+    for product, more in (("H100", {}), ("B200", {}), ("B200", {"model": "embed"})):
+        load(gateway, usage(acme, at=HOUR, gpu_product=product, gpu_ms=3_600_000, **more))
+    assert {k: v for k, v in charged().items() if k[0] == "gpu_second"} == {
+        ("gpu_second", "H100"): (3_600, 1_200)
+    }
+    assert {k: v for k, v in unpriced().items() if k[0] == "gpu_second"} == {
+        ("gpu_second", "B200"): 3_600  # of chat; nobody sells GPU time of embed
+    }

@@ -150,10 +150,14 @@ class Month:
                 counted[is_agreed, line.name, line.place, line.kind == "unit"].append(
                     (key, used[key], line)
                 )
-            elif meter in TOKENS:
+            elif meter in TOKENS or (meter == "gpu_second" and self._sells(hour, model)):
                 self.unpriced[key] += used[key]
         for (is_agreed, *_), uses in counted.items():
             self._count(uses, is_agreed)
+
+    def _sells(self, hour, model):
+        versions = filter(None, (holding(v, hour) for v in (self.contract, self.listed)))
+        return any(n[:2] == (model, "gpu_second") for v in versions for n in v.prices)
 
     def _sum(self, events):
         used, inside = defaultdict(Fraction), set(self.hours)
@@ -331,9 +335,6 @@ def draw(credits, left, rows, amounts, now):
                 prepaid += used if credit["paid"] else 0
                 promoted[place] += 0 if credit["paid"] else used
     return promoted, prepaid
-
-
-# --- in and out -----------------------------------------------------------------------------------
 
 
 def text(number):
