@@ -175,13 +175,13 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     firsts, later = _by_first(known)
     accepted = [a for a in firsts if not a.is_copy]
     copied = [a for a in firsts if a.is_copy]
-    copies = _count_copies(source_id, copied, now, is_fleets=not allowed)
+    copies = _count_copies(source_id, copied, now, of_fleet=not allowed)
     stored = _claim(source_id, accepted)
     new_ids = {a.event_id for a in stored} if len(stored) < len(accepted) else None
     old = [] if new_ids is None else [a for a in accepted if a.event_id not in new_ids]
     bad = [*strangers, *_conflicts(source_id, [*old, *later])]
     _insert(source_id, stored)
-    traffic.record(_samples(stored, is_fleets=not allowed), now=now)
+    traffic.record(_samples(stored, of_fleet=not allowed), now=now)
     _mark(stored)
     note_arrivals(source_id, stored, now=now)
     mark_used(_last_uses(stored))
@@ -189,11 +189,11 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))
 
 
-def _count_copies(source_id: int, copies: list[Accepted], now: datetime, *, is_fleets: bool) -> int:
+def _count_copies(source_id: int, copies: list[Accepted], now: datetime, *, of_fleet: bool) -> int:
     """Count what a shadow answered, each once; answers how many were new."""
     fresh = _claim(source_id, copies, are_copies=True)
     if fresh:
-        traffic.record_copies(_samples(fresh, is_fleets=is_fleets), now=now)
+        traffic.record_copies(_samples(fresh, of_fleet=of_fleet), now=now)
     return len(fresh)
 
 
@@ -317,10 +317,10 @@ def _conflict(accepted: Accepted) -> Refused:
     return Refused(accepted.event_id, Reason.CONFLICT, detail, accepted.raw, event.tenant_id)
 
 
-def _samples(events: Iterable[Accepted], *, is_fleets: bool) -> list[TrafficSample]:
+def _samples(events: Iterable[Accepted], *, of_fleet: bool) -> list[TrafficSample]:
     """Gates judge a release by what the fleet's own gateways say of it, and by nobody else."""
     found = [_sample(a) for a in events]
-    return found if is_fleets else [replace(s, release_id=0) for s in found]
+    return found if of_fleet else [replace(s, release_id=0) for s in found]
 
 
 def _sample(accepted: Accepted) -> TrafficSample:

@@ -1,7 +1,8 @@
 """Periods, lines of documents and journal legs as lines of files."""
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -37,13 +38,10 @@ class Package:
 
     tenant_id: int | None  # None: the list's
     effective: Any  # psycopg's range of times
-    model: str
-    meter: str
 
-    def sold(self, line: InvoiceLine) -> bool:
+    def held_for(self, line: InvoiceLine) -> bool:
         return (
-            (line.model, line.meter) == (self.model, self.meter)
-            and self.tenant_id in (None, line.tenant_id)
+            self.tenant_id in (None, line.tenant_id)
             and self.effective.lower < line.ends_at
             and (self.effective.upper is None or self.effective.upper > line.starts_at)
         )
@@ -85,7 +83,8 @@ def read_details(wanted: ChargeFilter) -> Iterator[DetailLine]:
             if line.amount or line.exact:
                 yield _of_invoice(line, head, packages)
     # As in CostAndUsage: billed in the month in which it is issued, not in the one that is closed.
-    calendars = read_calendars(list(tenants.values()))
+    theirs = [tenants[wanted.tenant_id]] if wanted.tenant_id else list(tenants.values())
+    calendars = read_calendars(theirs)
     for note in _issued(CreditNote.objects.select_related("invoice").defer("invoice__pdf"), wanted):
         month = calendars[note.tenant_id].month_at(note.issued_at)
         head = _head(note, month, names) | {
@@ -144,17 +143,22 @@ def _head(document: Any, period: BillingPeriod | Month, names: dict[int, str]) -
     }
 
 
-def _packages() -> list[Package]:
+Packages = Mapping[tuple[str, str], Sequence[Package]]  # by service and meter
+
+
+def _packages() -> Packages:
     """What is or was sold by the package: a line does not say which price made it."""
     published = Price.objects.filter(kind="package", book_version__published_at__isnull=False)
-    version = "book_version"
-    rows = published.values_list(f"{version}__book__tenant_id", f"{version}__effective",
-                                 "model", "meter")  # fmt: skip
-    return [Package(*row) for row in rows if not row[1].isempty]
+    of = "book_version__book__tenant_id", "book_version__effective"
+    found: dict[tuple[str, str], list[Package]] = defaultdict(list)
+    for model, meter, tenant_id, effective in published.values_list("model", "meter", *of):
+        if not effective.isempty:
+            found[model, meter].append(Package(tenant_id, effective))
+    return found
 
 
-def _of_invoice(line: InvoiceLine, head: dict[str, Any], packages: list[Package]) -> DetailLine:
-    is_package = any(package.sold(line) for package in packages)
+def _of_invoice(line: InvoiceLine, head: dict[str, Any], packages: Packages) -> DetailLine:
+    is_package = any(p.held_for(line) for p in packages.get((line.model, line.meter), ()))
     return DetailLine(
         **head,
         place=str(line.position),

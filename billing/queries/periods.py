@@ -126,14 +126,14 @@ def _quarantine(period: BillingPeriod) -> Check:
 
 
 def _unpriced(period: BillingPeriod) -> Check:
-    rows = UnpricedUsage.objects.filter(**_of(period))
-    models = list(rows.values_list("model", flat=True).distinct().order_by("model")[:3])
-    count = rows.count()
+    kinds = ("model", "application_id", "traffic_class", "meter", "runs_on")
+    rows = UnpricedUsage.objects.filter(**_of(period)).values_list(*kinds)
+    sums = list(rows.annotate(Count("id"), Sum("quantity")).order_by(*kinds))
+    count = sum(number for *_, number, _ in sums)
+    models = list(dict.fromkeys(model for model, *_ in sums))[:MOST_NAMED]
     said = f"{count} rows" + (f": {', '.join(models)}" if models else "")
     way = "Publish a price for them, or sign off that they are not billed"
-    kinds = ("application_id", "model", "traffic_class", "meter", "runs_on")
-    sums = rows.values_list(*kinds).annotate(Sum("quantity")).order_by(*kinds)
-    items = {"/".join(map(str, kind)): -float(quantity) for *kind, quantity in sums}
+    items = {"/".join(map(str, kind)): -float(quantity) for *kind, _, quantity in sums}
     return Check(CheckKey.UNPRICED, "Usage without a price", count, said, way, items=items)
 
 

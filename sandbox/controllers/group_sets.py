@@ -16,8 +16,7 @@ import yaml
 from sandbox.cluster import certs
 from sandbox.cluster.control import Cluster
 from sandbox.cluster.kube import Json, Kube
-from sandbox.controllers.build import MANAGER
-from sandbox.controllers.installing import define, hook, listens, undefine, unhook
+from sandbox.controllers.installing import begin, define, hook, listens, undefine, unhook
 from sandbox.ports import free_port
 from sandbox.process import Process, wait_until
 
@@ -40,13 +39,7 @@ class RealGroupSets:
             define(self.kube, yaml.safe_load(path.read_text()))
         folder = self.cluster.data / "lws"
         config = self._configure(folder)
-        argv = [
-            str(self.bin / MANAGER),
-            f"--config={config}",
-            f"--kubeconfig={self.cluster.kubeconfig()}",
-        ]
-        self.process = Process("lws", argv, self.cluster.data / "logs" / "lws.log")
-        self.process.start()
+        self.process = begin(self.cluster, "lws", self.bin, config)
         answers = partial(listens, self.process, self.ports["webhook"])
         wait_until("the controller of LeaderWorkerSet", answers, 60)
         for body in self._webhooks():

@@ -3,10 +3,13 @@
 import contextlib
 import socket
 from functools import partial
+from pathlib import Path
 
 import httpx
 
+from sandbox.cluster.control import Cluster
 from sandbox.cluster.kube import ApiStatusError, Json, Kube
+from sandbox.controllers.build import MANAGER
 from sandbox.process import Process, wait_until
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -49,10 +52,27 @@ def unhook(kube: Kube, body: Json) -> None:
         kube.delete(f"{WEBHOOKS[body['kind']]}/{body['metadata']['name']}")
 
 
-def listens(process: Process, port: int) -> bool:
+def begin(cluster: Cluster, name: str, folder: Path, config: Path) -> Process:
+    """The controller that lies in `folder`, as the administrator."""
+    argv = [
+        str(folder / MANAGER),
+        f"--config={config}",
+        f"--kubeconfig={cluster.kubeconfig()}",
+    ]
+    process = Process(name, argv, cluster.data / "logs" / f"{name}.log")
+    process.start()
+    return process
+
+
+def must_run(process: Process) -> None:
     """Raises RuntimeError with what it said last when it has exited."""
     if not process.alive:
         raise RuntimeError(f"it exited ({process.poll()}):\n{process.tail()}")
+
+
+def listens(process: Process, port: int) -> bool:
+    """Raises as `must_run` does."""
+    must_run(process)
     with contextlib.suppress(OSError):
         socket.create_connection(("127.0.0.1", port), 1.0).close()
         return True

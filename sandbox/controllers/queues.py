@@ -16,8 +16,15 @@ import yaml
 
 from sandbox.cluster.control import Cluster
 from sandbox.cluster.kube import ApiStatusError, Json, Kube
-from sandbox.controllers.build import MANAGER
-from sandbox.controllers.installing import define, hook, listens, undefine, unhook
+from sandbox.controllers.installing import (
+    begin,
+    define,
+    hook,
+    listens,
+    must_run,
+    undefine,
+    unhook,
+)
 from sandbox.ports import free_port
 from sandbox.process import Process, wait_until
 
@@ -47,13 +54,7 @@ class RealQueues:
             define(self.kube, definition)
         for body in self._webhooks():
             hook(self.kube, body)
-        argv = [
-            str(self.bin / MANAGER),
-            f"--config={config}",
-            f"--kubeconfig={self.cluster.kubeconfig()}",
-        ]
-        self.process = Process("kueue", argv, self.cluster.data / "logs" / "kueue.log")
-        self.process.start()
+        self.process = begin(self.cluster, "kueue", self.bin, config)
         wait_until("the certificates of Kueue", partial(self._mounted, folder), 60)
         wait_until("the controller of Kueue", partial(listens, self.process, self._webhook), 60)
 
@@ -112,8 +113,7 @@ class RealQueues:
     def _mounted(self, folder: Path) -> bool:
         """Puts its certificate where it looks for it, as a volume of the secret does."""
         assert self.process is not None
-        if not self.process.alive:
-            raise RuntimeError(f"it exited ({self.process.poll()}):\n{self.process.tail()}")
+        must_run(self.process)
         data = self.kube.get(f"/api/v1/namespaces/{SPACE}/secrets/{SECRET}").get("data") or {}
         for name, text in data.items():
             (folder / name).write_bytes(base64.b64decode(text))

@@ -1,6 +1,7 @@
 """Two tenants, a gateway, and the people who look at money."""
 
 import pytest
+from django.core import mail
 
 from tests.billing import factories
 from tests.billing.doors import Door, make_token
@@ -69,3 +70,12 @@ def finance():
 @pytest.fixture
 def stranger(globex):
     return Door(make_token("mallory", "operator", globex))
+
+
+@pytest.fixture
+def on_call(settings):
+    """Somebody is mailed at night."""
+    settings.QM_ON_CALL_MAILS = ("night@example.com",)
+    settings.EMAIL_HOST = "mail.example.com"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    mail.outbox.clear()

@@ -1,6 +1,5 @@
 """Whoever may approve a sequence or a drill is told when it waits, and before that expires."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -9,38 +8,22 @@ from django.utils import timezone
 
 from billing.actions.calls import call_people
 from billing.drive.events import deliver_due
-from billing.models import FinanceEvent
 from fleet.actions.pod_losses import propose_pod_loss
 from fleet.models import ApprovalCall, PodLoss, RolloutSequence
 from fleet.queries.sequences import get_sequence
 from tenants.base.scope import fleet_scope
 from tenants.models import ChangeRequest, User
+from tests.billing.told import told
 from tests.console.visitors import browser
 from tests.fleet.drive.stage import make_stage
 from tests.fleet.drive.two_clusters import make_two_clusters
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def mails(settings):
-    settings.QM_ON_CALL_MAILS = ("night@example.com",)
-    settings.EMAIL_HOST = "mail.example.com"
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    mail.outbox.clear()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("on_call")]
 
 
 @pytest.fixture
 def both():
     return make_two_clusters()
-
-
-def told():
-    with fleet_scope():
-        rows = FinanceEvent.objects.filter(kind__startswith="rollout.").order_by("id")
-        return [
-            (row.kind.removeprefix("rollout."), json.loads(row.payload)["data"]) for row in rows
-        ]
 
 
 def test_it_is_told_once_when_it_waits_and_once_before_it_expires(both):

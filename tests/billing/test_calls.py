@@ -1,6 +1,5 @@
 """People on call are told what the fleet calls them for, again and again until one is on it."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,7 @@ from django.utils import timezone
 from billing.actions.calls import call_people
 from billing.actions.webhooks import add_webhook
 from billing.drive.events import deliver_due
-from billing.models import EventDelivery, FinanceEvent
+from billing.models import EventDelivery
 from billing.rules.webhooks import KINDS
 from fleet.actions import rollouts as actions
 from fleet.actions.calls import acknowledge
@@ -21,17 +20,10 @@ from tenants.errors import Conflict
 from tenants.models import AuditEvent, ChangeRequest, User
 from tenants.queries.access import viewer_of_user
 from tenants.rules.access import Permission, system_viewer
+from tests.billing.told import told
 from tests.fleet.drive.stage import make_stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def on_call(settings):
-    settings.QM_ON_CALL_MAILS = ("night@example.com",)
-    settings.EMAIL_HOST = "mail.example.com"
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    mail.outbox.clear()
 
 
 @pytest.fixture
@@ -40,14 +32,6 @@ def rollout(on_call):
     made = stage.propose(stage.release("b"))
     stage.step(made)
     return made
-
-
-def told():
-    with fleet_scope():
-        rows = FinanceEvent.objects.filter(kind__startswith="rollout.").order_by("id")
-        return [
-            (row.kind.removeprefix("rollout."), json.loads(row.payload)["data"]) for row in rows
-        ]
 
 
 def become(rollout, phase, **fields):

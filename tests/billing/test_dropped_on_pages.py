@@ -1,17 +1,15 @@
 """What pages say of requests whose day was really dropped: the list, one of them, and the trail."""
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 
-from billing.actions.event_parts import make_parts
 from billing.actions.event_retention import drop_parts
 from billing.drive.reconciliations import reconcile_due
 from billing.models import DroppedDay, UsageEvent
 from tenants.base.scope import fleet_scope
 from tenants.models import RoleBinding, User
-from tests.billing.books import close_month, spend
+from tests.billing.books import close_month, noon_of_a_part, spend
 from tests.billing.test_pruning import named_at
 from tests.console.visitors import browser
 
@@ -21,10 +19,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def at():
-    now = timezone.now()
-    make_parts(now)
-    noon = now.astimezone(UTC).replace(hour=12, minute=30, second=0, microsecond=0) + DAY
-    return noon if noon.day < 28 else noon + 5 * DAY
+    return noon_of_a_part()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from billing.actions.event_parts import make_parts
 from billing.actions.event_retention import drop_parts
 from billing.actions.ingest import ingest
 from billing.actions.quarantine import ask
@@ -36,7 +35,7 @@ from billing.rules.retention import goes_at
 from tenants.base.scope import fleet_scope, scope_of, tenant_scope
 from tenants.errors import Conflict, NotFound
 from tenants.models import AuditEvent
-from tests.billing.books import close_month, spend
+from tests.billing.books import close_month, noon_of_a_part, spend
 from tests.billing.factories import SYSTEM, batch, make_tenant, usage
 from tests.billing.test_pruning import named_at
 
@@ -48,11 +47,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def at():
-    """Noon of a day that has a part, within a month."""
-    now = timezone.now()
-    make_parts(now)
-    noon = now.astimezone(UTC).replace(hour=12, minute=30, second=0, microsecond=0) + DAY
-    return noon if noon.day < 28 else noon + 5 * DAY
+    return noon_of_a_part()
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,15 @@ from billing.drive.events import deliver_due
 from fleet.models import Finding, Rollout, RolloutSequence
 from fleet.rules.sequence import StageState
 from tenants.base.scope import fleet_scope
-from tests.billing.test_approval_calls import both, mails, told
+from tests.billing.told import told
+from tests.fleet.drive.two_clusters import make_two_clusters
 
-__all__ = ["both", "mails"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("on_call")]
 
-pytestmark = pytest.mark.django_db(transaction=True)
+
+@pytest.fixture
+def both():
+    return make_two_clusters()
 
 
 def stopped(both):
