@@ -23,7 +23,7 @@ from fleet.rules.answers import Answer
 from fleet.rules.audience import Asked, Audience, refuse_audience
 from fleet.rules.begins_within import BeginsWithin, refuse_begins
 from fleet.rules.gate_limits import unusual
-from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish
+from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind, Wish, gate_is_open
 from fleet.rules.plan import Plan
 from fleet.rules.proposal import (
     PATIENCE,
@@ -198,10 +198,12 @@ def skip_gate(viewer: Viewer, rollout_id: int, step: int, *, why: str) -> Rollou
     """Answer oneself for the gate of this step (counted from 0). All other checks stay."""
     viewer.require(Permission.PROPOSE)
     rollout = fetch(rollout_id, lock=True)
-    if rollout.phase not in (Phase.ANALYZING, Phase.PAUSED) or rollout.step != step:
+    resume = Phase(rollout.resume_phase) if rollout.resume_phase else None
+    if not gate_is_open(Phase(rollout.phase), resume) or rollout.step != step:
+        paused = f", paused while {resume}," if resume and rollout.phase == Phase.PAUSED else ""
         raise Conflict(
-            f"{rollout} is {rollout.phase} at step {rollout.step + 1}: no gate of step {step + 1}"
-            " is open"
+            f"{rollout} is {rollout.phase}{paused} at step {rollout.step + 1}: no gate of step"
+            f" {step + 1} is open"
         )
     if not why.strip():
         raise Conflict("Say why the gate does not count: it is kept with the rollout")

@@ -44,13 +44,23 @@ from fleet.rules.manifests import (
     surroundings,
     workload,
 )
-from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, PlanKind, Wish
+from fleet.rules.phases import (
+    BEFORE_WRITES,
+    FINAL,
+    GOING_BACK,
+    Cause,
+    Phase,
+    PlanKind,
+    Wish,
+    gate_is_open,
+)
 from fleet.rules.pins import pins_from
 from fleet.rules.release import Probes, digest_json
 from fleet.rules.running import promised
 from fleet.rules.seen import Pod, Side, read_side
 from fleet.rules.situation import StepPlan
 from fleet.rules.state import Approval, Seen, State, memory_from, moment
+from fleet.rules.step_approval import BY_GATE
 from fleet.rules.verify import AT_ONCE, Answers, Expected, judge, to_probe
 from fleet.rules.vllm_args import number_of, values_of
 from tenants.queries.changes import get_change, get_verdict
@@ -300,7 +310,7 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     since = moment(state.memory.shifted_at)
     if state.phase is Phase.SOAKING:
         since = state.phase_since
-    elif state.phase not in WATCHED:
+    elif state.phase not in WATCHED and not is_judged_in_pause(state):
         return None
     if since is None:
         return None
@@ -321,6 +331,12 @@ def window_of(r: Rollout, state: State, now: datetime) -> Window | None:
     workers = read_gateways(now).workers
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in workers]
     return replace(window, late=arrears(waiting))
+
+
+def is_judged_in_pause(state: State) -> bool:
+    """What paused for want of samples, or of a word, still has traffic."""
+    by_gate = state.phase is Phase.PAUSED and state.memory.paused_by in BY_GATE
+    return by_gate and gate_is_open(state.phase, state.resume_phase)
 
 
 def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:

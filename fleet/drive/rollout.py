@@ -5,6 +5,7 @@ applies. Whatever kills a worker in between, the next pass looks again and conve
 """
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -25,7 +26,7 @@ from fleet.rules.going_back import begin
 from fleet.rules.moves import stay
 from fleet.rules.phases import GOING_BACK, Cause, Phase
 from fleet.rules.rollout import decide
-from fleet.rules.state import Decision
+from fleet.rules.state import KEEP, SOON, Decision, Place, Want
 from tenants.base.claims import claimed
 from tenants.errors import Unavailable
 
@@ -124,8 +125,13 @@ def still_ours(rollout_id: int, claim: uuid.UUID) -> bool:
 
 
 def hindered(view: View, decision: Decision, error: ClientError, now: datetime) -> Decision:
-    """The cluster did not do what was decided: wait, go back, or call a person."""
+    """The cluster did not do what was decided: wait, go back, or call a person. That it goes back,
+    why, and its traffic need no cluster.
+    """
     state = view.state
+    begins_back = decision.phase in GOING_BACK and state.phase not in GOING_BACK
+    if begins_back or (decision.phase in GOING_BACK and moves_traffic(view, decision)):
+        return traffic_alone(decision, error)
     if isinstance(error, Temporary):
         return stay(state, f"Tries again. {error.message}", memory=decision.memory)
     if state.phase in GOING_BACK:
@@ -133,6 +139,15 @@ def hindered(view: View, decision: Decision, error: ClientError, now: datetime) 
         return _in_phase(blocked, Phase.ROLLBACK_BLOCKED)
     cause = Cause.OWNERSHIP if isinstance(error, Owned) else Cause.INVALID
     return begin(state, view.seen, now, cause, error.message)
+
+
+def traffic_alone(decision: Decision, error: ClientError) -> Decision:
+    """Without what the cluster refused: the next pass asks for that again."""
+    want = decision.want and Want(
+        old=Place(KEEP, decision.want.old.weight), new=Place(KEEP, decision.want.new.weight)
+    )
+    why = f"{decision.why}. Not all of it is done yet. {error.message}"
+    return replace(decision, why=why, want=want, admit=(), look_again=SOON)
 
 
 def _in_phase(decision: Decision, phase: Phase) -> Decision:

@@ -21,15 +21,23 @@ def way_back_by_hand(viewer: Viewer, rollout: int | Rollout) -> tuple[str, ...]:
 
 
 def of_service(viewer: Viewer, name: str) -> Rollout:
-    """What a rescue of this service goes back from: the open rollout, else the last good one."""
+    """What a rescue of this service goes back from: the rollout that is under way, else the last
+    good one. What has not begun changed nothing.
+    """
     rows = rollouts(viewer).filter(service__name=name)
     if not rows.exists():
         raise NotFound(f"There was no rollout of a service {name!r}")
     good = rows.filter(phase=Phase.SUCCEEDED.value)
-    found = rows.exclude(phase__in=FINAL).filter(waits=False).first() or good.first()
+    begun = rows.exclude(phase__in=FINAL | BEFORE_WRITES).filter(waits=False)
+    found = begun.first() or good.first()
     if found is None:
         raise Conflict(f"No rollout of {name} is open and none succeeded: nothing to go back from")
     return found
+
+
+def not_begun(viewer: Viewer, service_id: int) -> tuple[Rollout, ...]:
+    """Proposals of this service, which a new way back would be the second beside."""
+    return tuple(rollouts(viewer).filter(service=service_id, phase__in=BEFORE_WRITES))
 
 
 def refuse(rollout: Rollout) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fleet.models import Rollout
-from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish
+from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Phase, Wish, gate_is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ def abilities_of(r: Rollout) -> Abilities:
     phase = Phase(r.phase)
     is_open = phase not in FINAL
     back = phase in GOING_BACK or r.wish == Wish.ABORT
+    resume = Phase(r.resume_phase) if r.resume_phase else None
     paused = r.wish == Wish.PAUSE or phase is Phase.PAUSED
     current = r.service.current_release_id == r.to_release_id
     return Abilities(
         pause=is_open and not back and not paused and phase not in BEFORE_WRITES,
         resume=is_open and not back and paused,
         abort=is_open and not back,
-        skip_gate=is_open and not back and phase in (Phase.ANALYZING, Phase.PAUSED),
+        skip_gate=not back and gate_is_open(phase, resume),
         roll_back=phase is Phase.SUCCEEDED and current and r.from_release_id is not None,
         close=phase is Phase.ROLLED_BACK and r.closed_at is None,
     )

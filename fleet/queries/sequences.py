@@ -13,6 +13,7 @@ from fleet.queries.access import see_fleet
 from fleet.queries.calls import approvers_told
 from fleet.queries.stage_times import Calendar, calendar_at
 from fleet.rules.begins_within import BeginsWithin
+from fleet.rules.phases import BEFORE_WRITES
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.release import digest_json
@@ -242,11 +243,11 @@ def stage_of(stage: SequenceStage, now: datetime) -> Stage:
 
 
 def serves(stage: SequenceStage) -> bool:
-    """The release is the current one there, and no open rollout moves away from it."""
+    """The release is the current one there, and no rollout that has begun moves away from it."""
     if stage.service.current_release_id != stage.release_id:
         return False
     leaving = Rollout.objects.filter(service=stage.service_id, from_release=stage.release_id)
-    return not leaving.exclude(phase__in=[p.value for p in ROLLOUT_ENDED]).exists()
+    return not leaving.exclude(phase__in=[*ROLLOUT_ENDED, *BEFORE_WRITES]).exists()
 
 
 def left_out_words(stage: SequenceStage) -> str:

@@ -42,6 +42,13 @@ GOING_BACK = frozenset({Phase.ABORTING, Phase.ROLLING_BACK, Phase.ROLLBACK_BLOCK
 BEFORE_WRITES = frozenset({Phase.VALIDATING, Phase.AWAITING_APPROVAL})
 
 
+def gate_is_open(phase: Phase, resume_phase: Phase | None) -> bool:
+    """Whether a person may answer for the gate of its step: it is judged, or was when it paused."""
+    return phase is Phase.ANALYZING or (
+        phase is Phase.PAUSED and resume_phase in (None, Phase.ANALYZING)
+    )
+
+
 class Wish(StrEnum):
     """Written by people only."""
 

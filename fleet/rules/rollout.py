@@ -23,11 +23,25 @@ from fleet.rules.causes import Fault, Patience, diagnose
 from fleet.rules.disturbed import taken_away
 from fleet.rules.going_back import begin, going_back
 from fleet.rules.moves import Rule, ended_as, final, stay, waited, watch
-from fleet.rules.phases import BEFORE_WRITES, FINAL, GOING_BACK, Cause, Phase, Wish
+from fleet.rules.phases import (
+    BEFORE_WRITES,
+    FINAL,
+    GOING_BACK,
+    Cause,
+    Phase,
+    Wish,
+    gate_is_open,
+)
 from fleet.rules.preparing import preparing
 from fleet.rules.soaking import soaking
 from fleet.rules.state import LATER, NOW, SELDOM, SOON, Decision, Memory, Seen, State
-from fleet.rules.step_approval import PAUSED_BY, awaiting_step, onward
+from fleet.rules.step_approval import (
+    BY_GATE,
+    PAUSED_BY,
+    awaiting_step,
+    failed_meanwhile,
+    onward,
+)
 from fleet.rules.verify import first_wrong, passed
 
 # Faults that a node or a full cluster causes do not condemn a release that already served.
@@ -80,15 +94,19 @@ def measured(state: State, seen: Seen) -> Memory:
 
 
 def admitted_now(decision: Decision, state: State, seen: Seen) -> tuple[str, ...]:
+    """A release that is left takes no more replicas into its traffic once it has none."""
     if decision.phase in FINAL or state.phase in BEFORE_WRITES:
         return ()
-    return tuple(p.uid for side in (seen.old, seen.new) for p in passed(seen.probes, side))
+    weight = decision.want.new.weight if decision.want else state.weight_new
+    leaves = decision.phase in GOING_BACK and state.has_old and not weight
+    sides = (seen.old,) if leaves else (seen.old, seen.new)
+    return tuple(p.uid for side in sides for p in passed(seen.probes, side))
 
 
 def finished(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.phase not in FINAL:
         return None
-    return Decision(state.phase, state.step, state.why, look_again=None, memory=state.memory)
+    return final(state, state.phase, state.why)
 
 
 def abort_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -165,12 +183,17 @@ def pause_asked(state: State, seen: Seen, now: datetime) -> Decision | None:
 def paused(state: State, seen: Seen, now: datetime) -> Decision | None:
     if state.phase is not Phase.PAUSED:
         return None
-    by_gate = state.memory.paused_by in ("gate", PAUSED_BY)
-    if state.skip_step == state.step and state.memory.paused_by != PAUSED_BY:
+    by_gate = state.memory.paused_by in BY_GATE
+    may_skip = gate_is_open(state.phase, state.resume_phase)
+    if may_skip and state.skip_step == state.step and state.memory.paused_by != PAUSED_BY:
         return skipped(state)
     asked = state.wish_at is not None and state.wish_at > state.phase_since
     if state.wish is Wish.RUN and (asked or state.memory.paused_by == "operator"):
         return resumed(state)
+    if by_gate and may_skip:
+        state, failed = failed_meanwhile(state, seen, now)
+        if failed:
+            return failed
     if by_gate and now - state.phase_since > state.longest_pause:
         hours = state.longest_pause.total_seconds() / 3600
         why = f"Paused for more than {hours:.0f} h and nobody decided. {state.why}"

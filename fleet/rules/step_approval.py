@@ -18,6 +18,7 @@ from fleet.rules.release import digest_json
 from fleet.rules.state import LATER, SOON, Decision, Seen, State
 
 PAUSED_BY = "approval"
+BY_GATE = ("gate", PAUSED_BY)  # pauses that a person is called to
 
 
 def onward(state: State, why: str, judged: Mapping[str, Any]) -> Decision:
@@ -42,11 +43,9 @@ def following(state: State, why: str) -> Decision:
 
 
 def awaiting_step(state: State, seen: Seen, now: datetime) -> Decision | None:
-    state, reading = judged_on(state, seen)
-    if reading and reading.verdict is Verdict.FAIL:
-        words = state.steps[state.step].words
-        why = f"While step {state.step + 1} {words} waited for approval: {failed_because(reading)}"
-        return replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
+    state, failed = failed_meanwhile(state, seen, now)
+    if failed:
+        return failed
     said, step = state.step_approval, f"step {state.step + 1}"
     if said.state == "approved" and not state.step_moved:
         why = f"{step.capitalize()} approved by {said.by}" + (f": {said.why}" if said.why else "")
@@ -60,9 +59,20 @@ def awaiting_step(state: State, seen: Seen, now: datetime) -> Decision | None:
     if said.state in ends:
         return unapproved(state, ends[said.state])
     text = f"{step.capitalize()} {state.steps[state.step].words} waits for an approval"
-    so_far = f". {reading.why}" if reading else ""
+    so_far = f". {state.memory.gate['why']}" if state.memory.gate else ""
     return watch(state, f"{text} by somebody else than who proposed it{so_far}",
                  now - state.phase_since, LATER)  # fmt: skip
+
+
+def failed_meanwhile(state: State, seen: Seen, now: datetime) -> tuple[State, Decision | None]:
+    """The traffic of a step that waits for a person is judged as before."""
+    state, reading = judged_on(state, seen)
+    if reading is None or reading.verdict is not Verdict.FAIL:
+        return state, None
+    waited = "was paused" if state.phase is Phase.PAUSED else "waited for approval"
+    words = state.steps[state.step].words
+    why = f"While step {state.step + 1} {words} {waited}: {failed_because(reading)}"
+    return state, replace(begin(state, seen, now, Cause.GATE_FAILED, why), reading=reading)
 
 
 def judged_on(state: State, seen: Seen) -> tuple[State, Reading | None]:

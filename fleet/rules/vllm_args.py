@@ -48,7 +48,8 @@ def _split(line: str) -> list[str]:
 
 
 def _is_number(word: str) -> bool:
-    return word.lstrip("-").replace(".", "", 1).isdigit()
+    digits = word.removeprefix("-").replace(".", "", 1)
+    return digits.isascii() and digits.isdecimal()
 
 
 def values_of(arguments: Iterable[str]) -> dict[str, str]:
@@ -57,7 +58,8 @@ def values_of(arguments: Iterable[str]) -> dict[str, str]:
 
 
 def number_of(values: Mapping[str, str], flag: str, default: int) -> int:
-    return int(values[flag]) if values.get(flag, "").isdigit() else default
+    value = values.get(flag, "")
+    return int(value) if value.isascii() and value.isdecimal() else default
 
 
 def refusals(arguments: Iterable[str], allowed: Allowed = AS_USUAL) -> Iterator[str]:

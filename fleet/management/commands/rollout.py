@@ -45,7 +45,7 @@ from fleet.management.around import (
 )
 from fleet.management.telling import detail_lines, harm_lines
 from fleet.models import Rollout
-from fleet.queries.by_hand import of_service, way_back_by_hand
+from fleet.queries.by_hand import not_begun, of_service, way_back_by_hand
 from fleet.queries.rollout_harm import harm_of
 from fleet.queries.rollouts import RolloutDetail, get_rollout, list_rollouts
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, PlanKind
@@ -177,6 +177,13 @@ class Command(Around):
                 return
             if not options["as"] or not options["why"].strip():
                 raise CommandError("Say who goes back (--as EMAIL) and why (--why): it is kept")
+            waiting = not_begun(viewer, found.service_id) if found.phase in FINAL else ()
+            for proposal in waiting:
+                actions.abort_rollout(viewer, proposal.pk, why=options["why"])
+        for proposal in waiting:
+            self.stdout.write(f"{proposal}: ends, as nothing of it has begun")
+            drive_to_the_end(proposal.pk, self.stdout.write)
+        with scope_of(viewer):
             way = found
             if not goes_back(found):
                 way = actions.roll_back(viewer, found.pk, why=options["why"])

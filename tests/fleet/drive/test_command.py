@@ -91,6 +91,21 @@ def test_it_rescues_a_finished_rollout_without_redis(stage, rollout, here, setti
     assert stage.fake.serving(rollout.to_release.fingerprint) == 0
 
 
+def test_a_rescue_goes_back_although_a_proposal_waits(stage, rollout, here):
+    """It ended the proposal, said that it was back on the bad release, and left it there."""
+    stage.run(rollout)
+    proposal = stage.propose(stage.release("c"))
+    stage.step(proposal)
+    assert "RO-" in say("rescue", "chat", print=True)
+    told = say("rescue", "chat", why="answers got worse", **OLGA)
+    back = Rollout.objects.get(is_rollback=True)
+    assert f"{back}: back to r1" in told
+    stage.service.refresh_from_db()
+    assert stage.service.current_release == rollout.from_release
+    proposal.refresh_from_db()
+    assert (back.phase, proposal.phase) == (Phase.SUCCEEDED, Phase.CANCELLED)
+
+
 def test_a_rescue_never_undoes_a_way_back(stage, rollout, here):
     stage.run(rollout)
     back = stage.act(actions.roll_back, rollout.pk, why="worse")

@@ -99,6 +99,8 @@ FLAGS = {
     "not a number": (["--max-num-seqs=many"], "whole number"),
     "not a share": (["--gpu-memory-utilization=1.5"], "at most 1"),
     "not a decimal": (["--gpu-memory-utilization=x"], "needs a number"),
+    "a digit of no number": (["--gpu-memory-utilization=²"], "needs a number"),
+    "two signs": (["--cpu-offload-gb=--5"], "needs a number"),
     "not JSON": (["--hf-overrides={"], "needs JSON"),
     "not an object": (["--kv-transfer-config=[]"], "JSON object"),
     "any code": (
