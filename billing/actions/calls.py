@@ -18,7 +18,7 @@ def call_people(now: datetime) -> int:
     """What is due is marked and told in one transaction. Answers how many calls were told."""
     again = timedelta(minutes=settings.QM_CALL_AGAIN_MINUTES)
     with fleet_scope():
-        calls = [*take_due(now, again), *take_due_approvals(now), *take_due_stops()]
+        calls = [*take_due(now, again), *take_due_approvals(now), *take_due_stops(now, again)]
         for call in calls:
             tell_call(call, now)
     return len(calls)

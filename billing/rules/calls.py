@@ -11,6 +11,7 @@ KINDS: dict[str, Kind] = {  # by fleet.rules.calls.CallKind
     "rolled_back": Kind.ROLLED_BACK,
     "approval_waiting": Kind.APPROVAL_WAITS,
     "approval_expiring": Kind.APPROVAL_EXPIRES,
+    "stuck": Kind.STUCK,
 }
 TITLES: dict[Kind, str] = {
     Kind.ROLLBACK_BLOCKED: "the way back is blocked",
@@ -18,6 +19,7 @@ TITLES: dict[Kind, str] = {
     Kind.ROLLED_BACK: "it went back by itself",
     Kind.APPROVAL_WAITS: "it waits for an approval",
     Kind.APPROVAL_EXPIRES: "its approval expires soon",
+    Kind.STUCK: "it does not get on",
 }
 OF_SEQUENCES = TITLES | {Kind.ROLLOUT_PAUSED: "it stopped, and nothing else begins"}
 

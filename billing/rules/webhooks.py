@@ -24,6 +24,7 @@ class Kind(StrEnum):
     ROLLED_BACK = "rollout.rolled_back"
     APPROVAL_WAITS = "rollout.approval_waiting"
     APPROVAL_EXPIRES = "rollout.approval_expiring"
+    STUCK = "rollout.stuck"
     DIFFER = "books.sums_differ"
 
 
@@ -44,6 +45,7 @@ SAID: dict[Kind, str] = {
     Kind.ROLLED_BACK: "a rollout went back by itself",
     Kind.APPROVAL_WAITS: "a rollout waits for an approval",
     Kind.APPROVAL_EXPIRES: "an approval that a rollout waits for expires soon",
+    Kind.STUCK: "a rollout does not get on; told again while it does not",
     Kind.DIFFER: "the check of the books found sums that do not agree",
 }
 KINDS = tuple(kind.value for kind in Kind)

@@ -12,8 +12,17 @@ from enum import StrEnum
 from django.db import connection, transaction
 from django.db.models import Q
 
+from fleet.actions.waking import OPEN
 from fleet.models import Rollout, RolloutCall, RolloutEvent
-from fleet.rules.calls import NEWS, CallKind, Facts, calls_for, is_due
+from fleet.rules.calls import (
+    FAILING,
+    NEWS,
+    CallKind,
+    Facts,
+    calls_for,
+    failed_words,
+    is_due,
+)
 from fleet.rules.phases import Phase
 from tenants.actions.audit import record
 from tenants.errors import Conflict, NotFound
@@ -61,7 +70,8 @@ def take_due(now: datetime, again: timedelta) -> list[Due]:
         return []
     related = ("service", "cluster", "from_release", "to_release")
     news = Q(phase=Phase.ROLLED_BACK.value, ended_at__gt=now - NEWS)
-    rows = Rollout.objects.filter(Q(phase__in=CALLING) | news).select_related(*related)
+    failing = Q(phase__in=OPEN, failures__gte=FAILING)
+    rows = Rollout.objects.filter(Q(phase__in=CALLING) | news | failing).select_related(*related)
     rollouts = {r.pk: r for r in rows.order_by("id")}
     waits = waiting_until(asked for r in rollouts.values() if (asked := asked_of(r)))
     wanted = {pk: calls_for(facts_of(r, waits), now) for pk, r in rollouts.items()}
@@ -105,6 +115,7 @@ def facts_of(r: Rollout, waits: dict[int, datetime]) -> Facts:
         approval="waiting" if until else "",
         expires_at=until,
         ended_at=r.ended_at,
+        failures=r.failures,
     )
 
 
@@ -136,11 +147,15 @@ def _tell(
         cluster=r.cluster.slug,
         release_from=str(r.from_release) if r.from_release else "",
         release_to=str(r.to_release),
-        why=r.why,
+        why=why_of(r, kind),
         since=call.since,
         expires_at=waits.get(asked_of(r) or 0),
         times=call.times,
     )
+
+
+def why_of(r: Rollout, kind: CallKind) -> str:
+    return failed_words(r.failures, r.failure, r.why) if kind is CallKind.STUCK else r.why
 
 
 @transaction.atomic

@@ -12,9 +12,10 @@ from fleet.actions.waking import OPEN
 from fleet.models import Cluster, Freeze, Rollout, RolloutEvent, Service
 from fleet.queries.freezes import EXCEPTION, held, window_of
 from fleet.rules.freeze import Window, held_until, refuse_window
+from fleet.rules.phases import BEFORE_WRITES
 from tenants.actions import changes
 from tenants.actions.audit import record
-from tenants.errors import Conflict, Invalid, NotFound
+from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
@@ -70,8 +71,7 @@ def end_freeze(viewer: Viewer, freeze_id: int, *, why: str) -> Freeze:
     freeze = rows.filter(pk=freeze_id).first()
     if freeze is None:
         raise NotFound("There is no such freeze")
-    now = timezone.now()
-    viewer.require(Permission.APPROVE if guarded(freeze, now) else Permission.PROPOSE)
+    refuse_ender(viewer, freeze, timezone.now())
     if freeze.closed_at is not None:
         raise Conflict(f"{freeze} was ended by {freeze.closed_by} already")
     if not why.strip():
@@ -86,10 +86,33 @@ def end_freeze(viewer: Viewer, freeze_id: int, *, why: str) -> Freeze:
     return freeze
 
 
-def guarded(freeze: Freeze, now: datetime) -> bool:
-    """Otherwise ending it would be an exception that nobody approved. A hold has no end set."""
+def refuse_ender(viewer: Viewer, freeze: Freeze, now: datetime) -> None:
+    """Otherwise ending it would be an exception that nobody approved. A hold has no end set: who
+    is at work in the incident ends it, but nobody for a rollout of their own.
+    """
     holds, _ = held_until(window_of(freeze), now)
-    return holds and (freeze.ends_at is not None or bool(freeze.weekdays))
+    if not holds:
+        viewer.require(Permission.PROPOSE)
+        return
+    is_planned = freeze.ends_at is not None or bool(freeze.weekdays)
+    if is_planned or not viewer.may(Permission.PROPOSE):
+        viewer.require(Permission.APPROVE)
+    mine = held_of(viewer, freeze)
+    if mine is not None:
+        raise Forbidden(
+            f"It keeps back {mine}, which you proposed: somebody else ends it,"
+            " or ask for an exception for that one"
+        )
+
+
+def held_of(viewer: Viewer, freeze: Freeze) -> Rollout | None:
+    """A rollout of theirs that this freeze keeps back."""
+    rows = Rollout.objects.filter(phase__in=[p.value for p in BEFORE_WRITES], is_rollback=False)
+    if freeze.cluster_id is not None:
+        rows = rows.filter(cluster=freeze.cluster_id)
+    if freeze.service_id is not None:
+        rows = rows.filter(service=freeze.service_id)
+    return rows.filter(requested_by=viewer.user_id).order_by("id").first()
 
 
 def wake() -> list[int]:
@@ -100,7 +123,8 @@ def wake() -> list[int]:
 
 @transaction.atomic
 def ask_exception(viewer: Viewer, rollout_id: int, *, why: str) -> int:
-    """Ask somebody else to let this one rollout begin although the calendar says no.
+    """Ask somebody else to let this one rollout begin although the calendar says no: despite the
+    freezes that hold it now. One that is declared later is news, and needs its own exception.
 
     Answers the number of the change request.
     """
@@ -119,7 +143,8 @@ def ask_exception(viewer: Viewer, rollout_id: int, *, why: str) -> int:
         "rollout": rollout.pk,
         "service": str(rollout.service),
         "to": str(rollout.to_release),
-        "frozen": kept_back.sentence,
+        "freezes": sorted(kept_back.freezes),
+        "frozen": [sentence for _, sentence in sorted(kept_back.freezes.items())],
         "manifest_digest": rollout.manifest_digest,
     }
     change = changes.propose(

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from fleet.actions.freezing import freeze
 from fleet.actions.gate_limits import checked
-from fleet.actions.superseding import refuse_second, to_supersede
+from fleet.actions.superseding import refuse_second, to_clear_away, to_supersede
 from fleet.actions.wishes import Kind, wish
 from fleet.models import Deployment, Release, Rollout, RolloutEvent, Service
 from fleet.queries.audience import audience_of, find_audience
@@ -139,6 +139,7 @@ def roll_back(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
     """Go back, in whatever state: an open rollout is aborted, a finished one undone by a new one.
 
     Needs nobody's approval, no gate and no plan that might say no: the release has served before.
+    A proposal of which nothing has begun is ended for it.
     """
     viewer.require(Permission.PROPOSE)
     rollout = fetch(rollout_id)
@@ -154,12 +155,16 @@ def roll_back(viewer: Viewer, rollout_id: int, *, why: str = "") -> Rollout:
         steps=(),
         soak_seconds=0,
     )
-    refuse_second(rollout.service_id)
+    before = to_clear_away(rollout.service_id)
+    if before is not None:
+        abort_rollout(viewer, before.pk, why=f"A way back goes first. {why}".strip())
     plan = proposal.plans[0]
     if plan.answer in (Answer.NEVER, Answer.NOT_NOW, Answer.QUEUED):
         # In place always goes: it takes the GPUs of the release that leaves.
         plan = next((p for p in proposal.plans if p.kind is PlanKind.REPLACE), plan)
-    back = freeze(viewer, proposal, plan, patience=PATIENCE, reason=why, is_rollback=True)
+    back = freeze(
+        viewer, proposal, plan, patience=PATIENCE, reason=why, is_rollback=True, supersedes=before
+    )
     record(viewer, "rollout.roll_back", back, after=facts(back), why=why)
     note(back, viewer, f"Back from {proposal.from_label}" + (f": {why}" if why else ""))
     nudge(DRIVE, back.pk)

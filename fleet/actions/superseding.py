@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from fleet.actions.waking import OPEN
 from fleet.models import Deployment, Rollout, SequenceStage
-from fleet.rules.phases import GOING_BACK, Phase
+from fleet.rules.phases import BEFORE_WRITES, GOING_BACK, Phase
 from tenants.errors import Conflict
 from tenants.nudge import nudge
 
@@ -32,6 +32,18 @@ def to_supersede(service_id: int, *, consent: bool) -> Rollout | None:
             rollout=waiting.pk,
         )
     refuse_to_supersede(found[0], consent=consent)
+    return found[0]
+
+
+def to_clear_away(service_id: int) -> Rollout | None:
+    """A proposal of which nothing has begun: it stands in no way back. Locked until that is stored;
+    None: the service is free.
+    """
+    rows = Rollout.objects.select_for_update(of=("self",), no_key=True)
+    found = list(rows.filter(service=service_id, phase__in=OPEN))
+    if len(found) != 1 or Phase(found[0].phase) not in BEFORE_WRITES:
+        refuse_second(service_id)
+        return None
     return found[0]
 
 

@@ -109,6 +109,9 @@ def look(rollout: Rollout, outside: Outside, now: datetime) -> View:
             queued=(waits_for(rollout) or queued(rollout)) if decided else "",
         )
         return view
+    if view.state.phase is Phase.PREPARING and (ahead := waits_for(rollout)):
+        view.seen = Seen(queued=ahead)
+        return view
     view.manifests, view.around = manifests_of(rollout, old_row)
     try:
         view.workloads = outside.connect(rollout.cluster)
@@ -181,7 +184,7 @@ def before_it_moves(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def waits_for(r: Rollout) -> str:
-    """Why one that supersedes another does not begin yet."""
+    """Why one that supersedes another does not begin yet; so does a way back."""
     if not r.waits or r.supersedes is None:
         return ""
     return f"{r.supersedes}, which it supersedes, has not ended yet: {r.supersedes.why}"

@@ -50,7 +50,7 @@ def pass_over(sequence_id: int, claim: uuid.UUID, now: datetime) -> timedelta | 
     if not still_ours(sequence_id, claim):
         log.info("claim lost, the pass is dropped", sequence=sequence_id)
         return None
-    decision = act(row, decision)
+    decision = act(row, decision, now)
     if not record(row, state, decision, claim, now):
         log.info("claim lost, the record is dropped", sequence=sequence_id)
         return None
@@ -67,23 +67,32 @@ def viewer() -> Viewer:
     return system_viewer("sequences", (Permission.VIEW, Permission.VIEW_FLEET, Permission.PROPOSE))
 
 
-def act(row: RolloutSequence, decision: Decision) -> Decision:
+def act(row: RolloutSequence, decision: Decision, now: datetime) -> Decision:
     """Begin or take back; what is refused now is said, and tried again at the next pass."""
+    refused = {s.number: s.refused or now for s in decision.stages}
+    decision = replace(decision, stages=tuple(replace(s, refused=None) for s in decision.stages))
     if (number := decision.begin) is not None:
-        decision = attempt(decision, number, partial(begin_stage, viewer(), row, number))
+        begin = partial(begin_stage, viewer(), row, number)
+        decision = attempt(decision, number, begin, refused[number])
     why = f"{row}: {row.wish_why or 'taken back'}"
     for number in decision.undo:
-        decision = attempt(decision, number, partial(undo_stage, viewer(), row, number, why=why))
+        undo = partial(undo_stage, viewer(), row, number, why=why)
+        decision = attempt(decision, number, undo, refused[number])
     return decision
 
 
-def attempt(decision: Decision, number: int, action: Callable[[], Any]) -> Decision:
+def attempt(
+    decision: Decision, number: int, action: Callable[[], Any], since: datetime
+) -> Decision:
+    """`since`: when it was refused first, where it is refused now."""
     try:
         with fleet_scope():
             action()
     except ConsoleError as error:
         stages = tuple(
-            replace(s, why=f"Tries again. {error.message}") if s.number == number else s
+            replace(s, why=f"Tries again. {error.message}", refused=since)
+            if s.number == number
+            else s
             for s in decision.stages
         )
         cluster = next(s.cluster for s in stages if s.number == number)
@@ -134,6 +143,7 @@ def store_stage(row: RolloutSequence, before: Stage, stage: Stage) -> None:
         "since": stage.since,
         "frozen": stage.is_frozen,
         "why": stage.why,
+        "refused_since": stage.refused,
     }
     if stage.state is StageState.PENDING and before.state is StageState.FAILED:
         changed["rollout"] = None  # it is tried again by another one

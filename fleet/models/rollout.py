@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -15,6 +17,8 @@ class Rollout(Claimable):
     People write `wish...` and `skip...`; the drive, holding the claim, writes the rest.
     The inputs (plan, steps, gates) are frozen at the proposal.
     """
+
+    LONGEST_PARK = timedelta(minutes=5)  # it may be on a way back
 
     service = models.ForeignKey(Service, models.PROTECT, related_name="rollouts")
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="rollouts")

@@ -1,5 +1,7 @@
 """One model name in several clusters, and a release that goes through them one after the other."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -37,6 +39,8 @@ class RolloutSequence(Claimable):
     People write `wish...`; the drive, holding the claim, writes the rest.
     """
 
+    LONGEST_PARK = timedelta(minutes=5)  # it may be on a way back
+
     service = models.ForeignKey(Service, models.PROTECT, related_name="sequences")
     release = models.ForeignKey(Release, models.PROTECT, related_name="sequences")
     bake_seconds = models.PositiveIntegerField()
@@ -63,6 +67,7 @@ class RolloutSequence(Claimable):
     why = models.TextField()
     # `phase_since` of the stop that people were called for: fleet.actions.sequence_calls
     stop_told = models.DateTimeField(null=True)
+    stuck_told = models.DateTimeField(null=True)  # when people were called as it does not get on
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
 
@@ -95,6 +100,7 @@ class SequenceStage(models.Model):
     since = models.DateTimeField()
     frozen = models.BooleanField(default=False)  # its cluster is lost
     why = models.TextField(blank=True)
+    refused_since = models.DateTimeField(null=True)  # what it asks for, at each pass
     rollout = models.ForeignKey(Rollout, models.PROTECT, null=True, related_name="stages")
     back = models.ForeignKey(Rollout, models.PROTECT, null=True, related_name="stages_back")
     left_out_by = models.CharField(max_length=254, blank=True)

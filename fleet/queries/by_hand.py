@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.db.models import Q
+
 from fleet.models import Deployment, Release, Rollout
 from fleet.queries.releases import spec_of
 from fleet.queries.rollouts import find_rollout, rollouts
@@ -28,7 +30,9 @@ def of_service(viewer: Viewer, name: str) -> Rollout:
     if not rows.exists():
         raise NotFound(f"There was no rollout of a service {name!r}")
     good = rows.filter(phase=Phase.SUCCEEDED.value)
-    begun = rows.exclude(phase__in=FINAL | BEFORE_WRITES).filter(waits=False)
+    begun = rows.exclude(phase__in=FINAL | BEFORE_WRITES).filter(
+        Q(waits=False) | Q(is_rollback=True)
+    )
     found = begun.first() or good.first()
     if found is None:
         raise Conflict(f"No rollout of {name} is open and none succeeded: nothing to go back from")

@@ -1,6 +1,6 @@
 """The change calendar: what holds now, what comes, what is over, and what waits for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +8,17 @@ from django.db.models import Q, QuerySet
 
 from fleet.models import Cluster, Freeze, Rollout, Service
 from fleet.queries.access import see_fleet
-from fleet.rules.freeze import Frozen, Window, frozen_by, held_until, next_start, words_of
+from fleet.rules.freeze import (
+    Frozen,
+    Window,
+    excepted,
+    frozen_by,
+    held_until,
+    holding,
+    longest,
+    next_start,
+    words_of,
+)
 from fleet.rules.phases import BEFORE_WRITES, Phase
 from tenants.queries.changes import latest_change, latest_payloads
 from tenants.rules.access import Viewer
@@ -42,22 +52,30 @@ class FreezeRow:
 
     @property
     def end_body(self) -> str:
-        guard = " As it holds now and has an end, only an approver may." if self.until else ""
+        guard = " Nobody ends it for a rollout of their own." if self.state == "holds" else ""
+        guard += " As it holds now and has an end, only an approver may." if self.until else ""
         return f"“{self.title}” for {self.scope}: rollouts that wait for it begin.{guard}"
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Why a rollout may not begin now. `exception`: state of the change that asks for one."""
+    """Why a rollout may not begin now. `freezes`: all that hold it, id and sentence. `exception`:
+    state of the change that asks for one; empty where none is about what holds it.
+    """
 
     sentence: str
     until: datetime | None
-    exception: str
-    change_id: int | None
+    freezes: Mapping[int, str]
+    exception: str = ""
+    change_id: int | None = None
 
     @property
     def holds(self) -> bool:
         return self.exception != "approved"
+
+    @property
+    def may_ask(self) -> bool:
+        return self.exception not in ("waiting", "approved")
 
 
 def list_freezes(viewer: Viewer, now: datetime, *, past: bool = True) -> tuple[FreezeRow, ...]:
@@ -109,14 +127,6 @@ def window_of(f: Freeze) -> Window:
     )
 
 
-def freeze_of(rollout: Rollout, now: datetime) -> Frozen | None:
-    """What keeps this rollout from beginning. A way back is never frozen."""
-    if rollout.is_rollback:
-        return None
-    covering = freezes_over(rollout.service_id, rollout.cluster_id)
-    return frozen_by((window_of(f) for f in covering), now)
-
-
 def freeze_of_service(service: Service, cluster: Cluster, now: datetime) -> Frozen | None:
     """Meanwhile replicas are not taken away for want of load."""
     return frozen_by((window_of(f) for f in freezes_over(service.pk, cluster.pk)), now)
@@ -129,48 +139,61 @@ def freezes_over(service_id: int, cluster_id: int) -> QuerySet[Freeze]:
 
 
 def held(viewer: Viewer, rollout: Rollout, now: datetime) -> Held | None:
-    """The freeze that holds a rollout back, with the exception that somebody asked for."""
-    if Phase(rollout.phase) not in BEFORE_WRITES:
+    """The freezes that hold a rollout back, with the exception that somebody asked for. A way back
+    is never frozen.
+    """
+    if rollout.is_rollback or Phase(rollout.phase) not in BEFORE_WRITES:
         return None
-    frozen = freeze_of(rollout, now)
-    if frozen is None:
+    covering = freezes_over(rollout.service_id, rollout.cluster_id)
+    found = holding({f.pk: window_of(f) for f in covering}, now)
+    if not found:
         return None
+    digest = rollout.manifest_digest
     change = latest_change(viewer, kind=EXCEPTION, target_id=rollout.pk)
-    if change and change.payload.get("manifest_digest") != rollout.manifest_digest:
-        change = None
+    counts = change is not None and change.payload.get("manifest_digest") == digest
+    left: Mapping[int, Frozen] = found
+    if change is not None and change.state == "approved":
+        left = without(found, excepted(change.payload, digest))
+        counts = not left
+    frozen = longest((left or found).values())
+    assert frozen is not None
     return Held(
         sentence=frozen.sentence,
         until=frozen.until,
-        exception=change.state if change else "",
-        change_id=change.pk if change else None,
+        freezes={pk: f.sentence for pk, f in found.items()},
+        exception=change.state if change is not None and counts else "",
+        change_id=change.pk if change is not None and counts else None,
     )
+
+
+def without(found: Mapping[int, Frozen], ids: Container[int]) -> dict[int, Frozen]:
+    return {pk: frozen for pk, frozen in found.items() if pk not in ids}
 
 
 def windows_over(
     freezes: Iterable[Freeze], service_id: int, cluster_id: int | None
-) -> tuple[Window, ...]:
-    """Of freezes that were read already, those of one service in one cluster."""
-    return tuple(
-        window_of(f)
+) -> dict[int, Window]:
+    """Of freezes that were read already, those of one service in one cluster, by id."""
+    return {
+        f.pk: window_of(f)
         for f in freezes
         if f.cluster_id in (None, cluster_id) and f.service_id in (None, service_id)
-    )
+    }
 
 
 def kept_back(rollouts: Sequence[Rollout], now: datetime) -> frozenset[int]:
     """Ids of those that the calendar lets not begin now, for which nobody approved an exception."""
     before = [r for r in rollouts if Phase(r.phase) in BEFORE_WRITES and not r.is_rollback]
     freezes = list(Freeze.objects.filter(closed_at=None)) if before else []
-    frozen = {
-        r.pk: r.manifest_digest
-        for r in before
-        if frozen_by(windows_over(freezes, r.service_id, r.cluster_id), now)
-    }
+    frozen = {r: holding(windows_over(freezes, r.service_id, r.cluster_id), now) for r in before}
+    frozen = {r: found for r, found in frozen.items() if found}
     if not frozen:
         return frozenset()
-    excepted = latest_payloads(kind=EXCEPTION, target_ids=frozen, state="approved")
+    asked = latest_payloads(kind=EXCEPTION, target_ids=[r.pk for r in frozen], state="approved")
     return frozenset(
-        pk for pk, digest in frozen.items() if excepted.get(pk, {}).get("manifest_digest") != digest
+        r.pk
+        for r, found in frozen.items()
+        if without(found, excepted(asked.get(r.pk, {}), r.manifest_digest))
     )
 
 

@@ -239,6 +239,7 @@ def stage_of(stage: SequenceStage, now: datetime) -> Stage:
         back=move_of(stage.back),
         left_out=left_out_words(stage),
         begins=BeginsWithin(stage.begins_from),
+        refused=stage.refused_since,
     )
 
 

@@ -20,7 +20,7 @@ class Calendar:
         self, service_id: int, cluster_id: int | None, begins_from: datetime | None = None
     ) -> Opening:
         mine = windows_over(self.freezes, service_id, cluster_id)
-        return opening(begins_from, mine, self.now)
+        return opening(begins_from, tuple(mine.values()), self.now)
 
 
 def calendar_at(now: datetime) -> Calendar:

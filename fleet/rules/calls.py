@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fleet.rules.phases import Cause, Phase
+from fleet.rules.phases import FINAL, Cause, Phase
 
 
 class CallKind(StrEnum):
@@ -13,12 +13,17 @@ class CallKind(StrEnum):
     ROLLED_BACK = "rolled_back"  # by itself
     APPROVAL_WAITS = "approval_waiting"
     APPROVAL_EXPIRES = "approval_expiring"
+    STUCK = "stuck"  # it does not get on: its passes fail, or it is refused what it asks for
 
 
 ASKING = (Phase.AWAITING_APPROVAL, Phase.AWAITING_STEP_APPROVAL)
-REPEATED = frozenset({CallKind.BLOCKED, CallKind.PAUSED})  # until somebody has taken it on
+# Until somebody has taken it on.
+REPEATED = frozenset({CallKind.BLOCKED, CallKind.PAUSED, CallKind.STUCK})
 EXPIRES_SOON = timedelta(hours=4)
 NEWS = timedelta(hours=1)  # what ended longer ago calls nobody
+FAILING = 3  # passes in a row that raised: no restart and no lost connection
+REFUSED = timedelta(minutes=15)  # another rollout may be about to end
+REFUSED_BACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +36,15 @@ class Facts:
     approval: str = ""  # state of its change request; empty: none
     expires_at: datetime | None = None  # of that
     ended_at: datetime | None = None
+    failures: int = 0  # passes that raised, in a row
 
 
 def calls_for(facts: Facts, now: datetime) -> frozenset[CallKind]:
+    failing = facts.phase not in FINAL and facts.failures >= FAILING
+    return calls_of_phase(facts, now) | (frozenset({CallKind.STUCK}) if failing else frozenset())
+
+
+def calls_of_phase(facts: Facts, now: datetime) -> frozenset[CallKind]:
     if facts.phase is Phase.ROLLBACK_BLOCKED:
         return frozenset({CallKind.BLOCKED})
     if facts.phase is Phase.PAUSED and facts.paused_by in ("gate", "approval"):
@@ -59,3 +70,35 @@ def is_due(
     if called_at is None:
         return True
     return kind in REPEATED and not acknowledged and now - called_at >= again
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A sequence that does not get on. `since`: when it was refused first what it asks for."""
+
+    kind: CallKind
+    since: datetime
+    failing: bool = False
+
+
+def stuck(facts: Stuck, now: datetime) -> Stuck | None:
+    """None: it may get on by itself yet."""
+    patience = REFUSED_BACK if facts.kind is CallKind.BLOCKED else REFUSED
+    return facts if facts.failing or now - facts.since >= patience else None
+
+
+def is_stuck_due(
+    found: Stuck, called_at: datetime | None, *, now: datetime, again: timedelta
+) -> bool:
+    """A beginning that waits is told once: it may wait long for GPUs, and nobody is worse off."""
+    if called_at is None or (called_at < found.since and not found.failing):
+        return True
+    repeats = found.failing or found.kind is CallKind.BLOCKED
+    return repeats and now - called_at >= again
+
+
+def failed_words(failures: int, failure: str, why: str) -> str:
+    """Of a row whose passes raise, from the traceback that is kept with it."""
+    lines = failure.strip().splitlines()
+    said = f": {lines[-1].strip()}" if lines else ""
+    return f"{failures} passes in a row failed{said}. Before that: {why}"

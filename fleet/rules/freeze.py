@@ -1,8 +1,9 @@
 """When no rollout may begin. Pure: windows and a moment in, the end of the freeze out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 LONGEST_WEEKLY = 7 * 24 * 60  # minutes
@@ -39,9 +40,26 @@ class Frozen:
 
 def frozen_by(windows: Iterable[Window], now: datetime) -> Frozen | None:
     """Of all that hold now, the one that holds longest."""
-    found = [Frozen(w, end) for w in windows for held, end in (held_until(w, now),) if held]
+    return longest(holding(dict(enumerate(windows)), now).values())
+
+
+def holding(windows: Mapping[int, Window], now: datetime) -> dict[int, Frozen]:
+    """Those that hold now."""
+    found = ((key, w, held_until(w, now)) for key, w in windows.items())
+    return {key: Frozen(w, end) for key, w, (holds, end) in found if holds}
+
+
+def longest(found: Iterable[Frozen]) -> Frozen | None:
     never = datetime.max.replace(tzinfo=UTC)
     return max(found, key=lambda f: f.until or never, default=None)
+
+
+def excepted(payload: Mapping[str, Any], manifest_digest: str) -> frozenset[int]:
+    """Ids of the freezes that an approved exception is from: those that its approver saw. One that
+    was declared later is news, and manifests that are others are another rollout.
+    """
+    same = payload.get("manifest_digest") == manifest_digest
+    return frozenset(payload.get("freezes", ())) if same else frozenset()
 
 
 def held_until(window: Window, now: datetime) -> tuple[bool, datetime | None]:

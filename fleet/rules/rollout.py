@@ -131,6 +131,15 @@ def unreachable(state: State, seen: Seen, now: datetime) -> Decision | None:
     return stay(state, f"Waits for the cluster, nothing is changed meanwhile. {seen.trouble}")
 
 
+def waits_to_go_back(state: State, seen: Seen, now: datetime) -> Decision | None:
+    """For nothing but the end of a proposal in its way, of which nothing has begun. The cluster is
+    not looked at meanwhile.
+    """
+    if state.phase is not Phase.PREPARING or not seen.queued:
+        return None
+    return stay(state, f"Waits. {seen.queued}")
+
+
 def back(state: State, seen: Seen, now: datetime) -> Decision | None:
     return going_back(state, seen, now) if state.phase in GOING_BACK else None
 
@@ -271,6 +280,7 @@ CHECKS: tuple[Callable[[State, Seen, datetime], Decision | None], ...] = (
     finished,
     abort_asked,
     unreachable,
+    waits_to_go_back,
     back,
     taken_away,
     wrong_answer,

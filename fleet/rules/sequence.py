@@ -98,6 +98,7 @@ class Stage:
     back: Move | None = None
     left_out: str = ""  # who, and why
     begins: BeginsWithin = BeginsWithin()
+    refused: datetime | None = None  # since when what it asks for is refused at each pass
 
     @property
     def is_frozen(self) -> bool:
@@ -223,7 +224,7 @@ def settle_back(state: State, stage: Stage, now: datetime) -> Stage:
 
 
 def become(stage: Stage, state: StageState, now: datetime, why: str = "") -> Stage:
-    return replace(stage, state=state, since=now, why=why)
+    return replace(stage, state=state, since=now, why=why, refused=None)
 
 
 def frozen_text(stage: Stage) -> str:
@@ -294,7 +295,11 @@ def going_back(state: State, now: datetime) -> Decision | None:
     left = [s for s in state.stages if s.state is StageState.GOING_BACK]
     if not left:
         back = [s.cluster for s in state.stages if s.state is StageState.BACK]
-        why = f"{state.release} was taken back in {listed(back)}" if back else "Nothing was begun"
+        why = (
+            f"{state.release} was taken back in {listed(back)}"
+            if back
+            else "Nothing is to be taken back"
+        )
         return Decision(Phase.ROLLED_BACK, why, state.stages, look_again=None)
     undo = tuple(s.number for s in left if s.back is None)
     why = f"Waits until {state.release} is taken back in {listed([s.cluster for s in left])}"

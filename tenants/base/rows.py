@@ -13,12 +13,6 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import Stale
 
 CLAIM = timedelta(seconds=20)  # what a worker that is killed holds up; renewed while it lives
-_PARKED = models.Case(
-    models.When(failures=0, then=timedelta(seconds=15)),
-    models.When(failures=1, then=timedelta(minutes=1)),
-    default=timedelta(hours=1),
-    output_field=models.DurationField(),
-)
 
 
 def database_now() -> datetime:
@@ -42,6 +36,8 @@ class Claimable(models.Model):
     fence = models.BigIntegerField(default=0, editable=False)
     failures = models.PositiveSmallIntegerField(default=0)  # passes that raised, in a row
     failure = models.TextField(blank=True)  # the traceback of the last one
+
+    LONGEST_PARK = timedelta(hours=1)  # after the third pass that raised
 
     class Meta:
         abstract = True
@@ -75,6 +71,15 @@ class Claimable(models.Model):
         return bool(rows.update(claim=None, claim_until=None, **changes))
 
     @classmethod
+    def parked(cls) -> models.Case:
+        return models.Case(
+            models.When(failures=0, then=timedelta(seconds=15)),
+            models.When(failures=1, then=timedelta(minutes=1)),
+            default=cls.LONGEST_PARK,
+            output_field=models.DurationField(),
+        )
+
+    @classmethod
     def park(cls, pk: int, claim: uuid.UUID) -> None:
         """Keep the traceback of a pass that raised with its row, and wait longer each time.
 
@@ -85,7 +90,7 @@ class Claimable(models.Model):
         changes: dict[str, Any] = {
             "failures": F("failures") + 1,
             "failure": traceback.format_exc()[-8000:],
-            "look_again": Now() + _PARKED,
+            "look_again": Now() + cls.parked(),
         }
         if not connection.in_atomic_block and connection.connection and not connection.is_usable():
             connection.close()

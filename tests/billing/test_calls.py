@@ -135,3 +135,17 @@ def test_an_abort_by_a_person_calls_nobody(rollout):
     with scope_of(olga):
         actions.abort_rollout(olga, rollout.pk, why="no")
     assert [kind for kind, _ in told()] == []
+
+
+def test_a_rollout_whose_passes_fail_calls_with_what_the_last_one_said(rollout):
+    failure = "Traceback (most recent call last):\n  ...\nRuntimeError: poison\n"
+    now = become(rollout, Phase.ABORTING, failures=2, failure=failure)
+    assert call_people(now) == 0
+    Rollout.objects.filter(pk=rollout.pk).update(failures=3)
+    assert [call_people(now + timedelta(minutes=m)) for m in (0, 5, 15)] == [1, 0, 1]
+    kind, data = told()[0]
+    assert (kind, data["rollout"]) == ("stuck", str(rollout))
+    assert data["why"] == "3 passes in a row failed: RuntimeError: poison. Before that: Because"
+    Rollout.objects.filter(pk=rollout.pk).update(failures=0)
+    assert call_people(now + timedelta(minutes=31)) == 0
+    assert RolloutCall.objects.get(kind="stuck").ended_at is not None

@@ -177,7 +177,8 @@ class Command(Around):
                 return
             if not options["as"] or not options["why"].strip():
                 raise CommandError("Say who goes back (--as EMAIL) and why (--why): it is kept")
-            waiting = not_begun(viewer, found.service_id) if found.phase in FINAL else ()
+            last = found.phase in FINAL or found.waits
+            waiting = not_begun(viewer, found.service_id) if last else ()
             for proposal in waiting:
                 actions.abort_rollout(viewer, proposal.pk, why=options["why"])
         for proposal in waiting:

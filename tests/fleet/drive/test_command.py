@@ -106,6 +106,18 @@ def test_a_rescue_goes_back_although_a_proposal_waits(stage, rollout, here):
     assert (back.phase, proposal.phase) == (Phase.SUCCEEDED, Phase.CANCELLED)
 
 
+def test_a_rescue_goes_on_with_a_way_back_that_waits_for_a_proposal(stage, rollout, here):
+    """Asked on a page while nothing makes passes: the worker is down."""
+    stage.run(rollout)
+    proposal = stage.propose(stage.release("c"))
+    back = stage.act(actions.roll_back, rollout.pk, why="worse")
+    say("rescue", "chat", why="answers got worse", **OLGA)
+    back.refresh_from_db()
+    proposal.refresh_from_db()
+    assert (back.phase, proposal.phase) == (Phase.SUCCEEDED, Phase.SUPERSEDED)
+    assert Rollout.objects.filter(is_rollback=True).count() == 1
+
+
 def test_a_rescue_never_undoes_a_way_back(stage, rollout, here):
     stage.run(rollout)
     back = stage.act(actions.roll_back, rollout.pk, why="worse")

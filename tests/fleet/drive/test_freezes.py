@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from fleet.actions import freezes, rollouts
-from fleet.queries.freezes import held_rollouts, list_freezes
+from fleet.queries.freezes import held, held_rollouts, kept_back, list_freezes
 from fleet.rules.freeze import Window
 from fleet.rules.phases import Phase
 from tenants.actions import changes
@@ -58,7 +58,11 @@ def test_it_begins_when_a_hold_is_ended(stage):
     hold = freeze(stage, hours=0, title="Incident 7")
     rollout = approved(stage)
     assert "until somebody ends it" in rollout.why
-    stage.act(freezes.end_freeze, hold.pk, why="it is over")
+    with scope_of(stage.olga), pytest.raises(Forbidden, match=f"keeps back {rollout}, which you"):
+        freezes.end_freeze(stage.olga, hold.pk, why="I want to go on")
+    colleague = make_viewer("oscar", "operator")
+    with scope_of(colleague):
+        freezes.end_freeze(colleague, hold.pk, why="it is over")
     stage.step(rollout)
     assert rollout.phase == Phase.PREPARING
     with fleet_scope():
@@ -97,6 +101,41 @@ def test_an_exception_needs_a_reason_and_somebody_elses_approval(stage):
     assert rollout.phase == Phase.PREPARING
     with pytest.raises(Conflict, match="needs no exception"):
         stage.act(freezes.ask_exception, rollout.pk, why="again")
+
+
+def test_an_exception_is_from_the_freezes_that_its_approver_saw(stage):
+    freeze(stage, title="Weekend")
+    rollout = approved(stage)
+    change_id = stage.act(freezes.ask_exception, rollout.pk, why="a leak")
+    freeze(stage, hours=0, title="Incident 7")
+    grant(stage, change_id)
+    stage.step(rollout)
+    assert rollout.phase == Phase.AWAITING_APPROVAL
+    assert "“Incident 7” lets no rollout begin" in rollout.why
+    with scope_of(stage.olga):
+        assert kept_back([rollout], stage.fake.now) == {rollout.pk}
+        ((_, found),) = held_rollouts(stage.olga, stage.fake.now)
+    assert found.may_ask and "Incident 7" in found.sentence and len(found.freezes) == 2
+    grant(stage, stage.act(freezes.ask_exception, rollout.pk, why="it mends the incident"))
+    stage.step(rollout)
+    assert rollout.phase == Phase.PREPARING
+    assert kept_back([rollout], stage.fake.now) == set()
+
+
+def grant(stage, change_id):
+    change = ChangeRequest.objects.get(pk=change_id)
+    with scope_of(stage.vic):
+        changes.decide(stage.vic, change.pk, digest=change.digest, approve=True)
+
+
+def test_who_was_refused_an_exception_may_ask_again(stage):
+    freeze(stage)
+    rollout = approved(stage)
+    change_id = stage.act(freezes.ask_exception, rollout.pk, why="a leak")
+    with scope_of(stage.olga):
+        changes.withdraw(stage.olga, change_id, why="the reason was wrong")
+        assert held(stage.olga, rollout, stage.fake.now).may_ask
+    assert stage.act(freezes.ask_exception, rollout.pk, why="another leak") != change_id
 
 
 def test_it_holds_only_where_it_is_planned(stage):

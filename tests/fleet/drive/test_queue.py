@@ -117,7 +117,8 @@ def test_one_that_a_freeze_keeps_back_holds_nobody_up(chat, embed):
     assert turns(chat) == {}
     embed.step(second)
     assert second.phase == Phase.PREPARING
-    chat.act(freezes.end_freeze, freeze.pk, why="the cards were changed")
+    with scope_of(chat.vic):
+        freezes.end_freeze(chat.vic, freeze.pk, why="the cards were changed")
     chat.step(first)
     assert f"It waits for {second} of embed" in first.why
 

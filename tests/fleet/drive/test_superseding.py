@@ -44,6 +44,55 @@ def blocked(stage):
     return stage.run(rollout, until={Phase.ROLLBACK_BLOCKED}, most=60)
 
 
+def succeeded(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout)
+    stage.service.refresh_from_db()
+    return rollout
+
+
+def test_a_way_back_ends_a_proposal_that_has_not_begun(stage):
+    done = succeeded(stage)
+    proposal = stage.propose(stage.release("c"))
+    stage.step(proposal)
+    back = stage.act(actions.roll_back, done.pk, why="worse")
+    assert (back.supersedes_id, back.waits) == (proposal.pk, True)
+    stage.step(back)
+    assert back.phase == Phase.PREPARING
+    assert f"Waits. {proposal}, which it supersedes, has not ended yet" in back.why
+    with pytest.raises(Conflict, match="this service is open"):
+        stage.act(actions.roll_back, done.pk, why="again")
+    together(stage, proposal, back, until={Phase.SUCCEEDED})
+    assert proposal.phase == Phase.SUPERSEDED
+    assert "A way back goes first. worse. Nothing had been written" in proposal.why
+    stage.service.refresh_from_db()
+    assert stage.service.current_release == done.from_release
+    with fleet_scope():
+        assert ChangeRequest.objects.get(pk=proposal.change_id).state == "withdrawn"
+
+
+def test_a_way_back_that_waits_may_be_called_off(stage):
+    done = succeeded(stage)
+    proposal = stage.propose(stage.release("c"))
+    back = stage.act(actions.roll_back, done.pk, why="worse")
+    stage.act(actions.abort_rollout, back.pk, why="it was another service")
+    stage.step(back)
+    assert back.phase == Phase.CANCELLED, back.why
+    stage.step(proposal)
+    stage.service.refresh_from_db()
+    assert stage.service.current_release == done.to_release
+
+
+def test_a_way_back_stands_aside_for_what_has_begun(stage):
+    done = succeeded(stage)
+    moving = stage.propose(stage.release("c"))
+    stage.approve(moving)
+    stage.run(moving, until={Phase.CANARY_STARTING})
+    with pytest.raises(Conflict, match=f"{moving} of this service is open"):
+        stage.act(actions.roll_back, done.pk, why="worse")
+
+
 def test_a_newer_one_supersedes_an_open_one(stage):
     first = stage.propose(stage.release("b"))
     stage.approve(first)
