@@ -90,14 +90,18 @@ def store_glance(
     pods: Sequence[SeenPod],
     services: Collection[str],
     now: datetime,
+    *,
+    goes_on: bool = False,
 ) -> bool:
-    """Replace what was known of the pods of these services. False: the claim was lost."""
+    """Replace what was known of the pods of these services. False: the claim was lost. It ends the
+    claim, but where the pass goes on.
+    """
     rows = Cluster.objects.select_for_update(no_key=True)
     cluster = rows.filter(pk=cluster_id, claim=claim, removed_at=None).first()
     if cluster is None:
         return False
     tell(cluster, store_pods(cluster, pods, now, services))
-    return Cluster.record(cluster_id, claim)
+    return goes_on or Cluster.record(cluster_id, claim)
 
 
 def tell(cluster: Cluster, changes: "PodChanges") -> None:

@@ -7,6 +7,7 @@ only cost the seconds until the next pass. When a list fails, nothing known is d
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -37,6 +38,7 @@ from fleet.rules.observation import (
     with_disks,
 )
 from fleet.rules.rbac import Question
+from tenants.base.rows import database_now
 
 log = structlog.get_logger(__name__)
 HOLD = timedelta(seconds=20)  # longer than one answer may take; renewed before each question
@@ -92,13 +94,21 @@ class Observer:
         rows = Cluster.objects.filter(waiting, removed_at=None).order_by("look_again")
         return list(rows.values_list("id", flat=True))
 
-    def observe(self, cluster_id: int, now: datetime) -> bool:
-        """Make one pass. False: somebody else has the cluster, or the look failed."""
+    def observe(
+        self, cluster_id: int, now: datetime, rung: Callable[[], Collection[str]] = tuple
+    ) -> bool:
+        """Make one pass. False: somebody else has the cluster, or the look failed.
+
+        `rung`: services of which pods changed since it was asked last. Gateways wait for them, and
+        a look at a large cluster takes long: they are looked at between its questions.
+        """
         claim = Cluster.take_claim(cluster_id, hold=HOLD)
         if claim is None:
             return False
+        cluster = Cluster.objects.get(pk=cluster_id)
+        held = Held(cluster_id, claim, lambda: self._between(cluster, claim, rung()))
         try:
-            seen = self._look(Cluster.objects.get(pk=cluster_id), Held(cluster_id, claim), now)
+            seen = self._look(cluster, held, now)
         except ClientError as error:
             self._forget(cluster_id)
             store_trouble(cluster_id, claim, error.message, now)
@@ -112,14 +122,26 @@ class Observer:
         if claim is None:
             return False
         try:
-            cluster = Cluster.objects.get(pk=cluster_id)
-            kube = self._connection(cluster)
-            chosen = f"{SERVICE} in ({','.join(sorted(services))})"
-            pods = read_pods(kube.list_pods(cluster.namespace, chosen), now)
+            pods = self._pods_of(Cluster.objects.get(pk=cluster_id), services, now)
             return store_glance(cluster_id, claim, pods, services, now)
         except ClientError as error:
             log.info("no glance, the next look sees it", cluster=cluster_id, why=error.message)
             return Cluster.record(cluster_id, claim)
+
+    def _between(self, cluster: Cluster, claim: uuid.UUID, services: Collection[str]) -> None:
+        """A glance within a look, which goes on. Of what it could not see, that look tells."""
+        if not services:
+            return
+        now = database_now()
+        with suppress(ClientError):
+            pods = self._pods_of(cluster, services, now)
+            store_glance(cluster.pk, claim, pods, services, now, goes_on=True)
+
+    def _pods_of(
+        self, cluster: Cluster, services: Collection[str], now: datetime
+    ) -> tuple[SeenPod, ...]:
+        chosen = f"{SERVICE} in ({','.join(sorted(services))})"
+        return read_pods(self._connection(cluster).list_pods(cluster.namespace, chosen), now)
 
     def _store(self, cluster_id: int, claim: uuid.UUID, seen: Seen, now: datetime) -> bool:
         if stored := store(cluster_id, claim, seen, now):
@@ -222,17 +244,19 @@ class Observer:
 class Held:
     """The claim of a pass, held as long as the cluster answers each question in time.
 
-    Short, so that somebody else goes on soon where this process was killed.
+    Short, so that somebody else goes on soon where this process was killed. `before` each question
+    what is more urgent has its turn.
     """
 
-    def __init__(self, cluster_id: int, claim: uuid.UUID) -> None:
-        self.cluster_id, self.claim = cluster_id, claim
+    def __init__(self, cluster_id: int, claim: uuid.UUID, before: Callable[[], None]) -> None:
+        self.cluster_id, self.claim, self.before = cluster_id, claim, before
         self.renewed_at = time.monotonic()
 
     def ask(self, question: Callable[..., list[Item]], *about: str) -> list[Item]:
         if time.monotonic() - self.renewed_at > RENEWED:
             Cluster.keep_claim(self.cluster_id, self.claim, hold=HOLD)
             self.renewed_at = time.monotonic()
+        self.before()
         return question(*about)
 
 

@@ -7,7 +7,7 @@ from django.db.models import Count
 
 from fleet.models import TAKES_TRAFFIC, ObservedPod, Placement, Service
 from fleet.queries.access import see_fleet
-from fleet.rules.sequence import lost_because
+from fleet.rules.freshness import lost_because
 from tenants.errors import NotFound
 from tenants.rules.access import Viewer
 

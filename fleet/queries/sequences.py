@@ -13,11 +13,12 @@ from fleet.queries.access import see_fleet
 from fleet.queries.calls import approvers_told
 from fleet.queries.stage_times import Calendar, calendar_at
 from fleet.rules.begins_within import BeginsWithin
+from fleet.rules.freshness import lost_because
 from fleet.rules.phases import BEFORE_WRITES
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.release import digest_json
-from fleet.rules.sequence import FINAL, Move, Phase, Stage, StageState, State, Wish, lost_because
+from fleet.rules.sequence import FINAL, Move, Phase, Stage, StageState, State, Wish
 from fleet.rules.stage_times import Opening
 from fleet.rules.state import Approval
 from tenants.errors import NotFound

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 STALE = timedelta(seconds=15)
+LOST = timedelta(seconds=60)  # a shorter silence is a restart of the observer or the API server
 
 
 def stale_because(observed_at: datetime | None, trouble: str, now: datetime) -> str:
@@ -14,6 +15,13 @@ def stale_because(observed_at: datetime | None, trouble: str, now: datetime) -> 
         return ""
     told = f"Last observed {in_words(age)} ago"
     return f"{told}: {trouble}" if trouble else f"{told}: the observer does not run"
+
+
+def lost_because(observed_at: datetime | None, trouble: str, now: datetime) -> str:
+    """Empty until nothing was seen of a cluster for a minute."""
+    if observed_at is not None and now - observed_at <= LOST:
+        return ""
+    return stale_because(observed_at, trouble, now)
 
 
 def in_words(age: timedelta) -> str:

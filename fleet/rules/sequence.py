@@ -14,13 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fleet.rules.begins_within import BeginsWithin
-from fleet.rules.freshness import in_words, stale_because
+from fleet.rules.freshness import in_words
 from fleet.rules.phases import FINAL as ROLLOUT_ENDED
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.queue import listed
 from fleet.rules.state import Approval
 
-LOST = timedelta(seconds=60)  # a shorter silence is a restart of the observer or the API server
 LOOK = timedelta(seconds=5)
 NOW = timedelta(0)
 
@@ -144,13 +143,6 @@ class Decision:
     look_again: timedelta | None = LOOK
     begin: int | None = None
     undo: tuple[int, ...] = ()
-
-
-def lost_because(observed_at: datetime | None, trouble: str, now: datetime) -> str:
-    """Empty until nothing was seen of a cluster for a minute."""
-    if observed_at is not None and now - observed_at <= LOST:
-        return ""
-    return stale_because(observed_at, trouble, now)
 
 
 def decide(state: State, now: datetime) -> Decision:

@@ -41,7 +41,7 @@ class Stuck:
     def due(self, now):
         return [1, 2]
 
-    def observe(self, cluster_id, now):
+    def observe(self, cluster_id, now, rung):
         self.asked.append(cluster_id)
         if cluster_id == 1:
             self.let_go.wait(5)
@@ -77,7 +77,7 @@ class Asked:
         self.asked.append(sorted(services))
         return self.again
 
-    def observe(self, cluster_id, now):
+    def observe(self, cluster_id, now, rung):
         self.asked.append("all")
         self.began.set()
         self.let_go.wait(5)

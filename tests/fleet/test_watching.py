@@ -49,6 +49,30 @@ def test_it_leaves_a_cluster_to_who_looks_at_it(cluster, known):
     assert not known.glance(cluster.pk, {"chat"}, LATER)
 
 
+def test_what_rings_in_a_look_is_seen_before_its_end(cluster, known, monkeypatch):
+    """A look at a large cluster takes longer than gateways may wait."""
+    rung, seen, fake = [{"chat"}], [], known.connector
+    ask = type(fake).list_quotas
+
+    def list_quotas(self, namespace):
+        seen.append((set(ObservedPod.objects.values_list("name", flat=True)), len(rung)))
+        return ask(self, namespace)
+
+    monkeypatch.setattr(type(fake), "list_quotas", list_quotas)
+    fake.pods = [make_pod("chat-2", service="chat"), make_pod("code-1", service="code")]
+    assert known.observe(cluster.pk, LATER, lambda: rung.pop() if rung else set())
+    assert seen == [({"chat-2", "code-1"}, 0)]
+    row = Cluster.objects.get()
+    assert (row.observed_at, row.claim, row.trouble) == (LATER, None, "")
+
+
+def test_a_glance_that_fails_within_a_look_is_told_by_that_look(cluster, known):
+    known.connector.failing = "pods"
+    assert not known.observe(cluster.pk, LATER, lambda: {"chat"})
+    assert ObservedPod.objects.count() == 2
+    assert Cluster.objects.get().trouble != ""
+
+
 def test_a_glance_that_fails_drops_nothing_and_is_no_trouble(cluster, known):
     known.connector.failing = "pods"
     assert known.glance(cluster.pk, {"chat"}, LATER)

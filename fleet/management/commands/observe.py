@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import structlog
@@ -118,7 +119,8 @@ class Passes:
         try:
             if services:
                 self.observer.glance(cluster_id, services, database_now())
-            return self.observer.observe(cluster_id, database_now())
+            rung = partial(self.bells.take, cluster_id)
+            return self.observer.observe(cluster_id, database_now(), rung)
         finally:
             connection.close()
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet.rules.begins_within import BeginsWithin
+from fleet.rules.freshness import lost_because
 from fleet.rules.phases import Phase as RolloutPhase
 from fleet.rules.sequence import (
     Move,
@@ -15,7 +16,6 @@ from fleet.rules.sequence import (
     State,
     Wish,
     decide,
-    lost_because,
 )
 from fleet.rules.state import Approval
 
