@@ -47,6 +47,8 @@ class BillingPeriod(models.Model):
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest: waits to be reopened
     reopened_by_change = models.BigIntegerField(default=0)  # the last one that opened it again
     created_at = models.DateTimeField(db_default=Now())
+    # Opened under rules before 6: a part of its fees and minima has 6 decimals, as it was charged.
+    cuts_shares = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "billing_period"

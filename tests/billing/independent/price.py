@@ -214,12 +214,15 @@ class Month:
         }
         for version in self.contract:
             held = [h for h in self.hours if holding(self.contract, h) is version]
-            share = half_even(Fraction(len(held), len(self.hours)), 6)
+            share = Fraction(len(held), len(self.hours))
             for line in version.monthly if held and held[0] <= known else ():
                 meter = "fee" if line.kind == "flat" else "commitment"
-                if meter == "fee" and line.unit and share:
-                    self.rows[held[0], 0, "", "", meter, "", line.unit] += share
-                missing = line.unit * share - sum(spent[h] for h in held)
+                owed = half_even(line.unit * share, 12)
+                if meter == "fee" and owed:
+                    is_short = half_even(share, 6) == share
+                    quantity, price = (share, line.unit) if is_short else (1, owed)
+                    self.rows[held[0], 0, "", "", meter, "", price] += quantity
+                missing = owed - sum(spent[h] for h in held)
                 if meter == "commitment" and is_over and missing > 0:
                     self.rows[held[-1], 0, "", "", meter, "", missing] += 1
 
