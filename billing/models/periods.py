@@ -41,7 +41,7 @@ class BillingPeriod(models.Model):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     state = models.CharField(max_length=7, default="open")
-    cut_off = models.DateTimeField(null=True)  # closing began: what comes later is late
+    cut_off = models.DateTimeField(null=True)  # closing began; the close is what cuts
     closed_at = models.DateTimeField(null=True)
     closed_by = models.CharField(max_length=254, blank=True)
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest: waits to be reopened

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 from django.db.models import F
 
@@ -36,7 +37,7 @@ from billing.rules.quarantine import Kind
 from billing.rules.schedules import covered, next_run
 from fleet.models import Cluster, GpuTime, Service
 from tenants.base.scope import fleet_scope
-from tests.billing.books import GRACE
+from tests.billing.books import GRACE, engines_agree
 from tests.billing.factories import SYSTEM, batch, cloud, usage
 from tests.billing.life import HOUR, MONTHS, OPENED, WORKER, Life
 
@@ -51,7 +52,7 @@ class BusyLife(Life):
         super().__init__(*given)
         self.scheduled = {}  # files of schedules by their id: path and content
         self.waiting = []  # in quarantine
-        self.signed = self.decided = self.refused = self.downtimes = 0
+        self.signed = self.decided = self.refused = self.downtimes = self.overtaken = 0
 
     # --- gateways -------------------------------------------------------------------------------
 
@@ -163,6 +164,7 @@ class BusyLife(Life):
 
     def shut(self, pk):
         """What stands in the way is signed by a person, each by itself, or it does not close."""
+        self.overtake(pk)
         if self.random.random() < 0.4:
             self.doubt(pk)
 
@@ -179,6 +181,21 @@ class BusyLife(Life):
             self.is_refused(lambda given=given: sign_off(self.fin, pk, **given))
             self.signed += 1
         super().shut(pk)
+
+    def overtake(self, pk):
+        """Usage of the month that comes after its cut-off; by dice of its own."""
+        dice, self.random = self.random, Random(f"{pk} {self.now}")
+        if self.random.random() < 0.5:
+            with fleet_scope():
+                period = get_period(SYSTEM, pk)
+            self.until(self.now + timedelta(minutes=5))
+            oldest = max(period.starts_at, self.now - timedelta(days=60))
+            tenant = next(t for t in self.tenants if t.pk == period.tenant_id)
+            self.spend(tenant, 3, oldest, period.ends_at)
+            self.settle()
+            engines_agree()
+            self.overtaken += 1
+        self.random = dice
 
     def doubt(self, pk):
         """An engine says that it counted more in an hour of the period."""
