@@ -21,7 +21,7 @@ from django.db import IntegrityError, connection
 from msgspec.structs import replace
 from psycopg.errors import CheckViolation
 
-from billing.actions.arrivals import note_arrivals
+from billing.actions.arrivals import note_arrivals, note_limited
 from billing.actions.named_events import Named, by_ids
 from billing.models import UsageQuarantine
 from billing.rules.events import (
@@ -184,6 +184,8 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     traffic.record(_samples(stored, of_fleet=not allowed), now=now)
     _mark(stored)
     note_arrivals(source_id, stored, now=now)
+    if allowed:
+        note_limited(stored)
     mark_used(_last_uses(stored))
     new = len(stored) + copies
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))

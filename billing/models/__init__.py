@@ -13,6 +13,7 @@ from billing.models.confidence import (
     Arrival,
     EngineHour,
     GatewayHour,
+    LimitedHour,
     ServiceHour,
     SourceHour,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "SourceHour",
     "QuarantineDecision",
     "QuarantineItem",
+    "LimitedHour",
     "ServiceHour",
     "ExportAttempt",
     "ExportDelivery",

@@ -60,6 +60,7 @@ OPEN = {
     "unpriced_usage": "listed anew with each rating",
     "usage_arrival": "folded into sums by the hour",
     "usage_day": "sums of events, made anew",
+    "usage_limited_hour": "sums of what was reported; compared, never charged",
     "usage_hour": "sums of events, made anew",
     "usage_hour_head": "state of an hour",
     "usage_hour_mark": "taken by the roll-up",
