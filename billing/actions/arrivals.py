@@ -80,7 +80,7 @@ def note_limited(stored: Sequence[Accepted]) -> None:
             key = event.finished_at // HOUR, event.service_id, event.tenant_id
             tokens[key] = tokens.get(key, 0) + event.prompt_tokens + event.completion_tokens
     if tokens:
-        rows = [(moment(hour * HOUR), *of, tokens[hour, *of]) for hour, *of in sorted(tokens)]
+        rows = [(moment(key[0] * HOUR), *key[1:], count) for key, count in sorted(tokens.items())]
         with connection.cursor() as cursor:
             cursor.execute(LIMITED, [list(column) for column in zip(*rows, strict=True)])
 

@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection
 
 from billing.actions.bulk import in_bulk, make_working_tables
+from billing.actions.prefixes import sum_prefixes
 from tenants.base.scope import fleet_scope
 
 MOST_MARKS = 40_000
@@ -135,6 +136,7 @@ def _pass(lane: int, now: datetime) -> int:
             if hours:
                 cursor.execute(FORGET)
                 _sum(cursor)
+                sum_prefixes(cursor)
                 cursor.execute(HEAD, [now])
                 cursor.execute(FORGET_DAYS)
                 cursor.execute(SUM_DAYS)
