@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 from django.db.models import F
 
@@ -33,6 +34,7 @@ from billing.models import (
     UsageQuarantine,
 )
 from billing.queries.periods import get_period, period_checks
+from billing.rules.prefixes import PREFIXES_TYPE
 from billing.rules.quarantine import Kind
 from billing.rules.schedules import covered, next_run
 from fleet.models import Cluster, GpuTime, Service
@@ -316,6 +318,27 @@ class BusyLife(Life):
         self.run_gpus()
         self.work_or_not()
         self.collect()
+        for tenant in self.tenants:
+            self.keep_prefixes(tenant)
+
+    def keep_prefixes(self, tenant):
+        """A store of prefixes reports an hour of the day before, twice; by dice of its own."""
+        dice, self.random = self.random, Random(f"{tenant.slug} {self.now}")
+        began = self.now.replace(minute=0, second=0, microsecond=0) - 24 * HOUR
+        micros = round(began.timestamp()) * 10**6
+        data = {
+            "tenant_id": tenant.pk, "application_id": tenant.app.pk,
+            "model": self.random.choice(("chat", "code")),
+            "gib_hours": f"{self.random.randrange(10**8)}e-6",
+            "started_at": micros, "finished_at": micros + self.random.randrange(1, 60) * 60_000_000,
+        }  # fmt: skip
+        event = cloud(data | {"request_id": f"{UUID(int=self.random.getrandbits(128), version=4)}"},
+                      type=PREFIXES_TYPE)  # fmt: skip
+        for _ in range(2):
+            self.survive(lambda: ingest(self.gateway, json.dumps([event]).encode(), now=self.now))
+        self.events.append(event | {"received_at": self.now.isoformat(), "data": data})
+        self.settle()
+        self.random = dice
 
     def be_unpriced(self, tenant):
         data = usage(tenant, at=self.now - HOUR, model=GHOST, worker=WORKER)
