@@ -2,7 +2,7 @@
 
 1. Take the lock of attribution, or leave.
 2. Find hours that were observed and have no run, or whose usage, GPU prices or reservations
-   changed since.
+   changed since; and each hour before one of these, in which its requests may have begun.
 3. Cut each into pools, price them, split them; write run, pools and shares, and let the new run
    take the place of the old one. The same inputs write nothing.
 4. Sum the touched days again.
@@ -10,7 +10,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -42,6 +42,7 @@ from tenants.base.scope import fleet_scope
 
 LOCK = RATING_LOCK + 1
 LOOK_BACK = timedelta(days=62)
+HOUR = timedelta(hours=1)
 MOST_HOURS = 48
 # The running hour is attributed so far, now and then; each time is a whole new run.
 EARLY = timedelta(minutes=10)
@@ -118,7 +119,9 @@ def _due(cursor: Any, now: datetime) -> list[datetime]:
         if last is None or (hour in changed and not (is_running and last > now - EARLY)):
             due.append(hour)
     # Newest first: what people look at comes soonest, the past is filled in pass by pass.
-    return sorted(due, reverse=True)[:MOST_HOURS]
+    due = sorted(due, reverse=True)[:MOST_HOURS]
+    before = {hour - HOUR for hour in due} & finished.keys()
+    return sorted({*due, *before}, reverse=True)
 
 
 def _allocate(hour: datetime, method: str, now: datetime) -> bool:
@@ -141,9 +144,24 @@ def _allocate(hour: datetime, method: str, now: datetime) -> bool:
 def _used(hour: datetime) -> dict[Source, dict[Consumer, Use]]:
     """GPU time and tokens by source and consumer; what failed has used GPUs as well.
 
-    What a hosted provider answered is kept apart: it took no time of the fleet's own GPUs.
+    Of requests that were in an engine before the hour in which they ended, that part, and its part
+    of their tokens, is of the hour before.
     """
     found: dict[Source, dict[Consumer, Use]] = defaultdict(dict)
+    for source, consumer, use, before in _ended(hour):
+        found[source][consumer] = use.less(use.part(before))
+    for source, consumer, use, before in _ended(hour + HOUR):
+        if before:
+            mine = found[source].get(consumer, Use(0))
+            found[source][consumer] = mine.more(use.part(before))
+    return found
+
+
+def _ended(hour: datetime) -> Iterator[tuple[Source, Consumer, Use, int]]:
+    """Of requests that ended in the hour, with the GPU time from before it.
+
+    What a hosted provider answered is kept apart: it took no time of the fleet's own GPUs.
+    """
     rows = UsageHour.objects.filter(hour=hour, gpu_ms__gt=0)
     is_hosted = ExpressionWrapper(~Q(hosted=""), BooleanField())
     names = "service_id", "is_hosted", "tenant_id", "application_id", "model", "release"
@@ -151,13 +169,13 @@ def _used(hour: datetime) -> dict[Source, dict[Consumer, Use]]:
         rows.annotate(is_hosted=is_hosted)
         .values_list(*names)
         .annotate(
-            Sum("gpu_ms"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens")
+            Sum("gpu_ms"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens"),
+            Sum("before_ms"),
         )
-    )
-    for service, hosted, *names_of_one, ms, prompt, cached, completion in sums:
+    )  # fmt: skip
+    for service, hosted, *names_of_one, ms, prompt, cached, completion, before in sums:
         use = Use(ms, prompt - cached, cached, completion)
-        found[service, hosted][Consumer(*names_of_one)] = use
-    return found
+        yield (service, hosted), Consumer(*names_of_one), use, before
 
 
 def _digest(

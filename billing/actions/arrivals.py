@@ -45,6 +45,12 @@ ON CONFLICT (hour, worker, started) DO UPDATE SET events = greatest(kept.events,
     spool_events = greatest(kept.spool_events, EXCLUDED.spool_events),
     spool_oldest_seconds = greatest(kept.spool_oldest_seconds, EXCLUDED.spool_oldest_seconds)
 """
+# Keys in a fixed order, so that two batches wait for one another instead of for each other.
+LIMITED = """
+INSERT INTO usage_limited_hour AS kept (hour, service_id, tenant_id, tokens)
+SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT (hour, service_id, tenant_id) DO UPDATE SET tokens = kept.tokens + EXCLUDED.tokens
+"""
 Said = tuple[datetime, str, float, int, int, float]
 
 
@@ -64,6 +70,19 @@ def note_arrivals(source_id: int, stored: Sequence[Accepted], *, now: datetime) 
     with connection.cursor() as cursor:
         columns = (list(column) for column in zip(*rows, strict=True))
         cursor.execute(NOTE, [source_id, now, *columns])
+
+
+def note_limited(stored: Sequence[Accepted]) -> None:
+    """Count what a source of some tenants said that services answered."""
+    tokens: dict[tuple[int, int, int], int] = {}
+    for event in (one.event for one in stored):
+        if event.service_id:
+            key = event.finished_at // HOUR, event.service_id, event.tenant_id
+            tokens[key] = tokens.get(key, 0) + event.prompt_tokens + event.completion_tokens
+    if tokens:
+        rows = [(moment(key[0] * HOUR), *key[1:], count) for key, count in sorted(tokens.items())]
+        with connection.cursor() as cursor:
+            cursor.execute(LIMITED, [list(column) for column in zip(*rows, strict=True)])
 
 
 def fold_arrivals(now: datetime) -> int:

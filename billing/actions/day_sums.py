@@ -7,9 +7,9 @@ What releases had of a day is shared anew, because usage that comes late changes
 from typing import Any
 
 from billing.queries.by_release import CUT, OUTCOMES
-from billing.rules.meters import BY_USE
+from billing.rules.meters import BY_REQUEST
 
-METERS = ", ".join(f"'{meter.value}'" for meter in BY_USE)
+METERS = ", ".join(f"'{meter.value}'" for meter in BY_REQUEST)
 WORKING = {
     "rate_day": "day date, tenant_id bigint",
     "rate_answered": "day date, tenant_id bigint, model text, release text, is_mixed boolean",

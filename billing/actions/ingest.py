@@ -5,13 +5,14 @@
    staging table, count them for the traffic statistics, mark their hours, keep the bad ones.
    Of an id that stands in the batch more than once the first one claims it; each of the others is
    a duplicate or a conflict by what is stored under it then, whatever their order.
-   Copies for shadows of rollouts are counted for the gates, and are no usage.
+   Copies for shadows of rollouts are counted for the gates, and are no usage. Reports of kept
+   prefixes go the same way to a table of their own (`prefixes`).
 3. Commit, then answer. A batch that is sent again finds all its ids and changes nothing.
 
 Locks are taken in the order of ids and of keys, so that writers beside each other never deadlock.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -21,8 +22,10 @@ from django.db import IntegrityError, connection
 from msgspec.structs import replace
 from psycopg.errors import CheckViolation
 
-from billing.actions.arrivals import note_arrivals
+from billing.actions.arrivals import note_arrivals, note_limited
 from billing.actions.named_events import Named, by_ids
+from billing.actions.owners import known_owners
+from billing.actions.prefixes import part_reports, store_reports
 from billing.models import UsageQuarantine
 from billing.rules.events import (
     LARGEST_BATCH,
@@ -41,7 +44,7 @@ from tenants.actions.keys import mark_used
 from tenants.base.arrays import array
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError, Forbidden
-from tenants.queries.directory import application_refs, tenant_refs, tenants_of_source
+from tenants.queries.directory import tenants_of_source
 from tenants.rules.access import Viewer
 
 LONGEST_KEPT = 16_384
@@ -140,13 +143,16 @@ def ingest(viewer: Viewer, body: bytes, *, now: datetime) -> Receipt:
 
 
 def _take(source_id: int, named: Named, now: datetime) -> Receipt:
-    accepted, refused = judge(named.raws, now)
+    raws, kept, faulty = part_reports(named.raws, now)
+    accepted, refused = judge(raws, now)
     with fleet_scope():
         receipt = store(source_id, accepted, now=now)
-        bad = named.as_sent([*named.refused, *refused, *receipt.quarantined])
+        reports, not_kept = store_reports(source_id, kept)
+        new = receipt.accepted + reports
+        found = [*named.refused, *refused, *faulty, *receipt.quarantined, *not_kept]
+        bad = named.as_sent(found)
         _keep_bad(source_id, bad)
-        doubles = len(named.batch) - receipt.accepted - len(bad)
-        return Receipt(receipt.accepted, doubles, tuple(bad))
+        return Receipt(new, len(named.batch) - new - len(bad), tuple(bad))
 
 
 def _day_moved(error: IntegrityError) -> bool:
@@ -171,7 +177,7 @@ def judge(raws: Sequence[bytes], now: datetime) -> tuple[list[Accepted], list[Re
 def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     """Store good events in the open scope; say which of them cannot be after all."""
     allowed = tenants_of_source(source_id)
-    known, strangers = _known_owners(judged, allowed)
+    known, strangers = known_owners(judged, allowed)
     firsts, later = _by_first(known)
     accepted = [a for a in firsts if not a.is_copy]
     copied = [a for a in firsts if a.is_copy]
@@ -184,6 +190,8 @@ def store(source_id: int, judged: list[Accepted], *, now: datetime) -> Receipt:
     traffic.record(_samples(stored, of_fleet=not allowed), now=now)
     _mark(stored)
     note_arrivals(source_id, stored, now=now)
+    if allowed:
+        note_limited(stored)
     mark_used(_last_uses(stored))
     new = len(stored) + copies
     return Receipt(new, len(judged) - new - len(bad), tuple(bad))
@@ -238,39 +246,6 @@ def _last_uses(stored: list[Accepted]) -> dict[tuple[int, int], datetime]:
         key = (a.event.credential_id, a.event.tenant_id)
         last[key] = max(last.get(key, a.ended), a.ended)
     return last
-
-
-def _known_owners(
-    accepted: list[Accepted], allowed: frozenset[int]
-) -> tuple[list[Accepted], list[Refused]]:
-    owners = application_refs({a.event.application_id for a in accepted})
-    of = {ref.id: ref.tenant_id for ref in owners.values()}
-
-    def is_known(a: Accepted) -> bool:
-        tenant_id = a.event.tenant_id
-        return of.get(a.event.application_id) == tenant_id and (not allowed or tenant_id in allowed)
-
-    known = [a for a in accepted if is_known(a)]
-    if len(known) == len(accepted):
-        return known, []
-    others = [a for a in accepted if not is_known(a)]
-    tenants = tenant_refs({a.event.tenant_id for a in others})
-    return known, [_stranger(a, tenants.keys(), allowed) for a in others]
-
-
-def _stranger(accepted: Accepted, tenants: Set[int], allowed: frozenset[int]) -> Refused:
-    name, event = accepted.event_id, accepted.event
-    is_there = event.tenant_id in tenants
-    if allowed and event.tenant_id not in allowed:
-        # Whether there is such a tenant is nothing that this source learns.
-        detail = "This source does not report for this tenant"
-        whose = event.tenant_id if is_there else None
-        return Refused(name, Reason.NOT_ALLOWED, detail, accepted.raw, whose)
-    if not is_there:
-        detail = f"There is no tenant {event.tenant_id}"
-        return Refused(name, Reason.UNKNOWN_TENANT, detail, accepted.raw)
-    detail = f"Tenant {event.tenant_id} has no application {event.application_id}"
-    return Refused(name, Reason.UNKNOWN_APPLICATION, detail, accepted.raw, event.tenant_id)
 
 
 def _insert(source_id: int, stored: list[Accepted]) -> None:

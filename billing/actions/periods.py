@@ -2,6 +2,11 @@
 
 open -> closing (cut-off taken, checks worked off) -> closed. Back from closed only by a change
 that somebody else approved.
+
+The close cuts, not the cut-off: checks wait for usage that is still to come (grace, quarantine,
+prices, hours that are not whole), and what they wait for belongs to the month. What was rated after
+the cut-off is told apart. The close holds the lock of rating, so what comes beside it is either in
+the period or a correction, whatever the clocks say.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +18,7 @@ from billing.actions.events import tell
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import BillingPeriod, PeriodSignOff
 from billing.queries.accounts import accounts_of
-from billing.queries.billed import billed_totals
+from billing.queries.billed import BilledTotal, billed_totals
 from billing.queries.periods import earlier_open, get_period, period_checks
 from billing.rules import periods as rules
 from billing.rules.periods import Check, PeriodState
@@ -100,7 +105,8 @@ def close(viewer: Viewer, period_id: int, *, now: datetime, grace: timedelta) ->
     _keep_one_open(period)
     facts = _facts(period, checks)
     record(viewer, "billing_period.close", period, after=facts)
-    told = {**_named(period), "cut_off": str(period.cut_off), "billed": facts["billed"]}
+    told = {**_named(period), "cut_off": str(period.cut_off)}
+    told |= {name: facts[name] for name in ("billed", "since_cut_off")}
     tell(Kind.PERIOD_CLOSED, period.name, told, tenant_id=period.tenant_id, now=now)
     return period
 
@@ -126,14 +132,17 @@ def _keep_one_open(period: BillingPeriod) -> None:
 
 
 def _facts(period: BillingPeriod, checks: list[Check]) -> dict[str, object]:
+    totals = billed_totals(period)
     return {
         "cut_off": period.cut_off,
         "checks": {c.key.value: c.said for c in checks},
-        "billed": {
-            f"{t.currency} {'corrections' if t.corrects else 'usage'}": f"{t.amount:f}"
-            for t in billed_totals(period)
-        },
+        "billed": {_kind(t): f"{t.amount:f}" for t in totals},
+        "since_cut_off": {_kind(t): f"{t.since_cut_off:f}" for t in totals if t.since_cut_off},
     }
+
+
+def _kind(total: BilledTotal) -> str:
+    return f"{total.currency} {'corrections' if total.corrects else 'usage'}"
 
 
 @transaction.atomic

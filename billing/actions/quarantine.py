@@ -14,6 +14,7 @@ from django.db import transaction
 
 from billing.actions.ingest import store
 from billing.actions.named_events import by_ids
+from billing.actions.prefixes import store_reports
 from billing.models import (
     QuarantineDecision,
     QuarantineItem,
@@ -23,6 +24,7 @@ from billing.models import (
 )
 from billing.queries.retention import dropped_between
 from billing.rules.events import Refused, moment, peek_end, read_event
+from billing.rules.prefixes import is_report, read_report
 from billing.rules.quarantine import Kind, State, digest_of_items, fault_of_correction, is_whole
 from tenants.actions import changes
 from tenants.actions.audit import record
@@ -217,12 +219,10 @@ def _fault(row: UsageQuarantine, text: str, *, received_at: datetime | None = No
 
 def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: datetime | None) -> None:
     """Judge it as of its arrival, or, where that is None, without the rules about its time."""
-    if text == row.payload and not is_whole(text, bytes(row.payload_sha)):
-        raise Conflict("It was cut when it was kept: correct it in whole, or have it sent again")
-    named = by_ids([text.encode()], row.source_id)
-    if named.refused:
-        raise Conflict(named.refused[0].detail)
-    (raw,) = named.raws
+    raw = _whole(row, text)
+    if is_report(raw):
+        _store_report(row.source_id, raw, received_at)
+        return
     if received_at is None:
         ended = peek_end(raw)
         received_at = moment(ended) if ended is not None else row.received_at
@@ -236,6 +236,27 @@ def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: dateti
     receipt = store(row.source_id, [found], now=found.ended)
     if receipt.quarantined:
         raise Conflict(receipt.quarantined[0].detail)
+
+
+def _whole(row: UsageQuarantine | QuarantineItem, text: str) -> bytes:
+    """All of it, by ids."""
+    if text == row.payload and not is_whole(text, bytes(row.payload_sha)):
+        raise Conflict("It was cut when it was kept: correct it in whole, or have it sent again")
+    named = by_ids([text.encode()], row.source_id)
+    if named.refused:
+        raise Conflict(named.refused[0].detail)
+    (raw,) = named.raws
+    return raw
+
+
+def _store_report(source_id: int, raw: bytes, received_at: datetime | None) -> None:
+    """Of kept prefixes. Its id is known for good."""
+    found = read_report(raw, received_at)
+    if isinstance(found, Refused):
+        raise Conflict(found.detail)
+    _, bad = store_reports(source_id, [found])
+    if bad:
+        raise Conflict(bad[0].detail)
 
 
 def _was_forgotten(source_id: int, event_id: str) -> bool:

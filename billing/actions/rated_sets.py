@@ -22,7 +22,7 @@ WORKING = {
     "rate_due": "hour timestamptz, tenant_id bigint, version int, rolled_at timestamptz",
     "rate_used": """hour timestamptz, tenant_id bigint, application_id bigint, model text,
         traffic_class text, runs_on text, tariff bigint, request bigint, prompt bigint,
-        cached bigint, completion bigint, gpu_ms bigint""",
+        cached bigint, completion bigint, gpu_ms bigint, kept numeric""",
     "rate_span": "tariff bigint, hour timestamptz, span int",
     "rate_price": """span int, model text, traffic_class text, runs_on text, meter text,
         unit_price numeric, currency text, book_version_id bigint, by_month boolean""",
@@ -58,21 +58,25 @@ WITH d AS MATERIALIZED (
     LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS t (tenant_id, tariff) USING (tenant_id)
 )
 INSERT INTO rate_used
-SELECT u.hour, u.tenant_id, application_id, model, traffic_class, {runs_on}, d.tariff, {sums}
-FROM d JOIN usage_hour u ON u.hour = d.hour AND u.tenant_id = d.tenant_id
-WHERE outcome = ANY(%s) {and_where}
+SELECT u.hour, u.tenant_id, application_id, model, {of}, d.tariff, {sums}
+FROM d JOIN {table} u ON u.hour = d.hour AND u.tenant_id = d.tenant_id {where}
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
-# What is counted by whose engines answered, and what by their GPUs.
+# What is counted by whose engines answered, what by their GPUs, and what is of no request.
 OF_REQUESTS = USE.format(
-    runs_on="hosted",
-    sums="sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), 0",
-    and_where="",
+    of="traffic_class, hosted",
+    sums="sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), 0, 0",
+    table="usage_hour",
+    where="WHERE outcome = ANY(%s)",
 )
 OF_GPUS = USE.format(
-    runs_on="gpu_product",
-    sums="0, 0, 0, 0, sum(gpu_ms)",
-    and_where="AND hosted = '' AND gpu_ms <> 0",
+    of="traffic_class, gpu_product",
+    sums="0, 0, 0, 0, sum(gpu_ms), 0",
+    table="usage_hour",
+    where="WHERE outcome = ANY(%s) AND hosted = '' AND gpu_ms <> 0",
+)
+OF_PREFIXES = USE.format(
+    of="''::text, ''::text", sums="0, 0, 0, 0, 0, sum(gib_hours)", table="prefix_hour", where=""
 )
 # As `rules.meters.quantities` has them; a meter without its own fails here, not in somebody's bill.
 QUANTITIES = {
@@ -81,6 +85,7 @@ QUANTITIES = {
     Meter.COMPLETION: "completion",
     Meter.REQUEST: "request",
     Meter.GPU_SECOND: "gpu_ms * 0.001",
+    Meter.KEPT_PREFIX: "kept",
 }
 CASES = " ".join(f"WHEN '{meter}' THEN {QUANTITIES[meter]}" for meter in BY_USE)
 PRICED = f"""
@@ -157,8 +162,10 @@ def gather(cursor: Any, tariffs: Mapping[int, int], *, by_gpu: bool) -> dict[int
     `by_gpu`: somebody pays for GPU time.
     """
     billed = sorted(outcome.value for outcome in BILLED)
+    who = [NO_TARIFF, list(tariffs), list(tariffs.values())]
     for statement in (OF_REQUESTS, OF_GPUS) if by_gpu else (OF_REQUESTS,):
-        cursor.execute(statement, [NO_TARIFF, list(tariffs), list(tariffs.values()), billed])
+        cursor.execute(statement, [*who, billed])
+    cursor.execute(OF_PREFIXES, who)
     hours: dict[int, set[datetime]] = defaultdict(set)
     names: dict[int, set[Name]] = defaultdict(set)
     cursor.execute("SELECT DISTINCT tariff, hour FROM rate_used")

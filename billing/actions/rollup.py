@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection
 
 from billing.actions.bulk import in_bulk, make_working_tables
+from billing.actions.prefixes import sum_prefixes
 from tenants.base.scope import fleet_scope
 
 MOST_MARKS = 40_000
@@ -49,20 +50,30 @@ FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenan
 FORGET = """
 DELETE FROM usage_hour u USING roll_pair m WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
 """
+# What of the time in an engine was before the hour in which a request ended, as far as the hour
+# before it goes. Mostly nothing: two moments are compared before anything is reckoned.
+HOUR_OF = "date_bin('1 hour', e.event_time, 'epoch')"
+MS = "floor(extract(epoch FROM {}) * 1000)::bigint"
+BEFORE = f"""
+coalesce(sum(e.gpus * greatest(0, least(3600000,
+    e.gpu_ms - {MS.format(f"(e.event_time - {HOUR_OF})")},
+    {MS.format(f"({HOUR_OF} - e.started_at)")})))
+    FILTER (WHERE e.started_at < {HOUR_OF}), 0)
+"""
 # Clients may send any text as a model. Names that no service has are summed up as one, or a
 # client could make the table as long as it likes.
-SUMS = """
+SUMS = f"""
 e.application_id, CASE WHEN e.reason = 'unknown_model' THEN '' ELSE e.model END AS named,
 coalesce(e.service_id, 0) AS service, e.traffic_class, e.outcome, e.release, e.hosted,
 e.gpu_product, count(*), sum(e.prompt_tokens), sum(e.cached_tokens), sum(e.completion_tokens),
-sum(e.gpu_ms * e.gpus)
+sum(e.gpu_ms * e.gpus), {BEFORE}
 FROM usage_event e
 """
 STORE = """
 WITH {before}summed AS (
     INSERT INTO usage_hour (hour, tenant_id, application_id, model, service_id, traffic_class,
         outcome, release, hosted, gpu_product, requests, prompt_tokens, cached_tokens,
-        completion_tokens, gpu_ms)
+        completion_tokens, gpu_ms, before_ms)
     {rows} RETURNING hour, tenant_id, requests, prompt_tokens, completion_tokens
 )
 INSERT INTO roll_sum
@@ -135,6 +146,7 @@ def _pass(lane: int, now: datetime) -> int:
             if hours:
                 cursor.execute(FORGET)
                 _sum(cursor)
+                sum_prefixes(cursor)
                 cursor.execute(HEAD, [now])
                 cursor.execute(FORGET_DAYS)
                 cursor.execute(SUM_DAYS)

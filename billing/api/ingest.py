@@ -15,6 +15,7 @@ from billing.actions.ingest import BatchTooLarge, ingest
 from billing.queries.clocks import source_clocks
 from billing.queries.quarantine import REASONS
 from billing.rules.clocks import SourceClock
+from billing.rules.prefixes import PREFIXES_TYPE
 from gateway.contract.usage import EVENT_TYPE, SHADOW_TYPE
 from tenants.api.base.pages import ListPages
 from tenants.api.base.parsers import CloudEventsBatchParser, StrictJSONParser
@@ -44,7 +45,7 @@ class CloudEventIn(serializers.Serializer[Any]):
     specversion = serializers.ChoiceField(["1.0"])
     id = serializers.UUIDField(help_text="The request's id; unique within the source")
     source = serializers.CharField()  # type: ignore[assignment]  # CloudEvents names it so
-    type = serializers.ChoiceField([EVENT_TYPE, SHADOW_TYPE])
+    type = serializers.ChoiceField([EVENT_TYPE, SHADOW_TYPE, PREFIXES_TYPE])
     time = serializers.DateTimeField()
     data = serializers.DictField(  # type: ignore[assignment]  # as above
         help_text="Schema 1. Tenant and application by `tenant_id` and `application_id`, or by"

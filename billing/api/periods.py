@@ -70,6 +70,9 @@ class BilledOut(serializers.Serializer[Any]):
     corrects = serializers.BooleanField(help_text="Usage of earlier, closed periods")
     amount = serializers.DecimalField(38, 12)
     charges = serializers.IntegerField()
+    since_cut_off = serializers.DecimalField(
+        38, 12, help_text="Of the amount, what was rated after the cut-off"
+    )
 
 
 class PeriodOut(PeriodRowOut):
@@ -107,7 +110,7 @@ class PeriodView(ConsoleView):
 class StartClosingView(ConsoleView):
     @operation("billing_periods_start_closing", gives=PeriodOut)
     def post(self, request: Request, period_id: int) -> Response:
-        """Take the cut-off: what is stored later is late."""
+        """Take the cut-off. What comes until the close is of the period and told apart."""
         return shown(self, actions.start_closing(self.viewer, period_id, now=timezone.now()))
 
 

@@ -48,6 +48,9 @@ class UsageHourOut(serializers.Serializer[Any]):
     gpu_ms = serializers.IntegerField(
         help_text="GPU-milliseconds: time in the engine x the GPUs of the engine"
     )
+    before_ms = serializers.IntegerField(
+        help_text="Of these, before the hour began: charged in this hour, caused in the one before"
+    )
 
 
 class UsageEventOut(serializers.Serializer[Any]):

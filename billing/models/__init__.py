@@ -13,6 +13,7 @@ from billing.models.confidence import (
     Arrival,
     EngineHour,
     GatewayHour,
+    LimitedHour,
     ServiceHour,
     SourceHour,
 )
@@ -33,6 +34,7 @@ from billing.models.invoices import CreditNote, CreditNoteLine, DocumentSeries, 
 from billing.models.journal import JournalLeg, JournalTxn
 from billing.models.methods import CostMethod, WorkWeight
 from billing.models.periods import BillingAccount, BillingPeriod, PeriodSignOff
+from billing.models.prefixes import PrefixHour, PrefixReport
 from billing.models.previews import PricePreview, PricePreviewLine
 from billing.models.prices import Price, PriceBook, PriceBookVersion
 from billing.models.quarantine import QuarantineDecision, QuarantineItem
@@ -69,6 +71,7 @@ __all__ = [
     "SourceHour",
     "QuarantineDecision",
     "QuarantineItem",
+    "LimitedHour",
     "ServiceHour",
     "ExportAttempt",
     "ExportDelivery",
@@ -107,6 +110,8 @@ __all__ = [
     "HourMark",
     "RatingMark",
     "ModelDay",
+    "PrefixHour",
+    "PrefixReport",
     "Price",
     "PriceBook",
     "PriceBookVersion",

@@ -24,6 +24,29 @@ class ServiceHour(models.Model):
         return f"{self.hour:%Y-%m-%dT%H} service {self.service_id}"
 
 
+class LimitedHour(models.Model):
+    """Of an hour of a service, the tokens that sources of some tenants alone reported, by tenant.
+
+    They are metered like all others; what they say of a service is the word of these tenants.
+    """
+
+    hour = models.DateTimeField()
+    service_id = models.BigIntegerField()
+    tenant_id = models.BigIntegerField()
+    tokens = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_limited_hour"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "service_id", "tenant_id"], name="usage_limited_hour_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%dT%H} service {self.service_id} tenant {self.tenant_id}"
+
+
 class EngineHour(models.Model):
     """What a service's engines counted in one hour that is over, without our own probes.
 

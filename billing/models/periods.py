@@ -41,12 +41,14 @@ class BillingPeriod(models.Model):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     state = models.CharField(max_length=7, default="open")
-    cut_off = models.DateTimeField(null=True)  # closing began: what comes later is late
+    cut_off = models.DateTimeField(null=True)  # closing began; the close is what cuts
     closed_at = models.DateTimeField(null=True)
     closed_by = models.CharField(max_length=254, blank=True)
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest: waits to be reopened
     reopened_by_change = models.BigIntegerField(default=0)  # the last one that opened it again
     created_at = models.DateTimeField(db_default=Now())
+    # Opened under rules before 6: a part of its fees and minima has 6 decimals, as it was charged.
+    cuts_shares = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "billing_period"

@@ -176,6 +176,8 @@ class UsageHour(models.Model):
     cached_tokens = models.BigIntegerField()
     completion_tokens = models.BigIntegerField()
     gpu_ms = models.BigIntegerField()  # of GPUs: time in an engine x its GPUs
+    # Of these, before the hour began: charged in this hour, caused in the one before.
+    before_ms = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "usage_hour"

@@ -38,8 +38,11 @@ HAVING sum(c.quantity) <> 0 LIMIT 1
 """
 NEWEST = f"SELECT coalesce(max(c.id), 0) {BILLED}"
 CURRENCIES = f"SELECT DISTINCT c.currency {BILLED} ORDER BY 1"
+# Numbers of runs follow their time; the newest is found from behind.
 TOTALS = f"""
-SELECT c.currency, coalesce(o.name, '') <> '' AS corrects, sum(c.amount), count(*)
+SELECT c.currency, coalesce(o.name, '') <> '' AS corrects, sum(c.amount), count(*),
+    coalesce(sum(c.amount) FILTER (WHERE c.run_id > (SELECT coalesce(max(id), 0) FROM rating_run
+        WHERE finished_at <= coalesce(%(cut_off)s::timestamptz, 'infinity'))), 0)
 {BILLED} GROUP BY 1, 2 HAVING count(*) > 0 ORDER BY 1, 2
 """
 
@@ -50,6 +53,7 @@ class BilledTotal:
     corrects: bool  # usage of earlier, closed periods
     amount: Decimal
     charges: int
+    since_cut_off: Decimal  # of the amount, what was rated after it
 
 
 def billed_currencies(period: BillingPeriod, *, after: int, upto: int = MOST) -> list[str]:
@@ -118,13 +122,14 @@ def charges_of_line(line: InvoiceLine, invoice: Invoice) -> QuerySet[Charge]:
 
 
 def _run(sql: str, period: BillingPeriod, after: int, upto: int) -> Sequence[Sequence[Any]]:
-    given: dict[str, int | datetime] = {
+    given: dict[str, int | datetime | None] = {
         "tenant": period.tenant_id,
         "period": period.pk,
         "start": period.starts_at,
         "end": period.ends_at,
         "after": after,
         "upto": upto,
+        "cut_off": period.cut_off,
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, given)

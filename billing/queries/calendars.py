@@ -23,4 +23,5 @@ def _calendar(zone: str, periods: list[BillingPeriod]) -> Calendar:
     if not periods:
         return Calendar(zone)
     known = tuple(Month(p.name, p.starts_at, p.ends_at) for p in periods)
-    return Calendar(zone, known, periods[0].time_zone)
+    cut = frozenset(p.starts_at for p in periods if p.cuts_shares)
+    return Calendar(zone, known, periods[0].time_zone, cut)

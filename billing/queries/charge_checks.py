@@ -28,6 +28,7 @@ SELECT hour, tenant_id, model, meter, sum(quantity) AS quantity FROM (
         AND meter IN {TOKENS}
     UNION ALL
     SELECT hour, tenant_id, model, meter, quantity FROM unpriced_usage WHERE hour >= %(since)s
+        AND meter IN {TOKENS}
 ) AS c GROUP BY 1, 2, 3, 4
 """
 BY_METER = (

@@ -18,7 +18,7 @@ from billing.queries.waiting import waiting_rows
 from billing.rules.commitments import WARNED, amount_of, days_left, due_warning, end_of
 from billing.rules.meters import BY_USE, Meter
 from billing.rules.prices.kinds import read_terms
-from billing.rules.prices.terms import Kind
+from billing.rules.prices.terms import Kind, part_of
 from billing.rules.tariffs import Tariff
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Viewer
@@ -192,7 +192,7 @@ def _minima(
                 starts_at=start,
                 ends_at=end,
                 is_over=period.is_over,
-                amount=amount * period.share(start, end),
+                amount=part_of(amount, period.share(start, end)),
                 contract_ends_at=end_of(version, tariff.contract),
             )
             found.append(minimum)

@@ -39,6 +39,10 @@ WITH metered AS (
     WHERE hour >= %(start)s AND hour < %(end)s
         AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)
     GROUP BY 1, 2
+), limited AS (
+    SELECT hour, service_id, sum(tokens) AS tokens FROM usage_limited_hour
+    WHERE hour >= %(start)s AND hour < %(end)s AND tenant_id <> %(tenant)s::bigint
+    GROUP BY 1, 2
 ), said AS (
     SELECT hour, worker, sum(events) AS events, max(spool_events) AS waiting,
         max(spool_oldest_seconds) AS oldest
@@ -68,10 +72,11 @@ WITH metered AS (
 SELECT hour, service_id, coalesce(m.tokens, 0)::bigint, c.tokens::bigint, coalesce(c.engines, 0),
     coalesce(t.tokens, 0)::bigint, coalesce(e.tokens, 0)::bigint, %(tenant)s::bigint IS NOT NULL,
     d.sent::bigint, coalesce(d.missing, 0)::bigint, coalesce(w.events, 0)::bigint,
-    coalesce(d.waiting, 0)::bigint, coalesce(d.oldest, 0)
+    coalesce(d.waiting, 0)::bigint, coalesce(d.oldest, 0), coalesce(l.tokens, 0)::bigint
 FROM metered m FULL JOIN counted c USING (hour, service_id)
 FULL JOIN theirs t USING (hour, service_id)
 LEFT JOIN estimated e USING (hour, service_id)
+LEFT JOIN limited l USING (hour, service_id)
 LEFT JOIN delivered d USING (hour) LEFT JOIN waits w USING (hour)
 WHERE (%(service)s::bigint IS NULL OR service_id = %(service)s)
     AND (%(tenant)s::bigint IS NULL OR t.tokens > 0 OR (

@@ -10,13 +10,23 @@ from billing.rules.meters import Usage
 from billing.rules.rating import Key, PriceTag
 
 PAIRS = "unnest(%s::timestamptz[], %s::bigint[]) AS m (hour, tenant_id)"
-USAGE = f"""
-SELECT u.hour, u.tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
+# As `rules.meters.Usage` has them, in no order; {from_} narrows both to some hours of tenants.
+OF_USE = """
+SELECT hour, tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
     sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
-    sum(gpu_ms)::bigint, hosted, gpu_product
-FROM {PAIRS} JOIN usage_hour u USING (hour, tenant_id)
-GROUP BY 1, 2, 3, 4, 5, 6, 12, 13 ORDER BY 1, 2, 3, 4, 5, 6, 12, 13
+    sum(gpu_ms)::bigint, hosted, gpu_product, 0
+{from_hours} GROUP BY 1, 2, 3, 4, 5, 6, 12, 13
+UNION ALL
+SELECT hour, tenant_id, application_id, model, '', 'served', 0, 0, 0, 0, 0, '', '', gib_hours
+{from_prefixes}
 """
+USAGE = (
+    OF_USE.format(
+        from_hours=f"FROM {PAIRS} JOIN usage_hour u USING (hour, tenant_id)",
+        from_prefixes=f"FROM {PAIRS} JOIN prefix_hour p USING (hour, tenant_id)",
+    )
+    + "ORDER BY 1, 2, 3, 4, 5, 6, 12, 13"
+)
 CHARGED = f"""
 SELECT c.hour, c.tenant_id, application_id, model, traffic_class, meter, runs_on,
     unit_price, currency, book_version_id, sum(quantity)
@@ -37,7 +47,7 @@ Pairs = tuple[list[datetime], list[int]]  # hours and tenants, side by side
 
 def read_usage(pairs: Pairs) -> list[Usage]:
     with connection.cursor() as cursor:
-        cursor.execute(USAGE, list(pairs))
+        cursor.execute(USAGE, [*pairs, *pairs])
         return [Usage(*row) for row in cursor.fetchall()]
 
 

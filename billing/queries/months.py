@@ -37,7 +37,12 @@ class Together:
 def period_of(hour: datetime, calendar: Calendar, now: datetime) -> Period:
     """The month of the account that an hour belongs to: the one in which the hour begins."""
     month = calendar.month_at(hour)
-    return Period(next_hour(month.starts_at), next_hour(month.ends_at), seen_at=now)
+    return Period(
+        next_hour(month.starts_at),
+        next_hour(month.ends_at),
+        seen_at=now,
+        cuts_shares=month.starts_at in calendar.cut_shares,
+    )
 
 
 def next_hour(at: datetime) -> datetime:

@@ -15,6 +15,7 @@ from django.db import connection
 
 from billing.models import PriceBook, PriceBookVersion, PricePreview
 from billing.queries.books import lines_of, read_tariffs, terms_of
+from billing.queries.hours import OF_USE
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
 from billing.rules.meters import Usage
@@ -28,13 +29,13 @@ from tenants.rules.changes import digest_of
 from tenants.rules.quotas import month_of
 
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
-USAGE = """
-SELECT hour, tenant_id, application_id, model, traffic_class, outcome, sum(requests)::bigint,
-    sum(prompt_tokens)::bigint, sum(cached_tokens)::bigint, sum(completion_tokens)::bigint,
-    sum(gpu_ms)::bigint, hosted, gpu_product
-FROM usage_hour WHERE tenant_id = ANY(%s) AND hour >= %s AND hour < %s
-GROUP BY 1, 2, 3, 4, 5, 6, 12, 13 ORDER BY tenant_id, 1, 3, 4, 5, 6, 12, 13
-"""
+OF_MONTH = "WHERE tenant_id = ANY(%s) AND hour >= %s AND hour < %s"
+USAGE = (
+    OF_USE.format(
+        from_hours=f"FROM usage_hour {OF_MONTH}", from_prefixes=f"FROM prefix_hour {OF_MONTH}"
+    )
+    + "ORDER BY tenant_id, 1, 3, 4, 5, 6, 12, 13"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _usage(tenants: Sequence[TenantRef], period: Period) -> Iterator[tuple[Tenan
     """One statement for tenants whose month is the same; one tenant in memory at a time."""
     left = {tenant.id: tenant for tenant in tenants}
     with connection.chunked_cursor() as cursor:
-        cursor.execute(USAGE, [list(left), period.starts_at, period.ends_at])
+        cursor.execute(USAGE, [list(left), period.starts_at, period.ends_at] * 2)
         for tenant_id, rows in groupby(cursor, key=itemgetter(1)):
             yield left.pop(tenant_id), [Usage(*row) for row in rows]
     for tenant in left.values():  # no usage, perhaps a fee

@@ -13,7 +13,7 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.cuts import CutLine, line_filter
 from billing.queries.retention import what_was_dropped
 from billing.queries.visibility import narrowed
-from billing.rules.meters import BILLED, SALES, Meter, Usage, quantities
+from billing.rules.meters import BILLED, BY_REQUEST, SALES, Meter, Usage, quantities
 from tenants.rules.access import Viewer
 
 HOUR = timedelta(hours=1)
@@ -70,12 +70,13 @@ class Trail:
 def trail_of(
     viewer: Viewer, wanted: ChargeFilter, lines: tuple[CutLine, ...], invoice: Invoice | None
 ) -> Trail | None:
-    """The newest charge of the largest line that is of use. None: the month has none.
+    """The newest charge of the largest line that is of requests. None: the month has none.
 
     `wanted` is a month of one tenant, `invoice` the month's own when it has one.
     """
     wanted = narrowed(viewer, wanted)
-    line = next((x for x in lines if x.amount > 0 and x.model), None)
+    by_request = (x for x in lines if x.amount > 0 and x.model and x.meter in BY_REQUEST)
+    line = next(by_request, None)
     if line is None:
         return None
     of = line_filter(wanted, line)

@@ -25,6 +25,12 @@ SELECT u.hour, u.tenant_id, '', sum(requests), sum(prompt_tokens), sum(completio
 FROM usage_hour u WHERE u.hour >= %(since)s AND {ROLLED.format(t="u")}
     AND {KEPT.format(t="u")} GROUP BY 1, 2
 """
+REPORTS = """
+SELECT date_bin('1 hour', started_at, 'epoch') AS hour, tenant_id,
+    concat_ws(' ', 'application', application_id, model) AS place, sum(gib_hours) AS n1,
+    count(*) AS n2
+FROM prefix_report WHERE started_at >= %(since)s GROUP BY 1, 2, 3
+"""
 # Both are written in one transaction, so they have the same time. Older ids are forgotten. What a
 # person took may be of any day: all parts are asked, each by its small index of what is new.
 STORED = """
@@ -137,6 +143,14 @@ USAGE = (
         " sum(completion_tokens) FROM usage_hour WHERE service_id > 0 GROUP BY hour, service_id",
         f"SELECT hour, {FLEET}, 'service ' || service_id, prompt_tokens, completion_tokens"
         " FROM usage_service_hour",
+    ),
+    Comparison(
+        ("kept prefixes: reports = hours", "reports of kept prefixes = those of hours"),
+        f"SELECT s.hour, s.tenant_id, s.place, s.n1, s.n2 FROM ({REPORTS}) AS s"
+        f" WHERE {ROLLED.format(t='s')}",
+        "SELECT hour, tenant_id, concat_ws(' ', 'application', application_id, model), gib_hours,"
+        " reports FROM prefix_hour"
+        f" WHERE hour >= %(since)s AND {ROLLED.format(t='prefix_hour')}",
     ),
     Paired(
         (f"tokens metered = counted by engines, within {TOLERATED_DRIFT:.1%}",),

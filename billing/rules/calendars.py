@@ -21,6 +21,7 @@ class Calendar:
     time_zone: str = "UTC"  # cuts the months that nobody opened yet
     known: tuple[Month, ...] = ()  # billing periods in their order; they leave no gap
     first_zone: str = "UTC"  # that cut the first of them, and what lies before it
+    cut_shares: frozenset[datetime] = frozenset()  # beginnings of months that cut parts of fees
 
     def month_at(self, hour: datetime) -> Month:
         if not self.known:

@@ -40,19 +40,26 @@ class HourCompared:
     quarantined: int = 0  # of all services: wait for a person
     waiting: int = 0  # most events that waited in one spool
     oldest_seconds: float = 0.0  # the longest wait
+    limited: int = 0  # of metered, the word of other tenants' own sources: true or not
+
+    @property
+    def astray(self) -> int:
+        """Tokens between what was metered, with what is `limited` or without, and the count."""
+        least = self.metered - self.limited
+        return max(0, (self.counted or 0) - self.metered, least - (self.counted or 0))
 
     @property
     def drift(self) -> float | None:
         """Difference as a part of what engines counted; None when they counted nothing."""
-        return abs(self.metered - self.counted) / self.counted if self.counted else None
+        return self.astray / self.counted if self.counted else None
 
     @property
     def tokens(self) -> float | None:
         if self.counted is None:
             return None
         if not self.counted:
-            return 0.0 if self.metered else 1.0
-        return max(0.0, 1 - abs(self.metered - self.counted) / self.counted)
+            return 0.0 if self.astray else 1.0
+        return max(0.0, 1 - self.astray / self.counted)
 
     @property
     def delivery(self) -> float | None:

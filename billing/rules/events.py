@@ -320,7 +320,7 @@ def _duplicate_keys(found: CloudEvent, raw: bytes) -> str:
     if _has_known_keys(raw, _encode(found.data)):
         return ""
     try:
-        json.loads(raw, object_pairs_hook=_once)
+        json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         return str(error)
     return ""
@@ -341,7 +341,8 @@ def _has_known_keys(raw: bytes, said: bytes) -> bool:
     return len(KEY.findall(rest)) == known
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For a reader of JSON: a key that stands twice would mean two things to two readers."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice in one object")

@@ -306,7 +306,9 @@ def described(line: Line) -> str:
 def details(line: Line) -> str:
     if line.sold_as == SoldAs.MONTH:
         return "{}"
-    found = [("x_ModelName", line.model), ("x_TrafficClass", line.traffic_class)]
+    found = [("x_ModelName", line.model)]
+    if line.traffic_class:
+        found.append(("x_TrafficClass", line.traffic_class))
     if SALES[Meter(line.meter)].unit == "Tokens":
         found.append(("x_TokenType", line.meter))
     if line.runs_on:

@@ -40,8 +40,10 @@ ALLOWED = {
     "PricingCategory": {"", "Standard", "Dynamic", "Committed", "Other"},
     "ServiceCategory": {"AI and Machine Learning"},
     "ServiceSubcategory": {"Generative AI"},
-    "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds"},
-    "PricingUnit": {"", "Tokens", "Requests", "GPU-Seconds", "Months", "Credits"},
+    "ConsumedUnit": {"", "Tokens", "Requests", "GPU-Seconds", "GiB-Hours"},
+    "PricingUnit": {
+        *("", "Tokens", "Requests", "GPU-Seconds", "GiB-Hours", "Months", "Credits"),
+    },
 }
 PREPAID = "PREPAID-"  # as rules.focus_prepaid numbers its documents
 NOT_SOLD = ("Adjustment", "Credit", "Tax")

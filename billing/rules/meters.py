@@ -17,6 +17,7 @@ class Meter(StrEnum):
     COMPLETION = "completion"
     REQUEST = "request"
     GPU_SECOND = "gpu_second"
+    KEPT_PREFIX = "kept_prefix"  # what a store of prefixes holds for a tenant, over time
     FEE = "fee"  # owed for a month, by contract
     COMMITMENT = "commitment"  # what is missing to a month's minimum
 
@@ -37,10 +38,12 @@ SALES = {
     Meter.COMPLETION: Sale("Completion tokens", "Tokens", 1_000_000, "per million tokens"),
     Meter.REQUEST: Sale("Requests", "Requests", 1_000, "per 1,000 requests"),
     Meter.GPU_SECOND: Sale("GPU time", "GPU-Seconds", 1, "per GPU-second"),
+    Meter.KEPT_PREFIX: Sale("Kept prefixes", "GiB-Hours", 1, "per GiB-hour"),
     Meter.FEE: Sale("Monthly fee", "Months", 1, "a month"),
     Meter.COMMITMENT: Sale("Minimum commitment", "Months", 1, "a month"),
 }
-BY_USE = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION, Meter.REQUEST, Meter.GPU_SECOND)
+BY_REQUEST = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION, Meter.REQUEST, Meter.GPU_SECOND)
+BY_USE = (*BY_REQUEST, Meter.KEPT_PREFIX)
 # A meter of this list without a price makes usage "unpriced"; the others are sold on demand.
 TOKENS = (Meter.PROMPT, Meter.CACHED, Meter.COMPLETION)
 
@@ -66,10 +69,12 @@ class Usage:
     gpu_ms: int  # of GPUs: time x how many
     hosted: str = ""  # the provider that answered; empty: the fleet's own engines
     gpu_product: str = ""  # empty: not known
+    kept_gib_hours: Decimal = Decimal(0)  # of prefixes; of no request, so without a class
 
 
 def quantities(usage: Usage) -> dict[Meter, Decimal]:
-    """What is paid for, by meter. Exact: whole units, GPU time to the millisecond.
+    """What is paid for, by meter. Exact: whole units, GPU time to the millisecond, kept prefixes
+    to the millionth of a GiB-hour.
 
     A hosted provider's GPUs are none of ours to sell by the second.
     """
@@ -81,6 +86,7 @@ def quantities(usage: Usage) -> dict[Meter, Decimal]:
         Meter.COMPLETION: Decimal(usage.completion_tokens),
         Meter.REQUEST: Decimal(usage.requests),
         Meter.GPU_SECOND: Decimal(0) if usage.hosted else usage.gpu_ms * MILLI,
+        Meter.KEPT_PREFIX: usage.kept_gib_hours,
     }
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from billing.rules.events import Reason, Refused, name_of
+from billing.rules.events import Reason, Refused, name_of, once
 
 MARK = b'"tenant"'
 Names = tuple[str, str]  # slugs of tenant and application
@@ -30,7 +30,7 @@ def with_ids(raw: bytes, names: Names, ids: Mapping[Names, tuple[int, int]]) -> 
         detail = f"There is no tenant {names[0][:63]!r} with an application {names[1][:63]!r} here"
         return Refused(name_of(raw), Reason.UNKNOWN_TENANT, detail, raw)
     try:
-        found: dict[str, Any] = json.loads(raw, object_pairs_hook=_once)
+        found: dict[str, Any] = json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         return Refused(name_of(raw), Reason.BAD_SCHEMA, str(error), raw)
     data = found["data"]
@@ -53,10 +53,3 @@ def _data_of(raw: bytes) -> dict[str, Any] | None:
         return None
     data = found.get("data") if isinstance(found, dict) else None
     return data if isinstance(data, dict) else None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 from billing.rules.meters import Meter, Usage, quantities, runs_on
 from billing.rules.prices.kinds import parts_of
 from billing.rules.prices.terms import MONTHLY, Kind, Use
 from billing.rules.tariffs import BookVersion, Found, Priced, Tariff, needs_price
 
-RULES_VERSION = "5"  # raised when the same input would give other charges
+RULES_VERSION = "6"  # raised when the same input would give other charges
 ZERO = Decimal(0)
 HOUR = timedelta(hours=1)
+MICROSECOND = timedelta(microseconds=1)
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -148,16 +151,17 @@ class Period:
     starts_at: datetime
     ends_at: datetime
     seen_at: datetime
+    cuts_shares: bool = False  # opened under rules before 6: parts of it have 6 decimals
 
     @property
     def is_over(self) -> bool:
         return self.ends_at <= self.seen_at
 
-    def share(self, start: datetime, end: datetime) -> Decimal:
-        """The part of the month in [start, end), at 6 decimals."""
-        held = Decimal((end - start).total_seconds())
-        whole = Decimal((self.ends_at - self.starts_at).total_seconds())
-        return (held / whole).quantize(Decimal("0.000001"))
+    def share(self, start: datetime, end: datetime) -> Fraction:
+        """The part of the month in [start, end): its time over the time of the month."""
+        whole = (self.ends_at - self.starts_at) // MICROSECOND
+        share = Fraction((end - start) // MICROSECOND, whole)
+        return Fraction(round(share * MILLION), MILLION) if self.cuts_shares else share
 
 
 # What a tenant was charged for use in [start, end).
@@ -199,7 +203,7 @@ def _add_fees(
             continue
         used = spent(tenant_id, start, end) if terms.kind == Kind.COMMITMENT else ZERO
         hour = fee_hour(terms.kind, start, end)
-        for part in parts_of(terms, Use(ZERO, share, used)):
+        for part in parts_of(terms, Use(ZERO, ZERO, used, share)):
             tag = PriceTag(part.unit_price, version.currency, version.id)
             owed[Key(hour, tenant_id, 0, "", "", meter), tag] = part.quantity
 

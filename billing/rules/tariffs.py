@@ -125,11 +125,11 @@ class Tariff:
 
 
 def needs_price(tariff: Tariff | None, hour: datetime, model: str, meter: Meter) -> bool:
-    """Whether use that no price covers is listed. Tokens always; GPU time where that of the model
-    is sold on other products: who pays by it does not get the others as a gift. Requests are free
-    unless they are priced.
+    """Whether use that no price covers is listed. Tokens and kept prefixes always; GPU time where
+    that of the model is sold on other products: who pays by it does not get the others as a gift.
+    Requests are free unless they are priced.
     """
-    if meter in TOKENS:
+    if meter in TOKENS or meter == Meter.KEPT_PREFIX:
         return True
     if tariff is None or meter != Meter.GPU_SECOND:
         return False

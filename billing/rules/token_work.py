@@ -8,10 +8,11 @@ How long GPUs worked stays as engine time says; what nobody used is idle.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from operator import add, sub
 
 from billing.rules.allocation import (
     IDLE,
@@ -72,6 +73,19 @@ class Use:
     fresh: int = 0
     cached: int = 0
     completion: int = 0
+
+    def part(self, engine_ms: int) -> "Use":
+        """So much of the time, and the same part of the tokens, rounded down."""
+        counts = (self.fresh, self.cached, self.completion)
+        if not self.engine_ms:
+            return Use(0)
+        return Use(engine_ms, *(n * engine_ms // self.engine_ms for n in counts))
+
+    def more(self, other: "Use") -> "Use":
+        return Use(*map(add, astuple(self), astuple(other)))
+
+    def less(self, other: "Use") -> "Use":
+        return Use(*map(sub, astuple(self), astuple(other)))
 
 
 def calibrate(samples: Iterable[Sample]) -> Calibration:

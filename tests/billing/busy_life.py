@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
+from uuid import UUID
 
 from django.db.models import F
 
@@ -32,11 +34,12 @@ from billing.models import (
     UsageQuarantine,
 )
 from billing.queries.periods import get_period, period_checks
+from billing.rules.prefixes import PREFIXES_TYPE
 from billing.rules.quarantine import Kind
 from billing.rules.schedules import covered, next_run
 from fleet.models import Cluster, GpuTime, Service
 from tenants.base.scope import fleet_scope
-from tests.billing.books import GRACE
+from tests.billing.books import GRACE, engines_agree
 from tests.billing.factories import SYSTEM, batch, cloud, usage
 from tests.billing.life import HOUR, MONTHS, OPENED, WORKER, Life
 
@@ -51,7 +54,7 @@ class BusyLife(Life):
         super().__init__(*given)
         self.scheduled = {}  # files of schedules by their id: path and content
         self.waiting = []  # in quarantine
-        self.signed = self.decided = self.refused = self.downtimes = 0
+        self.signed = self.decided = self.refused = self.downtimes = self.overtaken = 0
 
     # --- gateways -------------------------------------------------------------------------------
 
@@ -163,6 +166,7 @@ class BusyLife(Life):
 
     def shut(self, pk):
         """What stands in the way is signed by a person, each by itself, or it does not close."""
+        self.overtake(pk)
         if self.random.random() < 0.4:
             self.doubt(pk)
 
@@ -179,6 +183,21 @@ class BusyLife(Life):
             self.is_refused(lambda given=given: sign_off(self.fin, pk, **given))
             self.signed += 1
         super().shut(pk)
+
+    def overtake(self, pk):
+        """Usage of the month that comes after its cut-off; by dice of its own."""
+        dice, self.random = self.random, Random(f"{pk} {self.now}")
+        if self.random.random() < 0.5:
+            with fleet_scope():
+                period = get_period(SYSTEM, pk)
+            self.until(self.now + timedelta(minutes=5))
+            oldest = max(period.starts_at, self.now - timedelta(days=60))
+            tenant = next(t for t in self.tenants if t.pk == period.tenant_id)
+            self.spend(tenant, 3, oldest, period.ends_at)
+            self.settle()
+            engines_agree()
+            self.overtaken += 1
+        self.random = dice
 
     def doubt(self, pk):
         """An engine says that it counted more in an hour of the period."""
@@ -299,6 +318,27 @@ class BusyLife(Life):
         self.run_gpus()
         self.work_or_not()
         self.collect()
+        for tenant in self.tenants:
+            self.keep_prefixes(tenant)
+
+    def keep_prefixes(self, tenant):
+        """A store of prefixes reports an hour of the day before, twice; by dice of its own."""
+        dice, self.random = self.random, Random(f"{tenant.slug} {self.now}")
+        began = self.now.replace(minute=0, second=0, microsecond=0) - 24 * HOUR
+        micros = round(began.timestamp()) * 10**6
+        data = {
+            "tenant_id": tenant.pk, "application_id": tenant.app.pk,
+            "model": self.random.choice(("chat", "code")),
+            "gib_hours": f"{self.random.randrange(10**8)}e-6",
+            "started_at": micros, "finished_at": micros + self.random.randrange(1, 60) * 60_000_000,
+        }  # fmt: skip
+        event = cloud(data | {"request_id": f"{UUID(int=self.random.getrandbits(128), version=4)}"},
+                      type=PREFIXES_TYPE)  # fmt: skip
+        for _ in range(2):
+            self.survive(lambda: ingest(self.gateway, json.dumps([event]).encode(), now=self.now))
+        self.events.append(event | {"received_at": self.now.isoformat(), "data": data})
+        self.settle()
+        self.random = dice
 
     def be_unpriced(self, tenant):
         data = usage(tenant, at=self.now - HOUR, model=GHOST, worker=WORKER)

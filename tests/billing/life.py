@@ -51,7 +51,10 @@ FOREIGN = "CHF"  # in which one of the two is invoiced
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 MONTHS = tuple(f"2026-{n:02}" for n in range(1, 13))
 LATEST = timedelta(days=60)
-REST = [["chat", "cached", "0.0517"], ["code", "cached", "0.1"], ["code", "completion", "5.03"]]
+REST = [
+    ["chat", "cached", "0.0517"], ["code", "cached", "0.1"], ["code", "completion", "5.03"],
+    ["chat", "kept_prefix", "0.0271"], ["code", "kept_prefix", "tiered 9:0.03 rest:0.011"],
+]  # fmt: skip
 LISTS = (
     [["chat", "prompt", "0.51"], ["chat", "completion", "1.53"], ["code", "prompt", "1.25"]],
     [["chat", "prompt", "tiered 2000000:0.6 rest:0.313"], ["chat", "completion", "1.49"],

@@ -21,11 +21,12 @@ TOKENS = {
     "completion": "Completion tokens",
 }
 LABELS = TOKENS | {
-    "request": "Requests", "gpu_second": "GPU time", "fee": "Monthly fee",
-    "commitment": "Minimum commitment",
+    "request": "Requests", "gpu_second": "GPU time", "kept_prefix": "Kept prefixes",
+    "fee": "Monthly fee", "commitment": "Minimum commitment",
 }  # fmt: skip
 UNITS = dict.fromkeys(TOKENS, "Tokens") | {
-    "request": "Requests", "gpu_second": "GPU-Seconds", "fee": "Months", "commitment": "Months",
+    "request": "Requests", "gpu_second": "GPU-Seconds", "kept_prefix": "GiB-Hours",
+    "fee": "Months", "commitment": "Months",
 }  # fmt: skip
 
 
@@ -150,7 +151,9 @@ def sale(c, row, first, after):
     if c.meter in ("fee", "commitment"):
         whole = {"ChargePeriodStart": at(first), "ChargePeriodEnd": at(after)}
         return found | whole | {"ChargeCategory": "Purchase", "ChargeFrequency": "Recurring"}
-    details = {"x_ModelName": c.model, "x_TrafficClass": c.traffic_class}
+    details = {"x_ModelName": c.model}
+    if c.traffic_class:
+        details["x_TrafficClass"] = c.traffic_class
     if c.meter in TOKENS:
         details["x_TokenType"] = c.meter
     if c.runs_on:

@@ -35,6 +35,7 @@ URLS = [
     "usage",
     "usage/events",
     "usage/unpriced",
+    "usage/prefixes",
     "charges",
     "rating-runs",
     "costs/allocations",

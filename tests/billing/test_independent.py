@@ -231,6 +231,8 @@ def seldom_seen(found):
         "a conversion": any(
             Decimal(line[6]) != Decimal(line[4]) * Decimal(line[5]) for line in lines
         ),
+        "kept prefixes": any(line[2] == "kept_prefix" for line in lines),
+        "kept prefixes without a price": any(r[5] == "kept_prefix" for r in found["unpriced"]),
         "no price": bool(found["unpriced"]),
         "a provider without a price": any(row[6] for row in found["unpriced"]),
         "a provider's price": any(row[5] != "gpu_second" and row[6] for row in found["charges"]),

@@ -15,8 +15,8 @@ WRITTEN_ONCE = {
     "allocation", "budget_alert", "charge", "cost_method", "cost_pool", "credit_entry",
     "credit_note", "credit_note_line", "exchange_rate", "export_artifact", "export_attempt",
     "finance_event", "invoice", "invoice_line", "journal_leg", "journal_txn", "other_cost",
-    "period_sign_off", "usage_day_dropped", "usage_estimate_dropped", "usage_event",
-    "usage_part_dropped", "work_weight",
+    "period_sign_off", "prefix_report", "usage_day_dropped", "usage_estimate_dropped",
+    "usage_event", "usage_part_dropped", "work_weight",
 }  # fmt: skip
 # A trigger looks at each row: what may change of it, and that it is never deleted.
 GUARDED = {
@@ -50,6 +50,7 @@ OPEN = {
     "gpu_price_sheet": "a range ends when the next begins; lines are kept",
     "gpu_reservation": "its end, audited",
     "ledger_account": "people's settings, audited",
+    "prefix_hour": "sums of reports, made anew",
     "price_book": "its name, audited",
     "price_preview": "worked out anew",
     "price_preview_line": "worked out anew",
@@ -60,6 +61,7 @@ OPEN = {
     "unpriced_usage": "listed anew with each rating",
     "usage_arrival": "folded into sums by the hour",
     "usage_day": "sums of events, made anew",
+    "usage_limited_hour": "sums of what was reported; compared, never charged",
     "usage_hour": "sums of events, made anew",
     "usage_hour_head": "state of an hour",
     "usage_hour_mark": "taken by the roll-up",

@@ -36,6 +36,8 @@ pytestmark = pytest.mark.django_db
 TABLES = (
     "usage_event",
     "usage_seen",
+    "prefix_report",
+    "prefix_hour",
     "usage_hour",
     "usage_hour_head",
     "usage_hour_mark",

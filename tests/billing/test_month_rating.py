@@ -249,10 +249,35 @@ def test_a_part_of_a_month_counts_the_hours_that_its_clocks_made():
     start, end = (datetime(2026, 9, 30, 22, tzinfo=UTC), datetime(2026, 10, 16, 10, tzinfo=UTC))
     sign(berlin, ("", "fee", "flat 500"), starts_at=start, ends_at=end)
     settle()
-    assert owed() == 500 * Decimal("0.499329")  # 372 hours of 745
+    assert owed() == Decimal("249.664429530201")  # 372 hours of 745
     with fleet_scope():
         wrong = [c for c in run_checks(START) if not c.holds]
         assert wrong == [], "its first hour is on the day before by UTC"
+
+
+def test_thirds_of_a_month_owe_thirds_of_a_fee(acme):
+    thirds = [datetime(2026, 11, day, tzinfo=UTC) for day in (1, 11, 21)]
+    for start in thirds:
+        sign(acme, ("", "fee", "flat 300000"), starts_at=start)
+    settle(datetime(2026, 11, 30, tzinfo=UTC))
+    assert [owed(acme, meter="fee", hour=start) for start in thirds] == [100_000] * 3
+
+
+def test_a_month_of_before_keeps_what_it_was_charged(acme, gateway):
+    """Its rows were made when parts had 6 decimals: usage that comes late changes none of them."""
+    make_prices()
+    load(gateway, usage(acme))
+    keep_periods(NOW)
+    with fleet_scope():
+        BillingPeriod.objects.filter(tenant_id=acme.pk, name="2026-11").update(cuts_shares=True)
+    sign(acme, ("", "fee", "flat 300000"), starts_at=datetime(2026, 11, 11, tzinfo=UTC))
+    settle()
+    load(gateway, usage(acme))
+    assert owed(acme, meter="fee") == Decimal("200000.1")
+    with fleet_scope():
+        fee = Charge.objects.get(meter="fee")
+        assert (fee.quantity, fee.unit_price) == (Decimal("0.666667"), 300_000)
+        assert [c for c in run_checks(START) if not c.holds] == []
 
 
 def test_a_fee_is_owed_once_it_begins_and_then_once(acme, gateway):
@@ -308,7 +333,7 @@ def test_a_minimum_that_is_cut_short_long_after_is_owed_once(acme, gateway):
     sign(acme, ("", "", "factor 1"), starts_at=datetime(2026, 10, 11, tzinfo=UTC), now=later)
     for hour in (9, 10):
         load(gateway, usage(acme, at=datetime(2026, 10, 20, hour, tzinfo=UTC)), now=later)
-    assert owed(acme, meter="commitment") == Decimal("0.322581") * 31  # 10 days of 31
+    assert owed(acme, meter="commitment") == 10  # days of 31
 
 
 def test_it_charges_what_is_missing_to_the_minimum_when_the_month_is_over(acme, gateway):

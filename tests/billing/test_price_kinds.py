@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -55,10 +56,13 @@ def test_it_charges_a_months_use(text, quantity, owed):
         ("commitment 1000", "1", "1000", "0"),
         ("commitment 1000", "1", "1400", "0"),
         ("commitment 1000", "0.5", "400", "100"),
+        ("flat 300000", "1/3", "0", "100000"),
+        ("flat 100", "1/3", "0", "33.333333333333"),
+        ("commitment 300000", "1/3", "99999.9", "0.1"),
     ],
 )
 def test_it_charges_a_month_by_contract(text, share, spent, owed):
-    parts = parts_of(read_terms(text), Use(D(0), D(share), D(spent)))
+    parts = parts_of(read_terms(text), Use(D(0), D(0), D(spent), Fraction(share)))
     assert sum(p.quantity * p.unit_price for p in parts) == D(owed)
 
 

@@ -96,6 +96,7 @@ def live(life):
     assert charged() == second_opinion(life)
     assert life.kills > 50
     assert life.downtimes
+    assert life.overtaken
     assert YEARS or all((life.reopened, life.notes, life.signed, life.decided, life.refused))
     assert [c for c in check_all(OPENED - timedelta(days=9), life.now) if not c.holds] == []
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from billing.rules.prices.terms import Kind, Part, Terms, Use, number, plain
+from billing.rules.prices.terms import Kind, Part, Terms, Use, number, part_of, plain
 
 
 def read(words: Sequence[str], per: int) -> Terms:
@@ -23,5 +23,5 @@ def fault(terms: Terms) -> str:
 
 
 def parts(terms: Terms, use: Use) -> list[Part]:
-    missing = terms.unit_price * use.quantity - use.total
+    missing = part_of(terms.unit_price, use.share) - use.total
     return [Part(Decimal(1), missing)] if missing > 0 else []

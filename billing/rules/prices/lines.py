@@ -13,7 +13,8 @@ from gateway.contract.outcomes import TrafficClass
 
 LARGEST = Decimal("1000000000")
 ON = "on "  # before what a price runs on, in a line of text
-DECIMALS = {Meter.GPU_SECOND: 9}  # a quantity of milliseconds x 9 decimals is exact at 12
+# A quantity of milliseconds x 9 decimals is exact at 12, as millionths x 6 are.
+DECIMALS = {Meter.GPU_SECOND: 9, Meter.KEPT_PREFIX: 6}
 MOST_DECIMALS = 12
 MOST_LINES = 5_000
 MONTH_METER = {Kind.FLAT: Meter.FEE, Kind.COMMITMENT: Meter.COMMITMENT}
@@ -112,6 +113,8 @@ def fault_of_use(line: PriceLine) -> str:
         return f"There is no meter {line.meter!r}; there are {', '.join(BY_USE)}"
     if not line.model and not is_factor:
         return "Name the model that tenants call, in at most 128 characters"
+    if line.meter == Meter.KEPT_PREFIX and (line.traffic_class or line.runs_on):
+        return "Kept prefixes are of no request: their price has no class and no place"
     return ""
 
 

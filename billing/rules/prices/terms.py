@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from fractions import Fraction
 
 ZERO = Decimal(0)
 REST = "rest"
 LARGEST = Decimal(10) ** 18
+WHOLE = Fraction(1)
 
 
 class Kind(StrEnum):
@@ -60,19 +62,25 @@ class Terms:
 class Use:
     """A quantity, its place in the month, and the month's total.
 
-    For kinds of `BY_MONTH`: `quantity` is the part of the month that the price holds, `total` what
+    For kinds of `BY_MONTH`: `share` is the part of the month that the price holds, `total` what
     was charged for use in it.
     """
 
     before: Decimal
     quantity: Decimal
     total: Decimal
+    share: Fraction = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     quantity: Decimal
     unit_price: Decimal
+
+
+def part_of(amount: Decimal, share: Fraction) -> Decimal:
+    """At 12 decimals, half to even: as exact as a charge can be."""
+    return Decimal(round(Fraction(amount) * share * 10**12)).scaleb(-12)
 
 
 def number(text: str) -> Decimal:

@@ -86,7 +86,7 @@ BOOKS = {
             ["chat", "cached", "0.0517"], ["chat", "completion", "1.53"],
             ["code", "prompt", "volume 4000000:1.251 9000000:1.1 rest:0.999"],
             ["code", "cached", "0.125"], ["code", "completion", "tiered 700000:5.003 rest:4.1"],
-            ["code", "request", "0.777"],
+            ["code", "request", "0.777"], ["code", "kept_prefix", "tiered 400:0.0271 rest:0.019"],
         ]),
         ("2026-10-20T00", "", "2026-11-12T00", [
             ["chat", "prompt", "tiered 900000:0.61 rest:0.29"], ["chat", "cached", "0"],
@@ -99,6 +99,7 @@ BOOKS = {
         ("2026-01-01T00", "", "2026-01-01T00", [
             ["chat", "prompt", "0.5"], ["chat", "completion", "1.5"], *FREE,
             ["embed", "prompt", "package 1500000:2.25"], ["chat", "request", "0.4"],
+            ["chat", "kept_prefix", "0.013579"],
             ["code", "prompt", "1.25"], ["code", "cached", "0.125"], ["code", "completion", "5"],
         ]),
         ("2026-11-03T17", "", "2026-11-02T00", [
@@ -186,7 +187,11 @@ def events(seed, owners, count):
     found = [event(rng, *rng.choice(owners)) for _ in range(count)]
     known = (DELIVERIES[-1] - LATEST).timestamp() * 1_000_000
     again = [e for e in found if e["data"]["finished_at"] > known and rng.random() < 0.05]
-    return found + [e | {"received_at": DELIVERIES[-1].isoformat()} for e in again]
+    return [
+        *found,
+        *(e | {"received_at": DELIVERIES[-1].isoformat()} for e in again),
+        *reports(random.Random(f"prefixes {seed}"), owners, count // 8),
+    ]
 
 
 def event(rng, tenant_id, application_id):
@@ -225,6 +230,35 @@ def event(rng, tenant_id, application_id):
         "time": ended.isoformat(),
         "received_at": received.isoformat(),
         "data": data,
+    }
+
+
+def reports(rng, owners, count):
+    """Of prefixes that a store kept, each for some minutes of an hour."""
+    return [report(rng, *rng.choice(owners)) for _ in range(count)]
+
+
+def report(rng, tenant_id, application_id):
+    began = moment(rng)
+    left = 3_600 - began.minute * 60 - began.second
+    ended = began + timedelta(seconds=rng.randrange(1, left + 1))
+    micros = [round(t.timestamp()) * 1_000_000 for t in (began, ended)]
+    received = next(d for d in DELIVERIES if d > ended)
+    return {
+        "specversion": "1.0",
+        "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+        "source": "store/0",
+        "type": "quartermaster.prefixes.v1",
+        "time": ended.isoformat(),
+        "received_at": received.isoformat(),
+        "data": {
+            "tenant_id": tenant_id,
+            "application_id": application_id,
+            "model": rng.choice(MODELS),
+            "gib_hours": f"{rng.randrange(90_000_000)}e-6",
+            "started_at": micros[0],
+            "finished_at": micros[1],
+        },
     }
 
 

@@ -19,6 +19,8 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 PAID = {"served", "rerouted", "degraded", "cancelled"}
 PER = {"prompt": 1_000_000, "cached": 1_000_000, "completion": 1_000_000, "request": 1_000}
 TOKENS = ("prompt", "cached", "completion")
+KEPT = ("kept_prefix", "")
+DECIMALS = {"gpu_second": 9, "kept_prefix": 6}  # of a unit price
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -49,9 +51,8 @@ class Line:
 
     def __init__(self, model, meter, text, traffic_class, place=""):
         self.name, self.place = (model, meter, traffic_class), place
-        words = text.split()
+        self.words = words = text.split()
         self.kind = words.pop(0) if words[0].isalpha() else "unit"
-        self.words = words
         per = PER.get(meter, 1)
         if self.kind in ("tiered", "volume"):
             pairs = [w.split(":") for w in words]
@@ -150,7 +151,9 @@ class Month:
                 counted[is_agreed, line.name, line.place, line.kind == "unit"].append(
                     (key, used[key], line)
                 )
-            elif meter in TOKENS or (meter == "gpu_second" and self._sells(hour, model)):
+            elif meter in (*TOKENS, KEPT[0]) or (
+                meter == "gpu_second" and self._sells(hour, model)
+            ):
                 self.unpriced[key] += used[key]
         for (is_agreed, *_), uses in counted.items():
             self._count(uses, is_agreed)
@@ -204,22 +207,23 @@ class Month:
             for line in version.factors:
                 if line.fits(model, meter, traffic_class):
                     price *= line.factor(hour)
-        self.rows[*key, half_even(price, 9 if meter == "gpu_second" else 12)] += quantity
+        self.rows[*key, half_even(price, DECIMALS.get(meter, 12))] += quantity
 
     def _fees(self, known):
         is_over = known >= self.hours[-1] + HOUR
-        spent = {
-            hour: sum(q * key[-1] for key, q in self.rows.items() if key[0] == hour)
-            for hour in self.hours
-        }
+        spent = defaultdict(Fraction)
+        for key, quantity in self.rows.items():
+            spent[key[0]] += quantity * key[-1]
         for version in self.contract:
             held = [h for h in self.hours if holding(self.contract, h) is version]
-            share = half_even(Fraction(len(held), len(self.hours)), 6)
+            share = Fraction(len(held), len(self.hours))
             for line in version.monthly if held and held[0] <= known else ():
                 meter = "fee" if line.kind == "flat" else "commitment"
-                if meter == "fee" and line.unit and share:
-                    self.rows[held[0], 0, "", "", meter, "", line.unit] += share
-                missing = line.unit * share - sum(spent[h] for h in held)
+                owed = half_even(line.unit * share, 12)
+                if meter == "fee" and owed:
+                    said = (share, line.unit) if half_even(share, 6) == share else (1, owed)
+                    self.rows[held[0], 0, "", "", meter, "", said[1]] += said[0]
+                missing = owed - sum(spent[h] for h in held)
                 if meter == "commitment" and is_over and missing > 0:
                     self.rows[held[-1], 0, "", "", meter, "", missing] += 1
 
@@ -234,10 +238,9 @@ def half_even(value, decimals):
 def to_pay(value, tenant):
     """The nearest amount that can be paid."""
     units = value * 10 ** tenant["decimals"]
+    whole = round(units)
     if tenant["rounding"] == "HALF_UP":
         whole = (abs(units) + Fraction(1, 2)) // 1 * (1 if units >= 0 else -1)
-    else:
-        whole = round(units)
     return Fraction(whole, 10 ** tenant["decimals"])
 
 
@@ -254,7 +257,7 @@ def rate_of(tenant, closed_at, rates):
         return Fraction(1)
     last = closed_at.astimezone(ZoneInfo(tenant["zone"])).date()
     pair = [tenant["currency"], tenant["invoiced_in"]]
-    days = [(date.fromisoformat(day), rate) for *names, day, rate in rates if names == pair]
+    days = [(date.fromisoformat(d), rate) for *names, d, rate in rates if names == pair]
     day, rate = max(d for d in days if d[0] <= last)
     assert last - day <= timedelta(days=7)
     return Fraction(rate)
@@ -278,8 +281,7 @@ def invoices_of(tenant, events, books, rates):
             old = before.get(earlier, {})
             corrects = "" if earlier == month else earlier
             for name in now.keys() | old.keys():
-                quantity = now.get(name, 0) - old.get(name, 0)
-                if quantity:
+                if quantity := now.get(name, 0) - old.get(name, 0):
                     lines[corrects, *name] = quantity
             before[earlier] = now
         if lines:
@@ -297,20 +299,16 @@ def bill(tenant, month, closed_at, lines, left, rate):
     taxes = [
         sum(to_pay(base * Fraction(rate), tenant) for base in taxed) for _, rate in tenant["taxes"]
     ]
+    lines = [
+        [*row[:4], *map(text, [*row[4:], amount])]
+        for row, amount in zip(rows, amounts, strict=True)
+    ]
     return {
-        "tenant": tenant["id"],
-        "month": month,
-        "lines": [
-            [*row[:4], *map(text, [*row[4:], amount])]
-            for row, amount in zip(rows, amounts, strict=True)
-        ],
+        "tenant": tenant["id"], "month": month, "lines": lines,
         "rounding": text(sum(amounts) - sum(row[-1] for row in rows)),
-        "promoted": text(sum(promoted)),
-        "net": text(net),
-        "taxes": [text(t) for t in taxes],
-        "total": text(net + sum(taxes)),
-        "prepaid": text(prepaid),
-    }
+        "promoted": text(sum(promoted)), "net": text(net), "taxes": [text(t) for t in taxes],
+        "total": text(net + sum(taxes)), "prepaid": text(prepaid),
+    }  # fmt: skip
 
 
 def draw(credits, left, rows, amounts, now):
@@ -345,31 +343,33 @@ def text(number):
 
 
 def read_events(lines):
-    """By tenant; each id counts once, when it came first."""
+    """By tenant; each id counts once, when it came first. What was kept began in its hour."""
     found, seen = defaultdict(list), set()
     for line in sorted(map(json.loads, lines), key=lambda e: e["received_at"]):
         if line["id"] in seen:
             continue
         seen.add(line["id"])
-        e = line["data"]
-        ended = datetime.fromtimestamp(e["finished_at"] // 1_000_000, UTC)
-        hour = ended.replace(minute=0, second=0)
-        hosted = e.get("hosted", "")
-        used = {(m, hosted): e[f"{m}_tokens"] for m in TOKENS} | {("request", hosted): 1}
-        used["prompt", hosted] -= e["cached_tokens"]
-        if not hosted:
-            of_gpus = "gpu_second", e.get("gpu_product", "")
-            used[of_gpus] = Fraction(e["gpu_ms"] * e.get("gpus", 1), 1000)
-        found[e["tenant_id"]].append(
-            {
-                "received": at(line["received_at"]),
-                "hour": hour,
-                "key": (hour, e["application_id"], e["model"], e["traffic_class"]),
-                "outcome": e["outcome"],
-                "used": used,
-            }
-        )
+        e, is_kept = line["data"], line.get("type") == "quartermaster.prefixes.v1"
+        micros = e["started_at" if is_kept else "finished_at"]
+        hour = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(minute=0, second=0)
+        found[e["tenant_id"]].append({
+            "received": at(line["received_at"]), "hour": hour,
+            "key": (hour, e["application_id"], e["model"], e.get("traffic_class", "")),
+            "outcome": e.get("outcome", "served"),
+            "used": {KEPT: Fraction(e["gib_hours"])} if is_kept else used_by(e),
+        })  # fmt: skip
     return found
+
+
+def used_by(e):
+    hosted = e.get("hosted", "")
+    used = {(m, hosted): e[f"{m}_tokens"] for m in TOKENS} | {("request", hosted): 1}
+    used["prompt", hosted] -= e["cached_tokens"]
+    if not hosted:
+        used["gpu_second", e.get("gpu_product", "")] = Fraction(
+            e["gpu_ms"] * e.get("gpus", 1), 1000
+        )
+    return used
 
 
 def price(lines, agreed):
