@@ -43,6 +43,7 @@ class Environment(Trust, BaseSettings):
     qm_close_grace_hours: int = Field(24, ge=0)  # from a month's end until its books may close
     qm_gpu_interval_days: int = Field(90, ge=63)  # from their end; longer while books are open
     qm_usage_months: int = Field(0, ge=0)  # requests are kept; 0: for ever
+    qm_usage_archive: Path | None = None  # a folder that requests are written to before they go
     qm_kv_connectors: str = ""  # of vLLM, that releases may use; empty: those that keep salts
     qm_kv_connector_modules: str = ""  # Python modules that a KV connector may be loaded from
     qm_registries: str = ""  # that may be asked what a tag means: name or name=https://address
@@ -330,6 +331,7 @@ QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_GPU_INTERVAL_DAYS = ENV.qm_gpu_interval_days
 QM_USAGE_MONTHS = ENV.qm_usage_months
+QM_USAGE_ARCHIVE = ENV.qm_usage_archive
 QM_API_REQUESTS_PER_MINUTE = ENV.qm_api_requests_per_minute
 QM_API_FAILURES_PER_MINUTE = ENV.qm_api_failures_per_minute
 QM_ALLOW_PRIVATE_DELIVERY = ENV.qm_allow_private_delivery
