@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.conf import settings
 
 from billing.clients.store import Folder
 from billing.models import ArchivedPart, DroppedPart
+from billing.queries.event_parts import event_parts
 
 MANIFEST = ".manifest.json"
 
@@ -46,6 +48,13 @@ def fault_of_bytes(folder: Folder, file: str, sha256: str) -> str:
     return "" if told.get("sha256") == sha256 else "has the manifest of another file"
 
 
-def dropped_with_files() -> list[DroppedPart]:
-    """The oldest first."""
-    return list(DroppedPart.objects.exclude(file="").order_by("ends_at"))
+def dropped_with_files(since: datetime | None = None) -> list[DroppedPart]:
+    """Parts that ended after `since`, the oldest first."""
+    found = DroppedPart.objects.exclude(file="")
+    return list((found.filter(ends_at__gt=since) if since else found).order_by("ends_at"))
+
+
+def waiting_files() -> list[ArchivedPart]:
+    """Of parts that are still there."""
+    tries = newest_tries(part.name for part in event_parts()).values()
+    return [tried for tried in tries if not tried.why]

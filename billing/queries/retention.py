@@ -120,11 +120,14 @@ class Gone:
     sha256: str
     rule: str
     dropped_at: datetime
+    file: str = ""  # said to the operator alone: it has the requests of all tenants
 
     def __str__(self) -> str:
+        file = f" They are in {self.file} of the archive." if self.file else ""
         return (
             f"{self.requests:,} requests of {self.of} were dropped on"
             f" {self.dropped_at:%Y-%m-%d %H:%M} UTC: {self.rule}. Their sha256 is {self.sha256}."
+            f"{file}"
         )
 
 
@@ -232,7 +235,7 @@ def what_was_dropped(
     if not parts:
         return []
     if viewer.is_fleet and tenant_id is None:
-        return [Gone(p.part, p.requests, p.sha256, p.rule, p.dropped_at) for p in parts]
+        return [Gone(p.part, p.requests, p.sha256, p.rule, p.dropped_at, p.file) for p in parts]
     first, last = start.astimezone(UTC).date(), (end - MOMENT).astimezone(UTC).date()
     days = DroppedDay.objects.filter(day__range=(first, last))
     if tenant_id is not None:
@@ -240,7 +243,14 @@ def what_was_dropped(
     of = {p.part: p for p in parts}
     found = days.filter(part__in=list(of)).order_by("day", "tenant_id")
     return [
-        Gone(str(d.day), d.requests, d.sha256, of[d.part].rule, of[d.part].dropped_at)
+        Gone(
+            str(d.day),
+            d.requests,
+            d.sha256,
+            of[d.part].rule,
+            of[d.part].dropped_at,
+            of[d.part].file if viewer.is_fleet else "",
+        )
         for d in found
     ]
 
