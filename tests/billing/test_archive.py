@@ -1,8 +1,10 @@
 """Requests of a day are in a file that was read back before the day goes, or the day stays."""
 
 import json
+import re
 import stat
 from datetime import timedelta
+from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -28,6 +30,7 @@ from tests.billing.factories import batch, usage
 from tests.billing.old_days import part_of
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+DOCS = Path(__file__).parents[2] / "docs"
 ODD = 'a "quoted", \\ é\n\t, 模\x7f'
 pytestmark = pytest.mark.django_db
 
@@ -108,15 +111,25 @@ def test_files_are_the_workers_alone(later, at, folder):
     assert not list(folder.rglob(".*"))
 
 
-def test_the_line_of_the_documentation_reads_it(later, at, folder):
+def documented(page, folder, at):
+    """The statement of a page, about the month of the day and this folder."""
+    (found,) = re.findall(
+        r"\n((?:    .+\n)*    .*read_parquet(?:.*\n)(?:    .+\n)*)", page.read_text()
+    )
+    month = f"{at:%Y-%m}-01", f"{at + 31 * DAY:%Y-%m}-01"
+    for said, meant in zip(("2026-08-01", "2026-09-01"), month, strict=True):
+        found = found.replace(said, meant)
+    return found.replace("/archive/", f"{folder}/")
+
+
+def test_the_statements_of_the_documentation_read_it(later, acme, at, folder):
     drop_parts(later)
-    found = duckdb.sql(
-        "SELECT tenant_id, count(*), sum(prompt_tokens)"
-        f" FROM read_parquet('{folder}/*/*/*.parquet')"
-        f" WHERE event_time >= TIMESTAMPTZ '{at:%Y-%m-%d} 00:00:00+00'"
-        " GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    assert [(n, tokens) for _, n, tokens in found] == [(2, 200), (1, 100)]
+    found = duckdb.sql(documented(DOCS / "operators/storage.md", folder, at)).fetchall()
+    assert sorted(row[2:] for row in found) == [(1, 100, 30), (2, 200, 60)]
+    one = documented(DOCS / "finance/usage.md", folder, at)
+    one = one.replace("tenant_id = 7", f"tenant_id = {acme.pk}")
+    duckdb.sql(one.replace("acme-2026-08.csv", f"{folder}/one.csv"))
+    assert duckdb.sql(f"SELECT count(*) FROM '{folder}/one.csv'").fetchall() == [(2,)]
 
 
 @pytest.mark.parametrize("damage", ["no folder", "nothing may be written", "read back otherwise"])

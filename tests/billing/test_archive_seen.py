@@ -20,6 +20,7 @@ from billing.queries.archive import MANIFEST
 from billing.queries.event_parts import event_parts
 from billing.queries.retention import what_was_dropped
 from billing.rules.archive import json_texts
+from billing.rules.retention import goes_at
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.models import RoleBinding, User
 from tests.billing.books import close_month, spend
@@ -162,6 +163,16 @@ def test_without_an_archive_there_is_nothing_to_read(db, settings):
     settings.QM_USAGE_ARCHIVE = None
     with pytest.raises(CommandError, match="set QM_USAGE_ARCHIVE"):
         call_command("billing", "archive")
+
+
+def test_settings_and_database_mean_the_same_by_three_months(db):
+    """Else a part would be due and refused for a day or two at the end of some months."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT at, at + interval '3 months' FROM generate_series("
+            "'2026-01-01Z'::timestamptz, '2029-01-01Z', interval '1 day') AS at"
+        )
+        assert all(goes_at(at, 3) == goes for at, goes in cursor.fetchall())
 
 
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
