@@ -9,6 +9,7 @@ from django.conf import settings
 from billing.clients.store import Folder
 from billing.models import ArchivedPart, DroppedPart
 from billing.queries.event_parts import event_parts
+from tenants.rules.access import Permission, Viewer
 
 MANIFEST = ".manifest.json"
 
@@ -58,3 +59,12 @@ def waiting_files() -> list[ArchivedPart]:
     """Of parts that are still there."""
     tries = newest_tries(part.name for part in event_parts()).values()
     return [tried for tried in tries if not tried.why]
+
+
+def unwritten_files(viewer: Viewer) -> list[ArchivedPart]:
+    """The newest tries that failed, of parts that are still there. None without an archive."""
+    viewer.require(Permission.VIEW_MONEY)
+    if not settings.QM_USAGE_ARCHIVE:
+        return []
+    tries = newest_tries(part.name for part in event_parts()).values()
+    return sorted((tried for tried in tries if tried.why), key=lambda tried: tried.pk)

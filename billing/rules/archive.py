@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from billing.rules.batches import CODED, Columns
 
+# Other columns are another schema: readers of old files know them by it.
 SCHEMA = "quartermaster.usage_event.1"
 # Names with the types of their cells; a list is JSON as text.
 COLUMNS = (

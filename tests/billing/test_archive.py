@@ -85,6 +85,7 @@ def test_a_day_goes_once_it_is_in_a_file_that_was_read_back(later, at, folder, f
         found |= {name: json.loads(found[name]) for name in ("modifiers", "limit_versions")}
         assert found == row | {"request_id": str(row["request_id"])}
     with fleet_scope():
+        assert not DroppedPart.objects.filter(file="").exists(), "the first, which is empty, too"
         dropped = DroppedPart.objects.get(part=part_of(at))
         tried = ArchivedPart.objects.get(part=part_of(at))
         assert dropped.file == tried.file == str(path.relative_to(folder))

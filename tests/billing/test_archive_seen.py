@@ -102,6 +102,19 @@ def test_page_file_and_api_name_the_file_of_a_day_that_is_still_there(
     assert holds
 
 
+def test_the_overview_says_that_a_file_could_not_be_written(later, at, people, settings):
+    said = "No file could be written of 1 part of requests"
+    settings.QM_USAGE_ARCHIVE /= "not-mounted"
+    assert said not in people.get("/").content.decode()
+    assert drop_parts(later) == 0
+    page = people.get("/").content.decode()
+    assert said in page
+    assert "mount it or make it" in page
+    settings.QM_USAGE_ARCHIVE.mkdir()
+    assert drop_parts(later) == 1
+    assert said not in people.get("/").content.decode()
+
+
 def test_the_operator_is_told_the_file_and_a_tenant_is_not(dropped, acme, fiona, at):
     own = viewer("operator", acme)
     for who, told in (fiona, True), (own, False):
