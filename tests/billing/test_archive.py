@@ -19,6 +19,7 @@ from billing.drive.archive import keep_file
 from billing.drive.reconciliations import reconcile_due
 from billing.drive.retention import drop_parts
 from billing.models import ArchivedPart, DroppedPart, UsageEvent
+from billing.queries import part_rows
 from billing.queries.archive import MANIFEST
 from billing.queries.event_parts import EventPart, event_parts
 from billing.queries.retention import list_parts
@@ -98,6 +99,13 @@ def test_a_day_goes_once_it_is_in_a_file_that_was_read_back(later, at, folder, f
     manifest = json.loads(path.with_name(path.name + MANIFEST).read_text())
     assert manifest["sha256"] == dropped.file_sha256
     assert (manifest["rows"], manifest["schema"]) == (3, SCHEMA)
+
+
+def test_it_is_read_and_written_some_requests_at_a_time(later, at, folder, monkeypatch):
+    monkeypatch.setattr(part_rows, "BYTES", 1)
+    drop_parts(later)
+    assert gone(at), "the digest of the pieces is that of the whole"
+    assert pq.ParquetFile(file_of(folder, at)).num_row_groups == 3
 
 
 def test_it_has_every_column_of_a_request():
