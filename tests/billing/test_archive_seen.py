@@ -133,6 +133,18 @@ def test_the_command_reads_every_file_again(dropped, tmp_path):
     assert f"file {dropped.file}, its sha256 {dropped.file_sha256}" in command("retention")[0]
 
 
+def test_files_are_written_by_hand_and_nothing_is_dropped(later, at, settings, monkeypatch):
+    monkeypatch.setattr("billing.management.commands.billing.timezone.now", lambda: later)
+    said, holds = command("archive", "--write")
+    assert said.startswith(f"{part_of(at)}: has its file")
+    assert "may go now, file " in said
+    assert holds
+    assert part_of(at) in {p.name for p in event_parts()}
+    settings.QM_USAGE_ARCHIVE = None
+    with pytest.raises(CommandError, match="set it"):
+        call_command("billing", "archive", "--write")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

@@ -6,6 +6,9 @@ that differ. Exit status 0 when all agree, 1 when one does not.
 `retention` prints the parts of requests, since when each may go or why not, and what was dropped.
 It drops nothing: the worker does, where QM_USAGE_MONTHS says so.
 
+`archive --write` writes the files of requests that may go, as the worker does, but without its
+limit of 25 minutes, and drops nothing.
+
 `archive [--since 2026-01-01] [--folder DIR]` reads every file of requests that were dropped, or
 will be, and compares its bytes and its requests with what was recorded. Exit status 1 when one is
 gone or differs.
@@ -24,6 +27,7 @@ from django.utils import timezone
 from billing.clients.store import Folder
 from billing.drive.archive_checks import Looked, check_files
 from billing.drive.checks import check_all
+from billing.drive.retention import write_files
 from billing.queries.archive import archive_folder
 from billing.queries.retention import default_days, list_dropped, list_parts
 from billing.queries.sums import Check
@@ -40,6 +44,7 @@ class Command(BaseCommand):
         check.add_argument("--days", type=int, default=62, help="how far back to look at hours")
         what.add_parser("retention", help="which days of requests may go, and which went")
         archive = what.add_parser("archive", help="read the files of requests again")
+        archive.add_argument("--write", action="store_true", help="write what is missing")
         archive.add_argument("--since", type=utc_day, help="parts that ended later, YYYY-MM-DD")
         archive.add_argument("--folder", type=Path, help="default: QM_USAGE_ARCHIVE")
 
@@ -50,7 +55,10 @@ class Command(BaseCommand):
                 self.stdout.write("\n".join(retention_lines(now)))
             return
         if options["what"] == "archive":
-            self.look_at_files(options["folder"], options["since"])
+            if options["write"]:
+                self.write_files(now)
+            else:
+                self.look_at_files(options["folder"], options["since"])
             return
         since = now - timedelta(days=options["days"])
         wrong = 0
@@ -60,6 +68,15 @@ class Command(BaseCommand):
         self.stdout.write("All sums agree" if not wrong else f"{wrong} sums do not agree")
         if wrong:
             sys.exit(1)
+
+    def write_files(self, now: datetime) -> None:
+        folder = archive_folder()
+        if folder is None:
+            raise CommandError("Files are written to QM_USAGE_ARCHIVE: set it")
+        for part in write_files(folder, now):
+            self.stdout.write(f"{part.name}: has its file")
+        with fleet_scope():
+            self.stdout.write("\n".join(retention_lines(now)))
 
     def look_at_files(self, root: Path | None, since: datetime | None) -> None:
         folder = Folder(root) if root else archive_folder()
