@@ -19,7 +19,6 @@ from billing.actions import (
     confidence,
     cost_methods,
     event_parts,
-    event_retention,
     gpu_retention,
     grants,
     periods,
@@ -30,7 +29,7 @@ from billing.actions import (
     seen_retention,
     sheet_publication,
 )
-from billing.drive import deliveries, events, exports, previews, reconciliations
+from billing.drive import deliveries, events, exports, previews, reconciliations, retention
 from billing.rules.lanes import LANES, Lane
 from tenants.errors import Unavailable
 
@@ -181,7 +180,7 @@ def make_event_parts() -> None:
 # A part of a day takes seconds; the first one may hold years.
 @shared_task(name="billing.tasks.drop_event_parts", soft_time_limit=1_500, time_limit=1_700)
 def drop_event_parts() -> None:
-    event_retention.drop_parts(timezone.now())
+    retention.drop_parts(timezone.now())
 
 
 # Once around it reads the whole table.

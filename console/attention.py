@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
+from billing.queries.archive import unwritten_files
 from billing.queries.commitments import Ending, list_ending
 from billing.queries.completeness import Completeness, completeness
 from billing.queries.money import budgets, month_amounts
@@ -151,6 +152,24 @@ def incomplete_lines(state: Completeness) -> list[Line]:
             )
         )
     return lines
+
+
+def archive_lines(viewer: Viewer) -> list[Line]:
+    """Requests whose file could not be written: their day stays, and the table grows."""
+    failed = unwritten_files(viewer) if viewer.may(Permission.VIEW_MONEY) else []
+    if not failed:
+        return []
+    count = f"{len(failed):,} part{'s' * (len(failed) > 1)} of requests"
+    return [
+        Line(
+            Urgency.PERSON,
+            f"No file could be written of {count}",
+            f"{failed[0].part}: {failed[0].why}. Nothing is dropped until its file is there",
+            address("usage_parts"),
+            "See what is kept",
+            since=failed[0].written_at,
+        )
+    ]
 
 
 def gateway_lines(gateways: Gateways, now: datetime) -> list[Line]:

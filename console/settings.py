@@ -18,12 +18,13 @@ from console.given import (
     signers,
     words,
 )
+from console.kept import Kept
 from console.trust import Trust
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class Environment(Trust, BaseSettings):
+class Environment(Kept, Trust, BaseSettings):
     """What the console reads from its surroundings. Secrets may come as files: QM_SECRETS_DIR."""
 
     model_config = SettingsConfigDict(case_sensitive=False, extra="ignore")
@@ -41,8 +42,6 @@ class Environment(Trust, BaseSettings):
     qm_environment: str = "sandbox"  # the word in the top bar
     qm_issuer: str = "GPU fleet operator"  # who bills: the issuer in FOCUS files
     qm_close_grace_hours: int = Field(24, ge=0)  # from a month's end until its books may close
-    qm_gpu_interval_days: int = Field(90, ge=63)  # from their end; longer while books are open
-    qm_usage_months: int = Field(0, ge=0)  # requests are kept; 0: for ever
     qm_kv_connectors: str = ""  # of vLLM, that releases may use; empty: those that keep salts
     qm_kv_connector_modules: str = ""  # Python modules that a KV connector may be loaded from
     qm_registries: str = ""  # that may be asked what a tag means: name or name=https://address
@@ -79,13 +78,6 @@ class Environment(Trust, BaseSettings):
     def is_redis(cls, value: str) -> str:
         if not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("give a URL that begins with redis://, rediss:// or unix://")
-        return value
-
-    @field_validator("qm_usage_months")
-    @classmethod
-    def is_late_enough(cls, value: int) -> int:
-        if 0 < value < 3:
-            raise ValueError("give 3 months or more, as usage may come 62 days late; 0: for ever")
         return value
 
     @field_validator("qm_registry_credentials")
@@ -330,6 +322,7 @@ QM_CLOSE_GRACE = timedelta(hours=ENV.qm_close_grace_hours)
 QM_CLUSTER_SECRETS_DIR = ENV.qm_cluster_secrets_dir or ENV.qm_data / "clusters"
 QM_GPU_INTERVAL_DAYS = ENV.qm_gpu_interval_days
 QM_USAGE_MONTHS = ENV.qm_usage_months
+QM_USAGE_ARCHIVE = ENV.qm_usage_archive
 QM_API_REQUESTS_PER_MINUTE = ENV.qm_api_requests_per_minute
 QM_API_FAILURES_PER_MINUTE = ENV.qm_api_failures_per_minute
 QM_ALLOW_PRIVATE_DELIVERY = ENV.qm_allow_private_delivery

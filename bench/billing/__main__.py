@@ -4,6 +4,7 @@ python -m bench.billing [--events 200000] [--tenants 300]
 python -m bench.billing --export 1200000
 python -m bench.billing --check 10000000
 python -m bench.billing --fill 10000000
+python -m bench.billing --growth 1000000 --tenants 100 --services 20
 
 Prints events, charges, rows and invoices for each second of CPU, of Python and PostgreSQL together,
 what part of the aim that is, and how long it took; at the end the time of pages over what was
@@ -11,7 +12,8 @@ billed, and of each step from an invoice to one request. Aims are those of a mon
 requests, 1.2 million charges and 300 tenants; the run is smaller unless `--events` says otherwise,
 and as dense. With `--export` only files are made, of so many charges; with `--fill` so many
 requests are there already, and what follows ingest is timed: roll-up, rating, rating again; with
-`--check` so many are rolled up and rated, and the sums of the books compared.
+`--check` so many are rolled up and rated, and the sums of the books compared; with `--growth` it is
+printed what a day of so many adds to each table, and how large its file is.
 """
 
 import argparse
@@ -60,9 +62,9 @@ def database(folder: Path) -> Iterator[Cpu]:
         yield Cpu(running.sockets.parent / "pg")
 
 
-def event(tenant, number, part, span):
-    """An event in [NOW - span, NOW), at `part` of it, as gateways write it: in the order of ids."""
-    at = NOW - span + span * part
+def event(tenant, number, part, span, end=NOW):
+    """An event in [end - span, end), at `part` of it, as gateways write it: in the order of ids."""
+    at = end - span + span * part
     ended = round(at.timestamp() * 1_000_000)
     name = str(uuid_utils.uuid7())
     data = UsageEvent(
@@ -227,6 +229,12 @@ def only_check(options, cpu):
         print(f"    {seconds:6.2f} s  {sentence}", flush=True)
 
 
+def growth(options, cpu):
+    from bench.billing.growth import measure
+
+    measure(options.growth, options.tenants, options.services, event, cpu)
+
+
 def take_in(options, cpu, tenants, source, secret):
     from bench.billing.parts import send
     from bench.billing.writers import send_by_two
@@ -269,8 +277,10 @@ def main():
     parser.add_argument("--export", type=int, help="only make files, of so many charges")
     parser.add_argument("--check", type=int, help="only check the books, of so many requests")
     parser.add_argument("--fill", type=int, help="only from roll-up to rating, of so many requests")
+    parser.add_argument("--growth", type=int, help="only what a day of so many adds to each table")
+    parser.add_argument("--services", type=int, default=20, help="with --growth")
     options = parser.parse_args()
-    ways = {"export": only_export, "check": only_check, "fill": filled}
+    ways = {"export": only_export, "check": only_check, "fill": filled, "growth": growth}
     part = next((way for name, way in ways.items() if getattr(options, name)), run)
     with scratch_folder() as folder, database(Path(folder)) as cpu:
         part(options, cpu)

@@ -52,14 +52,14 @@ def make_fleet(count):
     return [(t.pk, a.pk) for t, a in zip(tenants, apps, strict=True)], viewer, secret
 
 
-def publish(price, now):
+def publish(price, now, models=3):
     """Prices that hold since long before the usage, said again each time."""
     with fleet_scope():
         if not PriceBook.objects.exists():
             create_book(SYSTEM, slug="list", name="List", currency="USD")
         lines = [
             PriceLine(f"model-{n}", meter, price * (n + 1))
-            for n in range(3)
+            for n in range(models)
             for meter in ("prompt", "cached", "completion")
         ]
         draft = draft_version(SYSTEM, "list", prices=lines, why="bench")

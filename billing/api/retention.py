@@ -25,6 +25,10 @@ class UsagePartOut(serializers.Serializer[Any]):
     why = serializers.ListField(
         child=serializers.CharField(), help_text="It is old enough, and this keeps it"
     )
+    file = serializers.CharField(
+        help_text="With its requests, below QM_USAGE_ARCHIVE. Empty: none that counts"
+    )
+    file_sha256 = serializers.CharField()
 
 
 class DroppedPartOut(serializers.Serializer[Any]):
@@ -39,6 +43,10 @@ class DroppedPartOut(serializers.Serializer[Any]):
     bytes = serializers.IntegerField(help_text="With indexes")
     sha256 = serializers.CharField(help_text="Of the digests of its tenants' days")
     rule = serializers.CharField(help_text="Why it went")
+    file = serializers.CharField(
+        help_text="With its requests, below QM_USAGE_ARCHIVE. Empty: they are in no file"
+    )
+    file_sha256 = serializers.CharField(help_text="Of the bytes of the file")
     dropped_at = serializers.DateTimeField()
 
 

@@ -1,12 +1,13 @@
 """Tables as CSV, Parquet and XLSX, written batch by batch: memory does not grow with the file.
 
 Cells come as `billing.rules.batches` has them. Types are `text`, `time`, `money` (12 decimals) and
-`count` (6 decimals).
+`count` (6 decimals); in Parquet also `whole`, `real`, `flag`, `list` (JSON as text), and `id`, a
+text that no two rows share.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain, islice
@@ -35,6 +36,11 @@ TYPES = {
     "time": pa.timestamp("us", tz="UTC"),
     "money": MONEY,
     "count": COUNT,
+    "whole": pa.int64(),
+    "real": pa.float64(),
+    "flag": pa.bool_(),
+    "list": CODED,
+    "id": pa.string(),
 }
 NUMBERS = ("money", "count")
 QUOTED = '[",\r\n]'
@@ -128,6 +134,14 @@ def _of_type(kind: pa.DataType, texts: pa.Array) -> pa.Array:
     if kind != CODED:
         return typed_as(kind, texts)
     return texts if is_coded(texts) else texts.dictionary_encode()
+
+
+def read_parquet(path: Path) -> Iterator[Columns]:
+    """As many rows at a time as were written at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group).combine_chunks()
+            yield {name: table[name].chunk(0) for name in table.column_names}
 
 
 def write_xlsx(path: Path, columns: Header, batches: Batches) -> int:

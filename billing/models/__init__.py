@@ -41,7 +41,7 @@ from billing.models.quarantine import QuarantineDecision, QuarantineItem
 from billing.models.rates import ExchangeRate
 from billing.models.reconciliations import Reconciliation
 from billing.models.reservations import GpuReservation
-from billing.models.retention import DroppedDay, DroppedEstimate, DroppedPart
+from billing.models.retention import ArchivedPart, DroppedDay, DroppedEstimate, DroppedPart
 from billing.models.usage import (
     HourHead,
     HourMark,
@@ -55,6 +55,7 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "ArchivedPart",
     "DroppedDay",
     "DroppedEstimate",
     "DroppedPart",

@@ -1,4 +1,5 @@
-"""What was there of requests that are dropped. Written by the owner's function that drops them."""
+"""What was there of requests that are dropped, written by the owner's function that drops them; and
+the files that have them."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -21,6 +22,9 @@ class DroppedPart(models.Model):
     bytes = models.BigIntegerField()  # on disk, with indexes
     sha256 = models.CharField(max_length=64)
     rule = models.CharField(max_length=200)
+    # Where its requests are, below QM_USAGE_ARCHIVE, and the digest of the file; empty: nowhere.
+    file = models.CharField(max_length=200, default="", db_default="")
+    file_sha256 = models.CharField(max_length=64, default="", db_default="")
     dropped_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -28,6 +32,35 @@ class DroppedPart(models.Model):
 
     def __str__(self) -> str:
         return self.part
+
+
+class ArchivedPart(models.Model):
+    """A try to write a part of usage events to a file. The newest one counts. Never changed.
+
+    With an empty `why` the file was read back: it has these sums, and `content_sha256` is what its
+    requests would make of `DroppedPart.sha256`. Else nothing is said of a file.
+    """
+
+    part = models.CharField(max_length=63)
+    schema = models.CharField(max_length=64, default="", db_default="")
+    file = models.CharField(max_length=200, default="", db_default="")  # below the folder
+    requests = models.BigIntegerField(default=0, db_default=0)
+    prompt_tokens = models.BigIntegerField(default=0, db_default=0)
+    cached_tokens = models.BigIntegerField(default=0, db_default=0)
+    completion_tokens = models.BigIntegerField(default=0, db_default=0)
+    gpu_ms = models.BigIntegerField(default=0, db_default=0)
+    bytes = models.BigIntegerField(default=0, db_default=0)
+    sha256 = models.CharField(max_length=64, default="", db_default="")  # of the file
+    content_sha256 = models.CharField(max_length=64, default="", db_default="")
+    why = models.CharField(max_length=500, default="", db_default="")
+    written_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "usage_part_archived"
+        indexes = [models.Index(fields=["part", "-id"], name="usage_part_archived_newest")]
+
+    def __str__(self) -> str:
+        return self.file or self.part
 
 
 class DroppedDay(models.Model):

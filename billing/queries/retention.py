@@ -1,7 +1,7 @@
 """Parts of requests: how large each is, when it may go and why not, and what was dropped."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F, Q, QuerySet
 
-from billing.models import DroppedDay, DroppedPart, Reconciliation
+from billing.models import ArchivedPart, DroppedDay, DroppedPart, Reconciliation
+from billing.queries.archive import newest_tries, why_without_file
 from billing.queries.event_parts import EventPart, event_parts
 from billing.rules.retention import goes_at
 from tenants.queries.directory import tenant_refs
@@ -62,6 +63,8 @@ CROSS JOIN LATERAL (
     SELECT 'export', count(*), min(id)::text, min(tenant_id) FROM export_job
     WHERE state = 'waiting' AND starts_at < p.ends AND ends_at > p.starts
     UNION ALL
+    SELECT 'young', 1, NULL, NULL WHERE p.ends + interval '3 months' > now()
+    UNION ALL
     SELECT 'late', count(*), max(stored_at)::text, NULL FROM usage_event
     WHERE event_time >= p.starts AND event_time < p.ends AND stored_at > %(late)s
 ) AS b WHERE b.n > 0 ORDER BY p.ends
@@ -74,6 +77,7 @@ SAID = {
     "rate": "{n} hours that wait to be rated",
     "quarantine": "{n} events of its time in quarantine: {first}{of}",
     "export": "{n} exports of its time that are not done: export {first}",
+    "young": "it ended less than 3 months ago, says the clock of the database",
     "late": "{n} requests that came less than 70 days ago, whose ids are still compared",
 }
 
@@ -89,6 +93,8 @@ class PartState:
     bytes: int  # with indexes
     goes_at: datetime | None  # None: kept for ever
     why: tuple[str, ...]  # it is that old, and this keeps it
+    file: str  # with its requests, below QM_USAGE_ARCHIVE; empty: none that counts
+    file_sha256: str
 
     def is_due(self, now: datetime) -> bool:
         return self.goes_at is not None and self.goes_at <= now
@@ -114,22 +120,30 @@ class Gone:
     sha256: str
     rule: str
     dropped_at: datetime
+    file: str = ""  # said to the operator alone: it has the requests of all tenants
 
     def __str__(self) -> str:
+        file = f" They are in {self.file} of the archive." if self.file else ""
         return (
             f"{self.requests:,} requests of {self.of} were dropped on"
             f" {self.dropped_at:%Y-%m-%d %H:%M} UTC: {self.rule}. Their sha256 is {self.sha256}."
+            f"{file}"
         )
+
+
+def due_parts(now: datetime) -> list[EventPart]:
+    """Those that are old enough, the oldest first."""
+    months = settings.QM_USAGE_MONTHS
+    return [p for p in event_parts() if (at := goes_at(p.ends_at, months)) and at <= now]
 
 
 def list_parts(viewer: Viewer, now: datetime) -> list[PartState]:
     """The oldest first."""
     viewer.require(Permission.VIEW_MONEY)
     parts = event_parts()
-    months = settings.QM_USAGE_MONTHS
-    due = {p.name: goes_at(p.ends_at, months) for p in parts}
-    old = [p for p in parts if (at := due[p.name]) is not None and at <= now]
-    why = what_keeps(old, now)
+    due = {p.name: goes_at(p.ends_at, settings.QM_USAGE_MONTHS) for p in parts}
+    tries = newest_tries(due)
+    why = _reasons([p for p in parts if (at := due[p.name]) and at <= now], tries, now)
     with connection.cursor() as cursor:
         cursor.execute(SIZES, _columns(parts))
         sizes = {name: (size or 0, requests) for name, size, requests in cursor.fetchall()}
@@ -142,9 +156,22 @@ def list_parts(viewer: Viewer, now: datetime) -> list[PartState]:
             bytes=sizes[p.name][0],
             goes_at=due[p.name],
             why=why.get(p.name, ()),
+            file=tries[p.name].file if p.name in tries else "",
+            file_sha256=tries[p.name].sha256 if p.name in tries else "",
         )
         for p in parts
     ]
+
+
+def _reasons(
+    due: Sequence[EventPart], tries: Mapping[str, ArchivedPart], now: datetime
+) -> dict[str, tuple[str, ...]]:
+    """What keeps each of them; and that its file is missing, once nothing else does."""
+    found = what_keeps(due, now)
+    if not settings.QM_USAGE_ARCHIVE:
+        return found
+    files = {name: why_without_file(tries.get(name)) for name in found}
+    return {name: why or ((files[name],) if files[name] else ()) for name, why in found.items()}
 
 
 def what_keeps(parts: Sequence[EventPart], now: datetime) -> dict[str, tuple[str, ...]]:
@@ -208,7 +235,7 @@ def what_was_dropped(
     if not parts:
         return []
     if viewer.is_fleet and tenant_id is None:
-        return [Gone(p.part, p.requests, p.sha256, p.rule, p.dropped_at) for p in parts]
+        return [Gone(p.part, p.requests, p.sha256, p.rule, p.dropped_at, p.file) for p in parts]
     first, last = start.astimezone(UTC).date(), (end - MOMENT).astimezone(UTC).date()
     days = DroppedDay.objects.filter(day__range=(first, last))
     if tenant_id is not None:
@@ -216,7 +243,14 @@ def what_was_dropped(
     of = {p.part: p for p in parts}
     found = days.filter(part__in=list(of)).order_by("day", "tenant_id")
     return [
-        Gone(str(d.day), d.requests, d.sha256, of[d.part].rule, of[d.part].dropped_at)
+        Gone(
+            str(d.day),
+            d.requests,
+            d.sha256,
+            of[d.part].rule,
+            of[d.part].dropped_at,
+            of[d.part].file if viewer.is_fleet else "",
+        )
         for d in found
     ]
 

@@ -1,6 +1,7 @@
 """The manifest beside an exported file: what is in it, as of when, and how to check it."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -40,5 +41,5 @@ def hours_complete(starts_at: datetime, ends_at: datetime, until: datetime) -> t
     return (whole if until >= ends_at else max(0, (until - starts_at) // HOUR)), whole
 
 
-def as_text(manifest: Manifest) -> str:
+def as_text(manifest: Mapping[str, object]) -> str:
     return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -11,7 +11,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from console.access import ViewerRequest
-from console.attention import Line, commitment_lines, fleet_lines, gateway_lines, money_lines
+from console.attention import (
+    Line,
+    archive_lines,
+    commitment_lines,
+    fleet_lines,
+    gateway_lines,
+    money_lines,
+)
 from console.charts import OUTCOMES, outcome_name
 from console.progress import read_progress
 from console.ranges import TimeRange, read_range
@@ -65,6 +72,7 @@ def index(request: ViewerRequest) -> HttpResponse:
         *(gateway_lines(gateways, now) if gateways else ()),
         *money,
         *commitment_lines(viewer, now),
+        *archive_lines(viewer),
     ]
     rows = outcome_rows(viewer, span)
     progress = read_progress(settings.QM_UP_FILE)

@@ -11,10 +11,13 @@ from billing.queries.retention import PartState
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 
-PART_COLUMNS = ("part", "starts_at", "ends_at", "requests", "bytes", "may_go_from", "kept_by")
+PART_COLUMNS = (
+    "part", "starts_at", "ends_at", "requests", "bytes", "may_go_from", "kept_by", "file",
+    "file_sha256",
+)  # fmt: skip
 DROPPED_COLUMNS = (
     "part", "starts_at", "ends_at", "requests", "prompt_tokens", "cached_tokens",
-    "completion_tokens", "gpu_ms", "bytes", "sha256", "rule", "dropped_at",
+    "completion_tokens", "gpu_ms", "bytes", "sha256", "rule", "dropped_at", "file", "file_sha256",
 )  # fmt: skip
 MOST_SHOWN = 400
 
@@ -33,11 +36,14 @@ def index(request: ViewerRequest) -> HttpResponse:
         return download(request, "parts-of-requests", PART_COLUMNS, map(as_row, parts))
     context = {
         "gone": gone,
-        "parts": [(part, part.is_due(now)) for part in parts],
+        "parts": [(part, part.is_due(now), part.ends_at <= now) for part in parts],
         "dropped": dropped[:MOST_SHOWN] if gone else (),
         "dropped_count": dropped.count(),
+        "most": MOST_SHOWN,
         "default": queries.default_days(),
         "months": settings.QM_USAGE_MONTHS,
+        "archive": settings.QM_USAGE_ARCHIVE,
+        "next": next((part for part in parts if part.goes_at), None),
         "bytes": sum(part.bytes for part in parts),
         "ready": sum(part.may_go(now) for part in parts),
     }
@@ -47,5 +53,5 @@ def index(request: ViewerRequest) -> HttpResponse:
 def as_row(part: PartState) -> tuple[object, ...]:
     return (
         part.name, part.starts_at, part.ends_at, part.requests, part.bytes, part.goes_at,
-        "; ".join(part.why),
+        "; ".join(part.why), part.file, part.file_sha256,
     )  # fmt: skip

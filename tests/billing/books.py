@@ -4,11 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from django.utils import timezone
-
 from billing.actions.accounts import change_account
 from billing.actions.calendars import keep_periods
-from billing.actions.event_parts import make_parts
 from billing.actions.invoices import issue_invoices
 from billing.actions.periods import close, start_closing
 from billing.models import BillingPeriod, EngineHour, ServiceHour
@@ -86,12 +83,3 @@ def set_account(tenant, **changes):
 
 def tax(name, rate):
     return Tax(name, Decimal(rate))
-
-
-def noon_of_a_part():
-    """Of a day that has a part of its own, within a month."""
-    now = timezone.now()
-    make_parts(now)
-    noon = now.astimezone(UTC).replace(hour=12, minute=30, second=0, microsecond=0)
-    noon += timedelta(days=1)
-    return noon if noon.day < 28 else noon + timedelta(days=5)

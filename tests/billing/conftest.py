@@ -7,6 +7,7 @@ from tests.billing import factories
 from tests.billing.doors import Door, make_token
 from tests.billing.factories import make_prices
 from tests.billing.granted import PRICES, person
+from tests.billing.old_days import old_day
 from tests.billing.receiver import receiver
 
 
@@ -53,6 +54,13 @@ def vic(db):
 @pytest.fixture
 def priced(db):
     make_prices(PRICES)
+
+
+@pytest.fixture(scope="module")
+def old_noon(django_db_setup):
+    """Of a day that is old enough to go, and has a part of its own."""
+    with old_day() as noon:
+        yield noon
 
 
 @pytest.fixture

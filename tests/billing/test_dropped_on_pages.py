@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from billing.actions.event_retention import drop_parts
 from billing.drive.reconciliations import reconcile_due
+from billing.drive.retention import drop_parts
 from billing.models import DroppedDay, UsageEvent
 from tenants.base.scope import fleet_scope
 from tenants.models import RoleBinding, User
-from tests.billing.books import close_month, noon_of_a_part, spend
+from tests.billing.books import close_month, spend
 from tests.billing.test_pruning import named_at
 from tests.console.visitors import browser
 
@@ -18,8 +18,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def at():
-    return noon_of_a_part()
+def at(old_noon):
+    return old_noon
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def request_id(acme, gateway, priced, at, settings):
     name = named_at(at)
     spend(gateway, acme, at=at, request_id=name)
     close_month(acme, f"{at:%Y-%m}", now=at + 60 * DAY)
-    reconcile_due(at + 120 * DAY)
-    assert drop_parts(at + 120 * DAY) >= 1
+    reconcile_due(at + 200 * DAY)
+    assert drop_parts(at + 200 * DAY) >= 1
     with fleet_scope():
         assert not UsageEvent.objects.exists()
     return name

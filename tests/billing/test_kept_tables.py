@@ -16,7 +16,7 @@ WRITTEN_ONCE = {
     "credit_note", "credit_note_line", "exchange_rate", "export_artifact", "export_attempt",
     "finance_event", "invoice", "invoice_line", "journal_leg", "journal_txn", "other_cost",
     "period_sign_off", "prefix_report", "usage_day_dropped", "usage_estimate_dropped",
-    "usage_event", "usage_part_dropped", "work_weight",
+    "usage_event", "usage_part_archived", "usage_part_dropped", "work_weight",
 }  # fmt: skip
 # A trigger looks at each row: what may change of it, and that it is never deleted.
 GUARDED = {

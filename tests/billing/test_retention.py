@@ -8,11 +8,11 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from billing.actions.event_retention import drop_parts
 from billing.actions.ingest import ingest
 from billing.actions.quarantine import ask
 from billing.drive.checks import check_all
 from billing.drive.reconciliations import reconcile_due
+from billing.drive.retention import drop_parts
 from billing.models import (
     BillingPeriod,
     DroppedDay,
@@ -35,8 +35,9 @@ from billing.rules.retention import goes_at
 from tenants.base.scope import fleet_scope, scope_of, tenant_scope
 from tenants.errors import Conflict, NotFound
 from tenants.models import AuditEvent
-from tests.billing.books import close_month, noon_of_a_part, spend
+from tests.billing.books import close_month, spend
 from tests.billing.factories import SYSTEM, batch, make_tenant, usage
+from tests.billing.old_days import part_of
 from tests.billing.test_pruning import named_at
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -46,8 +47,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def at():
-    return noon_of_a_part()
+def at(old_noon):
+    return old_noon
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +59,7 @@ def three_months(settings):
 @pytest.fixture
 def later(at):
     """When the day may go, and what came with it is no longer compared by its id."""
-    return at + 120 * DAY
-
-
-def part_of(at):
-    return f"usage_event_{at:%Y%m%d}"
+    return at + 200 * DAY
 
 
 def closed(tenant, at):

@@ -9,14 +9,15 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from billing.actions.event_parts import make_parts, move_days
-from billing.actions.event_retention import drop_parts
 from billing.actions.ingest import ingest
 from billing.drive.reconciliations import reconcile_due
+from billing.drive.retention import drop_parts
 from billing.models import DroppedPart, UsageEvent
 from billing.queries.event_parts import event_parts
 from tenants.base.scope import fleet_scope
 from tests.billing.books import close_month, spend
 from tests.billing.factories import batch, usage
+from tests.billing.old_days import old_day, part_of
 from tests.plugins.database import superuser
 
 DAY = timedelta(days=1)
@@ -26,10 +27,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def names():
     return {part.name for part in event_parts()}
-
-
-def part_of(day):
-    return f"usage_event_{day:%Y%m%d}"
 
 
 def stored():
@@ -52,9 +49,8 @@ def no_more_parts():
 @pytest.fixture
 def at(no_more_parts):
     """Noon of a day whose part the test itself makes."""
-    make_parts(timezone.now() + 6 * DAY)
-    noon = timezone.now().astimezone(UTC).replace(hour=12, minute=30, second=0, microsecond=0)
-    return noon + 10 * DAY
+    with old_day() as noon:
+        yield noon
 
 
 @pytest.fixture
@@ -64,14 +60,14 @@ def old(at, acme, gateway, priced, settings):
     for _ in range(2):
         spend(gateway, acme, at=at)
     close_month(acme, f"{at:%Y-%m}", now=at + 60 * DAY)
-    later = at + 120 * DAY
+    later = at + 200 * DAY
     reconcile_due(later)
     return later
 
 
 def only(at, monkeypatch):
     """Other parts are of other tests."""
-    of = "billing.actions.event_retention.event_parts"
+    of = "billing.queries.retention.event_parts"
     monkeypatch.setattr(of, lambda: [p for p in event_parts() if p.name == part_of(at)])
 
 

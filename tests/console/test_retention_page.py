@@ -19,7 +19,7 @@ def test_it_shows_each_part_and_when_it_may_go(scene, settings, months, says):
     assert page.status_code == 200
     assert f"<td>{says}" in page.content.decode()
     found = rows(olga.get(f"{PAGE}?format=csv"))
-    assert [row["part"] for row in found] == [part.name for part, _ in page.context["parts"]]
+    assert [row["part"] for row in found] == [part.name for part, *_ in page.context["parts"]]
     assert "Nothing was dropped" in olga.get(f"{PAGE}?list=dropped").content.decode()
     assert rows(olga.get(f"{PAGE}?list=dropped&format=csv")) == []
     said = StringIO()
