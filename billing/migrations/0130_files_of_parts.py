@@ -16,7 +16,7 @@ def count():
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0121_no_index_of_charges_by_tenant"),
+        ("billing", "0129_time_before_the_hour"),
     ]
 
     operations = [
