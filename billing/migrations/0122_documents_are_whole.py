@@ -56,30 +56,6 @@ CREATE TRIGGER joins_its_own AFTER INSERT ON journal_leg
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION qm_joins_its_own();
 """
 NUMBERS = """
-CREATE FUNCTION qm_number_is_next() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    series text := CASE TG_TABLE_NAME WHEN 'invoice' THEN 'invoice' ELSE 'credit' END;
-    prefix text := CASE TG_TABLE_NAME WHEN 'invoice' THEN 'INV-' ELSE 'CN-' END;
-    digits text := NEW.sequence::text;
-BEGIN
-    IF NEW.number <> prefix || lpad(digits, greatest(6, length(digits)), '0') OR NOT EXISTS (
-        SELECT 1 FROM document_series WHERE issuer = NEW.issuer AND kind = series
-        AND last_number = NEW.sequence)
-    THEN
-        RAISE EXCEPTION 'the number % is not the next of its series', NEW.number
-            USING ERRCODE = 'check_violation';
-    END IF;
-    IF NEW.total <> NEW.net + NEW.tax OR NEW.total < 0 THEN
-        RAISE EXCEPTION 'the total of % is net and tax, and not below zero', NEW.number
-            USING ERRCODE = 'check_violation';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER number_is_next BEFORE INSERT ON invoice
-FOR EACH ROW EXECUTE FUNCTION qm_number_is_next();
-CREATE TRIGGER number_is_next BEFORE INSERT ON credit_note
-FOR EACH ROW EXECUTE FUNCTION qm_number_is_next();
-
 CREATE FUNCTION qm_series_begins() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.last_number <> 0 THEN
@@ -94,18 +70,39 @@ WHOLE = """
 CREATE FUNCTION qm_document_is_whole() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     scope text := coalesce(current_setting('app.fleet', true), '');
-    prefix text := CASE TG_TABLE_NAME WHEN 'invoice' THEN 'invoice:' ELSE 'credit:' END;
+    series text := CASE TG_TABLE_NAME WHEN 'invoice' THEN 'invoice' ELSE 'credit' END;
+    prefix text := CASE TG_TABLE_NAME WHEN 'invoice' THEN 'INV-' ELSE 'CN-' END;
+    digits text := NEW.sequence::text;
     asked numeric := CASE TG_TABLE_NAME WHEN 'invoice' THEN NEW.total ELSE -NEW.total END;
     lines bigint;
     lines_total numeric;
     posted bigint;
     owed numeric;
+    is_next boolean;
 BEGIN
     PERFORM set_config('app.fleet', 'on', true);
+    -- A series goes up by one and each of its numbers has a document, which is the only one of it.
+    IF NEW.number <> prefix || lpad(digits, greatest(6, length(digits)), '0') OR NOT EXISTS (
+        SELECT 1 FROM document_series WHERE issuer = NEW.issuer AND kind = series
+        AND NEW.sequence BETWEEN 1 AND last_number)
+    THEN
+        RAISE EXCEPTION 'the number % was not taken from its series', NEW.number
+            USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.total <> NEW.net + NEW.tax OR NEW.total < 0 THEN
+        RAISE EXCEPTION 'the total of % is net and tax, and not below zero', NEW.number
+            USING ERRCODE = 'check_violation';
+    END IF;
     IF TG_TABLE_NAME = 'invoice' THEN
         SELECT count(*), sum(amount) INTO lines, lines_total
             FROM invoice_line WHERE invoice_id = NEW.id;
+        -- One invoice goes on where those before it ended, one for each currency of prices.
+        SELECT coalesce(max(upto_charge), 0) = NEW.after_charge INTO is_next FROM invoice
+            WHERE period_id = NEW.period_id AND id < NEW.id
+            AND (after_charge, upto_charge) <> (NEW.after_charge, NEW.upto_charge);
     ELSE
+        SELECT tenant_id = NEW.tenant_id AND currency = NEW.currency
+            INTO is_next FROM invoice WHERE id = NEW.invoice_id;
         SELECT count(*), sum(amount + tax) INTO lines, lines_total
             FROM credit_note_line WHERE note_id = NEW.id;
     END IF;
@@ -113,11 +110,16 @@ BEGIN
         RAISE EXCEPTION '% has no lines, or they do not add up to its total', NEW.number
             USING ERRCODE = 'check_violation';
     END IF;
+    IF NOT coalesce(is_next, false) THEN
+        RAISE EXCEPTION '% does not go on where the one before it ended, or is not of its account',
+            NEW.number USING ERRCODE = 'check_violation';
+    END IF;
     SELECT count(DISTINCT t.id), coalesce(sum(l.amount) FILTER (
             WHERE l.account = 'receivable' AND l.currency = NEW.currency), 0)
         INTO posted, owed FROM journal_txn t LEFT JOIN journal_leg l ON l.txn_id = t.id
-        WHERE t.key = prefix || left(NEW.issuer, 80) || ':' || NEW.number
-        AND t.tenant_id = NEW.tenant_id;
+        WHERE t.key = series || ':' || left(NEW.issuer, 80) || ':' || NEW.number
+        AND t.tenant_id = NEW.tenant_id AND t.document = NEW.number
+        AND t.kind = CASE series WHEN 'invoice' THEN 'invoice' ELSE 'credit_note' END;
     IF posted <> 1 OR owed <> asked THEN
         RAISE EXCEPTION '% is not in the journal with its total', NEW.number
             USING ERRCODE = 'check_violation';
@@ -169,9 +171,6 @@ DROP TRIGGER is_whole ON invoice;
 DROP FUNCTION qm_document_is_whole();
 DROP TRIGGER begins_at_one ON document_series;
 DROP FUNCTION qm_series_begins();
-DROP TRIGGER number_is_next ON credit_note;
-DROP TRIGGER number_is_next ON invoice;
-DROP FUNCTION qm_number_is_next();
 DROP TRIGGER joins_its_own ON journal_leg;
 DROP TRIGGER joins_its_own ON credit_note_line;
 DROP TRIGGER joins_its_own ON invoice_line;

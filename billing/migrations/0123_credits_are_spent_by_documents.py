@@ -83,10 +83,10 @@ BEGIN
     THEN
         RAISE EXCEPTION 'a billing period begins open' USING ERRCODE = 'restrict_violation';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER begins_open BEFORE INSERT ON billing_period
-FOR EACH ROW EXECUTE FUNCTION qm_period_begins();
+CREATE CONSTRAINT TRIGGER begins_open AFTER INSERT ON billing_period
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION qm_period_begins();
 """
 UNDO_PERIODS = """
 DROP TRIGGER begins_open ON billing_period;

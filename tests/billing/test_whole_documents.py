@@ -26,6 +26,11 @@ LINES = """INSERT INTO invoice_line (tenant_id, invoice_id, position, kind, name
     SELECT tenant_id, invoice_id, position + 100 + n, kind, 'forged', model, meter, runs_on,
     corrects, n * 5, n * 5, 0, 0, '', starts_at, ends_at FROM invoice_line,
     (VALUES (1), (-1)) AS v(n) WHERE position = 1"""
+AGAIN = (
+    LINES.partition("SELECT")[0]
+    + """SELECT tenant_id, %s, position, kind, name, model, meter, runs_on, corrects, exact, amount,
+    tax, charges, charges_sha256, starts_at, ends_at FROM invoice_line WHERE invoice_id = %s"""
+)
 LEGS = """INSERT INTO journal_leg (tenant_id, txn_id, account, currency, amount)
     SELECT t.tenant_id, t.id, v.account, 'USD', v.amount FROM journal_txn t,
     (VALUES ('receivable', -500), ('revenue', 500)) AS v(account, amount)"""
@@ -123,13 +128,22 @@ def test_no_credit_note_is_committed_without_lines(note):
 def test_no_document_is_committed_without_its_entry_in_the_journal(invoice):
     with refused("is not in the journal"):
         series, old = take_one("invoice"), invoice.pk
-        copied(invoice, sequence=series, number=f"INV-{series:06}", after_charge=10**9)
-        run(
-            LINES.split("SELECT", 1)[0] + "SELECT tenant_id, %s, position, kind, name, model,"
-            " meter, runs_on, corrects, exact, amount, tax, charges, charges_sha256, starts_at,"
-            " ends_at FROM invoice_line WHERE invoice_id = %s",
-            invoice.pk, old,
-        )  # fmt: skip
+        copied(invoice, sequence=series, number=f"INV-{series:06}", **goes_on(invoice))
+        run(AGAIN, invoice.pk, old)
+
+
+@pytest.mark.parametrize("after", [-1, 10**6])
+def test_no_charge_is_billed_twice_and_none_is_left_out(invoice, after):
+    """The same lines again, for charges that an invoice has already or beyond those."""
+    old = invoice.pk
+    with refused("does not go on where the one before it ended"):
+        number = take_one("invoice")
+        copied(invoice, sequence=number, number=f"INV-{number:06}", after_charge=after)
+        run(AGAIN, invoice.pk, old)
+
+
+def goes_on(invoice):
+    return {"after_charge": invoice.upto_charge, "upto_charge": invoice.upto_charge + 1}
 
 
 def take_one(kind):
@@ -142,12 +156,12 @@ def take_one(kind):
 @pytest.mark.parametrize("sequence", [1, 2, 999])
 def test_a_number_is_the_next_of_its_series(invoice, sequence):
     number = f"INV-{sequence:06}"
-    with refused("is not the next of its series|invoice_sequence"):
+    with refused("was not taken from its series|invoice_sequence"):
         copied(invoice, sequence=sequence, number=number, after_charge=10**9)
 
 
 def test_a_number_says_its_sequence_and_a_total_is_not_below_zero(invoice):
-    with refused("is not the next of its series"):
+    with refused("was not taken from its series"):
         copied(invoice, sequence=take_one("invoice"), number="INV-000007", after_charge=10**9)
     with refused("not below zero"):
         number = take_one("invoice")
