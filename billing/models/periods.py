@@ -47,6 +47,8 @@ class BillingPeriod(models.Model):
     change_id = models.BigIntegerField(null=True)  # tenants.ChangeRequest: waits to be reopened
     reopened_by_change = models.BigIntegerField(default=0)  # the last one that opened it again
     created_at = models.DateTimeField(db_default=Now())
+    # Of its state; null: none since it was kept. A trigger lets it only go ahead.
+    changed_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "billing_period"
