@@ -240,3 +240,11 @@ def test_a_period_begins_open(invoice):
             " '2020-02-01', 'closed', '', 0)",
             invoice.tenant_id,
         )
+
+
+@pytest.mark.parametrize(
+    "change", ["closed_by = 'somebody'", "closed_at = now()", "cut_off = now()"]
+)
+def test_who_closed_a_period_stays(invoice, change):
+    with refused("who closed a billing period"):
+        run(f"UPDATE billing_period SET {change} WHERE id = %s", invoice.period_id)
