@@ -35,6 +35,7 @@ from tests.billing.books import (
     spend,
     tax,
 )
+from tests.billing.damaged import check, damaged
 from tests.billing.factories import SYSTEM, make_prices, settle
 from tests.billing.granted import all_checks_hold, granted, person
 
@@ -167,6 +168,20 @@ def test_what_was_given_back_already_is_not_given_back_again(halved, acme):
         assert line.name == "Not given back: nothing is left of what was invoiced"
         assert second.total == 0 and CreditNote.objects.count() == 1
     all_checks_hold()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_check_names_a_note_that_gives_back_something_else(halved, acme):
+    bill_month(acme)
+    assert check()[1] == 0
+    less = "UPDATE credit_note_line SET amount = amount - 0.01 WHERE id ="
+    first = "(SELECT min(id) FROM credit_note_line)"
+    with damaged([f"{less} {first}"], ["credit_note_line"]):
+        lines, status = check()
+    assert status == 1
+    said = "given back by lines of invoices = credit notes that they name"
+    assert any(said in x and "DIFFERS" in x and "CN-000001" in x for x in lines)
+    assert check()[1] == 0
 
 
 def test_a_month_that_is_not_billed_yet_comes_first(acme, gateway):
