@@ -24,7 +24,7 @@ from billing.rules.grants import Use
 from tenants.actions.changes import decide
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
-from tenants.models import ChangeRequest
+from tenants.models import ChangeRequest, RoleBinding, User
 from tests.billing.books import (
     NOVEMBER,
     OCTOBER,
@@ -38,6 +38,7 @@ from tests.billing.books import (
 from tests.billing.damaged import check, damaged
 from tests.billing.factories import SYSTEM, make_prices, settle
 from tests.billing.granted import all_checks_hold, granted, person
+from tests.console.visitors import browser
 
 pytestmark = pytest.mark.django_db
 SPAN = ChargeFilter(OCTOBER - timedelta(days=200), NOVEMBER + timedelta(days=200))
@@ -111,6 +112,21 @@ def test_files_and_papers_say_it_once(halved, acme):
     assert [fault_of_book_row(DETAIL_COLUMNS, row) for row in rows] == [""] * len(rows)
     assert f'"name":"Given back by {note.number} of {halved.number}"' in record.snapshot
     assert bytes(record.pdf).startswith(b"%PDF")
+
+
+def test_pages_lead_from_one_to_the_other(halved, acme):
+    second = bill_month(acme)
+    with fleet_scope():
+        note = CreditNote.objects.get()
+        user = User.objects.get(email="fiona@example.com")
+        RoleBinding.objects.create(user=user, role="finance")
+    fiona = browser(user)
+    page = fiona.get(f"/invoices/{second.number}/").content.decode()
+    assert f"Given back by {note.number} of {halved.number}" in page
+    assert "this invoice asks for nothing" in page
+    assert (
+        f"/credit-notes/{note.number}/" in fiona.get(f"/invoices/{halved.number}/").content.decode()
+    )
 
 
 def test_the_journal_takes_revenue_back_once(halved, acme):
