@@ -9,15 +9,16 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from billing.actions.events import tell
-from billing.actions.grants import give_back
-from billing.actions.invoices import (
+from billing.actions.documents import (
+    CREDIT,
     document_head,
     facts_of_document,
     lock_series,
     seal,
     take_number,
 )
+from billing.actions.events import tell
+from billing.actions.grants import give_back
 from billing.actions.journal import post
 from billing.models import CreditNote, CreditNoteLine
 from billing.queries.accounts import accounts_of, read_taxes
@@ -37,8 +38,6 @@ from tenants.actions.audit import record
 from tenants.errors import Invalid
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
-
-KIND = "credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def issue_credit_note(
         raise Invalid(why="Say why: the customer reads this on the credit note")
     if not lines or len({g.line for g in lines}) < len(lines):
         raise Invalid(lines="Name at least one line of the invoice, each once")
-    series = lock_series(KIND)
+    series = lock_series(CREDIT)
     lock_used(get_invoice(viewer, number).row)
     found = get_invoice(viewer, number)  # after the locks: nobody else credits it meanwhile
     rows = _credited(found, lines)

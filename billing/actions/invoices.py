@@ -3,7 +3,8 @@
 1. Lock the series of numbers, which is the order in which invoices come to be.
 2. Sum the charges of the period that no invoice has, converted where their prices are in another
    currency; round at the line, let credits pay, add tax.
-3. Take the next number; write invoice, lines, snapshot, PDF and the journal's transaction.
+3. Below zero: credit notes give it back, and the invoice says so and asks for nothing.
+4. Take the next number; write invoice, lines, snapshot, PDF and the journal's transaction.
 """
 
 from datetime import date, datetime, timedelta
@@ -13,11 +14,21 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 
+from billing.actions.documents import (
+    CREDIT,
+    INVOICE,
+    document_head,
+    facts_of_document,
+    lock_series,
+    seal,
+    take_number,
+)
 from billing.actions.events import tell
+from billing.actions.giving_back import give_back
 from billing.actions.grants import use_on
 from billing.actions.journal import post
 from billing.actions.reexports import export_billed
-from billing.models import BillingPeriod, CreditNote, DocumentSeries, Invoice, InvoiceLine
+from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
 from billing.queries.accounts import Account, accounts_of
 from billing.queries.billed import (
     billed_currencies,
@@ -28,14 +39,9 @@ from billing.queries.billed import (
 from billing.queries.exchange import wanted_rates
 from billing.queries.grants import usable
 from billing.queries.periods import get_period
-from billing.rules.documents import (
-    amount_text,
-    invoice_document,
-    invoice_lines,
-    number_of,
-)
+from billing.rules.documents import invoice_document, invoice_lines
 from billing.rules.exchange import Exchange
-from billing.rules.invoices import Bill, canonical, digest_of, make_bill
+from billing.rules.invoices import Bill, make_bill, settle
 from billing.rules.journal import legs_of_invoice
 from billing.rules.periods import PeriodState
 from billing.rules.webhooks import Kind
@@ -44,14 +50,13 @@ from tenants.errors import Conflict
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
 
-INVOICE = "invoice"
-
 
 @transaction.atomic
 def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Invoice]:
     """Bill what a closed period has and no invoice has yet, in the account's currency.
 
-    One invoice for each currency of prices, so that each has one exchange rate.
+    One invoice for each currency of prices, so that each has one exchange rate. What is below zero
+    is given back by credit notes of the invoices that it corrects.
     """
     period = get_period(viewer, period_id)
     viewer.require(Permission.MANAGE_MONEY, period.tenant_id)
@@ -66,10 +71,14 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
     sums = billed_sums(period, after=after, upto=upto, exchanges=exchanges)
     if not sums:
         raise Conflict(f"Nothing of {period.name} is left to bill: every charge is on an invoice")
+    terms = account.terms(account.currency)
+    if any(make_bill(charged, terms).net < 0 for charged in sums.values()):
+        lock_series(CREDIT)  # before credits of the account, as whoever issues a credit note does
     found = []
     for base, charged in sums.items():
-        credits = usable(period.tenant_id, account.currency, now)
-        bill = make_bill(charged, account.terms(account.currency), credits)
+        bill = make_bill(charged, terms, usable(period.tenant_id, account.currency, now))
+        if bill.net < 0:
+            bill = settle(bill, give_back(viewer, period, bill, account.currency, now=now))
         exchange = exchanges[base]
         found.append(_issue(viewer, period, account, exchange, bill, series, (after, upto), now))
     export_billed(period, found, now)
@@ -87,21 +96,6 @@ def _exchanges(
             raise Conflict(wanted.way_out)
         found[wanted.base] = wanted.found
     return found
-
-
-def lock_series(kind: str) -> DocumentSeries:
-    """One document at a time gets its number; who rolls back leaves no gap."""
-    DocumentSeries.objects.bulk_create(
-        [DocumentSeries(issuer=settings.QM_ISSUER, kind=kind)], ignore_conflicts=True
-    )
-    rows = DocumentSeries.objects.select_for_update(no_key=True)
-    return rows.get(issuer=settings.QM_ISSUER, kind=kind)
-
-
-def take_number(series: DocumentSeries) -> tuple[int, str]:
-    series.last_number += 1
-    series.save(update_fields=["last_number"])
-    return series.last_number, number_of(series.kind, series.last_number)
 
 
 def _issue(
@@ -163,17 +157,6 @@ def _report(viewer: Viewer, invoice: Invoice, now: datetime) -> None:
     tell(Kind.INVOICE, invoice.number, told, tenant_id=invoice.tenant_id, now=now)
 
 
-def facts_of_document(document: Invoice | CreditNote) -> dict[str, str]:
-    """What is told of an invoice or a credit note; amounts as they are printed on it."""
-    amounts = {name: getattr(document, name) for name in ("net", "tax", "total")}
-    return {
-        "number": document.number,
-        "currency": document.currency,
-        **{name: amount_text(amount, document.currency) for name, amount in amounts.items()},
-        "sha256": document.sha256,
-    }
-
-
 def frozen(exchange: Exchange) -> dict[str, Any]:
     """The rate as the row of an invoice keeps it."""
     return {
@@ -184,16 +167,6 @@ def frozen(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def seal(document: dict[str, Any]) -> dict[str, Any]:
-    """The frozen record and its printed form, each with its digest: the last columns of a row."""
-    from billing.clients.pdf import render_pdf  # noqa: PLC0415  # reportlab: no start waits for it
-
-    text = canonical(document)
-    sha256 = digest_of(text)
-    pdf = render_pdf(document, sha256)
-    return {"snapshot": text, "sha256": sha256, "pdf": pdf, "pdf_sha256": digest_of(pdf)}
-
-
 def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:
     post(
         invoice.tenant_id,
@@ -201,7 +174,12 @@ def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:
         kind=INVOICE,
         document=invoice.number,
         currency=invoice.currency,
-        legs=legs_of_invoice(exact=bill.exact, net=bill.net, tax=bill.tax, promoted=bill.promoted),
+        legs=legs_of_invoice(
+            exact=bill.exact + bill.given_back,
+            net=bill.net,
+            tax=bill.tax,
+            promoted=bill.promoted,
+        ),
         at=now,
         by=viewer.email,
     )
@@ -210,16 +188,3 @@ def _post(invoice: Invoice, bill: Bill, viewer: Viewer, now: datetime) -> None:
 def due_date(account: Account, now: datetime) -> date:
     """The account's days of credit, by the calendar of its own zone."""
     return now.astimezone(ZoneInfo(account.time_zone)).date() + timedelta(days=account.terms_days)
-
-
-def document_head(
-    period: BillingPeriod, account: Account, currency: str, number: str, now: datetime
-) -> dict[str, Any]:
-    return {
-        "number": number,
-        "issuer": settings.QM_ISSUER,
-        "issued_at": now,
-        "account": account,
-        "period": period,
-        "currency": currency,
-    }

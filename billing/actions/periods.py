@@ -44,19 +44,19 @@ def start_closing(viewer: Viewer, period_id: int, *, now: datetime) -> BillingPe
     if refusal:
         raise Conflict(refusal)
     period.state, period.cut_off = PeriodState.CLOSING.value, now
-    period.save(update_fields=["state", "cut_off"])
+    _keep(period, "cut_off", now=now)
     record(viewer, "billing_period.start_closing", period, after={"cut_off": now})
     return period
 
 
 @transaction.atomic
-def stop_closing(viewer: Viewer, period_id: int, *, why: str) -> BillingPeriod:
+def stop_closing(viewer: Viewer, period_id: int, *, why: str, now: datetime) -> BillingPeriod:
     """Back to open: nothing was closed yet."""
     period = _locked(viewer, period_id)
     if period.state != PeriodState.CLOSING:
         raise Conflict(f"The period is {period.state}; only one that is closing goes back to open")
     period.state, period.cut_off = PeriodState.OPEN.value, None
-    period.save(update_fields=["state", "cut_off"])
+    _keep(period, "cut_off", now=now)
     record(viewer, "billing_period.stop_closing", period, why=why)
     return period
 
@@ -101,7 +101,7 @@ def close(viewer: Viewer, period_id: int, *, now: datetime, grace: timedelta) ->
     if refusal := rules.refuse_close(period.state, checks):
         raise Conflict(refusal)
     period.state, period.closed_at, period.closed_by = PeriodState.CLOSED.value, now, viewer.email
-    period.save(update_fields=["state", "closed_at", "closed_by"])
+    _keep(period, "closed_at", "closed_by", now=now)
     _keep_one_open(period)
     facts = _facts(period, checks)
     record(viewer, "billing_period.close", period, after=facts)
@@ -185,10 +185,17 @@ def apply_decisions(now: datetime) -> int:
                 record(viewer, "billing_period.reopen", period, why=answer.reason)
                 told = {**_named(period), "why": answer.reason}
                 tell(Kind.PERIOD_REOPENED, period.name, told, tenant_id=period.tenant_id, now=now)
+                _keep(period, "cut_off", "reopened_by_change", now=now)
             period.change_id = None
-            period.save(update_fields=["state", "cut_off", "reopened_by_change", "change_id"])
+            period.save(update_fields=["change_id"])
             moved += 1
     return moved
+
+
+def _keep(period: BillingPeriod, *fields: str, now: datetime) -> None:
+    """Save its new state, and when it got it."""
+    period.changed_at = now
+    period.save(update_fields=["state", "changed_at", *fields])
 
 
 def _locked(viewer: Viewer, period_id: int) -> BillingPeriod:

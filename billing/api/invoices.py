@@ -50,7 +50,8 @@ class InvoiceRowOut(serializers.Serializer[Any]):
 class LineOut(serializers.Serializer[Any]):
     position = serializers.IntegerField(source="row.position")
     kind = serializers.CharField(
-        source="row.kind", help_text="usage, correction, promotion, rounding (adds nothing), tax"
+        source="row.kind",
+        help_text="usage, correction, promotion, given_back, rounding (adds nothing), tax",
     )
     name = serializers.CharField(source="row.name")
     model = serializers.CharField(source="row.model", allow_blank=True)

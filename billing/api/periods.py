@@ -117,7 +117,9 @@ class StartClosingView(ConsoleView):
 class StopClosingView(ConsoleView):
     @operation("billing_periods_stop_closing", takes=ReasonIn, gives=PeriodOut)
     def post(self, request: Request, period_id: int) -> Response:
-        return shown(self, actions.stop_closing(self.viewer, period_id, **self.given(ReasonIn)))
+        why = self.given(ReasonIn)["why"]
+        now = timezone.now()
+        return shown(self, actions.stop_closing(self.viewer, period_id, why=why, now=now))
 
 
 class SignOffView(ConsoleView):

@@ -49,6 +49,8 @@ class BillingPeriod(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     # Opened under rules before 6: a part of its fees and minima has 6 decimals, as it was charged.
     cuts_shares = models.BooleanField(default=False, db_default=False)
+    # Of its state; null: none since it was kept. A trigger lets it only go ahead.
+    changed_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "billing_period"

@@ -46,6 +46,11 @@ OF_LINES = f"""
 SELECT {NONE}, i.tenant_id, i.number, sum(l.amount), sum(l.exact)
 FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id GROUP BY i.id
 """
+NAMED = "substring(l.name from '^Given back by (CN-[0-9]+) of ')"
+GIVEN_BACK = f"""
+SELECT {NONE}, l.tenant_id, {NAMED}, l.amount FROM invoice_line l
+WHERE l.kind = 'given_back' AND {NAMED} IS NOT NULL
+"""
 
 BOOKS = (
     Comparison(
@@ -78,6 +83,14 @@ BOOKS = (
         f"SELECT {NONE}, n.tenant_id, n.number, sum(c.amount) FROM credit_note_line c"
         " JOIN credit_note n ON n.id = c.note_id GROUP BY n.id",
         f"SELECT {NONE}, tenant_id, number, net FROM credit_note",
+    ),
+    Comparison(
+        ("money: given back by lines of invoices = credit notes that they name",),
+        GIVEN_BACK,
+        f"SELECT {NONE}, n.tenant_id, n.number, c.amount + c.promoted FROM credit_note_line c"
+        " JOIN credit_note n ON n.id = c.note_id WHERE EXISTS (SELECT 1 FROM invoice i"
+        " JOIN invoice_line l ON l.invoice_id = i.id AND l.kind = 'given_back'"
+        f" WHERE i.tenant_id = n.tenant_id AND i.issued_at = n.issued_at AND {NAMED} = n.number)",
     ),
     Comparison(
         ("numbers given = invoices and credit notes",),

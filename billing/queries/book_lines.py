@@ -62,7 +62,7 @@ def read_periods(wanted: ChargeFilter) -> Iterator[PeriodLine]:
             ends_at=p.ends_at,
             is_closed=p.state == PeriodState.CLOSED,
             created_at=p.created_at,
-            changed_at=max(at for at in (p.created_at, p.cut_off, p.closed_at) if at),
+            changed_at=max(filter(None, (p.created_at, p.changed_at, p.cut_off, p.closed_at))),
         )
 
 

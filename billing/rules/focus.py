@@ -138,6 +138,7 @@ class ExtraKind(StrEnum):
 
     PROMOTION = "promotion"  # prepaid credits pay the total and stand on no line
     CREDIT = "credit"  # a credit note gave it back
+    GIVEN_BACK = "given_back"  # makes up for charges below zero, which are on credit notes
     ROUNDING = "rounding"
     TAX = "tax"
 
@@ -145,6 +146,7 @@ class ExtraKind(StrEnum):
 CATEGORIES = {
     ExtraKind.PROMOTION: "Credit",
     ExtraKind.CREDIT: "Credit",
+    ExtraKind.GIVEN_BACK: "Adjustment",
     ExtraKind.ROUNDING: "Adjustment",
     ExtraKind.TAX: "Tax",
 }

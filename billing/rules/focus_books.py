@@ -36,6 +36,7 @@ BOOK_TYPES = {
 }
 CATEGORIES = {
     LineKind.PROMOTION: "Credit",
+    LineKind.GIVEN_BACK: "Adjustment",
     LineKind.ROUNDING: "Adjustment",
     LineKind.TAX: "Tax",
     LineKind.USAGE: "Usage",

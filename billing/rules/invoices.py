@@ -7,7 +7,7 @@ are what is to be paid.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -27,6 +27,7 @@ class LineKind(StrEnum):
     USAGE = "usage"
     CORRECTION = "correction"  # of a period that was closed before
     PROMOTION = "promotion"  # a credit that nobody paid for: it lowers the net
+    GIVEN_BACK = "given_back"  # by credit notes: what makes up for a bill below zero
     ROUNDING = "rounding"
     TAX = "tax"
 
@@ -92,6 +93,7 @@ class Bill:
     net: Decimal
     tax: Decimal
     draws: tuple[Draw, ...] = ()
+    given_back: Decimal = ZERO  # what would be below zero, and is on credit notes instead
 
     @property
     def total(self) -> Decimal:
@@ -107,11 +109,14 @@ class Bill:
 
     @property
     def rounding(self) -> Decimal:
-        return self.net + self.promoted - self.exact
+        return self.net + self.promoted - self.exact - self.given_back
 
 
 def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance] = ()) -> Bill:
-    """Round each sum, let credits pay, add taxes and the rounding as rows of their own."""
+    """Round each sum, let credits pay, add taxes and the rounding as rows of their own.
+
+    Taxes rounded by the line may outweigh a net that is not below zero: then they are of the net.
+    """
     charged = [(c, to_units(c.exact, terms.currency, terms.rounding)) for c in sums]
     draws = draw_down([Item(c.model, c.meter, amount) for c, amount in charged], credits)
     promotions = [d for d in draws if not d.grant.paid]
@@ -129,11 +134,29 @@ def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance
     if rounded != exact:
         rows.append(Row(len(rows) + 1, LineKind.ROUNDING, rounded - exact, ZERO, name="Rounding"))
     taxes = [(t, amount_of_tax(t, bases, net, terms)) for t in terms.taxes]
+    if net >= 0 > net + sum(amount for _, amount in taxes):
+        return make_bill([c for c, _ in charged], replace(terms, tax_per=TaxPer.INVOICE), credits)
     for tax_, amount in taxes:
         rows.append(
             Row(len(rows) + 1, LineKind.TAX, amount, amount, name=tax_.name, rate=tax_.rate)
         )
     return Bill(tuple(rows), exact, net, sum((a for _, a in taxes), ZERO), tuple(draws))
+
+
+def settle(bill: Bill, parts: Iterable[tuple[str, Decimal]]) -> Bill:
+    """A bill below zero with a row for each part that is given back; nothing is left to pay.
+
+    Tax follows what is given back, on its credit notes, so here is none.
+    """
+    rows = [replace(r, tax=ZERO) for r in bill.rows if r.charged is not None]
+    for name, amount in parts:
+        rows.append(Row(len(rows) + 1, LineKind.GIVEN_BACK, amount, amount, name=name))
+    given_back = sum((r.amount for r in rows if r.kind == LineKind.GIVEN_BACK), ZERO)
+    if given_back != -bill.net:
+        raise ValueError(f"{given_back} is given back of {-bill.net}")
+    if difference := sum((r.exact for r in rows), ZERO):
+        rows.append(Row(len(rows) + 1, LineKind.ROUNDING, -difference, ZERO, name="Rounding"))
+    return Bill(tuple(rows), bill.exact, ZERO, ZERO, given_back=given_back)
 
 
 def _charged_row(place: int, c: ChargeSum, amount: Decimal, base: Decimal, terms: Terms) -> Row:

@@ -112,7 +112,8 @@ def start(request: ViewerRequest, period_id: int) -> HttpResponse:
 
 @require_POST
 def stop(request: ViewerRequest, period_id: int) -> HttpResponse:
-    period = actions.stop_closing(request.viewer, period_id, why=request.POST.get("why", ""))
+    why = request.POST.get("why", "")
+    period = actions.stop_closing(request.viewer, period_id, why=why, now=timezone.now())
     messages.success(request, f"{period.name} is open again; nothing was closed")
     return redirect("period", period_id=period_id)
 

@@ -20,6 +20,8 @@ from billing.rules.invoices import (
     faults_of_taxes,
     make_bill,
     refuse_credit,
+    settle,
+    tax_of,
     tax_to_credit,
 )
 from billing.rules.journal import legs_of_credit, legs_of_invoice, legs_of_payment
@@ -55,8 +57,36 @@ def test_exact_and_rounded_rows_have_the_same_sum_which_is_the_total(exact, term
     lines = [r for r in bill.rows if r.charged]
     assert [r.amount for r in lines] == [e.quantize(unit, mode) for e in exact]
     taxes = [r.amount for r in bill.rows if r.kind == LineKind.TAX]
-    if terms.tax_per == "line":
-        assert sum(r.tax for r in lines) == sum(taxes)
+    by_line = sum(tax_of(r.amount, t, terms) for r in lines for t in terms.taxes)
+    if terms.tax_per == "line" and (bill.net < 0 or bill.net + by_line >= 0):
+        assert sum(r.tax for r in lines) == sum(taxes) == by_line
+    assert bill.net < 0 or bill.total >= 0
+
+
+@given(st.lists(amounts, min_size=1, max_size=30), terms_of, st.integers(0, 100))
+def test_a_bill_below_zero_is_settled_to_the_last_unit(exact, terms, part):
+    bill = make_bill([charged(-abs(e)) for e in exact], terms)
+    less = -bill.net
+    unit = Decimal(1).scaleb(-EXPONENTS[terms.currency])
+    first = (less * part / 100).quantize(unit)
+    settled = settle(bill, [("a note", first), ("another", less - first)])
+    assert (settled.net, settled.tax, settled.total) == (0, 0, 0)
+    assert sum(r.amount for r in settled.rows) == sum(r.exact for r in settled.rows) == 0
+    assert [r.position for r in settled.rows] == list(range(1, len(settled.rows) + 1))
+    legs = legs_of_invoice(
+        exact=settled.exact + settled.given_back, net=settled.net, tax=Decimal(0)
+    )
+    assert sum(leg.amount for leg in legs) == 0
+    assert {leg.account for leg in legs} <= {"revenue", "rounding"}
+    with pytest.raises(ValueError, match="is given back of"):
+        settle(bill, [("a note", less + unit)])
+
+
+def test_taxes_of_many_small_lines_do_not_outweigh_the_net():
+    """Ten lines of 0.02 owe no tax of 19 % each; one of -0.17 takes 0.03 and more back."""
+    terms = Terms("USD", "HALF_EVEN", (Tax("VAT", Decimal("0.19")),), "line")
+    bill = make_bill([charged(Decimal("0.02"))] * 100 + [charged(Decimal("-1.97"))], terms)
+    assert (bill.net, bill.tax) == (Decimal("0.03"), Decimal("0.01"))
 
 
 @given(st.lists(amounts, max_size=10), terms_of)

@@ -297,6 +297,6 @@ def test_a_period_that_goes_back_to_open_takes_the_rate_of_its_next_cut_off(spen
     with fleet_scope():
         pk = find_period(spent).pk
         start_closing(SYSTEM, pk, now=NOVEMBER)
-        stop_closing(SYSTEM, pk, why="a price is missing")
+        stop_closing(SYSTEM, pk, why="a price is missing", now=NOVEMBER)
         start_closing(SYSTEM, pk, now=later)
     assert checks_of(spent, now=later)["exchange"].said == "USD/EUR of 2026-11-30 is missing"

@@ -9,6 +9,7 @@ from billing.actions.allocation import LOOK_BACK, allocate_due
 from billing.actions.gpu_retention import forget_gpu_intervals
 from billing.actions.node_prices import set_gpu_prices
 from billing.models import Allocation, BillingPeriod
+from billing.rules.periods import PeriodState
 from fleet.actions import gpu_intervals
 from fleet.models import Cluster, GpuInterval, GpuUnit
 from tenants.base.scope import fleet_scope
@@ -34,10 +35,13 @@ def interval(unit, starts_at, ends_at):
 def period(slug, starts_at, state):
     ends_at = starts_at + 30 * DAY
     with fleet_scope():
-        return BillingPeriod.objects.create(
+        made = BillingPeriod.objects.create(
             tenant_id=make_tenant(slug).pk, name=f"{starts_at:%Y-%m}", time_zone="UTC",
-            starts_at=starts_at, ends_at=ends_at, state=state,
+            starts_at=starts_at, ends_at=ends_at,
         )  # fmt: skip
+        for made.state in [PeriodState.CLOSING.value] * (state == "closed") + [state]:
+            made.save()
+        return made
 
 
 def left():

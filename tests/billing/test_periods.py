@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
+from django.utils import timezone
 
 from billing.actions.calendars import keep_periods
 from billing.actions.invoices import issue_invoices
@@ -19,6 +20,8 @@ from billing.actions.periods import (
 )
 from billing.models import BillingPeriod, Charge, Invoice
 from billing.queries.billed import billed_totals
+from billing.queries.book_lines import read_periods
+from billing.queries.charged import ChargeFilter
 from billing.queries.periods import get_period, list_periods, period_checks
 from billing.rules.periods import next_period
 from tenants.actions.changes import decide
@@ -32,6 +35,7 @@ from tests.billing.books import (
     OCTOBER,
     bill_month,
     close_month,
+    engines_agree,
     find_period,
     set_account,
     spend,
@@ -150,7 +154,9 @@ def test_it_goes_back_to_open_before_it_is_closed(spent):
     keep_periods(NOVEMBER)
     with fleet_scope():
         period = start_closing(SYSTEM, find_period(spent).pk, now=NOVEMBER)
-        assert stop_closing(SYSTEM, period.pk, why="a price is missing").state == "open"
+        assert (
+            stop_closing(SYSTEM, period.pk, why="a price is missing", now=NOVEMBER).state == "open"
+        )
 
 
 def test_late_usage_is_a_correction_in_the_open_month(spent, gateway):
@@ -272,3 +278,37 @@ def test_a_stranger_finds_no_period(spent, mallory):
             get_period(mallory, period.pk)
         with pytest.raises(NotFound):
             ask_to_reopen(mallory, period.pk, why="mine")
+
+
+def test_the_last_change_in_files_never_goes_back(spent):
+    """Opening it again and giving up a close forget the cut-off, not that something changed."""
+    fiona, vic = person("fiona", "finance"), person("vic", "approver")
+    times = [timezone.now() + timedelta(hours=n) for n in range(1, 6)]  # created now
+    seen = []
+
+    def look():
+        with fleet_scope():
+            wanted = ChargeFilter(OCTOBER, OCTOBER + timedelta(days=1))
+            seen.append(next(p.changed_at for p in read_periods(wanted) if p.name == "2026-10"))
+
+    keep_periods(NOVEMBER)
+    engines_agree()
+    look()
+    with fleet_scope():
+        period = start_closing(SYSTEM, find_period(spent).pk, now=times[0])
+        look()
+        stop_closing(SYSTEM, period.pk, why="a price is missing", now=times[1])
+        look()
+        start_closing(SYSTEM, period.pk, now=times[2])
+        close(SYSTEM, period.pk, now=times[3], grace=GRACE)
+        look()
+        ask_to_reopen(fiona, period.pk, why="a day is missing")
+        change = ChangeRequest.objects.get()
+        decide(vic, change.pk, digest=change.digest, approve=True)
+    apply_decisions(times[4])
+    look()
+    assert seen[1:] == [times[0], times[1], times[3], times[4]]
+    with fleet_scope():
+        BillingPeriod.objects.filter(pk=period.pk).update(changed_at=times[0])
+    look()
+    assert seen[-1] == times[4], "not even by hand"
