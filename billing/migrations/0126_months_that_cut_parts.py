@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0121_no_index_of_charges_by_tenant")]
+    dependencies = [("billing", "0125_who_closed_a_period_stays")]
 
     operations = [
         migrations.AddField(
