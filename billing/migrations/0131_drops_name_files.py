@@ -17,6 +17,10 @@ BEGIN
 END $$;
 CREATE TRIGGER names_file BEFORE INSERT ON usage_part_dropped
 FOR EACH ROW EXECUTE FUNCTION qm_name_part_file();
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION qm_name_part_file() SET search_path = %I, pg_temp', current_schema());
+END $$;
 """
 UNDO = """
 DROP TRIGGER names_file ON usage_part_dropped;

@@ -17,6 +17,10 @@ BEGIN
 END $$;
 CREATE TRIGGER is_old BEFORE INSERT ON usage_part_dropped
 FOR EACH ROW EXECUTE FUNCTION qm_part_is_old();
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION qm_part_is_old() SET search_path = %I, pg_temp', current_schema());
+END $$;
 """
 UNDO = """
 DROP TRIGGER is_old ON usage_part_dropped;
