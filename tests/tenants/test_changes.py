@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
@@ -128,3 +128,27 @@ def test_it_wakes_the_owner_of_the_change(
     with django_capture_on_commit_callbacks(execute=True):
         decide(vic, change)
     assert sent == [(("fleet.tasks.change_decided",), {"args": [change.pk], "retry": False})]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"state": "waiting"}, {"decision_reason": "another"}, {"digest": "0" * 64}]
+)
+def test_what_was_decided_stays(change, vic, fields):
+    decide(vic, change)
+    with fleet_scope(), pytest.raises(DatabaseError, match="decided stays"), transaction.atomic():
+        ChangeRequest.objects.filter(pk=change.pk).update(**fields)
+    with fleet_scope(), pytest.raises(DatabaseError, match="never deleted"), transaction.atomic():
+        ChangeRequest.objects.filter(pk=change.pk).delete()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"payload": {"a": 3}}, "asked for never changes"),
+        ({"target_id": 8}, "asked for never changes"),
+        ({"state": "approved"}, "a person decides"),
+    ],
+)
+def test_what_was_asked_stays_while_it_waits(change, fields, words):
+    with fleet_scope(), pytest.raises(DatabaseError, match=words), transaction.atomic():
+        ChangeRequest.objects.filter(pk=change.pk).update(**fields)
