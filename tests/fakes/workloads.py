@@ -8,7 +8,7 @@ import copy
 from datetime import datetime, timedelta
 from itertools import count
 
-from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.errors import ClientError, Permanent, Temporary
 from fleet.clients.workloads import Owned
 from fleet.rules.groups import is_worker
 from fleet.rules.kueue import GATE, QUEUE
@@ -72,6 +72,7 @@ class FakeWorkloads(FakeEngines):
         self.fetching: dict[str, dict] = {}
         self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
         self.forbids = ""  # what every write is told
+        self.admits_none: ClientError | None = None  # what who writes a pod's status is told
         self.loses = 0  # writes that are done and not answered
         self.dark = False  # the nodes are silent: no pod is ready, no engine answers
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
@@ -124,6 +125,8 @@ class FakeWorkloads(FakeEngines):
 
     def set_condition(self, pod, uid, condition):
         self._reach("admit", pod)
+        if self.admits_none:
+            raise self.admits_none
         found = self.pods.get(uid)
         if found:
             found["status"]["conditions"] = [
