@@ -1,5 +1,6 @@
 """A walk that checks at every pass what a rollout promises."""
 
+from fleet.rules.manifests import RELEASE
 from fleet.rules.phases import FINAL, GOING_BACK, Phase, Wish, gate_is_open
 from fleet.rules.settling import CONFIRM, WINDOW
 from fleet.rules.state import moment
@@ -101,6 +102,12 @@ class Checked(Walk):
         begins = was.phase not in GOING_BACK and self.state.phase in GOING_BACK
         if begins and carries:
             assert self.state.weight_new == 0, decision.why
+        if self.state.phase in GOING_BACK and was.has_old and not self.state.weight_new:
+            admitted = [self.cluster.pods.get(uid) for uid in decision.admit]
+            left = [
+                p for p in admitted if p and p["metadata"]["labels"][RELEASE] == self.names["new"]
+            ]
+            assert not left, "what traffic has left takes replicas in"
 
     def check_success(self, was, decision, serving):
         """What nobody could judge, or nothing answers for, is none."""

@@ -53,6 +53,12 @@ def skip_gate(walk):
     walk.state = replace(walk.state, skip_step=walk.state.step, skip_by="olga")
 
 
+def miss_passes(walk):
+    """No worker for ten minutes and more."""
+    for _ in range(70):
+        walk.cluster.tick(10)
+
+
 def count_again(walk):
     walk.counted, walk.late = True, ""
 
@@ -98,4 +104,5 @@ HAPPENINGS = {
     "uncounted": lambda walk: setattr(walk, "counted", False),
     "counted_late": lambda walk: setattr(walk, "late", "Usage is 300 s behind"),
     "counted_again": count_again,
+    "workers_away": miss_passes,
 }
