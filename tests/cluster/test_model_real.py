@@ -59,7 +59,7 @@ SCRIPTS = {
         )
     ),
     "the API server is away for some passes": Script(
-        acts=tuple((p, "away") for p in (Phase.CANARY_STARTING, Phase.ANALYZING, Phase.SOAKING))
+        acts=((Phase.CANARY_STARTING, "away"), (Phase.SOAKING, "away"))
     ),
     "aborted while the API server is away": Script(acts=((Phase.ANALYZING, "abort_away"),)),
 }
