@@ -72,6 +72,7 @@ def begin(plan, contract):
 @example(start=Phase.VALIDATING, contract=(), events=MANY_DECODES)
 @example(start=Phase.VALIDATING, contract=(), events=TORN)
 @example(start=Phase.SOAKING, contract=(), events=[(1, "nodes_lost"), (1, "workers_away")])
+@example(start=Phase.VALIDATING, contract=(), events=[(6, "abort"), (1, "nothing")])
 def test_it_keeps_its_promises_whatever_happens(plan, start, contract, events):
     walk = begin(plan, contract)
     lead_to(walk, start)
