@@ -105,12 +105,12 @@ def added(place: Place) -> float:
     return (rollout.ended_at - began - start - drain).total_seconds()
 
 
-def alone(place: Place) -> None:
+def alone(place: Place, seconds: float = 120) -> None:
     """The observer saw the last pods of the rollout before go: a plan counts what it saw."""
     pods = ObservedPod.objects.filter(deployment__service=place.service)
-    wait("its own replicas", lambda: pods.count() == place.service.replicas, 120, every=0.2)
+    wait("its own replicas", lambda: pods.count() == place.service.replicas, seconds, every=0.2)
     began, cluster = database_now(), Cluster.objects.filter(pk=place.service.cluster_id)
-    wait("a look at its nodes", lambda: cluster.get().observed_at > began, 60, every=0.2)
+    wait("a look at its nodes", lambda: cluster.get().observed_at > began, seconds, every=0.2)
 
 
 def back_after_abort(place: Place, rollout: Rollout) -> float:

@@ -25,7 +25,7 @@ from fleet.models import Rollout
 from fleet.rules.going_back import begin
 from fleet.rules.moves import stay
 from fleet.rules.phases import GOING_BACK, Cause, Phase
-from fleet.rules.rollout import decide
+from fleet.rules.rollout import decide, remember
 from fleet.rules.state import KEEP, SOON, Decision, Place, Want
 from tenants.base.claims import claimed
 from tenants.errors import Unavailable
@@ -133,7 +133,10 @@ def hindered(view: View, decision: Decision, error: ClientError, now: datetime) 
     if begins_back or (decision.phase in GOING_BACK and moves_traffic(view, decision)):
         return traffic_alone(decision, error)
     if isinstance(error, Temporary):
-        return stay(state, f"Tries again. {error.message}", memory=decision.memory)
+        # What it noted for another phase would be true there only.
+        moves = (decision.phase, decision.step) != (state.phase, state.step)
+        memory = remember(state, view.seen, now) if moves else decision.memory
+        return stay(state, f"Tries again. {error.message}", memory=memory)
     if state.phase in GOING_BACK:
         blocked = stay(state, f"Blocked, trying on. {error.message}", memory=decision.memory)
         return _in_phase(blocked, Phase.ROLLBACK_BLOCKED)

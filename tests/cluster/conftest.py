@@ -9,9 +9,10 @@ from sandbox.cluster.kube import Json
 from tests.cluster.rollout_stage import RealStage
 from tests.cluster.shared_stage import SharedStage
 from tests.fixtures.cluster import RunningCluster, cluster, second_cluster
+from tests.fixtures.engines import vllm
 from tests.fixtures.kubernetes import apply, deployment
 
-__all__ = ["cluster", "second_cluster"]
+__all__ = ["cluster", "second_cluster", "vllm"]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from fleet.drive.keep import keep
 from fleet.models import Deployment, Rollout
+from fleet.rules.manifests import MANAGER
 from fleet.rules.phases import FINAL
+from sandbox.cluster.kube import Json
 from tests.cluster.rollout_stage import RealStage, make_stage_serving
 from tests.fixtures.cluster import RunningCluster
 from tests.fixtures.kubernetes import DEPLOYMENTS
@@ -45,12 +47,21 @@ class SharedStage:
         return stage.is_alone_with(stage.service.current_release.fingerprint, meanwhile=look_after)
 
     def wanted(self, row: Deployment) -> int | None:
-        """Replicas that it has in the cluster, whoever wrote the number. None: it is not there."""
+        """Replicas that it has in the cluster. None: it is not there, or the number is another's,
+        for whom the next rollout would be rejected.
+        """
         listing = self.cluster.console.get(DEPLOYMENTS, fieldSelector=f"metadata.name={row.name}")
-        return next((int(found["spec"]["replicas"]) for found in listing["items"]), None)
+        ours = (found for found in listing["items"] if owners_of(found) == {MANAGER})
+        return next((int(found["spec"]["replicas"]) for found in ours), None)
 
     def clear(self) -> None:
         if self.stage:
             self.stage.clear()
         self.stage = None
         self.seeds.restore()
+
+
+def owners_of(found: Json) -> set[str]:
+    """Who owns the number of its replicas."""
+    managed = found["metadata"]["managedFields"]
+    return {m["manager"] for m in managed if "f:replicas" in m["fieldsV1"].get("f:spec", {})}

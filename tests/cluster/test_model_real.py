@@ -13,6 +13,7 @@ from fleet.actions import rollouts as actions
 from fleet.models import Node, RolloutEvent, Service
 from fleet.rules.phases import FINAL, Phase, PlanKind
 from fleet.rules.situation import StepPlan
+from tests.cluster.model_faults import Faults, MemoryFaults, RealFaults
 from tests.cluster.rollout_stage import PRODUCT
 from tests.fakes.workloads import FakeWorkloads
 from tests.fleet.drive.stage import Stage, serve
@@ -28,7 +29,7 @@ GPUS = 4  # of the one node, with two replicas on it
 
 @dataclass(frozen=True)
 class Script:
-    """`acts`: what a person does when a phase is reached, in this order."""
+    """`acts`: what a person or the cluster does when a phase is reached, in this order."""
 
     acts: tuple[tuple[Phase, str], ...] = ()
     behaves: str = "good"  # in memory
@@ -44,6 +45,23 @@ SCRIPTS = {
     "never ready": Script(behaves="never_ready", image="faulty-never-ready"),
     "aborted under traffic": Script(acts=((Phase.ANALYZING, "abort"),)),
     "paused and resumed": Script(acts=((Phase.ANALYZING, "pause"), (Phase.PAUSED, "resume"))),
+    "somebody fills the quota before the canary": Script(acts=((Phase.PREPARING, "fill_quota"),)),
+    "somebody fills the quota half way and leaves it when a person is called": Script(
+        acts=((Phase.ANALYZING, "fill_quota"), (Phase.ROLLBACK_BLOCKED, "free_quota"))
+    ),
+    "somebody takes the old one's number": Script(acts=((Phase.ANALYZING, "take_old"),)),
+    "somebody takes the new one's number": Script(acts=((Phase.ANALYZING, "take_new"),)),
+    "somebody fights for the number on the way back": Script(
+        acts=(
+            (Phase.ANALYZING, "abort"),
+            (Phase.ROLLING_BACK, "shrink_old"),
+            (Phase.ROLLBACK_BLOCKED, "grow_old"),
+        )
+    ),
+    "the API server is away for some passes": Script(
+        acts=((Phase.CANARY_STARTING, "away"), (Phase.SOAKING, "away"))
+    ),
+    "aborted while the API server is away": Script(acts=((Phase.ANALYZING, "abort_away"),)),
 }
 ACTS = {
     "abort": actions.abort_rollout,
@@ -55,11 +73,11 @@ ACTS = {
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_both_clusters_go_the_same_way(stage, name):
     script = SCRIPTS[name]
-    told = play(stage, script, stage.release(script.image))
+    told = play(stage, script, stage.release(script.image), RealFaults(stage))
     memory = in_memory(stage)
     release = memory.release("b", resources={"gpu_product": PRODUCT, "gpus": 1})
     memory.fake.behave(release.fingerprint, script.behaves)
-    assert play(memory, script, release) == told
+    assert play(memory, script, release, MemoryFaults(memory)) == told
 
 
 def in_memory(real) -> Stage:
@@ -78,17 +96,22 @@ def in_memory(real) -> Stage:
     return stage
 
 
-def play(stage, script: Script, release) -> tuple[list[tuple[str, int]], str]:
+def play(stage, script: Script, release, faults: Faults) -> tuple[list[tuple[str, int]], str]:
     """Phases with their steps in order, each once in a row, and the cause at the end."""
     rollout = stage.propose(
         release, steps=STEPS, soak_seconds=10, patience_seconds=10, kind=script.kind,
         consent=script.kind is PlanKind.RECREATE,
     )  # fmt: skip
     stage.approve(rollout)
-    for phase, act in script.acts:
-        stage.run(rollout, until={phase, *FINAL})
-        stage.act(ACTS[act], rollout.pk, why="drill")
-    stage.run(rollout)
+    with faults.upon(rollout):
+        for phase, act in script.acts:
+            stage.run(rollout, until={phase, *FINAL})
+            assert rollout.phase == phase, rollout.why
+            if act in ACTS:
+                stage.act(ACTS[act], rollout.pk, why="drill")
+            else:
+                getattr(faults, act)()
+        stage.run(rollout)
     passed: list[tuple[str, int]] = []
     for event in RolloutEvent.objects.filter(rollout=rollout, actor="").order_by("id"):
         here = (event.phase, event.step)

@@ -12,6 +12,7 @@ from fleet.models import RolloutEvent
 from fleet.rules.phases import FINAL, Cause, Phase
 from sandbox.cluster.kube import ApiStatusError
 from tests.cluster.rollout_stage import ONE_STEP
+from tests.cluster.shared_stage import owners_of
 from tests.cluster.test_drift_real import kubectl, live
 from tests.cluster.test_rollouts_sabotaged import code_of
 from tests.fixtures.kubernetes import DEPLOYMENTS, NAMESPACE, image, until
@@ -68,8 +69,7 @@ def number_of(stage, row):
 
 
 def owner_of(stage, row):
-    managed = live(stage, row)["metadata"]["managedFields"]
-    return {m["manager"] for m in managed if "f:replicas" in m["fieldsV1"].get("f:spec", {})}
+    return owners_of(live(stage, row))
 
 
 def test_an_autoscaler_that_takes_the_number_on_the_way_is_named_and_not_fought(stage, autoscaled):

@@ -1,8 +1,13 @@
-"""Requests that are open when a release's replicas go: the order of leaving is what saves them."""
+"""Requests that are open when a release's replicas go: the order of leaving is what saves them.
 
+With stand-ins, and with real vLLM, whose engine forgets what is open when its drain is over.
+"""
+
+import hashlib
 import json
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import httpx
@@ -10,23 +15,59 @@ import pytest
 
 from fleet.actions.routing import publish_routing
 from fleet.drive import rollout as driving
+from fleet.management.telling import harm_lines
 from fleet.queries.rollout_harm import harm_of
 from fleet.rules import advance
-from fleet.rules.phases import Phase
+from fleet.rules.phases import FINAL, Phase
 from fleet.rules.settling import Settled
 from tests.cluster.gateway_stage import gateway
-from tests.cluster.rollout_stage import make_real_stage
+from tests.cluster.rollout_stage import PRODUCT, make_real_stage
 from tests.cluster.told import through
 from tests.fixtures.kubernetes import until
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(600, func_only=True),  # the cluster's start is not counted
+    pytest.mark.timeout(900, func_only=True),  # the cluster's start is not counted
 ]
-TOKENS = 1_200  # of one answer: 10 s, longer than the passes between weight and replicas
-DRAINS = {"startup_seconds": 20, "drain_seconds": 30, "pre_stop_seconds": 2, "teardown_seconds": 2}
-CUTS = DRAINS | {"drain_seconds": 1, "pre_stop_seconds": 0, "teardown_seconds": 1}
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Engines, and answers that last longer than the passes between weight and replicas."""
+
+    images: tuple[str, str]  # of the release that leaves and of the one that comes
+    tokens: int  # of one answer
+    streams: int  # at once
+    replicas: int
+    drain: int  # seconds
+    start: int  # seconds
+
+    def release(self, stage, image, probes):
+        probes = {"startup_seconds": self.start} | (probes or self.drains)
+        return stage.release(image, probes=probes, **self.pinned(stage.number))
+
+    @property
+    def drains(self):
+        return {"drain_seconds": self.drain, "pre_stop_seconds": 2, "teardown_seconds": 2}
+
+    def pinned(self, number):
+        return {}
+
+
+class RealServing(Serving):
+    def pinned(self, number):
+        commit = "sha256:" + hashlib.sha256(f"random weights {number}".encode()).hexdigest()
+        return {
+            "model": {"name": "/models/tiny", "commit": commit},
+            "arguments": ["--dtype=float32", "--enforce-eager", "--load-format=dummy"],
+            "resources": {"gpu_product": PRODUCT, "gpus": 1, "cpu": "100m", "memory": "4Gi"},
+        }
+
+
+STANDIN = Serving(("standin-0.32", "standin-0.32.1"), 1_200, 6, 2, 30, 20)
+REAL = RealServing(("vllm-cpu", "vllm-cpu"), 1_600, 8, 1, 120, 280)
+CUTS = {"drain_seconds": 1, "pre_stop_seconds": 0, "teardown_seconds": 1}
 
 
 @dataclass(frozen=True)
@@ -35,12 +76,15 @@ class Answer:
     ended: float
     status: int
     release: str
-    tokens: int
+    asked: int
+    tokens: int  # by its usage, which comes at the end
+    finish: str
     done: bool
 
     @property
     def whole(self):
-        return (self.status, self.tokens, self.done) == (200, TOKENS, True)
+        told = (self.status, self.tokens, self.finish, self.done)
+        return told == (200, self.asked, "length", True)
 
     def is_open(self, moments):
         return any(self.began < at < self.ended for at in moments)
@@ -49,8 +93,9 @@ class Answer:
 class Streams:
     """Clients that stream one long answer after another, while `with` lasts."""
 
-    def __init__(self, clients, count=6):
-        self.clients, self.over, self.answers = clients, threading.Event(), []
+    def __init__(self, clients, serving, count):
+        self.clients, self.serving = clients, serving
+        self.over, self.answers = threading.Event(), []
         self.threads = [threading.Thread(target=self._ask) for _ in range(count)]
 
     def __enter__(self):
@@ -62,7 +107,7 @@ class Streams:
     def __exit__(self, *_):
         self.over.set()
         for thread in self.threads:
-            thread.join(60)
+            thread.join(self.serving.drain + 30)
         assert not any(thread.is_alive() for thread in self.threads), "a client waits for ever"
 
     def _ask(self):
@@ -71,10 +116,11 @@ class Streams:
                 self.answers.append(self._one(http))
 
     def _one(self, http):
-        body = {"model": "chat", "prompt": "hello there", "max_tokens": TOKENS}
-        body |= {"stream": True, "ignore_eos": True}
+        asked = self.serving.tokens
+        body = {"model": "chat", "prompt": "hello there", "max_tokens": asked}
+        body |= {"stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
         keyed = {"authorization": f"Bearer {self.clients.key}"}
-        began, status, release, tokens, done = time.time(), 0, "", 0, False
+        began, status, release, tokens, finish, done = time.time(), 0, "", 0, "", False
         url = f"{self.clients.address}/v1/completions"
         try:
             with http.stream("POST", url, json=body, headers=keyed) as answer:
@@ -82,11 +128,13 @@ class Streams:
                 for line in answer.iter_lines():
                     done = done or line == "data: [DONE]"
                     if line.startswith("data: {"):
-                        choices = json.loads(line[6:]).get("choices") or []
-                        tokens += sum(len(c["text"].split()) for c in choices)
+                        said = json.loads(line[6:])
+                        tokens = (said.get("usage") or {}).get("completion_tokens", tokens)
+                        for choice in said.get("choices") or []:
+                            finish = choice["finish_reason"] or finish
         except httpx.HTTPError:
             done = False
-        return Answer(began, time.time(), status, release, tokens, done)
+        return Answer(began, time.time(), status, release, asked, tokens, finish, done)
 
 
 class Leaving:
@@ -111,51 +159,87 @@ class Leaving:
             publish_routing()
 
 
-def moves(stage, monkeypatch, clients, probes, *, late=False):
-    """Roll out under open streams; the rollout, the answers, and what was open on the old ones
-    when they were taken away."""
+@dataclass(frozen=True)
+class Moved:
+    rollout: object
+    answers: list
+    met: list  # what was open on the old release when its replicas were taken away
+    gone: float  # when the last one was
+
+    @property
+    def broken(self):
+        return [a for a in self.answers if not a.whole]
+
+
+def moves(stage, serving, monkeypatch, clients, probes, *, late=False):
+    """Roll out under open streams; all of them are there once the new release is verified."""
     old = stage.service.current_release.fingerprint
     leaving = Leaving(stage.placed().get(weight=100).name, stage.service.replicas, late=late)
     monkeypatch.setattr(driving, "publish_routing", leaving.publish)
     stage.outside, stage.pump = through(leaving.tell, leaving.deleted), leaving.publish
-    rollout = stage.propose(
-        stage.release("standin-0.32.1", probes=probes), steps=(), soak_seconds=1
-    )
+    release = serving.release(stage, serving.images[1], probes)
+    rollout = stage.propose(release, steps=(), soak_seconds=1)
     stage.approve(rollout)
-    with Streams(clients) as streams:
-        until("answers", lambda: len(streams.answers) >= 4)
-        stage.run(rollout, seconds=200)
+    with ExitStack() as opened:
+        few = opened.enter_context(Streams(clients, serving, 2))
+        stage.run(rollout, until={*FINAL, Phase.CANARY_VERIFYING}, seconds=serving.start)
+        many = opened.enter_context(Streams(clients, serving, serving.streams - 2))
+        stage.run(rollout, seconds=200 + serving.start)
     assert rollout.phase == Phase.SUCCEEDED, rollout.why
     stage.service.refresh_from_db()
-    answers = [a for a in streams.answers if a.release or a.status != 200]
+    answers = [a for a in few.answers + many.answers if a.release or a.status != 200]
     met = [a for a in answers if a.release == old and a.is_open(leaving.moments)]
     assert met, "nothing was open on the old release when its replicas went"
-    return rollout, answers, met
+    return Moved(rollout, answers, met, leaving.moments[-1])
 
 
+@pytest.mark.parametrize(
+    "serving",
+    [
+        pytest.param(STANDIN, id="standin"),
+        pytest.param(REAL, id="vllm", marks=pytest.mark.engine),
+    ],
+)
 def test_open_streams_are_whole_in_order_and_cut_without_it(
-    cluster, live_server, settings, tmp_path, monkeypatch
+    serving, cluster, live_server, settings, tmp_path, monkeypatch, request
 ):
     """First as designed. Then replicas go before gateways know and without preStop and drain."""
-    stage = make_real_stage(cluster, "chat")
-    first = stage.roll_out(stage.release(probes=DRAINS), steps=())
-    assert first.phase == Phase.SUCCEEDED, first.why
+    if serving is REAL:
+        request.getfixturevalue("vllm")
+        cluster.sandbox.write_images()  # the environment may be newer than the cluster
+    stage = make_real_stage(cluster, "chat", replicas=serving.replicas)
+    first = stage.propose(serving.release(stage, serving.images[0], {}), steps=(), soak_seconds=0)
+    stage.approve(first)
+    assert stage.run(first, seconds=serving.start).phase == Phase.SUCCEEDED, first.why
     stage.service.refresh_from_db()
     ingest = f"{live_server.url}/api/v1/usage/events"
     try:
         with gateway(stage, ingest, settings, tmp_path) as clients:
-            rollout, answers, met = moves(stage, monkeypatch, clients, CUTS)
-            assert [a for a in answers if not a.whole] == []
-            assert stage.act(harm_of, rollout.pk).requests == 0
-            print(f"in order: {len(answers)} whole, {len(met)} of them open when replicas went")
+            moved = moves(stage, serving, monkeypatch, clients, CUTS)
+            assert moved.broken == []
+            harm = counted(stage, moved, lambda h: h.drains[0].served >= len(moved.met))
+            assert harm.requests == 0
+            print(f"in order: {len(moved.answers)} whole, {len(moved.met)} open when replicas went")
 
             monkeypatch.setattr(advance, "settled", lambda *_: Settled(True, ""))
-            rollout, answers, met = moves(stage, monkeypatch, clients, DRAINS, late=True)
-            cut = [a for a in answers if not a.whole]
-            assert cut, "without the order nothing was lost: this test proves nothing"
-            assert all(a.ended - a.began < 60 for a in cut)
+            moved = moves(stage, serving, monkeypatch, clients, {}, late=True)
+            begun = [a for a in moved.broken if a.status == 200]
+            assert begun, "without the order nothing was cut: this test proves nothing"
+            assert all(a.ended - max(a.began, moved.gone) < 60 for a in begun)
             # What the drain cut off hung until the pod's end; the gateway counts each.
-            until("their count", lambda: stage.act(harm_of, rollout.pk).requests > 0, 30)
-            print(f"without: {len(cut)} of {len(answers)} cut, {len(met)} were open")
+            harm = counted(stage, moved, lambda h: h.cut >= len(begun))
+            assert harm.cut == len(begun)
+            assert f"{harm.cut} cut mid-stream" in harm_lines(harm)[0]
+            print(f"without: {len(begun)} of {len(moved.answers)} cut, {len(moved.met)} were open")
     finally:
         stage.clear()
+
+
+def counted(stage, moved, there):
+    """What the rollout says of its requests, once gateways have told it."""
+
+    def told():
+        harm = stage.act(harm_of, moved.rollout.pk)
+        return harm if there(harm) else None
+
+    return until("their count", told, 30)

@@ -8,15 +8,15 @@ import copy
 from datetime import datetime, timedelta
 from itertools import count
 
-from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.errors import ClientError, Permanent
 from fleet.clients.workloads import Owned
 from fleet.rules.groups import is_worker
 from fleet.rules.kueue import GATE, QUEUE
 from fleet.rules.manifests import ADMITTED, RELEASE, ROLE, SCALED
 from fleet.rules.members import POD_INDEX
 from tests.fakes.engines import FakeEngines
+from tests.fakes.refusals import FULL, FakeRefusals, gpus_of
 
-FULL = 'pods "x" is forbidden: exceeded quota: gpus, requested: 1, used: 8, limited: 8'
 BEHAVIOURS = (
     "good",
     "crash",
@@ -43,7 +43,7 @@ def _parts(item, *names):
     return {name: dict(item[name]) for name in names if name in item}
 
 
-class FakeWorkloads(FakeEngines):
+class FakeWorkloads(FakeEngines, FakeRefusals):
     def __init__(
         self,
         now: datetime,
@@ -63,7 +63,9 @@ class FakeWorkloads(FakeEngines):
         self.calls: list[tuple[str, ...]] = []
         self.down = False
         self.gate = ""  # the queue of Kueue that new pods wait in
-        self.owned_by = ""  # another field manager
+        self.owned_by = ""  # another field manager, of all fields
+        self.numbered_by: dict[str, str] = {}  # who took the replicas of a Deployment, by its name
+        self.quota: int | None = None  # GPUs that all pods together may ask for
         self.says_nothing = False  # a container that has just begun again
         self.refuses_logs = ""
         self.refuses = ""  # what a dry run says
@@ -72,6 +74,7 @@ class FakeWorkloads(FakeEngines):
         self.fetching: dict[str, dict] = {}
         self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
         self.forbids = ""  # what every write is told
+        self.admits_none: ClientError | None = None  # what who writes a pod's status is told
         self.loses = 0  # writes that are done and not answered
         self.dark = False  # the nodes are silent: no pod is ready, no engine answers
         self.adapters: tuple[str, ...] = ()  # that engines answer to as well
@@ -96,6 +99,7 @@ class FakeWorkloads(FakeEngines):
             self.owned_by = ""
         if self.owned_by and (not dry_run or name in self.deployments):
             raise Owned(f'.spec.replicas: conflict with "{self.owned_by}"', status=409)
+        self._contest(manifest)
         if not dry_run:
             self._forbid()
         if manifest["kind"] in SCALED and not dry_run:
@@ -124,6 +128,8 @@ class FakeWorkloads(FakeEngines):
 
     def set_condition(self, pod, uid, condition):
         self._reach("admit", pod)
+        if self.admits_none:
+            raise self.admits_none
         found = self.pods.get(uid)
         if found:
             found["status"]["conditions"] = [
@@ -167,6 +173,7 @@ class FakeWorkloads(FakeEngines):
         found = self.deployments.get(name)
         if found and found["metadata"]["uid"] == uid:
             del self.deployments[name]
+            self.numbered_by.pop(name, None)
             for pod in self._pods_in(found):
                 self._terminate(pod)
             self._lose()
@@ -210,7 +217,8 @@ class FakeWorkloads(FakeEngines):
             self._number(deployment, wanted)
             return
         for _ in range(wanted - len(live)):
-            self._make(deployment, release)
+            if not self._exceeds(deployment):
+                self._make(deployment, release)
         # As Kubernetes does: those that are not ready go first.
         for pod in sorted(live, key=lambda p: self._is(p, "Ready"))[: max(len(live) - wanted, 0)]:
             self._terminate(pod)
@@ -228,10 +236,9 @@ class FakeWorkloads(FakeEngines):
     def _make(self, deployment, release: str) -> dict:
         number = next(self.numbers)
         template = deployment["spec"]["template"]
-        limits = template["spec"]["containers"][0]["resources"]["limits"]
         uid = f"p{number}"
         self.pods[uid] = {
-            "gpus": int(limits["nvidia.com/gpu"]),
+            "gpus": gpus_of(deployment),
             "product": template["spec"].get("nodeSelector", {}).get("nvidia.com/gpu.product", ""),
             "age": 0,
             "metadata": {
@@ -335,7 +342,10 @@ class FakeWorkloads(FakeEngines):
 
     def _short(self, item) -> bool:
         release, wanted = item["metadata"]["labels"][RELEASE], item["spec"].get("replicas", 0)
-        return self.behaviours.get(release) == "quota" and wanted > 0
+        if self.behaviours.get(release) == "quota":
+            return bool(wanted > 0)
+        live = [p for p in self._pods_in(item) if "deletionTimestamp" not in p["metadata"]]
+        return len(live) < wanted and self._exceeds(item)
 
     def _behaviour(self, pod) -> str:
         """Of its role where that is told apart, else of its release."""
@@ -365,17 +375,3 @@ class FakeWorkloads(FakeEngines):
             found["lastTransitionTime"] = self.now.isoformat()
         rest = [c for c in pod["status"]["conditions"] if c["type"] != kind]
         pod["status"]["conditions"] = [*rest, found]
-
-    def _forbid(self) -> None:
-        if self.forbids:
-            raise Permanent(self.forbids, status=403)
-
-    def _lose(self) -> None:
-        if self.loses:
-            self.loses -= 1
-            raise Temporary("The cluster's API closed the connection without an answer")
-
-    def _reach(self, *call: str) -> None:
-        if self.down:
-            raise Temporary("The cluster's API does not answer: connection refused")
-        self.calls.append(call)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from fleet.clients.errors import Permanent, Temporary
 from fleet.rules.phases import Wish
 
 WISHES = {"abort": Wish.ABORT, "pause": Wish.PAUSE, "resume": Wish.RUN}
@@ -41,9 +42,25 @@ def lose_nodes(walk):
 
 def find_again(walk):
     walk.cluster.dark, walk.cluster.forbids, walk.cluster.owned_by = False, "", ""
-    walk.cluster.loses, walk.cluster.drain_ticks = 0, 2
+    walk.cluster.loses, walk.cluster.drain_ticks, walk.cluster.admits_none = 0, 2, None
+    count_again(walk)
     if isinstance(walk.cluster.gpus, int):
         walk.cluster.gpus, walk.gone = walk.cluster.gpus + walk.gone, 0
+
+
+def skip_gate(walk):
+    """Of the present step, in whatever phase it is: the row may hold it from an earlier one."""
+    walk.state = replace(walk.state, skip_step=walk.state.step, skip_by="olga")
+
+
+def miss_passes(walk):
+    """No worker for ten minutes and more."""
+    for _ in range(70):
+        walk.cluster.tick(10)
+
+
+def count_again(walk):
+    walk.counted, walk.late = True, ""
 
 
 def cluster_with(**fields):
@@ -78,4 +95,14 @@ HAPPENINGS = {
     "gpu_lost": lose_gpu,
     "nodes_lost": lose_nodes,
     "found_again": find_again,
+    "skip_gate": skip_gate,
+    "status_busy": cluster_with(admits_none=Temporary("Too many requests", status=429)),
+    "status_broken": cluster_with(admits_none=Temporary("etcdserver: timed out", status=500)),
+    "status_forbidden": cluster_with(
+        admits_none=Permanent("may not patch pods/status", status=403)
+    ),
+    "uncounted": lambda walk: setattr(walk, "counted", False),
+    "counted_late": lambda walk: setattr(walk, "late", "Usage is 300 s behind"),
+    "counted_again": count_again,
+    "workers_away": miss_passes,
 }

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from fleet.clients.errors import ClientError
 from fleet.drive.act import act
-from fleet.drive.look import View
+from fleet.drive.look import WATCHED, View, is_judged_in_pause
 from fleet.drive.rollout import hindered
 from fleet.rules.comparison import Window
 from fleet.rules.contract.answers import judge as judge_answer
@@ -165,7 +165,12 @@ class Walk:
         return Expected(self.names[which], "chat", 4096, f"{spec.image}@{spec.image_digest}")
 
     def window(self):
+        """Looked at when `fleet.drive.look.window_of` does."""
         since = moment(self.state.memory.shifted_at)
+        if self.state.phase is Phase.SOAKING:
+            since = self.state.phase_since
+        elif self.state.phase not in WATCHED and not is_judged_in_pause(self.state):
+            return None
         if since is None or not self.counted:
             return None
         start, end = bounds_of(since, self.now)
