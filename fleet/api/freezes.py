@@ -79,7 +79,9 @@ class FreezesView(ConsoleView):
 class EndFreezeView(ConsoleView):
     @operation("freezes_end", takes=WhyIn, gives=FreezeOut)
     def post(self, request: Request, freeze_id: int) -> Response:
-        """End it. A window that holds now is ended by an approver only."""
+        """End it. A window that holds now is ended by an approver only, and nothing that holds now
+        by whoever proposed a rollout that it keeps back.
+        """
         freeze = actions.end_freeze(self.viewer, freeze_id, **self.given(WhyIn))
         return self.answer(FreezeOut(queries.row_of(freeze, timezone.now())).data)
 

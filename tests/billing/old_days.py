@@ -4,11 +4,14 @@ The database drops no part within 3 months of its end by its own clock, so what 
 first part has to end before that day, and what lies between is a part too. Made by the owner.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from django.db import connection
 from django.utils import timezone
 
+from billing.drive.retention import drop_parts
 from tests.plugins.database import superuser
 
 DAY = timedelta(days=1)
@@ -64,6 +67,22 @@ def old_day():
 
 def next_day(midnight: datetime) -> str:
     return (midnight + DAY).isoformat()
+
+
+def drop_beside(old):
+    """How many parts workers beside each other dropped, and one after them."""
+
+    def work(_):
+        try:
+            return drop_parts(old)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        dropped = list(workers.map(work, range(4)))
+    while again := drop_parts(old):
+        dropped.append(again)
+    return sum(dropped)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -18,7 +17,7 @@ from billing.queries.event_parts import event_parts
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
 from tests.billing.books import close_month, spend
-from tests.billing.old_days import DAY, old_day, part_of
+from tests.billing.old_days import DAY, drop_beside, old_day, part_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PARTS = "billing.queries.retention.event_parts"
@@ -127,15 +126,5 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(old, at, step, 
 
 
 def test_workers_beside_each_other_write_and_drop_each_day_once(old, at, tmp_path):
-    def work(_):
-        try:
-            return drop_parts(old)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(4) as workers:
-        dropped = list(workers.map(work, range(4)))
-    while again := drop_parts(old):
-        dropped.append(again)
-    assert sum(dropped) == 1
+    assert drop_beside(old) == 1
     assert whole(at, tmp_path)

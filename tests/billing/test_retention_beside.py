@@ -17,7 +17,7 @@ from billing.queries.event_parts import event_parts
 from tenants.base.scope import fleet_scope
 from tests.billing.books import close_month, spend
 from tests.billing.factories import batch, usage
-from tests.billing.old_days import old_day, part_of
+from tests.billing.old_days import drop_beside, old_day, part_of
 from tests.plugins.database import superuser
 
 DAY = timedelta(days=1)
@@ -125,17 +125,7 @@ def test_a_worker_that_dies_leaves_the_part_or_its_record(old, at, done, monkeyp
 def test_workers_beside_each_other_drop_each_part_once(old, at, monkeypatch):
     only(at, monkeypatch)
 
-    def work(_):
-        try:
-            return drop_parts(old)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(4) as workers:
-        dropped = list(workers.map(work, range(4)))
-    while again := drop_parts(old):
-        dropped.append(again)
-    assert sum(dropped) == 1
+    assert drop_beside(old) == 1
     with fleet_scope():
         assert DroppedPart.objects.count() == 1
 
