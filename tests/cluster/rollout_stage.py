@@ -34,6 +34,7 @@ from tests.fleet.drive.stage import make_viewer
 
 PRODUCT = "NVIDIA-L40S"
 ONE_STEP = (StepPlan(50, 5, 20),)
+GONE = 90  # seconds: pods drain, and a kubelet of many may be slow
 PACE = 0.8  # seconds from pass to pass: without it this would starve the engines that it waits for
 BODY = {"prompt": "hello there", "max_tokens": 6, "stream": True, "ignore_eos": True}
 
@@ -213,9 +214,9 @@ class RealStage:
         for found in self.cluster.console.get(DEPLOYMENTS, labelSelector=selector)["items"]:
             with contextlib.suppress(ApiStatusError):  # gone already
                 self.cluster.console.delete(f"{DEPLOYMENTS}/{found['metadata']['name']}")
-        ends = time.monotonic() + 30
-        while self.cluster.console.get(PODS, labelSelector=selector)["items"]:
-            assert time.monotonic() < ends
+        ends = time.monotonic() + GONE
+        while left := self.cluster.console.get(PODS, labelSelector=selector)["items"]:
+            assert time.monotonic() < ends, [pod["metadata"]["name"] for pod in left]
             time.sleep(0.2)
 
 
