@@ -22,7 +22,7 @@ from gateway.limits.scripts import ALL, Script
 log = logging.getLogger("gateway.limits")
 
 MAX_WAITING = 10_000
-STALL_SECONDS = 1.0  # a reply this late: the connection is given up
+STALL_SECONDS = 1.0  # no reply for so long, though one is waited for: the connection is given up
 BREAK_AFTER = 5  # timeouts in a row
 BREAK_SECONDS = 1.0
 RECONNECT_SECONDS = 0.25
@@ -76,6 +76,7 @@ class _Protocol(asyncio.Protocol):
         self.waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self.lost = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
+        self.heard_at = asyncio.get_running_loop().time()
         self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,6 +97,7 @@ class _Protocol(asyncio.Protocol):
         self._out.clear()
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = asyncio.get_running_loop().time()
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
             future, _ = self.waiting.popleft()
@@ -185,13 +187,16 @@ class Wire:
             self.is_connected.clear()
 
     async def _watch(self, protocol: _Protocol) -> None:
-        """Return when the connection is lost, or abort it when replies stop coming."""
+        """Return when the connection is lost, or abort it when replies stop coming. A store that is
+        only slow goes on answering: emergency limits in its stead would admit too many.
+        """
         loop = asyncio.get_running_loop()
         try:
             while not protocol.lost.done():
                 await asyncio.wait({protocol.lost}, timeout=RECONNECT_SECONDS)
-                oldest = protocol.waiting[0][1] if protocol.waiting else loop.time()
-                if loop.time() - oldest > STALL_SECONDS and protocol.transport is not None:
+                asked_at = protocol.waiting[0][1] if protocol.waiting else loop.time()
+                silence = loop.time() - max(asked_at, protocol.heard_at)
+                if silence > STALL_SECONDS and protocol.transport is not None:
                     protocol.transport.abort()
         finally:
             if protocol.transport is not None:
