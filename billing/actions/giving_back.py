@@ -19,7 +19,7 @@ from tenants.rules.access import Viewer
 NOTHING_LEFT = "Not given back: nothing is left of what was invoiced"
 
 
-def give_back(
+def give_back_by_notes(
     viewer: Viewer, period: BillingPeriod, bill: Bill, currency: str, *, now: datetime
 ) -> list[tuple[str, Decimal]]:
     """In the transaction of the bill. What it says of each part, and the part, above zero."""

@@ -24,7 +24,7 @@ from billing.actions.documents import (
     take_number,
 )
 from billing.actions.events import tell
-from billing.actions.giving_back import give_back
+from billing.actions.giving_back import give_back_by_notes
 from billing.actions.grants import use_on
 from billing.actions.journal import post
 from billing.actions.reexports import export_billed
@@ -78,7 +78,8 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
     for base, charged in sums.items():
         bill = make_bill(charged, terms, usable(period.tenant_id, account.currency, now))
         if bill.net < 0:
-            bill = settle(bill, give_back(viewer, period, bill, account.currency, now=now))
+            parts = give_back_by_notes(viewer, period, bill, account.currency, now=now)
+            bill = settle(bill, parts)
         exchange = exchanges[base]
         found.append(_issue(viewer, period, account, exchange, bill, series, (after, upto), now))
     export_billed(period, found, now)

@@ -148,21 +148,21 @@ def held(viewer: Viewer, rollout: Rollout, now: datetime) -> Held | None:
     found = holding({f.pk: window_of(f) for f in covering}, now)
     if not found:
         return None
-    digest = rollout.manifest_digest
     change = latest_change(viewer, kind=EXCEPTION, target_id=rollout.pk)
-    counts = change is not None and change.payload.get("manifest_digest") == digest
-    left: Mapping[int, Frozen] = found
-    if change is not None and change.state == "approved":
-        left = without(found, excepted(change.payload, digest))
-        counts = not left
+    if change and change.payload.get("manifest_digest") != rollout.manifest_digest:
+        change = None
+    left = found
+    if change and change.state == "approved":
+        left = without(found, excepted(change.payload, rollout.manifest_digest))
+        change = None if left else change  # it is from others than those that hold now
     frozen = longest((left or found).values())
     assert frozen is not None
     return Held(
         sentence=frozen.sentence,
         until=frozen.until,
         freezes={pk: f.sentence for pk, f in found.items()},
-        exception=change.state if change is not None and counts else "",
-        change_id=change.pk if change is not None and counts else None,
+        exception=change.state if change else "",
+        change_id=change.pk if change else None,
     )
 
 
@@ -200,11 +200,12 @@ def kept_back(rollouts: Sequence[Rollout], now: datetime) -> frozenset[int]:
 def held_rollouts(viewer: Viewer, now: datetime) -> tuple[tuple[Rollout, Held], ...]:
     see_fleet(viewer)
     before = [p.value for p in BEFORE_WRITES]
-    rows: Iterable[Rollout] = (
+    rows = list(
         Rollout.objects.select_related("service", "cluster", "to_release")
         .filter(phase__in=before)
         .defer("manifests")
         .order_by("id")
     )
-    found = ((r, held(viewer, r, now)) for r in rows)
+    back = kept_back(rows, now)
+    found = ((r, held(viewer, r, now)) for r in rows if r.pk in back)
     return tuple((r, h) for r, h in found if h and h.holds)
