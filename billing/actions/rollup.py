@@ -30,7 +30,7 @@ CROWDED = 10  # marks of an hour, from which on it is read as a whole
 HOUR = timedelta(hours=1)
 
 WORKING = {
-    "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean",
+    "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean, is_gone boolean",
     "roll_sum": "hour timestamptz, tenant_id bigint, events bigint, prompt bigint, answer bigint",
 }
 OF_LANE = f"((hour AT TIME ZONE 'UTC')::date - DATE '2000-01-01') & {LANES - 1} = %s"
@@ -44,11 +44,15 @@ TAKE = f"""
 WITH taken AS (
     DELETE FROM usage_hour_mark WHERE id <= %s AND {OF_LANE} RETURNING hour, tenant_id
 )
-INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s
+INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s, EXISTS (
+    SELECT FROM usage_part_dropped p WHERE marked.hour < p.ends_at
+        AND marked.hour >= coalesce(p.starts_at, '-infinity'))
 FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenant_id
 """
+# Where requests are gone, hours are all that is left of them: only reports of prefixes are added.
 FORGET = """
-DELETE FROM usage_hour u USING roll_pair m WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
+DELETE FROM usage_hour u USING roll_pair m
+WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id AND NOT m.is_gone
 """
 # What of the time in an engine was before the hour in which a request ended, as far as the hour
 # before it goes. Mostly nothing: two moments are compared before anything is reckoned.
@@ -108,9 +112,10 @@ SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
 HEAD = """
 INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens,
     rolled_at, rated_version, amount, currency)
-SELECT m.hour, m.tenant_id, 1, coalesce(events, 0), coalesce(prompt, 0), coalesce(answer, 0), %s,
-    0, 0, ''
+SELECT m.hour, m.tenant_id, 1, coalesce(s.events, h.events, 0),
+    coalesce(prompt, h.prompt_tokens, 0), coalesce(answer, h.completion_tokens, 0), %s, 0, 0, ''
 FROM roll_pair m LEFT JOIN roll_sum s ON s.hour = m.hour AND s.tenant_id = m.tenant_id
+LEFT JOIN usage_hour_head h ON m.is_gone AND h.hour = m.hour AND h.tenant_id = m.tenant_id
 ORDER BY m.hour, m.tenant_id
 ON CONFLICT (hour, tenant_id) DO UPDATE SET version = usage_hour_head.version + 1,
     events = EXCLUDED.events, prompt_tokens = EXCLUDED.prompt_tokens,
