@@ -20,7 +20,12 @@ FUTURE = timedelta(minutes=5)  # clocks of gateways differ a little
 MAX_LATE = timedelta(days=62)
 LARGEST = 2**53  # far above any request, far below the end of bigint
 LARGEST_MS = 1e9
-MOST_GPUS = 1_000  # of one engine; times the largest number it is still a bigint
+MOST_GPUS = 1_000  # of one engine
+# Of what hours add up: millions of the largest are still a bigint, or one event would stop them.
+MOST = {
+    **dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens"), 2**40),
+    "gpu_ms": round(LARGEST_MS),
+}
 LATEST = 4_102_444_800_000_000  # the year 2100: what follows is no time of a request
 LARGEST_STATUS = 999
 MOST_VERSIONS = 64
@@ -28,6 +33,7 @@ MOST_MODIFIERS = 16
 LONGEST_MODIFIER = 128
 LENGTHS = {
     "model": 128,
+    "adapter": 128,
     "release": 32,
     "cluster": 63,
     "pod": 253,
@@ -58,6 +64,7 @@ _Modifier = Annotated[str, msgspec.Meta(max_length=LONGEST_MODIFIER)]
 BOUNDS: dict[str, Any] = {
     **{n: Annotated[str, msgspec.Meta(max_length=longest)] for n, longest in LENGTHS.items()},
     **dict.fromkeys(COUNTS + IDS, _Count),
+    **{n: Annotated[int, msgspec.Meta(ge=0, le=most)] for n, most in MOST.items()},
     **dict.fromkeys(OPTIONAL_IDS, _Count | None),
     **dict.fromkeys(TIMES_MS, _Millis | None),
     **dict.fromkeys(("started_at", "finished_at"), _Time),
@@ -257,7 +264,7 @@ def _identity(found: CloudEvent, raw: bytes) -> str:
 def _numbers(found: CloudEvent, raw: bytes) -> str:
     data = found.data
     for name in COUNTS + IDS:
-        if not 0 <= getattr(data, name) <= LARGEST:
+        if not 0 <= getattr(data, name) <= MOST.get(name, LARGEST):
             return f"data.{name} is out of range"
     for name in OPTIONAL_IDS:
         if not 0 <= (getattr(data, name) or 0) <= LARGEST:

@@ -8,19 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from billing.rules.events import Reason, Refused, name_of, once
+from billing.rules.texts import is_plain
 
 MARK = b'"tenant"'
 Names = tuple[str, str]  # slugs of tenant and application
 
 
 def names_in(raw: bytes) -> Names | None:
-    """The slugs by which an event names its owner; None: it gives ids, or cannot be read."""
+    """The slugs by which an event names its owner; None: it gives ids, or cannot be read.
+
+    A name that no table could be asked for is none: the event is judged without its owner.
+    """
     data = _data_of(raw)
     if data is None:
         return None
     tenant, application = data.get("tenant"), data.get("application")
     if isinstance(tenant, str) and isinstance(application, str):
-        return tenant, application
+        return (tenant, application) if is_plain(tenant + application) else None
     return None
 
 

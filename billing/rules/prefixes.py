@@ -33,6 +33,7 @@ SCHEMA = 1
 HOUR = 3_600_000_000  # microseconds
 MOST = 10**9  # GiB-hours of one report
 DECIMALS = 6
+LONGEST = 30  # digits: zeros without end are no number for a table
 
 
 class PrefixData(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ def fault_of(data: PrefixData, raw: bytes) -> str:
         return f"data.model is empty, longer than {LENGTHS['model']}, or holds the character NUL"
     if not data.gib_hours.is_finite() or not 0 <= data.gib_hours <= MOST:
         return f"data.gib_hours is not between 0 and {MOST:,}"
-    if data.gib_hours % Decimal(1).scaleb(-DECIMALS):
+    if abs(data.gib_hours.adjusted()) > LONGEST or data.gib_hours % Decimal(1).scaleb(-DECIMALS):
         return f"data.gib_hours has more than {DECIMALS} decimals"
     if not 0 <= data.started_at < data.finished_at <= LATEST:
         return "data.started_at and data.finished_at are not in order"
