@@ -100,7 +100,7 @@ class TokenComparison:
         """Difference as a part of what engines counted; None when they counted nothing."""
         counted = self.counted_prompt + self.counted_completion
         metered = self.metered_prompt + self.metered_completion
-        return abs(metered - counted) / counted if counted else None
+        return abs(metered - counted) / counted if counted > 0 else None
 
     @property
     def is_alarming(self) -> bool:

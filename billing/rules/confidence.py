@@ -44,20 +44,23 @@ class HourCompared:
 
     @property
     def astray(self) -> int:
-        """Tokens between what was metered, with what is `limited` or without, and the count."""
-        least = self.metered - self.limited
-        return max(0, (self.counted or 0) - self.metered, least - (self.counted or 0))
+        """Tokens between what was metered, with what is `limited` or without, and the count.
+
+        A count below zero is of engines that lost theirs: our own probes are taken off it.
+        """
+        least, counted = self.metered - self.limited, max(0, self.counted or 0)
+        return max(0, counted - self.metered, least - counted)
 
     @property
     def drift(self) -> float | None:
         """Difference as a part of what engines counted; None when they counted nothing."""
-        return self.astray / self.counted if self.counted else None
+        return self.astray / self.counted if self.counted and self.counted > 0 else None
 
     @property
     def tokens(self) -> float | None:
         if self.counted is None:
             return None
-        if not self.counted:
+        if self.counted <= 0:
             return 0.0 if self.astray else 1.0
         return max(0.0, 1 - self.astray / self.counted)
 
