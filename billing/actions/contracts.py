@@ -85,6 +85,8 @@ def _mark(hour: datetime, tenant_id: int, period: Period, kind: Kind, now: datet
         rows.filter(rated_at__lt=period.ends_at).update(rated_version=0)
 
 
-def open_hour(hour: datetime, tenant_id: int, now: datetime) -> None:
+def open_hour(hour: datetime, tenant_id: int, now: datetime) -> bool:
+    """False: it was open."""
     with connection.cursor() as cursor:
         cursor.execute(HEAD, [hour, tenant_id, now])
+        return bool(cursor.rowcount)

@@ -106,14 +106,14 @@ ORDER BY hour, tenant_id, application_id, model, traffic_class, meter, runs_on
 """
 RATED = """
 WITH d AS MATERIALIZED (
-    SELECT d.hour, d.tenant_id, coalesce(m.amount, 0) AS amount,
+    SELECT d.hour, d.tenant_id, d.version, coalesce(m.amount, 0) AS amount,
         coalesce(t.currency, '') AS currency
     FROM rate_due d
     LEFT JOIN (SELECT hour, tenant_id, sum(amount) AS amount FROM rate_owed GROUP BY 1, 2) m
         USING (hour, tenant_id)
     LEFT JOIN unnest(%s::bigint[], %s::text[]) AS t (tenant_id, currency) USING (tenant_id)
 )
-UPDATE usage_hour_head h SET rated_version = h.version, rated_at = %s, amount = d.amount,
+UPDATE usage_hour_head h SET rated_version = d.version, rated_at = %s, amount = d.amount,
     currency = d.currency
 FROM d WHERE h.hour = d.hour AND h.tenant_id = d.tenant_id
 """
@@ -247,7 +247,8 @@ def _add_fees(
 ) -> None:
     """What is charged in an hour is found again by the hour's head.
 
-    A contract that was cut short owes its minimum in an hour that nobody opened.
+    A contract that was cut short owes its minimum in an hour that nobody opened. If the roll-up
+    did meanwhile, its usage was not read here: that hour stays due.
     """
 
     def spent(tenant_id: int, start: datetime, end: datetime) -> Decimal:
@@ -256,9 +257,7 @@ def _add_fees(
     owed = fees(periods, tariffs, spent)
     sets.add_owed(cursor, owed)
     fresh = sets.not_due(cursor, [(key.hour, key.tenant_id) for key, _ in owed])
-    for hour, tenant_id in fresh:
-        open_hour(hour, tenant_id, now)
-    sets.add_due(cursor, [(hour, tenant_id, 1) for hour, tenant_id in fresh])
+    sets.add_due(cursor, [(hour, of, int(open_hour(hour, of, now))) for hour, of in fresh])
 
 
 def _changes(cursor: Any) -> str:
