@@ -47,14 +47,16 @@ MOST_HOURS = 48
 # The running hour is attributed so far, now and then; each time is a whole new run.
 EARLY = timedelta(minutes=10)
 
-CHANGED = """
+# Whoever wrote a time may have begun so long before others saw what it wrote: a worker's limit.
+LONGEST = "interval '2 minutes'"
+CHANGED = f"""
 SELECT r.hour FROM allocation_run r WHERE r.is_current AND r.hour >= %s AND (
     r.finished_at < r.hour + interval '1 hour 2 minutes'
     OR EXISTS (SELECT 1 FROM usage_hour_head h WHERE h.hour = r.hour
-        AND h.rolled_at > r.finished_at)
+        AND h.rolled_at > r.finished_at - {LONGEST})
     OR NOT EXISTS (SELECT 1 FROM gpu_price_sheet s WHERE s.id = r.sheet_id
         AND s.effective @> r.hour)
-    OR EXISTS (SELECT 1 FROM gpu_reservation v WHERE v.changed_at > r.finished_at
+    OR EXISTS (SELECT 1 FROM gpu_reservation v WHERE v.changed_at > r.finished_at - {LONGEST}
         AND v.starts_at <= r.hour AND coalesce(v.ends_at, 'infinity') > r.hour)
 )
 """

@@ -1,0 +1,91 @@
+"""What one worker does while another is in the middle of it: nothing is overlooked."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from billing.actions import rating
+from billing.actions.allocation import allocate_due
+from billing.actions.ingest import ingest
+from billing.actions.rating import rate_due
+from billing.actions.rollup import roll_up
+from billing.drive.checks import check_all
+from billing.models import Charge, CostDay, HourHead
+from tenants.base.scope import fleet_scope
+from tests.billing.damaged import fleet
+from tests.billing.factories import HOUR, batch, load, make_prices, usage
+from tests.billing.test_month_rating import owed, sign
+
+OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
+LAST = datetime(2026, 10, 10, 23, tzinfo=UTC)  # of the minimum, once it is cut short
+LONG_AFTER = datetime(2026, 12, 11, 10, tzinfo=UTC)
+ATTRIBUTED = HOUR + timedelta(hours=1, minutes=5)
+
+
+def elsewhere(act):
+    """Of another worker, to its end."""
+
+    def run():
+        act()
+        connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_usage_that_is_summed_up_while_a_minimum_is_written_into_its_hour_is_charged(
+    acme, gateway, monkeypatch
+):
+    """The hour had no head when the month was read, and has one when the minimum is written."""
+    make_prices()
+    sign(acme, ("", "commitment", "commitment 31"), starts_at=OCTOBER)
+    load(gateway, usage(acme, at=OCTOBER + timedelta(days=4)), now=OCTOBER + timedelta(days=35))
+    sign(acme, ("", "", "factor 1"), starts_at=LAST + timedelta(hours=1), now=LONG_AFTER)
+    fees = rating.fees
+
+    def late():
+        ingest(gateway, batch(usage(acme, at=LAST + timedelta(minutes=5))), now=LONG_AFTER)
+        assert roll_up(LONG_AFTER) == 1
+
+    def meanwhile(*given):
+        with fleet_scope():
+            assert not HourHead.objects.filter(hour=LAST).exists()
+        elsewhere(late)
+        return fees(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rating, "fees", meanwhile)
+        assert rate_due(LONG_AFTER, early=True).charges
+    while rate_due(LONG_AFTER, early=True).hours:
+        pass
+    with fleet_scope():
+        rows = Charge.objects.filter(hour=LAST, meter="completion")
+        assert [row.quantity for row in rows] == [30]
+        assert [c for c in check_all(OCTOBER, LONG_AFTER) if not c.holds] == []
+    assert owed(acme) == 10, "the minimum of ten days of 31"
+
+
+@pytest.mark.django_db
+def test_cost_follows_usage_whose_roll_up_began_before_attribution_and_ended_after(acme, gateway):
+    service = fleet()
+
+    def send():
+        ingest(gateway, batch(usage(acme, service_id=service.pk, gpu_ms=600_000)), now=began)
+
+    began = ATTRIBUTED + timedelta(minutes=10)
+    load(gateway, usage(acme, service_id=service.pk, gpu_ms=600_000))
+    assert allocate_due(ATTRIBUTED) == 1
+    send()
+    roll_up(began - timedelta(seconds=20))
+    send()
+    assert allocate_due(began + timedelta(seconds=30)) == 1
+    assert roll_up(began) == 1  # it has the time of its beginning
+    assert allocate_due(began + timedelta(seconds=90)) == 1
+    with fleet_scope():
+        assert CostDay.objects.get(kind="tenant").weight == 1_800_000
+    for seconds in (150, 210, 270):
+        assert allocate_due(began + timedelta(seconds=seconds)) == 0
