@@ -18,7 +18,7 @@ from billing.actions.documents import (
     take_number,
 )
 from billing.actions.events import tell
-from billing.actions.grants import give_back
+from billing.actions.grants import expire_of, give_back
 from billing.actions.journal import post
 from billing.models import CreditNote, CreditNoteLine
 from billing.queries.accounts import accounts_of, read_taxes
@@ -62,7 +62,9 @@ def issue_credit_note(
     if not lines or len({g.line for g in lines}) < len(lines):
         raise Invalid(lines="Name at least one line of the invoice, each once")
     series = lock_series(CREDIT)
-    lock_used(get_invoice(viewer, number).row)
+    invoice = get_invoice(viewer, number).row
+    expire_of(invoice.tenant_id, now)
+    lock_used(invoice)
     found = get_invoice(viewer, number)  # after the locks: nobody else credits it meanwhile
     rows = _credited(found, lines)
     net = sum((r["amount"] for r in rows), Decimal(0))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing.actions.journal import post
 from billing.models import (
@@ -20,7 +21,7 @@ from billing.models import (
     InvoiceLine,
     JournalTxn,
 )
-from billing.queries.accounts import get_account
+from billing.queries.accounts import accounts_of, get_account
 from billing.queries.grants import rests_of
 from billing.rules.documents import amount_text
 from billing.rules.grants import (
@@ -44,6 +45,7 @@ from tenants.actions.audit import record
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Invalid
 from tenants.queries.changes import Decision, decision_of
+from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer, system_viewer
 from tenants.rules.changes import digest_of
 
@@ -147,13 +149,24 @@ def _settle(grant: CreditGrant, answer: Decision, now: datetime) -> None:
     slug = answer.payload["tenant"]
     same = digest_of(payload_of(grant, slug)) == answer.digest
     by = f"{answer.requester}, approved by {answer.decider}"[:254]
-    is_granted = answer.is_approved and same and _book(grant, by, now)
+    fault = _fault_by_now(grant, now)
+    is_granted = answer.is_approved and same and not fault and _book(grant, by, now)
     grant.state = (GrantState.ACTIVE if is_granted else GrantState.REFUSED).value
     grant.decided_by = answer.decider
     grant.save(update_fields=["state", "decided_by"])
     if is_granted:
         _enter(grant, EntryKind.GRANTED, grant.amount, by=by, at=now)
-    record(viewer, f"credit.{grant.state}", grant, after={"state": grant.state}, why=answer.reason)
+    after = {"state": grant.state} | ({"fault": fault} if fault else {})
+    record(viewer, f"credit.{grant.state}", grant, after=after, why=answer.reason)
+
+
+def _fault_by_now(grant: CreditGrant, now: datetime) -> str:
+    """Why nobody could use what was asked for: approvals may take days."""
+    if grant.expires_at is not None and grant.expires_at <= now:
+        return f"It would have ended at {grant.expires_at:%Y-%m-%d %H:%M} UTC"
+    tenant = tenant_refs([grant.tenant_id])[grant.tenant_id]
+    currency = accounts_of([tenant])[tenant.id].currency
+    return "" if currency == grant.currency else f"The account is invoiced in {currency} now"
 
 
 def _book(grant: CreditGrant, by: str, now: datetime) -> bool:
@@ -247,10 +260,21 @@ def expire_due(now: datetime) -> int:
     """End the credits whose time is over; what was paid for and not used is breakage."""
     with fleet_scope():
         rows = CreditGrant.objects.select_for_update(skip_locked=True, no_key=True)
-        due = list(rows.filter(state=GrantState.ACTIVE, expires_at__lte=now).order_by("id"))
-        rests = rests_of(due)
-        for grant in due:
-            _expire(grant, rests.get(grant.pk, Decimal(0)), now)
+        return _expire_all(rows.filter(expires_at__lte=now), now)
+
+
+def expire_of(tenant_id: int, now: datetime) -> None:
+    """The same of one account at once, in the open scope: before a document gives back to credits
+    what they paid. Given to one whose time is over, it would end with it."""
+    rows = CreditGrant.objects.select_for_update(no_key=True)
+    _expire_all(rows.filter(tenant_id=tenant_id, expires_at__lte=now), now)
+
+
+def _expire_all(rows: QuerySet[CreditGrant], now: datetime) -> int:
+    due = list(rows.filter(state=GrantState.ACTIVE).order_by("id"))
+    rests = rests_of(due)
+    for grant in due:
+        _expire(grant, rests.get(grant.pk, Decimal(0)), now)
     return len(due)
 
 

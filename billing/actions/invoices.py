@@ -25,7 +25,7 @@ from billing.actions.documents import (
 )
 from billing.actions.events import tell
 from billing.actions.giving_back import give_back_by_notes
-from billing.actions.grants import use_on
+from billing.actions.grants import expire_of, use_on
 from billing.actions.journal import post
 from billing.actions.reexports import export_billed
 from billing.models import BillingPeriod, DocumentSeries, Invoice, InvoiceLine
@@ -74,6 +74,7 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
     terms = account.terms(account.currency)
     if any(make_bill(charged, terms).net < 0 for charged in sums.values()):
         lock_series(CREDIT)  # before credits of the account, as whoever issues a credit note does
+        expire_of(period.tenant_id, now)
     found = []
     for base, charged in sums.items():
         bill = make_bill(charged, terms, usable(period.tenant_id, account.currency, now))
