@@ -12,6 +12,7 @@ from billing.models import (
     HourHead,
     HourMark,
     PeriodSignOff,
+    PriceBookVersion,
     UnpricedUsage,
     UsageQuarantine,
 )
@@ -101,9 +102,26 @@ def _rolled(period: BillingPeriod) -> Check:
 
 
 def _rated(period: BillingPeriod) -> Check:
+    """Prices that were published and that no rating applied yet will make hours wait."""
     count = HourHead.objects.filter(~Q(version=F("rated_version")), **_of(period)).count()
+    prices = [f"{book} v{number}" for book, number in _unapplied(period)]
+    said = f"{count} wait" + (f"; prices not applied yet: {', '.join(prices)}" if prices else "")
     way = "They are rated within a minute; if not, look at the worker"
-    return Check(CheckKey.RATED, "Hours to rate", count, f"{count} wait", way)
+    return Check(CheckKey.RATED, "Hours to rate", count + len(prices), said, way)
+
+
+def _unapplied(period: BillingPeriod) -> QuerySet[PriceBookVersion, tuple[str, int]]:
+    """Books and numbers of versions that change what hours of the period are charged: those after
+    the end of a contract as well, where it took the place of one that held for them."""
+    currency = tenant_refs([period.tenant_id])[period.tenant_id].currency
+    own = Q(book__tenant_id=period.tenant_id) | Q(book__tenant_id=None, book__currency=currency)
+    rows = PriceBookVersion.objects.filter(
+        own,
+        published_at__isnull=False,
+        applied_at=None,
+        effective__startswith__lt=period.ends_at,
+    )
+    return rows.order_by("id").values_list("book__slug", "number")
 
 
 def _ledger(period: BillingPeriod) -> Check:

@@ -40,7 +40,7 @@ from tests.billing.books import (
     set_account,
     spend,
 )
-from tests.billing.factories import PRICES, SYSTEM, batch, ingest, load, make_prices, usage
+from tests.billing.factories import PRICES, SYSTEM, batch, ingest, load, make_prices, settle, usage
 
 pytestmark = pytest.mark.django_db
 
@@ -255,6 +255,38 @@ def test_another_person_opens_it_again_and_the_rest_is_billed_apart(spent, gatew
         assert second.after_charge == first.upto_charge
         assert second.lines.get(meter="prompt").quantity == 50_000
         assert first.lines.get(meter="prompt").quantity == 60
+
+
+def test_prices_that_were_published_and_not_applied_yet_keep_their_month_open(spent):
+    """Else it closes at the prices of before, and the next month corrects what was just billed."""
+    keep_periods(NOVEMBER)
+    engines_agree()
+    make_prices({"chat": {name: 2 * price for name, price in PRICES["chat"].items()}}, now=NOVEMBER)
+    with fleet_scope():
+        period = start_closing(SYSTEM, find_period(spent).pk, now=NOVEMBER)
+        with pytest.raises(Conflict, match="prices not applied yet: list v2"):
+            close(SYSTEM, period.pk, now=NOVEMBER, grace=GRACE)
+        later = make_prices(now=NOVEMBER, starts_at=NOVEMBER + timedelta(days=9, minutes=30))
+        assert later.applied_at is None, "it holds for no hour of the month"
+    settle(NOVEMBER)
+    with fleet_scope():
+        assert close(SYSTEM, period.pk, now=NOVEMBER, grace=GRACE).state == "closed"
+        assert not Charge.objects.filter(correction_period__isnull=False).exists()
+
+
+def test_an_approval_that_nobody_acted_on_yet_is_not_asked_over(spent):
+    """A second question took the place of the first: what was approved was forgotten."""
+    fiona, vic = person("fiona", "finance"), person("vic", "approver")
+    period = close_month(spent)
+    with fleet_scope():
+        ask_to_reopen(fiona, period.pk, why="a day of usage is missing")
+        change = ChangeRequest.objects.get()
+        decide(vic, change.pk, digest=change.digest, approve=True)
+        with pytest.raises(Conflict, match="asked already"):
+            ask_to_reopen(fiona, period.pk, why="is anybody there?")
+    assert apply_decisions(NOVEMBER) == 1
+    with fleet_scope():
+        assert find_period(spent).state == "open"
 
 
 def test_a_rejected_change_leaves_it_closed(spent):
