@@ -44,6 +44,7 @@ def pools_of(hour: datetime) -> list[GpuPool]:
             g.capacity,
             g.profile,
             g.hosted,
+            g.device_ms,
         )  # fmt: skip
         for g in gpu_hours(hour)
         if g.gpu_ms > 0

@@ -18,7 +18,8 @@ METHOD, WORK_METHOD = "engine-time-1", "token-work-1"
 POOLS = (
     "The time of GPUs of one product, node pool and kind of capacity that did one thing in one"
     " hour is a pool; it costs time x the hour of the most specific line of the node prices. Idle"
-    " time of reserved GPUs is their owner's."
+    " time of reserved GPUs is their owner's. A part of a GPU and what engines used of it count"
+    " by its fraction."
 )
 # As pages print it. A method never changes: another rule gets another name.
 METHODS = {
@@ -63,6 +64,8 @@ class GpuPool:
     profile: str = ""
     # In a cluster that others run: not in its text, so hours keep the digest of their inputs.
     hosted: bool = field(default=False, repr=False)
+    # The same time with each part of a GPU as a whole one, as engines count theirs; 0: the same.
+    device_ms: int = field(default=0, repr=False)
 
     @property
     def source(self) -> "Source":
@@ -127,8 +130,8 @@ def spread_over(amount: Decimal, direct: Mapping[K, Decimal]) -> dict[K, Decimal
 def allocate_pool(
     pool: GpuPool, cost: Decimal, used: Mapping[Consumer, int], service_ms: int
 ) -> list[Share]:
-    """Split the cost of one pool. `used` is the GPU time of the pool's service by consumer,
-    `service_ms` the serving time of all its pools: a pool stands for its part of both.
+    """Split the cost of one pool. `used` is the engine time of the pool's service by consumer,
+    `service_ms` the time of the devices of all its pools: a pool stands for its part of both.
     """
     if pool.state != SERVING:
         kind = IDLE if pool.state in (FREE, UNUSED) else OVERHEAD
@@ -151,7 +154,7 @@ def allocate_pool(
 def parts_of(
     pool: GpuPool, used: Mapping[Consumer, int], service_ms: int
 ) -> list[tuple[Consumer, int]]:
-    """The pool's part of the GPU time of each who has some."""
+    """The pool's part of the GPU time of each who has some: of a part of a GPU, its fraction."""
     if not service_ms:
         return []
     found = ((c, used[c] * pool.gpu_ms // service_ms) for c in sorted(used))
@@ -159,8 +162,9 @@ def parts_of(
 
 
 def serving_ms(pools: Iterable[GpuPool]) -> dict[Source, int]:
+    """Time of devices, each part of a GPU counted as engines on it count: as a whole one."""
     found: dict[Source, int] = {}
     for pool in pools:
         if pool.state == SERVING:
-            found[pool.source] = found.get(pool.source, 0) + pool.gpu_ms
+            found[pool.source] = found.get(pool.source, 0) + (pool.device_ms or pool.gpu_ms)
     return found
