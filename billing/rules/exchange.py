@@ -6,6 +6,7 @@ the line is rounded, once.
 """
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from billing.rules.currencies import EXPONENTS
+from billing.rules.texts import is_plain
 
 PICO = Decimal("0.000000000001")
 EXACT = Context(prec=100, rounding=ROUND_HALF_UP)  # as the database rounds
@@ -121,7 +123,7 @@ def faults_of_rate(given: Recorded, today: date) -> dict[str, str]:
             ),
             (
                 "source",
-                not 0 < len(given.source.strip()) <= 64,
+                not 0 < len(given.source.strip()) <= 64 or not is_plain(given.source),
                 "Name who says so, as in ECB, in at most 64 characters",
             ),
             ("rate", not fits, "A number above 0 with at most 12 decimals, as in 0.9217"),
@@ -142,7 +144,7 @@ class Parsed:
 
 def read_file(text: str, today: date) -> Parsed:
     """Rates of a CSV file. One line that cannot be taken refuses all of it."""
-    reader = csv.DictReader(text.lstrip("\ufeff").splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
     try:
         if tuple(reader.fieldnames or ()) != COLUMNS:
             return Parsed((), [f"Line 1 must be {','.join(COLUMNS)}"])

@@ -9,16 +9,18 @@ where no usage says that this provider answered. Nobody's is unallocated.
 
 import csv
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Generic, TypeVar
 
 from billing.rules.allocation import PICO, split
 from billing.rules.currencies import EXPONENTS
+from billing.rules.texts import is_plain
 
 OTHER_METHOD = "other-2"
 PLATFORM, HOSTED = "platform", "hosted"
@@ -80,7 +82,7 @@ class Parsed:
 
 def read_file(text: str) -> Parsed:
     """Lines of a CSV file, ours or FOCUS. One that cannot be taken refuses all of it."""
-    reader = csv.DictReader(text.lstrip("\ufeff").splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
     try:
         names = tuple(reader.fieldnames or ())
         missing = [name for name in FOCUS if name not in names]
@@ -109,7 +111,7 @@ def _lines(reader: "csv.DictReader[str]", *, is_focus: bool) -> Iterator[tuple[L
             continue
         try:
             row = _of_focus(cells) if is_focus else _of_ours(cells)
-        except (ValueError, InvalidOperation):
+        except (ValueError, ArithmeticError):  # a time before the first year, no amount
             yield None, f"Line {number} has a time or an amount that is none"
             continue
         faults = faults_of(row)
@@ -152,7 +154,7 @@ def _moment(text: str) -> datetime:
 
 def faults_of(row: Line) -> list[str]:
     amount = row.amount
-    fits = amount.is_finite() and abs(amount) < LARGEST and amount == amount.quantize(PICO)
+    fits = amount.is_finite() and amount.copy_abs() < LARGEST and amount == amount.quantize(PICO)
     return [
         sentence
         for is_wrong, sentence in (
@@ -160,6 +162,7 @@ def faults_of(row: Line) -> list[str]:
             (row.kind not in KINDS, f"its kind is none of {', '.join(KINDS)}"),
             (not 0 < len(row.name) <= 200, "give it a name of at most 200 characters"),
             (len(row.model) > 128, "the name of its service has at most 128 characters"),
+            (not is_plain(row.name + row.model), "a name is one line without control characters"),
             (row.currency not in EXPONENTS, f"{row.currency[:20]!r} is no currency of ISO 4217"),
             (not fits, "an amount has at most 12 decimals, as in 1204.50"),
         )

@@ -9,6 +9,7 @@ from fractions import Fraction
 ZERO = Decimal(0)
 REST = "rest"
 LARGEST = Decimal(10) ** 18
+MOST_PLACES = 18  # before and behind the point: further off, arithmetic rounds or breaks off
 WHOLE = Fraction(1)
 
 
@@ -89,9 +90,9 @@ def number(text: str) -> Decimal:
         found = Decimal(text)
     except InvalidOperation:
         found = Decimal("nan")
-    if not found.is_finite() or len(text) > 40:
+    if not found.is_finite() or len(text) > 40 or (found and abs(found.adjusted()) > MOST_PLACES):
         raise ValueError(f"'{text[:30]}' is no price")
-    return found
+    return found or ZERO
 
 
 def plain(value: Decimal) -> str:
