@@ -1,29 +1,33 @@
 """The forecast of a tenant's month: days so far, what its contract owes, what whole months cost."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Sum
 
-from billing.models import Price, PriceBookVersion, UsageDay, UsageHour
+from billing.models import PrefixHour, Price, PriceBookVersion, UsageDay, UsageHour
 from billing.queries.books import read_tariffs, terms_of
 from billing.queries.charged import ChargeFilter, sum_days_of_use
 from billing.queries.months import next_hour
 from billing.rules.forecast import Forecast, forecast
 from billing.rules.forecast_contract import Pool, grown, with_contract
-from billing.rules.meters import BILLED, Usage, quantities, runs_on
+from billing.rules.meters import BILLED, Meter, Usage, quantities, runs_on
 from billing.rules.prices.terms import BY_MONTH, MONTHLY, Kind
 from billing.rules.rating import Period
 from billing.rules.tariffs import Priced, Tariff, version_of
+from gateway.contract.outcomes import Outcome
 from tenants.queries.directory import TenantRef
 from tenants.rules.quotas import Month, month_of
 
 ZERO = Decimal(0)
 BEFORE = timedelta(weeks=8)  # what the forecast learns the week's rhythm from
+# What meters are counted in, where that is not whole units.
+STEPS = {Meter.GPU_SECOND: Decimal("0.001"), Meter.KEPT_PREFIX: Decimal("0.000001")}
 Days = Mapping[date, Decimal]
 
 
@@ -104,7 +108,8 @@ def month_forecast(
     found = ahead(use, today, end)
     if found and terms.pooled:
         tokens = token_forecast(tenant, month, now)
-        found = grown(tokens, done, pools_of(tenant, month, now)) if tokens else found
+        if tokens and (tokens.so_far or not any(done.values())):
+            found = grown(tokens, done, pools_of(tenant, month, now))
     if found is None:
         return None
     period = Period(next_hour(month.starts_at), next_hour(month.ends_at), seen_at=now)
@@ -146,29 +151,40 @@ def token_forecast(tenant: TenantRef, month: Month, now: datetime) -> Forecast |
 def pools_of(tenant: TenantRef, month: Month, now: datetime) -> list[Pool]:
     """Quantities of the month that tiers, volumes and packages count, by the price of each."""
     tariff = read_tariffs([tenant])[tenant.id]
+    found: dict[tuple[int, Priced], Pool] = {}
+    for used in _used(tenant, month, now):
+        for meter, quantity in quantities(used).items():
+            place = used.model, meter, used.traffic_class, runs_on(used, meter)
+            price = tariff.find(now, *place)
+            if price and price.terms.kind in MONTHLY and quantity:
+                key = (price.version.id, price.priced)
+                before = found[key].quantity if key in found else ZERO
+                step = STEPS.get(meter, Decimal(1))
+                found[key] = Pool(price.terms, before + quantity, step)
+    return list(found.values())
+
+
+def _used(tenant: TenantRef, month: Month, now: datetime) -> Iterator[Usage]:
+    """What is paid for of the month so far, and the prefixes that were kept in it."""
+    wanted: dict[str, Any] = {
+        "tenant_id": tenant.id, "hour__gte": month.starts_at, "hour__lt": month.ends_at
+    }  # fmt: skip
     names = ("model", "traffic_class", "outcome", "hosted", "gpu_product")
-    rows = (
-        UsageHour.objects.filter(
-            tenant_id=tenant.id, hour__gte=month.starts_at, hour__lt=month.ends_at,
-            outcome__in=list(BILLED),
-        )
+    sums = (
+        UsageHour.objects.filter(**wanted, outcome__in=list(BILLED))
         .values_list(*names)
         .annotate(
             Sum("requests"), Sum("prompt_tokens"), Sum("cached_tokens"), Sum("completion_tokens"),
             Sum("gpu_ms"),
         )
     )  # fmt: skip
-    found: dict[tuple[int, Priced], Pool] = {}
-    for model, traffic_class, outcome, hosted, product, *sums in rows:
-        n, prompt, cached, completion, gpu_ms = map(int, sums)
-        used = Usage(
+    for model, traffic_class, outcome, hosted, product, *counted in sums:
+        n, prompt, cached, completion, gpu_ms = map(int, counted)
+        yield Usage(
             now, tenant.id, 0, model, traffic_class, outcome, n, prompt, cached, completion,
             gpu_ms, hosted, product,
         )  # fmt: skip
-        for meter, quantity in quantities(used).items():
-            price = tariff.find(now, model, meter, traffic_class, runs_on(used, meter))
-            if price and price.terms.kind in MONTHLY and quantity:
-                key = (price.version.id, price.priced)
-                before = found[key].quantity if key in found else ZERO
-                found[key] = Pool(price.terms, before + quantity)
-    return list(found.values())
+    kept = PrefixHour.objects.filter(**wanted).values_list("model").annotate(Sum("gib_hours"))
+    for model, gib_hours in kept:
+        of = now, tenant.id, 0, model, "", Outcome.SERVED
+        yield Usage(*of, 0, 0, 0, 0, 0, kept_gib_hours=gib_hours)

@@ -28,9 +28,10 @@ class Pool:
 
     terms: Terms
     quantity: Decimal
+    step: Decimal = ONE  # what quantities of it are whole of
 
     def amount(self, growth: Decimal) -> Decimal:
-        whole = (self.quantity * growth).quantize(ONE, ROUND_HALF_EVEN)
+        whole = (self.quantity * growth).quantize(self.step, ROUND_HALF_EVEN)
         if not whole:
             return ZERO
         parts = parts_of(self.terms, Use(ZERO, whole, whole))

@@ -43,6 +43,7 @@ urlpatterns: list[URLPattern] = [
     page("billing/<slug:slug>/compare/", comparison.compare, "billing_compare"),
     page("billing/<slug:slug>/charges/", charges.charges, "billing_charges"),
     page("billing/<slug:slug>/hours/", charges.hours, "billing_hours"),
+    page("billing/<slug:slug>/prefixes/", charges.prefixes, "billing_prefixes"),
     page("billing/<slug:slug>/alerts/", alerts.show, "budget_alerts"),
     page("rating-runs/", runs.index, "rating_runs"),
     page("rating-runs/<int:run_id>/", runs.show, "rating_run"),

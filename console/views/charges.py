@@ -5,15 +5,19 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.core.paginator import Paginator
+from django.db.models import Sum
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from billing.queries import money as queries
 from billing.queries import requests as usage_queries
 from billing.queries.charged import ChargeFilter
+from billing.queries.prefixes import list_reports
 from billing.queries.requests import UsageFilter
+from billing.rules.meters import Meter
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
 from console.filters import charges_query, number, requests_query
@@ -22,6 +26,10 @@ from console.ranges import read_range
 CHARGE_COLUMNS = (
     "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",
     "amount", "currency", "book_version_id", "run_id", "runs_on",
+)  # fmt: skip
+PREFIX_COLUMNS = (
+    "report_id", "started_at", "ended_at", "application_id", "model", "gib_hours", "source_id",
+    "stored_at",
 )  # fmt: skip
 F = TypeVar("F", ChargeFilter, UsageFilter)
 
@@ -38,15 +46,21 @@ def charges(request: ViewerRequest, slug: str) -> HttpResponse:
     page = Paginator(rows, 100).get_page(request.GET.get("page"))
     names, meters = queries.names_of("application_id", ()), queries.names_of("meter", ())
     lines = [
-        (c, names[c.application_id], meters[c.meter], charges_query(within(wanted, c, meter="")))
+        (c, names[c.application_id], meters[c.meter], usage_of(slug, within(wanted, c), c.meter))
         for c in page.object_list
     ]
     context = {
         "tenant": tenant, "wanted": wanted, "page": page, "lines": lines,
-        "total": queries.total(wanted), "hours": charges_query(replace(wanted, meter="")),
+        "total": queries.total(wanted), "usage": usage_of(slug, wanted, wanted.meter),
         "application": names.get(wanted.application_id), "meter": meters.get(wanted.meter),
     }  # fmt: skip
     return render(request, "billing/charges.html", context)
+
+
+def usage_of(slug: str, wanted: ChargeFilter, meter: str) -> str:
+    """Where what was charged leads: to hours of requests, or to what was reported of prefixes."""
+    page = "billing_prefixes" if meter == Meter.KEPT_PREFIX else "billing_hours"
+    return f"{reverse(page, args=[slug])}?{charges_query(replace(wanted, meter=''))}"
 
 
 def within(wanted: F, row: Any, **changes: Any) -> F:
@@ -111,3 +125,24 @@ def hours(request: ViewerRequest, slug: str) -> HttpResponse:
         "application": names.get(wanted.application_id or 0),
     }  # fmt: skip
     return render(request, "billing/hours.html", context)
+
+
+@require_GET
+def prefixes(request: ViewerRequest, slug: str) -> HttpResponse:
+    """What stores of prefixes reported: charges of the meter are sums of it, hour by hour."""
+    tenant = queries.find_tenant(request.viewer, slug)
+    wanted = charge_filter(request, tenant.id)
+    rows = list_reports(request.viewer, wanted)
+    if wants_file(request):
+        values = rows.values_list(*PREFIX_COLUMNS).iterator()
+        return download(request, f"prefixes-{slug}", PREFIX_COLUMNS, values)
+    page = Paginator(rows, 100).get_page(request.GET.get("page"))
+    names = queries.names_of("application_id", ())
+    context = {
+        "tenant": tenant, "wanted": wanted, "page": page,
+        "lines": [(r, names.get(r.application_id, "")) for r in page.object_list],
+        "total": rows.aggregate(s=Sum("gib_hours"))["s"] or 0,
+        "charges": charges_query(replace(wanted, meter=Meter.KEPT_PREFIX.value)),
+        "application": names.get(wanted.application_id or 0) if wanted.application_id else "",
+    }  # fmt: skip
+    return render(request, "billing/prefixes.html", context)

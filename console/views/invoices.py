@@ -17,10 +17,10 @@ from billing.queries.charged import ChargeFilter
 from billing.queries.money import names_of
 from console.access import ViewerRequest
 from console.downloads import download, wants_file
-from console.filters import by_slug, charges_query
+from console.filters import by_slug
 from console.forms import explain
 from console.forms.books import CreditForm
-from console.views.charges import within
+from console.views.charges import usage_of, within
 from tenants.errors import ConsoleError, NotFound
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission
@@ -85,14 +85,14 @@ def line(request: ViewerRequest, number: str, position: int) -> HttpResponse:
     names = names_of("application_id", ())
     period = found.row.period
     wanted = ChargeFilter(period.starts_at, period.ends_at)
+    slug = tenant_refs([found.row.tenant_id])[found.row.tenant_id].slug
     context = {
         "invoice": found.row,
         "line": shown.row,
-        "tenant": tenant_refs([found.row.tenant_id])[found.row.tenant_id],
         "page": page,
         "total": rows.aggregate(s=Sum("amount"))["s"],
         "lines": [
-            (c, names.get(c.application_id, ""), charges_query(within(wanted, c)))
+            (c, names.get(c.application_id, ""), usage_of(slug, within(wanted, c), c.meter))
             for c in page.object_list
         ],
     }

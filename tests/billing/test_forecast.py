@@ -1,5 +1,6 @@
 """The forecast: its band holds as often as it says, and what a contract owes is part of it."""
 
+import json
 import random
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from billing.actions.ingest import ingest
 from billing.queries.budgets import tenant_budgets
 from billing.queries.money import find_tenant, tenant_month
 from billing.rules.budget_ahead import ahead_of, thresholds_of
@@ -18,6 +20,7 @@ from billing.rules.tariffs import BookVersion, Tariff
 from tenants.base.scope import scope_of
 from tests.billing.factories import NOW, load, make_prices, settle, usage
 from tests.billing.test_budgets import make_budget
+from tests.billing.test_kept_prefixes import report
 from tests.billing.test_month_rating import sign
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +112,19 @@ def test_packages_cost_what_the_whole_month_opens():
     assert grown(steady(0, 0)[0], {}, [pool]) is None
 
 
+@pytest.mark.parametrize("step", ["0.001", "0.000001"])
+def test_a_quantity_with_decimals_is_no_whole_number_of_units(step):
+    """Of half a GiB-hour kept so far, rounded to none or one, the rest was priced as something
+    else."""
+    tokens, done = steady()
+    pool = Pool(read_terms("tiered 1:4 rest:2"), Decimal("0.4"), Decimal(step))
+    money = dict.fromkeys(done, Decimal(0)) | {TODAY: Decimal("1.6")}
+    found = grown(tokens, money, [pool])
+    assert found is not None
+    half_more = tokens.amount / tokens.so_far
+    assert found.amount == Decimal("1.6") * half_more == Decimal("2.4")
+
+
 def test_a_budget_takes_its_part_of_the_month():
     found, _ = steady()
     half = ahead_of(found, Decimal(100), Decimal(120))
@@ -167,3 +183,20 @@ def test_token_budgets_are_forecast_and_say_when_they_end(fiona, busy):
     assert found.use.spent == 12_000_000
     assert found.ahead.amount > 13_000_000
     assert NOW.date() < found.ahead.runs_out <= NOW.date() + timedelta(days=2)
+
+
+def test_what_is_kept_of_prefixes_is_forecast_at_the_quantity_of_the_month(fiona, busy, gateway):
+    """The first three GiB-hours of the month are paid for, twelve are kept: nothing is added."""
+    tiers = "tiered 3:10 rest:0"
+    start = NOW.replace(day=1, hour=0, minute=0)
+    sign(busy, ("chat", "kept_prefix", tiers), starts_at=start)
+    hours = [NOW.replace(minute=0) - timedelta(days=n) for n in range(12)]
+    body = json.dumps([report(busy, 1, start=hour) for hour in hours]).encode()
+    assert ingest(gateway, body, now=NOW).accepted == 12
+    settle(NOW)
+    with scope_of(fiona):
+        month = tenant_month(fiona, "acme", now=NOW)
+    assert month.charged == 30 + 18
+    of_tokens = month.forecast.amount - 30
+    assert 18 < of_tokens < 40
+    assert abs(of_tokens / 18 - Decimal("1.8")) < Decimal("0.3"), "what grows is the rest alone"

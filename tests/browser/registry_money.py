@@ -12,6 +12,7 @@ PAGES: dict[str, Callable[[SimpleNamespace], str]] = {
     "billing_compare": lambda _: "/billing/acme/compare/",
     "billing_charges": lambda _: "/billing/acme/charges/?from=now-7d&meter=completion",
     "billing_hours": lambda _: "/billing/acme/hours/?from=now-7d",
+    "billing_prefixes": lambda _: "/billing/acme/prefixes/?from=now-7d",
     "budget_alerts": lambda _: "/billing/acme/alerts/",
     "webhooks": lambda _: "/webhooks/",
     "webhook_new": lambda _: "/new/webhook/?tenant=acme",
