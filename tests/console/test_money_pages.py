@@ -44,7 +44,7 @@ def test_it_leads_from_a_charge_to_its_hour_and_its_requests(scene):
     olga = browser(scene.olga)
     charges = olga.get("/billing/acme/charges/?from=now-7d&meter=completion")
     charge, _, _, address = charges.context["lines"][0]
-    hours = olga.get(f"/billing/acme/hours/?{address}")
+    hours = olga.get(address)
     tokens = sum(h.completion_tokens for h, _, _ in hours.context["lines"])
     assert tokens == charge.quantity
     _, _, requests = hours.context["lines"][0]
