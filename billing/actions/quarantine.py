@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from billing.actions.ingest import store
 from billing.actions.named_events import by_ids
@@ -39,6 +39,7 @@ KIND = "usage_quarantine"  # of changes
 MOMENT = timedelta(microseconds=1)
 MOST = 1_000  # events of one decision
 MOST_NAMED = 100  # in the audit; the decision keeps all
+LONGEST_SAID = 500
 PAST = {Kind.TAKE: "taken", Kind.CORRECT: "taken", Kind.DROP: "dropped"}
 
 
@@ -203,6 +204,8 @@ def _apply(item: QuarantineItem, kind: Kind) -> None:
                 _store(item, item.payload, None)
     except Conflict as refusal:
         item.outcome, item.said = "kept", refusal.message
+    except (DataError, IntegrityError) as error:  # else no decision after it would be applied
+        item.outcome, item.said = "kept", _refused(error)
 
 
 def _fault(row: UsageQuarantine, text: str, *, received_at: datetime | None = None) -> str:
@@ -215,6 +218,12 @@ def _fault(row: UsageQuarantine, text: str, *, received_at: datetime | None = No
         return ""
     except Conflict as refusal:
         return refusal.message
+    except (DataError, IntegrityError) as error:
+        return _refused(error)
+
+
+def _refused(error: Exception) -> str:
+    return f"The database refuses it: {error}"[:LONGEST_SAID]
 
 
 def _store(row: UsageQuarantine | QuarantineItem, text: str, received_at: datetime | None) -> None:

@@ -5,7 +5,9 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import DataError
 
+from billing.actions import quarantine
 from billing.actions.ingest import ingest
 from billing.actions.quarantine import apply_decisions, ask, ask_to_correct
 from billing.models import HourMark, QuarantineDecision, QuarantineItem, UsageEvent, UsageQuarantine
@@ -104,6 +106,34 @@ def test_it_drops_events_for_good_and_keeps_what_they_said(acme, gateway, fin, v
     assert outcomes(decision) == ["dropped"] * 3
     with fleet_scope():
         assert "999999" in QuarantineItem.objects.first().payload.replace(" ", "")
+
+
+def test_an_event_that_the_database_refuses_stops_no_other_decision(
+    acme, gateway, fin, vic, monkeypatch
+):
+    """It waits on, and says why; the sweep would have ended at it each time."""
+    ages = (timedelta(days=70), timedelta(days=71))
+    poisoned, good = (put_aside(gateway, usage(acme, at=NOW - age)) for age in ages)
+    first, second = (question(fin, Kind.TAKE, row) for row in (poisoned, good))
+    store = quarantine.store
+
+    def refuse(source_id, judged, **given):
+        if judged[0].event_id == poisoned.event_id:
+            raise DataError("bigint out of range")
+        return store(source_id, judged, **given)
+
+    monkeypatch.setattr(quarantine, "store", refuse)
+    with fleet_scope():
+        for change in ChangeRequest.objects.all():
+            changes.decide(vic, change.pk, digest=change.digest, approve=True, why="seen")
+    assert apply_decisions(NOW) == 2
+    with pytest.raises(Conflict, match="The database refuses it"):
+        question(fin, Kind.TAKE, poisoned)
+    assert (outcomes(first), outcomes(second)) == (["kept"], ["taken"])
+    with fleet_scope():
+        assert "bigint out of range" in first.items.get().said
+        assert UsageQuarantine.objects.get() == poisoned
+        assert UsageEvent.objects.count() == 1
 
 
 def test_what_is_turned_down_goes_on_waiting(acme, gateway, fin, vic):
