@@ -26,14 +26,16 @@ LANES = 2
 LOCK = 7_301  # of advisory locks; the other actions of billing have the next numbers
 # Workers of before there were lanes take the first one alone; while one of them works, none does.
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock_shared(%s) AND pg_try_advisory_xact_lock(%s, %s)"
-CROWDED = 10  # marks of an hour, from which on it is read as a whole
+CROWDED = 10  # tenants of an hour, from which on it is read as a whole
 HOUR = timedelta(hours=1)
 
 WORKING = {
-    "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean, is_gone boolean",
+    "roll_pair": "hour timestamptz, tenant_id bigint, is_gone boolean NOT NULL DEFAULT false",
     "roll_sum": "hour timestamptz, tenant_id bigint, events bigint, prompt bigint, answer bigint",
 }
-OF_LANE = f"((hour AT TIME ZONE 'UTC')::date - DATE '2000-01-01') & {LANES - 1} = %s"
+# Without a zone: to reckon with one costs as much as to read the mark.
+DAY_OF_LANE = "date_bin('{} day', hour, '2000-01-01T00:00Z')"
+OF_LANE = f"{DAY_OF_LANE.format(1)} - {DAY_OF_LANE.format(LANES)} = %s * interval '1 day'"
 # How far, and then all up to there: the planner would compare the whole table with a list of ids.
 UPTO = f"""
 SELECT max(id) FROM (
@@ -44,12 +46,21 @@ TAKE = f"""
 WITH taken AS (
     DELETE FROM usage_hour_mark WHERE id <= %s AND {OF_LANE} RETURNING hour, tenant_id
 )
-INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s, EXISTS (
-    SELECT FROM usage_part_dropped p WHERE marked.hour < p.ends_at
-        AND marked.hour >= coalesce(p.starts_at, '-infinity'))
-FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenant_id
+INSERT INTO roll_pair SELECT hour, tenant_id FROM taken GROUP BY 1, 2
 """
-# Where requests are gone, hours are all that is left of them: only reports of prefixes are added.
+# Where requests were dropped, hours are all that is left of them: they stay as they are, and only
+# reports of kept prefixes are added. Mostly no hour is so old, and none is compared with parts.
+GONE = """
+UPDATE roll_pair m SET is_gone = true FROM usage_part_dropped p
+WHERE m.hour < (SELECT max(ends_at) FROM usage_part_dropped)
+    AND m.hour < p.ends_at AND m.hour >= coalesce(p.starts_at, '-infinity')
+"""
+KEEP = """
+INSERT INTO roll_sum SELECT m.hour, m.tenant_id, h.* FROM roll_pair m CROSS JOIN LATERAL (
+    SELECT events, prompt_tokens, completion_tokens FROM usage_hour_head
+    WHERE hour = m.hour AND tenant_id = m.tenant_id OFFSET 0
+) AS h WHERE m.is_gone
+"""
 FORGET = """
 DELETE FROM usage_hour u USING roll_pair m
 WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id AND NOT m.is_gone
@@ -106,16 +117,15 @@ SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
         AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
         AND e.event_time >= %s AND e.event_time < %s
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-) AS s WHERE NOT m.is_crowded
+) AS s WHERE m.hour = ANY(%s)
 """,
 )
 HEAD = """
 INSERT INTO usage_hour_head (hour, tenant_id, version, events, prompt_tokens, completion_tokens,
     rolled_at, rated_version, amount, currency)
-SELECT m.hour, m.tenant_id, 1, coalesce(s.events, h.events, 0),
-    coalesce(prompt, h.prompt_tokens, 0), coalesce(answer, h.completion_tokens, 0), %s, 0, 0, ''
+SELECT m.hour, m.tenant_id, 1, coalesce(events, 0), coalesce(prompt, 0), coalesce(answer, 0), %s,
+    0, 0, ''
 FROM roll_pair m LEFT JOIN roll_sum s ON s.hour = m.hour AND s.tenant_id = m.tenant_id
-LEFT JOIN usage_hour_head h ON m.is_gone AND h.hour = m.hour AND h.tenant_id = m.tenant_id
 ORDER BY m.hour, m.tenant_id
 ON CONFLICT (hour, tenant_id) DO UPDATE SET version = usage_hour_head.version + 1,
     events = EXCLUDED.events, prompt_tokens = EXCLUDED.prompt_tokens,
@@ -126,13 +136,14 @@ FORGET_DAYS = f"""
 DELETE FROM usage_day USING {DAYS}
 WHERE usage_day.day = m.day AND usage_day.tenant_id = m.tenant_id
 """
+# Day by day: joined, each pass would read all heads there are.
 SUM_DAYS = f"""
 INSERT INTO usage_day (day, tenant_id, events, prompt_tokens, completion_tokens)
-SELECT m.day, m.tenant_id, sum(events), sum(prompt_tokens), sum(completion_tokens)
-FROM {DAYS} JOIN usage_hour_head h ON h.tenant_id = m.tenant_id
-    AND h.hour >= m.day::timestamp AT TIME ZONE 'UTC'
-    AND h.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
-GROUP BY 1, 2
+SELECT m.day, m.tenant_id, s.* FROM {DAYS} CROSS JOIN LATERAL (
+    SELECT sum(events), sum(prompt_tokens), sum(completion_tokens) FROM usage_hour_head
+    WHERE tenant_id = m.tenant_id AND hour >= m.day::timestamp AT TIME ZONE 'UTC'
+        AND hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC' OFFSET 0
+) AS s
 """
 
 
@@ -151,6 +162,7 @@ def _pass(lane: int, now: datetime) -> int:
             if hours:
                 cursor.execute(FORGET)
                 _sum(cursor)
+                cursor.execute(KEEP)
                 sum_prefixes(cursor)
                 cursor.execute(HEAD, [now])
                 cursor.execute(FORGET_DAYS)
@@ -165,21 +177,22 @@ def _take(cursor: Any, lane: int) -> int:
     if upto is None:
         return 0
     make_working_tables(cursor, WORKING)
-    cursor.execute(TAKE, [upto, lane, CROWDED])
+    cursor.execute(TAKE, [upto, lane])
     hours: int = cursor.rowcount
+    cursor.execute(GONE)
     cursor.execute("ANALYZE roll_pair")
     return hours
 
 
 def _sum(cursor: Any) -> None:
-    """Hours with many marks are read as a whole, side by side; the others tenant by tenant."""
-    cursor.execute("SELECT hour, bool_and(is_crowded) FROM roll_pair GROUP BY 1 ORDER BY 1")
+    """Hours of many tenants are read as a whole, side by side; the others tenant by tenant."""
+    cursor.execute("SELECT hour, count(*) FROM roll_pair GROUP BY 1 ORDER BY 1")
     hours = cursor.fetchall()
-    for start, end in spans([hour for hour, is_crowded in hours if is_crowded]):
+    for start, end in spans([hour for hour, tenants in hours if tenants >= CROWDED]):
         cursor.execute(SUM_CROWDED, [start, end])
-    single = [hour for hour, is_crowded in hours if not is_crowded]
+    single = [hour for hour, tenants in hours if tenants < CROWDED]
     if single:
-        cursor.execute(SUM_SINGLE, [single[0], single[-1] + HOUR])
+        cursor.execute(SUM_SINGLE, [single[0], single[-1] + HOUR, single])
     cursor.execute("ANALYZE roll_sum")
 
 
