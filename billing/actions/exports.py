@@ -8,6 +8,7 @@ from billing.actions.deliveries import find_fitting
 from billing.models import ExportDestination, ExportJob
 from billing.models.exports import FILE_TYPES
 from billing.rules.datasets import DATASETS, FORMATS
+from billing.rules.years import SAID, is_known
 from tenants.actions.audit import record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.nudge import nudge
@@ -35,7 +36,10 @@ def request_export(
     faults = faults_of_form(format, file_type)
     if not faults and DATASETS[format].is_fleets:
         viewer.require(Permission.VIEW_MONEY)
-    if not starts_at < ends_at <= starts_at + LONGEST:
+    ends = {"starts_at": starts_at, "ends_at": ends_at}
+    if odd := {name: SAID for name, at in ends.items() if not is_known(at)}:
+        faults |= odd
+    elif not starts_at < ends_at <= starts_at + LONGEST:
         faults["ends_at"] = f"The range ends after it starts, and within {LONGEST.days} days"
     if faults:
         raise Invalid(**faults)
