@@ -19,7 +19,7 @@ from billing.actions.events import tell
 from billing.clients.delivery import Answer, Bucket, Message, send
 from billing.clients.store import Folder
 from billing.clients.vault import Unreadable, unseal
-from billing.drive.turns import Round, next_turns
+from billing.drive.turns import Round, Turn, next_turns
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
 from billing.rules.destinations import POST, PUT
@@ -56,15 +56,16 @@ def deliver_due(now: datetime) -> int:
         waiting = ExportDelivery.objects.filter(state=State.WAITING)
         due = next_turns(waiting, now, receiver="destination_id", most=MOST)
     going = Round(now, SECONDS)
-    return sum(_pass(pk, going, now) for pk in due if not going.is_over)
+    return sum(_pass(turn, going, now) for turn in going.of(due))
 
 
-def _pass(pk: int, going: Round, now: datetime) -> int:
-    with claimed(ExportDelivery, pk) as claim:
+def _pass(turn: Turn, going: Round, now: datetime) -> int:
+    with claimed(ExportDelivery, turn.id) as claim:
         if claim is None:
+            going.leave(turn)
             return 0
         with fleet_scope():
-            parcel = _load(pk)
+            parcel = _load(turn.id)
         if parcel.delivery.state != State.WAITING:
             return 0
         receiver = parcel.delivery.destination_id

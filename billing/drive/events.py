@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage
 
 from billing.clients.delivery import Answer, Message, send
 from billing.clients.vault import Unreadable, unseal
-from billing.drive.turns import Round, next_turns
+from billing.drive.turns import Round, Turn, next_turns
 from billing.models import EventDelivery
 from billing.rules.alerts import mail_of
 from billing.rules.calls import is_call, mail_of_call
@@ -36,15 +36,16 @@ def deliver_due(now: datetime) -> int:
         waiting = EventDelivery.objects.filter(state=State.WAITING)
         due = next_turns(waiting, now, receiver="webhook_id", most=MOST)
     going = Round(now, SECONDS)
-    return sum(_deliver(pk, going, now) for pk in due if not going.is_over)
+    return sum(_deliver(turn, going, now) for turn in going.of(due))
 
 
-def _deliver(delivery_id: int, going: Round, now: datetime) -> int:
-    with claimed(EventDelivery, delivery_id) as claim:
+def _deliver(turn: Turn, going: Round, now: datetime) -> int:
+    with claimed(EventDelivery, turn.id) as claim:
         if claim is None:
+            going.leave(turn)
             return 0
         with fleet_scope():
-            row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
+            row = EventDelivery.objects.select_related("event", "webhook").get(pk=turn.id)
         if row.state != State.WAITING:
             return 0
         receiver: Hashable = row.webhook_id or "mail"

@@ -14,6 +14,7 @@ from billing.clients import delivery
 from billing.clients.delivery import Answer, Message, make_secret, send
 from billing.drive import deliveries, events
 from billing.drive.exports import run_due
+from billing.drive.turns import next_turns
 from billing.models import EventDelivery, ExportDelivery
 from billing.rules.webhooks import Kind
 from tenants.base.claims import claimed
@@ -117,6 +118,21 @@ def test_one_worker_at_a_time_sends_what_is_for_one_tenant(acme, globex, tried):
     with fleet_scope():
         held = EventDelivery.objects.filter(tenant_id=acme.pk).earliest("id")
     with claimed(EventDelivery, held.pk):
+        events.deliver_due(NOW)
+    assert tried == ["globex"]
+
+
+def test_a_worker_that_looked_at_the_same_time_leaves_the_line_to_the_first(
+    acme, globex, tried, monkeypatch
+):
+    told(acme, "acme", 3)
+    told(globex, "globex", 1)
+    with fleet_scope():
+        waiting = EventDelivery.objects.filter(state="waiting")
+        seen = next_turns(waiting, NOW, receiver="webhook_id", most=20)
+    assert len(seen) == 4
+    monkeypatch.setattr(events, "next_turns", lambda *_args, **_more: seen)
+    with claimed(EventDelivery, seen[0].id):
         events.deliver_due(NOW)
     assert tried == ["globex"]
 
