@@ -92,3 +92,4 @@ DATASETS = {
     ),
 }
 FORMATS = tuple(DATASETS)
+OF_FLEET = tuple(name for name, dataset in DATASETS.items() if dataset.is_fleets)
