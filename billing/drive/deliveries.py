@@ -23,6 +23,7 @@ from billing.drive.turns import Round, Turn, next_turns
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
 from billing.rules.destinations import POST, PUT
+from billing.rules.manifests import as_text
 from billing.rules.webhooks import Kind
 from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
@@ -31,7 +32,7 @@ from tenants.queries.directory import tenant_refs
 MOST_TRIES = 10  # the last one some four hours after the first
 PAUSE = timedelta(seconds=15)
 MOST = 20
-SECONDS = 600.0  # after which a pass begins nothing more: a file may take minutes
+SECONDS = 200.0  # after which a pass begins nothing more: a file may take 20 minutes by itself
 MOST_SAID = 500  # characters
 FILE, MANIFEST = "file", "manifest"
 State = ExportDelivery.State
@@ -117,6 +118,9 @@ def _fault_of_file(parcel: Parcel) -> str:
         return "The file is not on this machine any more: make the export again"
     if folder.digest(path) != parcel.artifact.sha256:
         return "The bytes of the file are not those that were recorded: make the export again"
+    told = parcel.artifact.manifest  # of files from before it was kept, nothing
+    if told and parcel.path(MANIFEST).read_bytes() != as_text(told).encode():
+        return "The manifest is not the one that was recorded: make the export again"
     return ""
 
 

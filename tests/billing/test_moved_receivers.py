@@ -98,3 +98,13 @@ def test_the_operators_receiver_is_named_to_no_tenant(fiona, acme, door, status)
     assert "Internal warehouse" not in told
     with scope_of(fiona):
         assert any("Internal warehouse" in e.payload for e in list_events(fiona))
+
+
+def test_a_manifest_that_says_something_else_is_not_sent(fiona, door, settings):
+    job, _ = sent(fiona, door)
+    (manifest,) = settings.QM_EXPORTS_DIR.rglob("*.manifest.json")
+    manifest.write_text(manifest.read_text().replace('"rows": 3', '"rows": 2'))
+    deliver_due(NOW)
+    delivery, tries = history(fiona, job)
+    assert (delivery.state, tries, door.came) == ("failed", [], [])
+    assert "not the one that was recorded" in delivery.why
