@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -50,9 +51,12 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a quote before it."""
+    """Text that a spreadsheet would run as a formula gets a quote before it. Numbers are written
+    out, as 0.000000500000 and not as 5.00000E-7."""
     if value is None:
         return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list | tuple):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from billing.rules.years import SAID, is_known
 from tenants.errors import Invalid
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -64,6 +65,8 @@ def _moment(text: str, now: datetime, name: str) -> datetime:
         raise Invalid(
             **{name: f"'{text[:40]}' is no time: write now-6h or 2026-11-23T14:00Z"}
         ) from None
+    if not is_known(moment):
+        raise Invalid(**{name: SAID})
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

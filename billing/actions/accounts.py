@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from billing.actions.documents import begin_entry
 from billing.actions.grants import payment_key
 from billing.actions.journal import post
 from billing.models import BillingAccount, JournalTxn
@@ -75,6 +76,7 @@ def record_payment(
     viewer: Viewer, slug: str, *, amount: Decimal, currency: str, reference: str, now: datetime
 ) -> JournalTxn:
     """Write down that money came in. The reference of the payer makes a repeat a refusal."""
+    begin_entry()
     account = get_account(viewer, slug)
     viewer.require(Permission.MANAGE_MONEY, account.tenant_id)
     faults = {}

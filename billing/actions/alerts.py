@@ -1,11 +1,13 @@
 """Tell people that a budget goes to its end: from when on, and what was reached.
 
 A threshold is reached once for each budget and period: its row is the proof, and comes with the
-event that tells of it in one transaction.
+event that tells of it in one transaction. A budget with another limit is another one: whoever
+raised it is warned again before that is used up too.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -58,13 +60,18 @@ def fire(used: Sequence[BudgetUse], now: datetime) -> int:
     known = set(
         BudgetAlert.objects.filter(
             series__in={r.series for r in found}, period__in={r.period for r in found}
-        ).values_list("series", "kind", "period", "threshold")
+        ).values_list("series", "kind", "period", "threshold", "budget")
     )
-    fresh = [r for r in found if (r.series, r.kind.value, r.period, r.threshold) not in known]
+    fresh = [r for r in found if _key(r) not in known]
     names = _names([use.ref for use in used], fresh)
     for reached in fresh:
         _fire(reached, names[reached.series], now)
     return len(fresh)
+
+
+def _key(reached: Reached) -> tuple[int, str, str, int, Decimal]:
+    of = reached.series, reached.kind.value, reached.period
+    return *of, reached.threshold, reached.budget
 
 
 def alone() -> bool:

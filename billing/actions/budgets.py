@@ -4,9 +4,11 @@ A gateway adds to `spent` what it settles, at once. The ledger knows the same so
 and knows what gateways forgot: it has the last word upwards. It never lowers a live counter,
 because a lower figure only means that events are still on their way. A counter that was lost
 (no `gen`) is written with the ledger's figure; until then gateways refuse with
-`budget_unverifiable`. A correction that lowers charges shows in the next period.
+`budget_unverifiable`. Counters of the next month are there before it begins, so that nothing is
+refused at midnight. A correction that lowers charges shows in the next period.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -19,6 +21,8 @@ from tenants.queries.directory import budget_refs
 
 GENERATION = "1"
 KEPT = timedelta(days=7)  # after the period: late requests still find their counter
+AHEAD = timedelta(hours=6)  # of a month that begins: workers may be down for a while
+LONGEST_MONTH = timedelta(days=31)
 
 
 def keep_budgets(now: datetime) -> int:
@@ -29,8 +33,10 @@ def keep_budgets(now: datetime) -> int:
     with fleet_scope():
         used = used_budgets(budget_refs(), now)
         fire(used, now)
-    counters = budget_counters(settings.REDIS_URL)
-    return counters.publish((_spent(use, now) for use in used), generation=GENERATION)
+    spent = [_spent(use, now) for use in used]
+    spent += [_next(use, now) for use in used if use.month.ends_at - now <= AHEAD]
+    budget_counters(settings.REDIS_URL).publish(spent, generation=GENERATION)
+    return len(used)
 
 
 def _spent(use: BudgetUse, now: datetime) -> Spent:
@@ -41,4 +47,15 @@ def _spent(use: BudgetUse, now: datetime) -> Spent:
         period=use.month.name,
         units=use.units,
         seconds_to_live=int((use.month.ends_at + KEPT - now).total_seconds()),
+    )
+
+
+def _next(use: BudgetUse, now: datetime) -> Spent:
+    """Of the month that begins: nothing is spent of it yet."""
+    ends_at = use.month.ends_at
+    return replace(
+        _spent(use, now),
+        period=f"{ends_at:%Y-%m}",  # its first instant, by the clocks of the tenant
+        units=0,
+        seconds_to_live=int((ends_at + LONGEST_MONTH + KEPT - now).total_seconds()),
     )

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from billing.actions.documents import (
     CREDIT,
+    begin_entry,
     document_head,
     facts_of_document,
     lock_series,
@@ -56,6 +57,7 @@ def issue_credit_note(
 
     What credits paid of a line goes back to them first, in the order in which they paid.
     """
+    begin_entry()
     viewer.require(Permission.MANAGE_MONEY, get_invoice(viewer, number).row.tenant_id)
     if not why.strip():
         raise Invalid(why="Say why: the customer reads this on the credit note")

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db import connection, transaction
 
 from billing.models import BillingPeriod, CreditNote, DocumentSeries, Invoice
 from billing.queries.accounts import Account
@@ -11,21 +12,44 @@ from billing.rules.documents import amount_text, number_of
 from billing.rules.invoices import canonical, digest_of
 
 INVOICE, CREDIT = "invoice", "credit"
+SERIES_LOCK, ENTRY_LOCK = 7_441, 7_442  # of advisory locks
+
+
+def begin_entry() -> None:
+    """Called first by whoever writes what has its time in files: documents, postings.
+
+    Such a time may be just before the end of a range whose file is made just after it, while what
+    was written is not committed yet: `wait_for_entries` waits for it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [ENTRY_LOCK])
+
+
+@transaction.atomic
+def wait_for_entries() -> None:
+    """Until each that has begun is committed, or was given up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ENTRY_LOCK])
 
 
 def lock_series(kind: str) -> DocumentSeries:
     """One document at a time gets its number; who rolls back leaves no gap."""
-    DocumentSeries.objects.bulk_create(
-        [DocumentSeries(issuer=settings.QM_ISSUER, kind=kind)], ignore_conflicts=True
-    )
-    rows = DocumentSeries.objects.select_for_update(no_key=True)
-    return rows.get(issuer=settings.QM_ISSUER, kind=kind)
+    mine = DocumentSeries.objects.filter(issuer=settings.QM_ISSUER, kind=kind)
+    if not mine.exists():
+        with connection.cursor() as cursor:  # one after another: which is the second issuer stays
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SERIES_LOCK])
+        DocumentSeries.objects.bulk_create(
+            [DocumentSeries(issuer=settings.QM_ISSUER, kind=kind)], ignore_conflicts=True
+        )
+    return mine.select_for_update(no_key=True).get()
 
 
 def take_number(series: DocumentSeries) -> tuple[int, str]:
+    """Whoever bills under another name begins at one again, with numbers of another kind."""
     series.last_number += 1
     series.save(update_fields=["last_number"])
-    return series.last_number, number_of(series.kind, series.last_number)
+    place = DocumentSeries.objects.filter(kind=series.kind, pk__lte=series.pk).count()
+    return series.last_number, number_of(series.kind, series.last_number, place)
 
 
 def facts_of_document(document: Invoice | CreditNote) -> dict[str, str]:

@@ -7,9 +7,11 @@ from django.db import transaction
 from billing.actions.deliveries import find_fitting
 from billing.models import ExportDestination, ExportJob
 from billing.models.exports import FILE_TYPES
+from billing.queries.exports import get_export
 from billing.rules.datasets import DATASETS, FORMATS
+from billing.rules.years import SAID, is_known
 from tenants.actions.audit import record
-from tenants.errors import Conflict, Invalid, NotFound
+from tenants.errors import Conflict, Invalid
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
@@ -35,7 +37,10 @@ def request_export(
     faults = faults_of_form(format, file_type)
     if not faults and DATASETS[format].is_fleets:
         viewer.require(Permission.VIEW_MONEY)
-    if not starts_at < ends_at <= starts_at + LONGEST:
+    ends = {"starts_at": starts_at, "ends_at": ends_at}
+    if odd := {name: SAID for name, at in ends.items() if not is_known(at)}:
+        faults |= odd
+    elif not starts_at < ends_at <= starts_at + LONGEST:
         faults["ends_at"] = f"The range ends after it starts, and within {LONGEST.days} days"
     if faults:
         raise Invalid(**faults)
@@ -81,9 +86,7 @@ def faults_of_form(format: str, file_type: str) -> dict[str, str]:
 
 @transaction.atomic
 def retry_export(viewer: Viewer, job_id: int, *, now: datetime) -> ExportJob:
-    job = ExportJob.objects.filter(pk=job_id).first()
-    if job is None:
-        raise NotFound("There is no such export, or it is not yours to see")
+    job = get_export(viewer, job_id)
     viewer.require(Permission.VIEW_MONEY, job.tenant_id)
     if job.state != ExportJob.State.FAILED:
         raise Conflict(f"The export is {job.state}; only a failed one is tried again")

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
+from billing.actions.documents import begin_entry
 from billing.actions.journal import post
 from billing.models import (
     CreditEntry,
@@ -133,6 +134,7 @@ def apply_decisions(now: datetime) -> int:
     """Make active what was approved, put the rest away. Returns how many were decided."""
     decided = 0
     with fleet_scope():
+        begin_entry()
         rows = CreditGrant.objects.select_for_update(skip_locked=True, no_key=True)
         waiting = rows.filter(state=GrantState.WAITING, change_id__isnull=False)
         for grant in waiting.order_by("id"):
@@ -259,6 +261,7 @@ def _post_prepaid(
 def expire_due(now: datetime) -> int:
     """End the credits whose time is over; what was paid for and not used is breakage."""
     with fleet_scope():
+        begin_entry()
         rows = CreditGrant.objects.select_for_update(skip_locked=True, no_key=True)
         return _expire_all(rows.filter(expires_at__lte=now), now)
 

@@ -17,6 +17,7 @@ from django.db import transaction
 from billing.actions.documents import (
     CREDIT,
     INVOICE,
+    begin_entry,
     document_head,
     facts_of_document,
     lock_series,
@@ -58,6 +59,7 @@ def issue_invoices(viewer: Viewer, period_id: int, *, now: datetime) -> list[Inv
     One invoice for each currency of prices, so that each has one exchange rate. What is below zero
     is given back by credit notes of the invoices that it corrects.
     """
+    begin_entry()
     period = get_period(viewer, period_id)
     viewer.require(Permission.MANAGE_MONEY, period.tenant_id)
     series = lock_series(INVOICE)

@@ -151,8 +151,8 @@ def ask_to_reopen(viewer: Viewer, period_id: int, *, why: str) -> BillingPeriod:
     period = _locked(viewer, period_id)
     if period.state != PeriodState.CLOSED:
         raise Conflict(f"The period is {period.state}; only a closed one is opened again")
-    if period.change_id is not None:
-        raise Conflict(f"Somebody asked already: see change {period.change_id}")
+    if period.change_id is not None:  # decided or not: another would take its place
+        raise Conflict("It was asked for already: see Approvals, what is approved opens in seconds")
     if not why.strip():
         raise Invalid(why="Say why: another person decides by this")
     tenant = tenant_refs([period.tenant_id])[period.tenant_id]

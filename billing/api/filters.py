@@ -10,6 +10,7 @@ from rest_framework import serializers
 from billing.queries.charged import ChargeFilter
 from billing.queries.requests import OUTCOMES, UsageFilter
 from billing.rules.meters import Meter
+from billing.rules.years import SAID, is_known
 from gateway.contract.outcomes import TrafficClass
 from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import application_refs, tenant_refs
@@ -52,6 +53,9 @@ class RequestFilters(UsageFilters):
 
 
 def read_range(given: dict[str, Any]) -> tuple[datetime, datetime]:
+    for name in ("since", "until"):
+        if (at := given.get(name)) and not is_known(at):
+            raise Invalid(**{name: SAID})
     end = given.pop("until", None) or timezone.now()
     start = given.pop("since", None) or end - RECENT
     if not start < end <= start + LONGEST:

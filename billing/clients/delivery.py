@@ -18,13 +18,17 @@ from urllib.parse import SplitResult
 
 import httpx
 
+from billing.clients.deadline import deadline
 from billing.clients.sigv4 import Credential, canonical_path, sign_request
 from billing.rules.addresses import Address, Refused, choose, place_of, read_url
 
 PREFIX = "whsec_"
 CHUNK = 1 << 20
 READ = 500  # of an answer, for the history
-TIMEOUT = httpx.Timeout(30, connect=10)
+TIMEOUT = httpx.Timeout(30, connect=10)  # of one read or write
+# Of the whole: half a minute, and for a file as long as it takes a slow line, at most so long.
+SHORTEST, LONGEST = 30.0, 1_200.0
+SLOWEST = 64 * 1024  # bytes a second
 LATER = frozenset({408, 425, 429})  # besides 5xx: what another try may heal
 AGENT = "Quartermaster"
 SIGNED = frozenset({"Host", "Content-Type"})  # of an upload, besides those of the store
@@ -88,20 +92,27 @@ def send(message: Message, *, now: datetime, allow_private: bool = False) -> Ans
         headers |= sign_upload(message, headers, parts.path, now)
     else:
         headers |= sign(message, now)
-    try:
-        with (
-            httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client,
-            client.stream(
-                message.method,
-                place_of(parts, address),
-                headers=headers,
-                content=chunks(message.body),
-                extensions={"sni_hostname": parts.hostname},
-            ) as answer,
-        ):
-            return judge(answer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return Answer(None, f"{type(error).__name__}: {error}"[:READ])
+    with deadline(seconds_for(message.body)) as until:
+        try:
+            with (
+                httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client,
+                client.stream(
+                    message.method,
+                    place_of(parts, address),
+                    headers=headers,
+                    content=chunks(message.body),
+                    extensions={"sni_hostname": parts.hostname, "trace": until.trace},
+                ) as answer,
+            ):
+                return judge(answer)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            if until.is_over:
+                return Answer(None, f"It took and gave no whole answer in {until.seconds:.0f} s")
+            return Answer(None, f"{type(error).__name__}: {error}"[:READ])
+
+
+def seconds_for(body: bytes | Path) -> float:
+    return min(SHORTEST + size_of(body) / SLOWEST, LONGEST)
 
 
 def judge(answer: httpx.Response) -> Answer:

@@ -76,7 +76,8 @@ def render_pdf(document: Mapping[str, Any], sha256: str) -> bytes:
 
 
 def shown(text: str) -> str:
-    """Text in the letters that the font has: else without its accent, else a question mark.
+    """Text in the letters that the font has: else without its accent, else a question mark. Lines
+    of a text become one, which the page breaks as it needs.
 
     The machine-readable record keeps every name as it is.
     """
@@ -84,7 +85,7 @@ def shown(text: str) -> str:
 
 
 def lettered(text: str) -> str:
-    return "".join(c if ord(c) in KNOWN else _nearest(c) for c in text)
+    return "".join(c if ord(c) in KNOWN else _nearest(c) for c in " ".join(text.split()))
 
 
 def _nearest(letter: str) -> str:

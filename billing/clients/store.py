@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,6 +105,15 @@ class Folder:
         target = self._root / path
         for half in target.parent.glob(f".{target.name}.*.part"):
             half.unlink(missing_ok=True)
+
+    def forget(self, begins: str) -> None:
+        """Files whose path begins so, and halves of them. Nobody needs or writes them now, says
+        the caller."""
+        target = self._root / begins
+        name = escape(target.name)
+        for pattern in (f"{name}*", f".{name}*.part"):
+            for found in target.parent.glob(pattern):
+                found.unlink(missing_ok=True)
 
     def open(self, path: str) -> BinaryIO:
         return (self._root / path).open("rb")

@@ -12,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xlsxwriter
+from xlsxwriter.exceptions import XlsxFileError
 
 from billing.rules.batches import (
     CODED,
@@ -146,29 +148,37 @@ def read_parquet(path: Path) -> Iterator[Columns]:
 
 def write_xlsx(path: Path, columns: Header, batches: Batches) -> int:
     """For reading: a spreadsheet's numbers have 15 digits, the exact sums are in the manifest."""
+    with TemporaryDirectory(prefix="qm-xlsx-") as scratch:  # of rows, until they are zipped
+        book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": scratch})
+        try:
+            try:
+                return _fill(book, columns, batches)
+            finally:
+                book.close()
+        except XlsxFileError as error:  # its way to say OSError
+            raise OSError(str(error)) from error
+
+
+def _fill(book: xlsxwriter.Workbook, columns: Header, batches: Batches) -> int:
     count = 0
-    book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
     book.set_properties({"created": CREATED})
     sheet = book.add_worksheet("Export")
     sheet.freeze_panes(1, 0)
-    try:
-        sheet.write_row(0, 0, [name for name, _ in columns])
-        for row in chain.from_iterable(map(_rows, batches)):
-            count += 1
-            if count > MOST_XLSX_ROWS:
-                raise TooManyRows(
-                    f"An XLSX file holds at most {MOST_XLSX_ROWS:,} rows here and this one would "
-                    "have more: choose CSV or Parquet, fewer days or one tenant"
-                )
-            for place, (cell, (_, kind)) in enumerate(zip(row, columns, strict=True)):
-                if not cell:
-                    continue
-                if kind in NUMBERS:
-                    sheet.write_number(count, place, float(cell))
-                else:
-                    sheet.write_string(count, place, cell)
-    finally:
-        book.close()
+    sheet.write_row(0, 0, [name for name, _ in columns])
+    for row in chain.from_iterable(map(_rows, batches)):
+        count += 1
+        if count > MOST_XLSX_ROWS:
+            raise TooManyRows(
+                f"An XLSX file holds at most {MOST_XLSX_ROWS:,} rows here and this one would "
+                "have more: choose CSV or Parquet, fewer days or one tenant"
+            )
+        for place, (cell, (_, kind)) in enumerate(zip(row, columns, strict=True)):
+            if not cell:
+                continue
+            if kind in NUMBERS:
+                sheet.write_number(count, place, float(cell))
+            else:
+                sheet.write_string(count, place, cell)
     return count
 
 

@@ -4,7 +4,8 @@
 2. Send what was not taken yet, outside of any transaction.
 3. After each message write the try; then the outcome, guarded by the claim.
 
-A worker that dies after the receiver took a message sends it again, under the same key.
+A worker that dies after the receiver took a message sends it again, under the same key. To a
+receiver that moved in between, the file is sent again as well.
 """
 
 import uuid
@@ -18,16 +19,21 @@ from billing.actions.events import tell
 from billing.clients.delivery import Answer, Bucket, Message, send
 from billing.clients.store import Folder
 from billing.clients.vault import Unreadable, unseal
+from billing.drive.turns import Round, Turn, next_turns
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
 from billing.rules.destinations import POST, PUT
+from billing.rules.manifests import as_text
 from billing.rules.webhooks import Kind
 from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
+from tenants.queries.directory import tenant_refs
 
 MOST_TRIES = 10  # the last one some four hours after the first
 PAUSE = timedelta(seconds=15)
 MOST = 20
+SECONDS = 200.0  # after which a pass begins nothing more: a file may take 20 minutes by itself
+MOST_SAID = 500  # characters
 FILE, MANIFEST = "file", "manifest"
 State = ExportDelivery.State
 
@@ -48,32 +54,44 @@ class Parcel:
 def deliver_due(now: datetime) -> int:
     """Send what is due. Returns how many files were delivered as a whole."""
     with fleet_scope():
-        waiting = ExportDelivery.objects.filter(state=State.WAITING, look_again__lte=now)
-        due = list(waiting.order_by("look_again", "id").values_list("id", flat=True)[:MOST])
-    return sum(_pass(pk, now) for pk in due)
+        waiting = ExportDelivery.objects.filter(state=State.WAITING)
+        due = next_turns(waiting, now, receiver="destination_id", most=MOST)
+    going = Round(now, SECONDS)
+    return sum(_pass(turn, going, now) for turn in going.of(due))
 
 
-def _pass(pk: int, now: datetime) -> int:
-    with claimed(ExportDelivery, pk) as claim:
+def _pass(turn: Turn, going: Round, now: datetime) -> int:
+    with claimed(ExportDelivery, turn.id) as claim:
         if claim is None:
+            going.leave(turn)
             return 0
         with fleet_scope():
-            parcel = _load(pk)
+            parcel = _load(turn.id)
         if parcel.delivery.state != State.WAITING:
             return 0
-        answer = _send_parts(parcel, claim, now)
+        receiver = parcel.delivery.destination_id
+        answer = going.unsent(receiver)
+        try:
+            answer = answer or _send_parts(parcel, claim, going)
+        except Exception as error:  # as the end of a worker's time: a try that failed
+            with fleet_scope():
+                why = f"{type(error).__name__}: {error}"[:MOST_SAID]
+                _record(parcel.delivery, claim, Answer(None, why), now)
+            raise
+        going.heard(receiver, answer)
         with fleet_scope():
             return _record(parcel.delivery, claim, answer, now)
 
 
 def _load(pk: int) -> Parcel:
     delivery = ExportDelivery.objects.select_related("destination").get(pk=pk)
-    taken = delivery.attempts.filter(why="").values_list("part", flat=True)
+    there = ("", delivery.destination.url)
+    taken = delivery.attempts.filter(why="", url__in=there).values_list("part", flat=True)
     artifact = ExportArtifact.objects.get(job_id=delivery.job_id)
     return Parcel(delivery, artifact, frozenset(taken))
 
 
-def _send_parts(parcel: Parcel, claim: uuid.UUID, now: datetime) -> Answer:
+def _send_parts(parcel: Parcel, claim: uuid.UUID, going: Round) -> Answer:
     if fault := _fault_of_file(parcel):
         return Answer(None, fault, is_final=True)
     try:
@@ -86,10 +104,10 @@ def _send_parts(parcel: Parcel, claim: uuid.UUID, now: datetime) -> Answer:
             continue
         answer = send(
             _message(parcel, part, secret),
-            now=now,
+            now=going.now,
             allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY,
         )
-        if not _write_down(parcel.delivery, claim, part, answer, now) or not answer.taken:
+        if not _write_down(parcel.delivery, claim, part, answer, going.now) or not answer.taken:
             break
     return answer
 
@@ -100,6 +118,9 @@ def _fault_of_file(parcel: Parcel) -> str:
         return "The file is not on this machine any more: make the export again"
     if folder.digest(path) != parcel.artifact.sha256:
         return "The bytes of the file are not those that were recorded: make the export again"
+    told = parcel.artifact.manifest  # of files from before it was kept, nothing
+    if told and parcel.path(MANIFEST).read_bytes() != as_text(told).encode():
+        return "The manifest is not the one that was recorded: make the export again"
     return ""
 
 
@@ -107,8 +128,7 @@ def _message(parcel: Parcel, part: str, secret: str) -> Message:
     path, target = parcel.path(part), parcel.delivery.destination.target
     prefix = "x-amz-meta-export" if target.is_bucket else "X-Export"
     return Message(
-        # Each file has an address of its own, but where all are sent to one.
-        url=target.url if target.method == POST else f"{target.url.rstrip('/')}/{path.name}",
+        url=target.address_of(path.name),
         key=f"export-{parcel.delivery.job_id}-delivery-{parcel.delivery.pk}-{part}",
         secret=secret,
         body=path,
@@ -137,6 +157,7 @@ def _write_down(
             tenant_id=delivery.tenant_id,
             delivery=delivery,
             part=part,
+            url=delivery.destination.url,
             at=now,
             status=answer.status,
             why=answer.why,
@@ -169,8 +190,13 @@ def _record(delivery: ExportDelivery, claim: uuid.UUID, answer: Answer, now: dat
 
 
 def _tell(kind: Kind, delivery: ExportDelivery, why: str, now: datetime) -> None:
-    """In the scope of the record, so the event is there if the outcome is."""
+    """In the scope of the record, so the event is there if the outcome is.
+
+    It is told to whom the receiver belongs: of the operator's no tenant learns.
+    """
+    owner, whose = delivery.destination.tenant_id, delivery.tenant_id
     told = {
+        "tenant": tenant_refs([whose])[whose].slug if whose else "",
         "export_id": delivery.job_id,
         "delivery_id": delivery.pk,
         "destination_id": delivery.destination_id,
@@ -178,4 +204,4 @@ def _tell(kind: Kind, delivery: ExportDelivery, why: str, now: datetime) -> None
         **({"why": why} if why else {}),
     }
     subject = f"export {delivery.job_id} to {delivery.destination.name}"
-    tell(kind, subject, told, tenant_id=delivery.tenant_id, now=now)
+    tell(kind, subject, told, tenant_id=owner, now=now)

@@ -7,6 +7,7 @@ the message goes out again under the same id, which its receiver knows.
 import json
 import smtplib
 import uuid
+from collections.abc import Hashable
 from datetime import datetime
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.core.mail import EmailMessage
 
 from billing.clients.delivery import Answer, Message, send
 from billing.clients.vault import Unreadable, unseal
+from billing.drive.turns import Round, Turn, next_turns
 from billing.models import EventDelivery
 from billing.rules.alerts import mail_of
 from billing.rules.calls import is_call, mail_of_call
@@ -22,6 +24,8 @@ from tenants.base.claims import claimed
 from tenants.base.scope import fleet_scope
 
 MOST = 20  # in one pass
+SECONDS = 40.0  # after which a pass begins nothing more, well before the worker's limit
+MOST_SAID = 500  # characters
 NO_MAIL = "No mail server is set (QM_MAIL_HOST): set it, then send again"
 State = EventDelivery.State
 
@@ -29,24 +33,39 @@ State = EventDelivery.State
 def deliver_due(now: datetime) -> int:
     """Send what is due. Returns how many were tried."""
     with fleet_scope():
-        rows = EventDelivery.objects.filter(state=State.WAITING, look_again__lte=now)
-        due = list(rows.order_by("look_again", "id").values_list("id", flat=True)[:MOST])
-    return sum(_deliver(pk, now) for pk in due)
+        waiting = EventDelivery.objects.filter(state=State.WAITING)
+        due = next_turns(waiting, now, receiver="webhook_id", most=MOST)
+    going = Round(now, SECONDS)
+    return sum(_deliver(turn, going, now) for turn in going.of(due))
 
 
-def _deliver(delivery_id: int, now: datetime) -> int:
-    with claimed(EventDelivery, delivery_id) as claim:
+def _deliver(turn: Turn, going: Round, now: datetime) -> int:
+    with claimed(EventDelivery, turn.id) as claim:
         if claim is None:
+            going.leave(turn)
             return 0
         with fleet_scope():
-            row = EventDelivery.objects.select_related("event", "webhook").get(pk=delivery_id)
+            row = EventDelivery.objects.select_related("event", "webhook").get(pk=turn.id)
         if row.state != State.WAITING:
             return 0
-        _keep(row, claim, _by_webhook(row, now) if row.webhook else _by_mail(row), now)
+        receiver: Hashable = row.webhook_id or "mail"
+        if unsent := going.unsent(receiver):
+            _keep(row, claim, unsent, now, was_sent=False)
+            return 1
+        try:
+            answer = _by_webhook(row, going.now) if row.webhook else _by_mail(row)
+        except Exception as error:  # as the end of a worker's time: a try that failed
+            why = f"{type(error).__name__}: {error}"[:MOST_SAID]
+            _keep(row, claim, Answer(None, why), now)
+            raise
+        going.heard(receiver, answer)
+        _keep(row, claim, answer, now)
     return 1
 
 
-def _keep(row: EventDelivery, claim: uuid.UUID, answer: Answer, now: datetime) -> None:
+def _keep(
+    row: EventDelivery, claim: uuid.UUID, answer: Answer, now: datetime, *, was_sent: bool = True
+) -> None:
     failures = row.failures + (not answer.taken)
     again = None if answer.taken or answer.is_final else next_try(failures, now)
     state = State.DONE if answer.taken else State.WAITING if again else State.FAILED
@@ -55,11 +74,11 @@ def _keep(row: EventDelivery, claim: uuid.UUID, answer: Answer, now: datetime) -
             row.pk,
             claim,
             state=state.value,
-            tries=row.tries + 1,
+            tries=row.tries + was_sent,
             failures=failures,
             answered=answer.status,
-            why=answer.why,
-            tried_at=now,
+            why=answer.why[:MOST_SAID],
+            tried_at=now if was_sent else row.tried_at,
             look_again=again,
         )
 

@@ -2,7 +2,7 @@
 
 A file is made in one pass: read one snapshot, write under a temporary name, count, sum and check
 every row, digest, give it its name, then record the evidence guarded by the claim. A worker that
-dies leaves a job that the next pass takes up; its half file never had a name.
+dies leaves a job that the next pass takes up, which puts away what the dead one left in the folder.
 """
 
 import traceback
@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
+from billing.actions.documents import wait_for_entries
 from billing.actions.events import tell
 from billing.actions.schedules import open_due
 from billing.clients.store import Folder, Stored, TooManyRows
@@ -34,6 +35,8 @@ from tenants.nudge import nudge
 MOST_FAILURES = 5
 PAUSE = timedelta(seconds=30)
 MOST_JOBS = 20
+FINAL = (BadRow, Damaged, TooManyRows)  # another try would end the same way
+EXPECTED = (OSError, DatabaseError, *FINAL)
 
 
 def run_due(now: datetime) -> int:
@@ -62,10 +65,14 @@ def _run(job_id: int, now: datetime) -> int:
         if job.state != ExportJob.State.WAITING:
             return 0
         try:
+            if DATASETS[job.format].has_documents and job.ends_at <= now:
+                wait_for_entries()
             with fleet_scope():
                 return _make(job, claim, now)
-        except (OSError, DatabaseError, BadRow, Damaged, TooManyRows) as error:
+        except Exception as error:
             _fail(job, claim, error, now)
+            if not isinstance(error, EXPECTED):  # as the end of a worker's time: for its log
+                raise
             return 0
 
 
@@ -74,14 +81,17 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
     until = cost_complete_until if DATASETS[job.format].is_cost else complete_until
     complete = until(wanted, now)
     evidence = Evidence()
+    folder = Folder(settings.QM_EXPORTS_DIR)
+    folder.forget(_begins(job))
     stored = _write(job, wanted, evidence)
     kept = ExportJob.record(
         job.pk, claim, state=ExportJob.State.DONE, why="", finished_at=now, look_again=None
     )
-    if not kept:
-        return 0  # somebody else has the job now, and writes its own file
+    if not kept:  # somebody else has the job now, and writes its own file
+        folder.forget(_begins(job, job.fence))
+        return 0
     manifest = _manifest(job, stored, evidence, complete)
-    Folder(settings.QM_EXPORTS_DIR).write_text(f"{stored.path}.manifest.json", as_text(manifest))
+    folder.write_text(f"{stored.path}.manifest.json", as_text(manifest))
     ExportArtifact.objects.create(
         job=job,
         tenant_id=job.tenant_id,
@@ -102,8 +112,10 @@ def _make(job: ExportJob, claim: uuid.UUID, now: datetime) -> int:
 
 
 def _tell(kind: Kind, job: ExportJob, told: Mapping[str, Any], now: datetime) -> None:
+    """Whom it concerns: files of the operator's books none of its tenants."""
     data = {"export_id": job.pk, "format": job.format, **told}
-    tell(kind, f"export {job.pk}, {job.format}", data, tenant_id=job.tenant_id, now=now)
+    owner = None if DATASETS[job.format].is_fleets else job.tenant_id
+    tell(kind, f"export {job.pk}, {job.format}", data, tenant_id=owner, now=now)
 
 
 def _deliver(job: ExportJob, destination_id: int, now: datetime) -> None:
@@ -145,27 +157,38 @@ def _manifest(job: ExportJob, stored: Stored, evidence: Evidence, complete: date
 
 
 def _write(job: ExportJob, wanted: ChargeFilter, evidence: Evidence) -> Stored:
-    whose = f"tenant-{job.tenant_id}" if job.tenant_id else "fleet"
-    # The fence keeps the file of a worker that was frozen and came back apart from the new one.
-    name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
-    path = f"{job.starts_at:%Y/%m}/{name}.{job.fence}.{job.file_type}"
+    path = f"{_begins(job, job.fence)}{job.file_type}"
     # Closed before the transaction ends: a cursor that outlives it breaks the next one.
     with closing(batches_of(job.format, wanted, evidence)) as batches:
         return Folder(settings.QM_EXPORTS_DIR).write(path, DATASETS[job.format].columns, batches)
 
 
+def _begins(job: ExportJob, fence: int | None = None) -> str:
+    """How the paths of its files begin: of all workers that tried it, or of the one with a fence.
+
+    The fence keeps the file of a worker that was frozen and came back apart from the new one.
+    """
+    whose = f"tenant-{job.tenant_id}" if job.tenant_id else "fleet"
+    name = f"{whose}-{job.starts_at:%Y%m%d}-{job.ends_at:%Y%m%d}-{job.format}-{job.pk}"
+    return f"{job.starts_at:%Y/%m}/{name}." + ("" if fence is None else f"{fence}.")
+
+
 def _fail(job: ExportJob, claim: uuid.UUID, error: Exception, now: datetime) -> None:
     failures = job.failures + 1
-    final = failures >= MOST_FAILURES or isinstance(error, BadRow | Damaged | TooManyRows)
+    final = failures >= MOST_FAILURES or isinstance(error, FINAL)
+    said = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+    why = said[:2000]
     with fleet_scope():
         kept = ExportJob.record(
             job.pk,
             claim,
             state=ExportJob.State.FAILED if final else ExportJob.State.WAITING,
-            why=str(error)[:2000],
+            why=why,
             failure="".join(traceback.format_exception(error))[-20_000:],
             failures=failures,
             look_again=None if final else now + PAUSE * 2**failures,
         )
         if kept and final:
-            _tell(Kind.EXPORT_FAILED, job, {"why": str(error)[:2000]}, now)
+            _tell(Kind.EXPORT_FAILED, job, {"why": why}, now)
+    if kept:  # else another has it, or it was recorded as done before the connection broke
+        Folder(settings.QM_EXPORTS_DIR).forget(_begins(job, job.fence))

@@ -23,7 +23,7 @@ class AlertSettings(Versioned):
 
 
 class BudgetAlert(models.Model):
-    """A threshold that was reached, once for each budget and period. Written once.
+    """A threshold that was reached, once for each budget, limit and period. Written once.
 
     Of the kind "commitment": the minimum of a contract ends soon. Then `series` is the contract's
     version, `period` the month in which it was told, `threshold` days before the end, `budget` and
@@ -45,7 +45,8 @@ class BudgetAlert(models.Model):
         db_table = "budget_alert"
         constraints = [
             models.UniqueConstraint(
-                fields=["series", "kind", "period", "threshold"], name="budget_alert_once"
+                fields=["series", "kind", "period", "threshold", "budget"],
+                name="budget_alert_once",
             )
         ]
         indexes = [models.Index(fields=["tenant_id", "-id"], name="budget_alert_tenant")]

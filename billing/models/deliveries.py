@@ -73,6 +73,8 @@ class ExportAttempt(models.Model):
     tenant_id = models.BigIntegerField(null=True)
     delivery = models.ForeignKey(ExportDelivery, models.PROTECT, related_name="attempts")
     part = models.CharField(max_length=8)  # file, manifest
+    # Where to: whoever moves has not what was sent to the old address. Empty: not kept then.
+    url = models.CharField(max_length=2_000, blank=True, default="", db_default="")
     at = models.DateTimeField()
     status = models.PositiveSmallIntegerField(null=True)  # null: nobody answered
     why = models.TextField(blank=True)  # empty: taken

@@ -46,7 +46,7 @@ OF_LINES = f"""
 SELECT {NONE}, i.tenant_id, i.number, sum(l.amount), sum(l.exact)
 FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id GROUP BY i.id
 """
-NAMED = "substring(l.name from '^Given back by (CN-[0-9]+) of ')"
+NAMED = "substring(l.name from '^Given back by (CN[0-9]*-[0-9]+) of ')"
 GIVEN_BACK = f"""
 SELECT {NONE}, l.tenant_id, {NAMED}, l.amount FROM invoice_line l
 WHERE l.kind = 'given_back' AND {NAMED} IS NOT NULL

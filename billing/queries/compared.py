@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from billing.queries.charged import ChargeFilter, Sum, sum_charges
 from billing.queries.money import PARTS, names_of, of_part
 from billing.queries.visibility import narrowed
+from billing.rules.years import FIRST_YEAR, LAST_YEAR, is_known
 from tenants.errors import Invalid
 from tenants.rules.access import Viewer
 
 ZERO = Decimal(0)
 NOTHING = Sum((), ZERO, ZERO)
 LONGEST = timedelta(days=400)
-FIRST_YEAR, LAST_YEAR = 2000, 2999  # beyond them days have no place in zones and calendars
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Pair:
 def span_of(first: date, last: date, time_zone: str, names: tuple[str, str]) -> Span:
     """Raise `Invalid`, naming the field, for a span that ends before it begins or is too long."""
     for name, day in zip(names, (first, last), strict=True):
-        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        if not is_known(day):
             raise Invalid(**{name: f"Choose a day of the years {FIRST_YEAR} to {LAST_YEAR}"})
     if last < first:
         raise Invalid(**{names[1]: f"{last} is before {first}: choose a later day"})

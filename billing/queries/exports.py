@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from billing.clients.store import Folder
 from billing.models import ExportArtifact, ExportJob, ExportSchedule
 from billing.queries.visibility import visible_tenants
+from billing.rules.datasets import OF_FLEET
 from tenants.errors import NotFound
-from tenants.rules.access import Viewer
+from tenants.rules.access import Permission, Viewer
 
 MEDIA_TYPES = {
     "csv": "text/csv",
@@ -23,9 +24,12 @@ def media_type(filename: str) -> str:
 
 
 def list_exports(viewer: Viewer, *, tenant_id: int | None = None) -> QuerySet[ExportJob]:
-    """Newest first. A tenant's people see their own, never the fleet's."""
+    """Newest first. A tenant's people see their own, never the fleet's; of the operator's books and
+    costs they see nothing, though it was cut for them."""
     rows = ExportJob.objects.select_related("artifact", "schedule").order_by("-id")
     tenants = visible_tenants(viewer, tenant_id)
+    if not viewer.may(Permission.VIEW_MONEY):
+        rows = rows.exclude(format__in=OF_FLEET)
     return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 
 
@@ -51,7 +55,9 @@ def open_export(viewer: Viewer, job_id: int) -> tuple[ExportArtifact, BinaryIO]:
 def list_schedules(viewer: Viewer) -> QuerySet[ExportSchedule]:
     rows = ExportSchedule.objects.select_related("destination").order_by("-id")
     tenants = visible_tenants(viewer, None)
-    return rows if tenants is None else rows.filter(tenant_id__in=tenants)
+    if tenants is None:
+        return rows
+    return rows.filter(tenant_id__in=tenants).exclude(format__in=OF_FLEET)
 
 
 def get_schedule(viewer: Viewer, schedule_id: int) -> ExportSchedule:

@@ -27,6 +27,7 @@ from billing.queries.waiting import waiting_rows
 from billing.rules.forecast import Forecast
 from billing.rules.meters import SALES, Meter
 from billing.rules.rating import ChargeRow
+from billing.rules.years import SAID, is_known
 from tenants.errors import Invalid, NotFound
 from tenants.queries.directory import (
     BudgetRef,
@@ -173,6 +174,8 @@ def named_month(name: str, time_zone: str) -> Month:
         first = datetime.strptime(name, "%Y-%m").replace(day=15, tzinfo=ZoneInfo(time_zone))
     except ValueError as error:
         raise Invalid(month=f"{name[:20]!r} is no month; write 2026-11") from error
+    if not is_known(first):
+        raise Invalid(month=SAID)
     return month_of(first, time_zone)
 
 

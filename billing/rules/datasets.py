@@ -33,6 +33,11 @@ class Dataset:
     is_cost: bool = False  # of what the fleet costs, and not of what is charged
 
     @property
+    def has_documents(self) -> bool:
+        """Or postings: what has its time from who wrote it."""
+        return self.names_invoices or self.corrections == APPENDED
+
+    @property
     def names(self) -> list[str]:
         return [name for name, _ in self.columns]
 
@@ -87,3 +92,4 @@ DATASETS = {
     ),
 }
 FORMATS = tuple(DATASETS)
+OF_FLEET = tuple(name for name, dataset in DATASETS.items() if dataset.is_fleets)

@@ -3,6 +3,7 @@ judged by `billing.rules.addresses`."""
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 POST, PUT, S3 = "POST", "PUT", "S3"
 METHODS = (POST, PUT, S3)
@@ -24,6 +25,14 @@ class Target:
     @property
     def is_bucket(self) -> bool:
         return self.method == S3
+
+    def address_of(self, name: str) -> str:
+        """Each file has an address of its own, but where all are sent to one. What an address
+        has behind its path stays there: a key in its query, as of a shared container."""
+        if self.method == POST:
+            return self.url
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{name}", fragment="").geturl()
 
 
 def faults_of_target(target: Target) -> dict[str, str]:

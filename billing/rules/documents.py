@@ -22,8 +22,9 @@ class PeriodFacts(Protocol):
     ends_at: Any
 
 
-def number_of(kind: str, sequence: int) -> str:
-    return f"{PREFIXES[kind]}-{sequence:06}"
+def number_of(kind: str, sequence: int, place: int = 1) -> str:
+    """Of the first, second and so on issuer: no two documents have the same number."""
+    return f"{PREFIXES[kind]}{place if place > 1 else ''}-{sequence:06}"
 
 
 def amount_text(amount: Decimal, currency: str) -> str:

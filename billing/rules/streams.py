@@ -20,6 +20,7 @@ COLUMNS = (
 USAGE_COLUMNS = (
     "hour", "tenant_id", "application_id", "model", "service_id", "traffic_class", "outcome",
     "release", "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms",
+    "before_ms", "hosted", "gpu_product",
 )  # fmt: skip
 ALLOCATION_COLUMNS = (
     "id", "hour", "kind", "tenant_id", "application_id", "model", "release", "cluster",

@@ -6,14 +6,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 
 from billing.actions.schedules import Terms
+from billing.rules import years
 from billing.rules.addresses import LONGEST
 from billing.rules.datasets import DATASETS
 from billing.rules.destinations import LONGEST_SECRET, Target
 from billing.rules.schedules import LAST_DAY, Rhythm
 from console.forms.selects import LongSelect
 
+DAY = forms.DateInput(attrs={"type": "date"})
+KNOWN = (MinValueValidator(years.FIRST_DAY), MaxValueValidator(years.LAST_DAY))
 FORMATS = tuple((name, dataset.label) for name, dataset in DATASETS.items())
 WAYS = (("POST", "POST"), ("PUT", "PUT"), ("S3", "Put into a bucket (S3-compatible)"))
 RHYTHMS = (
@@ -30,8 +34,8 @@ class ExportForm(forms.Form):
     format = forms.ChoiceField(label="What", choices=FORMATS, initial="focus-1.4")
     file_type = forms.ChoiceField(label="File", choices=FILE_TYPES, initial="csv", required=False)
     tenant = forms.ChoiceField(label="Of", required=False, widget=LongSelect)
-    first = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="Last day", widget=forms.DateInput(attrs={"type": "date"}))
+    first = forms.DateField(label="First day", widget=DAY, validators=KNOWN)
+    last = forms.DateField(label="Last day", widget=DAY, validators=KNOWN)
     destination = forms.ChoiceField(label="Deliver to", required=False)
 
     def __init__(

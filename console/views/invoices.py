@@ -29,6 +29,10 @@ COLUMNS = (
     "number", "tenant_id", "period__name", "currency", "net", "tax", "total", "issued_at",
     "due_on", "priced_in", "rate", "rate_on", "rate_source", "sha256", "pdf_sha256",
 )  # fmt: skip
+NOTE_COLUMNS = (
+    "number", "tenant_id", "invoice__number", "currency", "net", "tax", "total", "issued_at",
+    "issued_by", "why", "sha256", "pdf_sha256",
+)  # fmt: skip
 CHARGE_COLUMNS = (
     "id", "hour", "application_id", "model", "traffic_class", "meter", "quantity", "unit_price",
     "amount", "currency", "book_version_id", "run_id",
@@ -45,8 +49,10 @@ def index(request: ViewerRequest) -> HttpResponse:
     rows: Any = (queries.list_credit_notes if is_credit else queries.list_invoices)(
         request.viewer, tenant_id=tenant_id
     )
-    if wants_file(request) and not is_credit:
-        return download(request, "invoices", COLUMNS, rows.values_list(*COLUMNS).iterator())
+    if wants_file(request):
+        columns = NOTE_COLUMNS if is_credit else COLUMNS
+        noun = "credit-notes" if is_credit else "invoices"
+        return download(request, noun, columns, rows.values_list(*columns).iterator())
     page = Paginator(rows, 50).get_page(request.GET.get("page"))
     context = {
         "page": page,

@@ -94,7 +94,7 @@ def budget_context(request: ViewerRequest, found: MonthToDate) -> dict[str, Any]
 def thresholds_of(request: ViewerRequest, found: MonthToDate, own: NamedBudget) -> list[Any]:
     chosen = settings_of([found.tenant.id])[found.tenant.id]
     alerts = list_alerts(request.viewer, tenant_id=found.tenant.id).filter(
-        period=found.month.name, kind=BudgetKind.MONEY.value
+        period=found.month.name, kind=BudgetKind.MONEY.value, budget=own.use.limit
     )
     told = {(a.series, a.threshold): a.at for a in alerts}
     return shown.thresholds(found, own, chosen.thresholds, told, len(chosen.mails))

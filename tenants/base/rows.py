@@ -115,7 +115,8 @@ class Versioned(models.Model):
 
     def change(self, expected: int | None, **fields: Any) -> Self:
         """Change fields if the version is still `expected` (None: whatever it is now)."""
-        rows = type(self)._default_manager.filter(pk=self.pk, version=expected or self.version)
+        known = self.version if expected is None else expected
+        rows = type(self)._default_manager.filter(pk=self.pk, version=known)
         changed = rows.update(version=F("version") + 1, changed_at=Now(), **fields)
         if not changed:
             raise Stale("Somebody else changed this meanwhile: look at it again, then retry")

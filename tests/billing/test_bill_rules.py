@@ -221,3 +221,4 @@ def test_the_pdf_is_the_same_bytes_again_and_takes_any_name():
     assert render_pdf(document, "f" * 64) == render_pdf(document, "f" * 64)
     assert shown("Société") == "Société"
     assert shown("ź<株") == "z&lt;?"
+    assert shown("two\r\nlines, a\ttab") == "two lines, a tab"

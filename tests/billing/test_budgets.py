@@ -1,6 +1,6 @@
 """Budgets: gateways know what was spent, and learn it again when Redis forgot."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -133,3 +133,33 @@ def test_it_uses_the_month_of_the_tenants_zone(acme, gateway, counters):
 def test_it_leaves_superseded_budgets_alone(acme, counters):
     make_budget(acme, superseded_at=NOW)
     assert keep_budgets(NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours", "there"), [("UTC", 5, True), ("UTC", 7, False), ("Asia/Tokyo", 14, True)]
+)
+def test_counters_of_the_next_month_are_there_before_it_begins(acme, counters, zone, hours, there):
+    """A gateway that asks for them at midnight would refuse until the ledger looks again."""
+    with fleet_scope():
+        type(acme).objects.filter(pk=acme.pk).update(time_zone=zone)
+    quota = make_budget(acme)
+    assert keep_budgets(datetime(2026, 12, 1, tzinfo=UTC) - timedelta(hours=hours)) == 1
+    assert spent(counters, quota, "2026-11")["gen"] == "1"
+    assert spent(counters, quota, "2026-12") == ({"spent": "0", "gen": "1"} if there else {})
+
+
+def test_the_ledger_takes_over_the_counter_of_the_month_that_began(acme, gateway, counters):
+    make_prices()
+    quota = make_budget(acme)
+    midnight = datetime(2026, 12, 1, tzinfo=UTC)
+    keep_budgets(midnight - timedelta(minutes=1))
+    counters._redis.hincrby(keys.budget(acme.pk, quota.series, "2026-12"), "spent", 70)
+    keep_budgets(midnight - timedelta(seconds=1))
+    assert spent(counters, quota, "2026-12")["spent"] == "70"
+    load(
+        gateway,
+        usage(acme, at=midnight, completion_tokens=1_000_000, prompt_tokens=0, cached_tokens=0),
+        now=midnight + timedelta(hours=2),
+    )
+    keep_budgets(midnight + timedelta(hours=2))
+    assert spent(counters, quota, "2026-12")["spent"] == "1500000"

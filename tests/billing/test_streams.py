@@ -9,7 +9,11 @@ import pytest
 from django.test import AsyncRequestFactory
 
 from billing.api import streams
+from billing.api.charges import ChargeOut
+from billing.api.costs import AllocationOut
+from billing.api.usage import UsageHourOut
 from billing.models import Charge
+from billing.rules.streams import ALLOCATION_COLUMNS, COLUMNS, USAGE_COLUMNS
 from tenants.base.files import answer_stream
 from tenants.base.scope import fleet_scope
 from tests.billing.books import OCTOBER, set_account, spend
@@ -114,3 +118,16 @@ async def test_it_is_made_while_it_is_sent_behind_an_asgi_server():
     assert await anext(came) == b"0"
     assert made == [0]
     assert [piece async for piece in came] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "listed"),
+    [
+        (COLUMNS, ChargeOut),
+        (USAGE_COLUMNS, UsageHourOut),
+        (ALLOCATION_COLUMNS, AllocationOut),
+    ],
+)
+def test_a_stream_has_what_its_list_has(columns, listed):
+    """Else rows that differ in what is left out look like one row twice."""
+    assert set(columns) == set(listed().fields)
