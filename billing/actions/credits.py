@@ -72,18 +72,7 @@ def issue_credit_note(
     net = sum((r["amount"] for r in rows), Decimal(0))
     tax = sum((r["tax"] for r in rows), Decimal(0))
     note = _write(viewer, found, rows, net, tax, why.strip(), take_number(series), now)
-    CreditNoteLine.objects.bulk_create(
-        CreditNoteLine(
-            tenant_id=note.tenant_id,
-            note=note,
-            line_id=r["line_id"],
-            position=r["position"],
-            amount=r["amount"],
-            promoted=r["promoted"],
-            tax=r["tax"],
-        )
-        for r in rows
-    )
+    _write_lines(note, rows)
     give_back(note, {r["line_id"]: r["undone"] for r in rows}, by=viewer.email)
     promoted = sum((r["promoted"] for r in rows), Decimal(0))
     post(
@@ -101,6 +90,21 @@ def issue_credit_note(
     told = facts_of_document(note) | {"invoice": number, "why": note.why}
     tell(Kind.CREDIT_NOTE, note.number, told, tenant_id=note.tenant_id, now=now)
     return note
+
+
+def _write_lines(note: CreditNote, rows: Sequence[Mapping[str, Any]]) -> None:
+    CreditNoteLine.objects.bulk_create(
+        CreditNoteLine(
+            tenant_id=note.tenant_id,
+            note=note,
+            line_id=r["line_id"],
+            position=r["position"],
+            amount=r["amount"],
+            promoted=r["promoted"],
+            tax=r["tax"],
+        )
+        for r in rows
+    )
 
 
 def _credited(found: InvoiceOut, lines: Sequence[Given]) -> list[dict[str, Any]]:
