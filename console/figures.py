@@ -10,38 +10,55 @@ from decimal import Decimal
 from billing.rules.currencies import EXPONENTS
 
 MISSING = "–"
+MINUS = "−"
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 
 def count(value: float | Decimal | None) -> str:
-    return MISSING if value is None else f"{value:,.0f}"
+    return MISSING if value is None else _minus(f"{value:,.0f}")
 
 
 def number(value: float | Decimal | None, digits: int = 2) -> str:
-    return MISSING if value is None else f"{value:,.{digits}f}"
+    return MISSING if value is None else _minus(f"{value:,.{digits}f}")
 
 
 def exact(value: Decimal) -> str:
     """All digits that say something, a count without decimals."""
-    return f"{value.normalize():,f}"
+    return _minus(f"{value.normalize():,f}")
 
 
 def percent(ratio: float | Decimal | None, digits: int = 1) -> str:
     """A ratio of 0..1 as a share. A nonzero share is never written as zero."""
+    return _percent(ratio, digits, "")
+
+
+def change(ratio: float | Decimal | None, digits: int = 1) -> str:
+    """The same with its sign: by how much something grew."""
+    return _percent(ratio, digits, "+")
+
+
+def _percent(ratio: float | Decimal | None, digits: int, plus: str) -> str:
     if ratio is None:
         return MISSING
     least = Decimal(1).scaleb(-digits)
     hundred = Decimal(str(ratio)) * 100
     if 0 < hundred < least:
-        return f"< {least} %"
-    return f"{hundred:,.{digits}f} %"
+        return f"< {plus}{least} %"
+    if -least < hundred < 0:
+        return f"> {MINUS}{least} %"
+    sign = plus if hundred > 0 else ""
+    return f"{sign}{_minus(f'{hundred:,.{digits}f}')} %"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", MINUS)
 
 
 def points(value: float | None) -> str:
     """A difference of two shares, in percentage points."""
     if value is None:
         return MISSING
-    sign = "+" if value > 0.05 else "−" if value < -0.05 else ""
+    sign = "+" if value > 0.05 else MINUS if value < -0.05 else ""
     return f"{sign}{abs(value):.1f} pt"
 
 
@@ -50,7 +67,7 @@ def money(amount: Decimal | float | None, currency: str = "USD") -> str:
     if amount is None:
         return MISSING
     digits = EXPONENTS.get(currency, 2)
-    sign = "−" if amount < 0 else ""
+    sign = MINUS if amount < 0 else ""
     text = f"{abs(amount):,.{digits}f}"
     return f"{sign}{SIGNS[currency]}{text}" if currency in SIGNS else f"{sign}{text} {currency}"
 
@@ -61,7 +78,7 @@ def duration(value: timedelta | float | None) -> str:
         return MISSING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if seconds < 0:
-        return "−" + duration(-seconds)
+        return MINUS + duration(-seconds)
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:

@@ -170,8 +170,8 @@
     if (button.dataset.view === "chart") card.querySelectorAll("[data-drawn]").forEach((el) => window.Plotly.Plots.resize(el));
   }
   function csv(table) {
-    // A cell that a spreadsheet would run as a formula gets a quote in front.
-    const safe = (t) => /^[=+@\t\r]|^-(?![\d.])/.test(t) ? `'${t}` : t;
+    // A cell that a spreadsheet would run as a formula gets a quote in front; a number below zero, the sign that it reads.
+    const safe = (t) => /^[=+@\t\r]|^-(?![\d.])/.test(t) ? `'${t}` : t.replace(/^−(?=[\d.,]+$)/, "-");
     const rows = [...table.rows].map((r) => [...r.cells].map((c) => `"${safe(c.innerText.trim().replace(/\s+/g, " ")).replaceAll('"', '""')}"`).join(","));
     const a = document.createElement("a");
     a.href = URL.createObjectURL(new Blob([rows.join("\r\n")], { type: "text/csv" })); a.download = `${table.id}.csv`; a.click(); URL.revokeObjectURL(a.href);

@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-NAMES = ("work_mem", "enable_sort", "default_statistics_target")
+NAMES = (
+    "work_mem",
+    "enable_sort",
+    "default_statistics_target",
+    "max_parallel_workers_per_gather",
+)
 READ = "SELECT " + ", ".join(f"current_setting('{name}')" for name in NAMES)
 WRITE = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in NAMES)
-BULK = ("64MB", "off", "1")  # to analyze a working table is to count its rows
+# To analyze a working table is to count its rows; lanes are what uses the other cores.
+BULK = ("64MB", "off", "1", "0")
 
 
 @contextmanager

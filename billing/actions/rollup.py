@@ -26,14 +26,16 @@ LANES = 2
 LOCK = 7_301  # of advisory locks; the other actions of billing have the next numbers
 # Workers of before there were lanes take the first one alone; while one of them works, none does.
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock_shared(%s) AND pg_try_advisory_xact_lock(%s, %s)"
-CROWDED = 10  # marks of an hour, from which on it is read as a whole
+CROWDED = 10  # tenants of an hour, from which on it is read as a whole
 HOUR = timedelta(hours=1)
 
 WORKING = {
-    "roll_pair": "hour timestamptz, tenant_id bigint, is_crowded boolean",
+    "roll_pair": "hour timestamptz, tenant_id bigint",
     "roll_sum": "hour timestamptz, tenant_id bigint, events bigint, prompt bigint, answer bigint",
 }
-OF_LANE = f"((hour AT TIME ZONE 'UTC')::date - DATE '2000-01-01') & {LANES - 1} = %s"
+# Without a zone: to reckon with one costs as much as to read the mark.
+DAY_OF_LANE = "date_bin('{} day', hour, '2000-01-01T00:00Z')"
+OF_LANE = f"{DAY_OF_LANE.format(1)} - {DAY_OF_LANE.format(LANES)} = %s * interval '1 day'"
 # How far, and then all up to there: the planner would compare the whole table with a list of ids.
 UPTO = f"""
 SELECT max(id) FROM (
@@ -44,8 +46,7 @@ TAKE = f"""
 WITH taken AS (
     DELETE FROM usage_hour_mark WHERE id <= %s AND {OF_LANE} RETURNING hour, tenant_id
 )
-INSERT INTO roll_pair SELECT hour, tenant_id, count(*) OVER (PARTITION BY hour) >= %s
-FROM (SELECT DISTINCT hour, tenant_id FROM taken) AS marked ORDER BY hour, tenant_id
+INSERT INTO roll_pair SELECT hour, tenant_id FROM taken GROUP BY 1, 2
 """
 FORGET = """
 DELETE FROM usage_hour u USING roll_pair m WHERE u.hour = m.hour AND u.tenant_id = m.tenant_id
@@ -102,7 +103,7 @@ SELECT m.hour, m.tenant_id, s.* FROM roll_pair m CROSS JOIN LATERAL (
         AND e.event_time >= m.hour AND e.event_time < m.hour + interval '1 hour'
         AND e.event_time >= %s AND e.event_time < %s
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-) AS s WHERE NOT m.is_crowded
+) AS s WHERE m.hour = ANY(%s)
 """,
 )
 HEAD = """
@@ -121,13 +122,14 @@ FORGET_DAYS = f"""
 DELETE FROM usage_day USING {DAYS}
 WHERE usage_day.day = m.day AND usage_day.tenant_id = m.tenant_id
 """
+# Day by day: joined, each pass would read all heads there are.
 SUM_DAYS = f"""
 INSERT INTO usage_day (day, tenant_id, events, prompt_tokens, completion_tokens)
-SELECT m.day, m.tenant_id, sum(events), sum(prompt_tokens), sum(completion_tokens)
-FROM {DAYS} JOIN usage_hour_head h ON h.tenant_id = m.tenant_id
-    AND h.hour >= m.day::timestamp AT TIME ZONE 'UTC'
-    AND h.hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC'
-GROUP BY 1, 2
+SELECT m.day, m.tenant_id, s.* FROM {DAYS} CROSS JOIN LATERAL (
+    SELECT sum(events), sum(prompt_tokens), sum(completion_tokens) FROM usage_hour_head
+    WHERE tenant_id = m.tenant_id AND hour >= m.day::timestamp AT TIME ZONE 'UTC'
+        AND hour < (m.day + 1)::timestamp AT TIME ZONE 'UTC' OFFSET 0
+) AS s
 """
 
 
@@ -160,21 +162,21 @@ def _take(cursor: Any, lane: int) -> int:
     if upto is None:
         return 0
     make_working_tables(cursor, WORKING)
-    cursor.execute(TAKE, [upto, lane, CROWDED])
+    cursor.execute(TAKE, [upto, lane])
     hours: int = cursor.rowcount
     cursor.execute("ANALYZE roll_pair")
     return hours
 
 
 def _sum(cursor: Any) -> None:
-    """Hours with many marks are read as a whole, side by side; the others tenant by tenant."""
-    cursor.execute("SELECT hour, bool_and(is_crowded) FROM roll_pair GROUP BY 1 ORDER BY 1")
+    """Hours of many tenants are read as a whole, side by side; the others tenant by tenant."""
+    cursor.execute("SELECT hour, count(*) FROM roll_pair GROUP BY 1 ORDER BY 1")
     hours = cursor.fetchall()
-    for start, end in spans([hour for hour, is_crowded in hours if is_crowded]):
+    for start, end in spans([hour for hour, tenants in hours if tenants >= CROWDED]):
         cursor.execute(SUM_CROWDED, [start, end])
-    single = [hour for hour, is_crowded in hours if not is_crowded]
+    single = [hour for hour, tenants in hours if tenants < CROWDED]
     if single:
-        cursor.execute(SUM_SINGLE, [single[0], single[-1] + HOUR])
+        cursor.execute(SUM_SINGLE, [single[0], single[-1] + HOUR, single])
     cursor.execute("ANALYZE roll_sum")
 
 

@@ -157,7 +157,10 @@ class HourMark(models.Model):
 
 
 class UsageHour(models.Model):
-    """Sums of one hour, replaced as a whole by the roll-up. Key: what decides money and cost."""
+    """Sums of one hour, replaced as a whole by the roll-up. Key: what decides money and cost.
+
+    There is no index by id, which only orders the rows of an hour in lists.
+    """
 
     hour = models.DateTimeField()
     tenant_id = models.BigIntegerField()
@@ -198,7 +201,11 @@ class UsageHour(models.Model):
                 name="usage_hour_of_gpus",
             )
         ]
-        indexes = [models.Index(fields=["hour", "tenant_id"], name="usage_hour_time")]
+        indexes = [
+            models.Index(fields=["hour", "tenant_id"], name="usage_hour_time"),
+            # Rare, and what bills of providers are spread by.
+            models.Index(fields=["hour"], name="usage_hour_hosted", condition=~Q(hosted="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%dT%H} {self.tenant_id} {self.model}"
@@ -265,7 +272,8 @@ class RatingMark(models.Model):
 class HourHead(models.Model):
     """State of one hour of one tenant: how often it was rolled up, and which version was rated.
 
-    The roll-up writes `version`, the sums and `rolled_at`; the rating writes the rest.
+    The roll-up writes `version`, the sums and `rolled_at`; the rating writes the rest. There is no
+    index by id, which nobody asks for.
     """
 
     hour = models.DateTimeField()

@@ -21,13 +21,13 @@ from billing.queries.charged import ChargeFilter, sum_amounts
 from billing.queries.other_costs import OtherCosts, other_costs
 from billing.queries.visibility import visible_tenants
 from billing.rules.allocation import spread_over
+from billing.rules.days import HOURS_OF_DAY
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
 NO_OTHER: Mapping[Any, Decimal] = MappingProxyType({})
 NOBODY = "nobody"
-HOURS_OF_DAY = 24
 MS_PER_HOUR = 3_600_000
 OF_SHARES = ("", "pool__", "pool__run__")
 # Sums by tenant, by model and by product: all three at once would be a row for each of thousands.

@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from billing.models import OtherCost
+from billing.rules.days import whole_days
 from billing.rules.meters import BILLED
 from billing.rules.other_costs import (
     HOSTED,
@@ -26,10 +27,28 @@ from billing.rules.other_costs import (
 from tenants.rules.access import Permission, Viewer
 
 ZERO = Decimal(0)
-# Of services that lines name, and of providers; `who` is a tenant or a release.
-TOKENS = """
+TENANT, RELEASE = "tenant_id", "release"
+# Of services that lines name, whoever answered; tenants have them by whole days too.
+BY_HOUR = """
+SELECT model, {who}, prompt_tokens + completion_tokens FROM usage_hour
+WHERE hour = ANY(%(hours)s) AND outcome = ANY(%(billed)s) AND model = ANY(%(models)s)
+"""
+BY_DAY = """
+SELECT model, tenant_id, prompt_tokens + completion_tokens FROM usage_model_day
+WHERE day = ANY(%(days)s) AND outcome = ANY(%(billed)s) AND model = ANY(%(models)s)
+"""
+SUM = """
+SELECT model, who, sum(tokens)::bigint FROM ({rows}) AS used (model, who, tokens) GROUP BY 1, 2
+"""
+OF_SERVICES = {
+    TENANT: SUM.format(rows=f"{BY_DAY} UNION ALL {BY_HOUR.format(who=TENANT)}"),
+    RELEASE: SUM.format(rows=BY_HOUR.format(who=RELEASE)),
+}
+# What they answered is little, and has an index of its own.
+OF_PROVIDERS = """
 SELECT model, hosted, {who}, sum(prompt_tokens + completion_tokens)::bigint FROM usage_hour
-WHERE hour = ANY(%s) AND outcome = ANY(%s) AND (model = ANY(%s) OR hosted = ANY(%s))
+WHERE hour = ANY(%(hours)s) AND outcome = ANY(%(billed)s) AND hosted <> ''
+    AND hosted = ANY(%(providers)s)
 GROUP BY 1, 2, 3
 """
 Of = tuple[str, str]  # a service and a release
@@ -65,9 +84,12 @@ def other_costs(
 ) -> OtherCosts:
     """`hours` in order; what each tenant, and what each service, used GPUs for in them."""
     found = _found(hours, currency)
-    rows = list(_tokens(hours, found.lines, "tenant_id"))
-    tenants = spread(found.lines, by_tenant, tokens_by(rows))
-    of_models = tokens_by((model, hosted, model, tokens) for model, hosted, _, tokens in rows)
+    services, providers = _tokens(hours, found.lines, TENANT)
+    tenants = spread(found.lines, by_tenant, tokens_by(services, providers))
+    of_models = tokens_by(
+        ((model, model, tokens) for model, _, tokens in services),
+        ((model, hosted, model, tokens) for model, hosted, _, tokens in providers),
+    )
     return OtherCosts(
         platform=found.sums[PLATFORM],
         hosted=found.sums[HOSTED],
@@ -83,8 +105,11 @@ def costs_of_releases(
 ) -> Mapping[Of, Decimal]:
     """The same lines by service and release."""
     found = _found(hours, currency)
-    rows = _tokens(hours, found.lines, "release")
-    of_releases = tokens_by((model, by, (model, of), tokens) for model, by, of, tokens in rows)
+    services, providers = _tokens(hours, found.lines, RELEASE)
+    of_releases = tokens_by(
+        ((model, (model, of), tokens) for model, of, tokens in services),
+        ((model, by, (model, of), tokens) for model, by, of, tokens in providers),
+    )
     return spread(found.lines, direct, of_releases).parts
 
 
@@ -130,7 +155,7 @@ def other_parts(hours: Sequence[datetime], direct: Mapping[int, Decimal]) -> Ite
     spans = spans_of(hours)
     lines = list(_numbered(spans[0][0], spans[-1][1])) if spans else []
     parts = [(pk, line, line.part(spans)) for pk, line in lines]
-    tokens = tokens_by(_tokens(hours, [(line, part) for _, line, part in parts], "tenant_id"))
+    tokens = tokens_by(*_tokens(hours, [(line, part) for _, line, part in parts], TENANT))
     for pk, line, amount in parts:
         if not amount:
             continue
@@ -159,15 +184,24 @@ def _numbered(start: datetime, end: datetime) -> Iterator[tuple[int, Line]]:
 
 def _tokens(
     hours: Sequence[datetime], lines: Iterable[tuple[Line, Decimal]], who: str
-) -> Sequence[tuple[str, str, Any, int]]:
-    """That are paid for: service, provider, who, tokens."""
+) -> tuple[Sequence[tuple[str, Any, int]], Sequence[tuple[str, str, Any, int]]]:
+    """That are paid for, as `tokens_by` takes them."""
     scopes = {scope for line, _ in lines for scope in line.scopes}
-    if not scopes:
-        return ()
-    models = sorted({model for _, model in scopes} - {""})
-    providers = sorted({provider for provider, _ in scopes} - {""})
+    days, left = whole_days(hours)
+    of: dict[str, Any] = {
+        "days": days,
+        "hours": left if who == TENANT else list(hours),
+        "billed": sorted(BILLED),
+        "models": sorted({model for _, model in scopes} - {""}),
+        "providers": sorted({provider for provider, _ in scopes} - {""}),
+    }
     with connection.cursor() as cursor:
-        given: list[Any] = [list(hours), sorted(BILLED), models, providers]
-        cursor.execute(TOKENS.format(who=who), given)
-        rows: list[tuple[str, str, Any, int]] = cursor.fetchall()
-        return rows
+        services: list[tuple[str, Any, int]] = []
+        providers: list[tuple[str, str, Any, int]] = []
+        if of["models"]:
+            cursor.execute(OF_SERVICES[who], of)
+            services = cursor.fetchall()
+        if of["providers"]:
+            cursor.execute(OF_PROVIDERS.format(who=who), of | {"hours": list(hours)})
+            providers = cursor.fetchall()
+        return services, providers

@@ -4,10 +4,9 @@ Of the hours whose cost is known, as on the page of economics. Counted is what i
 failed has used GPUs too, so its cost is borne by what was answered.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +16,7 @@ from billing.queries.attributed import attributed
 from billing.queries.charged import ChargeFilter
 from billing.queries.economics import Margin, margins, read_costs, read_revenue
 from billing.queries.other_costs import other_costs
+from billing.rules.days import whole_days
 from billing.rules.meters import BILLED
 from tenants.queries.directory import tenant_refs
 from tenants.rules.access import Permission, Viewer
@@ -36,7 +36,6 @@ SELECT {key}, sum(requests)::bigint, sum(prompt_tokens + completion_tokens)::big
 ) AS used GROUP BY 1
 """
 USED_BY = {TENANT: USED.format(key="tenant_id"), SERVICE: USED.format(key="model")}
-HOURS_OF_DAY = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +127,6 @@ def used_by(by: str, hours: Sequence[datetime]) -> dict[str, tuple[int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(USED_BY[by], of)
         return {str(key): (requests, tokens) for key, requests, tokens in cursor.fetchall()}
-
-
-def whole_days(hours: Sequence[datetime]) -> tuple[list[date], list[datetime]]:
-    """UTC days of which every hour is there, and the hours of all others."""
-    found = Counter(hour.date() for hour in hours)
-    days = [day for day, count in found.items() if count == HOURS_OF_DAY]
-    return days, [hour for hour in hours if found[hour.date()] < HOURS_OF_DAY]
 
 
 def _row(margin: Margin, requests: int, tokens: int) -> UnitCost:

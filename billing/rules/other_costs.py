@@ -224,17 +224,21 @@ def borne_by(
 
 
 def tokens_by(
-    rows: Iterable[tuple[str, str, K, int]],
+    services: Iterable[tuple[str, K, int]], providers: Iterable[tuple[str, str, K, int]]
 ) -> dict[Scope, dict[K, int]]:
-    """Sums by scope of rows of service, provider, who, and tokens."""
+    """Sums by scope. `services`: service, who, tokens, whoever answered; `providers`: service,
+    provider, who, tokens."""
     found: dict[Scope, dict[K, int]] = {}
-    for model, provider, key, tokens in rows:
-        scopes = [("", model)]
-        if provider:
-            scopes += [(provider, model), (provider, "")]
-        for scope in scopes:
-            own = found.setdefault(scope, {})
-            own[key] = own.get(key, 0) + tokens
+
+    def add(scope: Scope, key: K, tokens: int) -> None:
+        own = found.setdefault(scope, {})
+        own[key] = own.get(key, 0) + tokens
+
+    for model, key, tokens in services:
+        add(("", model), key, tokens)
+    for model, provider, key, tokens in providers:
+        add((provider, model), key, tokens)
+        add((provider, ""), key, tokens)
     return found
 
 

@@ -29,6 +29,7 @@ from console.words import Word, word
 register = template.Library()
 register.filter("count", figures.count)
 register.filter("percent", figures.percent)
+register.filter("change", figures.change)
 register.filter("duration", figures.duration)
 register.filter("ms", figures.milliseconds)
 register.filter("size", figures.size)

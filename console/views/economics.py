@@ -69,7 +69,10 @@ def index(request: ViewerRequest) -> HttpResponse:
         "currency": found.currency or "USD",
         "page": page,
         "tenants": [(m, charges_query(m.wanted), rows_of_tenant(m, found)) for m in page],
-        "top": [(m, shown.margin_share(m)) for m in found.tenants[:MOST_TOP]],
+        "top": [
+            (m, shown.margin_share(m), charges_query(m.wanted), rows_of_tenant(m, found))
+            for m in found.tenants[:MOST_TOP]
+        ],
         "sums": sums(found),
         "rows": compose(found.start, found.end),
         "fall": waterfall("bill", "Where the fleet's bill goes", steps, found.currency),

@@ -30,6 +30,7 @@ def start(data: Path, *, program: Path, sockets: Path, who: RunAs, throwaway: bo
     _check_data(data, program)
     settings = ["listen_addresses=", f"unix_socket_directories={sockets}"]
     settings += ["unix_socket_permissions=0700", "max_connections=200"]
+    settings += ["io_method=sync"]  # files are in the system's cache: nothing to wait for elsewhere
     settings += THROWAWAY if throwaway else ()
     # `postgres` itself, not pg_ctl: a direct child is watched and reaped, a daemon is not.
     command = [str(program), "-D", str(data)]

@@ -80,7 +80,10 @@ def test_tenants_services_and_releases_bear_the_same_sum(rows, bills, direct):
         for (tenant, model, release), cost in direct.items():
             of = key(model, tenant, release)
             costs[of] = costs.get(of, Decimal(0)) + cost
-        tokens = tokens_by((m, by, key(m, t, r), n) for m, by, t, r, n in rows)
+        tokens = tokens_by(
+            [(m, key(m, t, r), n) for m, _, t, r, n in rows],
+            [(m, by, key(m, t, r), n) for m, by, t, r, n in rows if by],
+        )
         found[name] = spread(lines, costs, tokens)
         borne = sum(found[name].parts.values()) + found[name].unallocated
         assert borne == sum(part for _, part in lines)

@@ -36,6 +36,27 @@ def test_it_never_writes_a_small_share_as_zero(ratio, want):
 
 
 @pytest.mark.parametrize(
+    ("ratio", "share", "change"),
+    [
+        (None, "–", "–"),
+        (0, "0.0 %", "0.0 %"),
+        (0.25, "25.0 %", "+25.0 %"),
+        (-0.25, "−25.0 %", "−25.0 %"),
+        (0.0004, "< 0.1 %", "< +0.1 %"),
+        (Decimal("-0.0004"), "> −0.1 %", "> −0.1 %"),
+    ],
+)
+def test_a_change_has_its_sign_and_none_is_written_as_nothing(ratio, share, change):
+    assert (figures.percent(ratio), figures.change(ratio)) == (share, change)
+
+
+def test_what_is_below_zero_has_a_minus_and_no_hyphen():
+    below = Decimal("-1234.5")
+    written = figures.number(below, 1), figures.count(below), figures.exact(below)
+    assert written == ("−1,234.5", "−1,234", "−1,234.5")
+
+
+@pytest.mark.parametrize(
     ("amount", "currency", "want"),
     [
         (Decimal("8171.444"), "USD", "$8,171.44"),
@@ -80,5 +101,5 @@ def test_it_writes_a_size(octets, want):
 
 def test_exact_digits_say_something_and_counts_have_no_decimals():
     given = ("68159.000000000000", "121.154197780000", "-220205363025.0", "0E-12", "500")
-    shown = ["68,159", "121.15419778", "-220,205,363,025", "0", "500"]
+    shown = ["68,159", "121.15419778", "−220,205,363,025", "0", "500"]
     assert [figures.exact(Decimal(text)) for text in given] == shown
