@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0132_no_young_part_goes")]
+    dependencies = [("billing", "0134_hours_of_providers")]
 
     operations = [
         migrations.AddField(
