@@ -13,6 +13,7 @@ from billing.rules.prices import (
     faults_of_prices,
     said_place,
 )
+from billing.rules.prices.bounds import faults_of_factors
 from billing.rules.prices.kinds import say_terms
 from billing.rules.prices.terms import Kind
 from tenants.actions.audit import record
@@ -47,8 +48,7 @@ def draft_version(
     """Write down a complete new set of prices, which holds for nothing until it is published."""
     viewer.require(Permission.MANAGE_MONEY)
     book = find_book(book_slug)
-    if faults := faults_of_prices(prices, contract=book.tenant_id is not None):
-        raise Invalid(**faults)
+    _refuse(prices, book)
     book.change(expected)
     number = book.versions.aggregate(n=Max("number"))["n"] or 0
     version = PriceBookVersion.objects.create(
@@ -75,8 +75,7 @@ def edit_draft(
     version = find_draft(book, number)
     if version.change_id is not None:
         raise Conflict(f"Version {number} waits for approval: withdraw the proposal to edit it")
-    if faults := faults_of_prices(prices, contract=book.tenant_id is not None):
-        raise Invalid(**faults)
+    _refuse(prices, book)
     book.change(expected)
     before = facts(version, lines_of(version))
     version.prices.all().delete()
@@ -85,6 +84,13 @@ def edit_draft(
     version.refresh_from_db()
     record(viewer, "price_book.edit", version, before=before, after=facts(version, prices), why=why)
     return version
+
+
+def _refuse(prices: Sequence[PriceLine], book: PriceBook) -> None:
+    contract = book.tenant_id is not None
+    faults = faults_of_prices(prices, contract=contract)
+    if faults := faults or faults_of_factors(prices, contract=contract):
+        raise Invalid(**faults)
 
 
 def find_draft(book: PriceBook, number: int) -> PriceBookVersion:
