@@ -191,6 +191,13 @@ BAD = {
         400,
     ),
     "deep nesting": (b'{"model":"tiny","model":' + b"[" * 3000 + b"]" * 3000 + b"}", 400),
+    "deeper than can be written": (
+        b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"tools":'
+        + b"[" * 400
+        + b"]" * 400
+        + b"}",
+        400,
+    ),
     "a huge body": (b'{"model":"tiny","x":"' + b"x" * 9_000_000 + b'"}', 413),
 }
 
