@@ -22,6 +22,12 @@ def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
     )
 
 
+def as_of_now(viewer: Viewer) -> Viewer:
+    """The same person with the roles of this moment: a request may have waited since it began."""
+    is_active = User.objects.filter(pk=viewer.user_id, is_active=True).exists()
+    return replace(viewer, bindings=bindings_of(viewer.user_id) if is_active else ())
+
+
 def viewer_of_email(email: str) -> Viewer:
     """For commands in a terminal, whose caller names the person that acts."""
     user = User.objects.filter(email__iexact=email, is_active=True).first()
@@ -45,7 +51,7 @@ def viewer_of_secret(secret: str, *, request_id: str = "", address: str = "") ->
     return None
 
 
-def bindings_of(user_id: int) -> tuple[Binding, ...]:
+def bindings_of(user_id: int | None) -> tuple[Binding, ...]:
     with fleet_scope():
         rows = RoleBinding.objects.filter(user_id=user_id).values_list("role", "tenant_id")
         return tuple(Binding(Role(role), tenant_id) for role, tenant_id in rows.order_by("id"))
