@@ -229,6 +229,18 @@ async def test_it_refuses_credentials_that_do_not_count(fleet, engine):
     assert event["reason"] == "expired" and event["tenant_id"] == 1
 
 
+async def test_it_refuses_two_credentials_at_once(fleet, engine):
+    await fleet.start()
+    both = [("authorization", f"Bearer {key}") for key in (ACME_KEY, GLOBEX_KEY)]
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
+        async with fleet.session.request(
+            method, fleet.url + path, json=chat(), headers=both
+        ) as answer:
+            assert answer.status == 400
+            assert "one Authorization header" in (await answer.json())["error"]["message"]
+    assert engine.requests == []
+
+
 async def test_it_refuses_what_is_not_granted(fleet, engine):
     tenants = {1: make_tenant(1, "acme", models=("other",)), 2: make_tenant(2, "globex")}
     narrow = {digest(ACME_KEY): make_key(1, 1), digest(GLOBEX_KEY): make_key(2, 2, scopes=())}
