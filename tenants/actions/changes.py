@@ -75,9 +75,7 @@ def decide(
 ) -> ChangeRequest:
     """Approve or reject what the viewer saw, named by `digest`."""
     change = _locked(viewer, change_id)
-    viewer.require(Permission.APPROVE)
-    if viewer.user_id is not None:
-        as_of_now(viewer).require(Permission.APPROVE)
+    as_of_now(viewer).require(Permission.APPROVE)
     refusal = rules.refuse_decision(
         _open(change),
         decider_id=viewer.user_id,

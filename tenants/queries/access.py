@@ -24,6 +24,8 @@ def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
 
 def as_of_now(viewer: Viewer) -> Viewer:
     """The same person with the roles of this moment: a request may have waited since it began."""
+    if viewer.user_id is None:
+        return viewer
     is_active = User.objects.filter(pk=viewer.user_id, is_active=True).exists()
     return replace(viewer, bindings=bindings_of(viewer.user_id) if is_active else ())
 
@@ -51,7 +53,7 @@ def viewer_of_secret(secret: str, *, request_id: str = "", address: str = "") ->
     return None
 
 
-def bindings_of(user_id: int | None) -> tuple[Binding, ...]:
+def bindings_of(user_id: int) -> tuple[Binding, ...]:
     with fleet_scope():
         rows = RoleBinding.objects.filter(user_id=user_id).values_list("role", "tenant_id")
         return tuple(Binding(Role(role), tenant_id) for role, tenant_id in rows.order_by("id"))
