@@ -174,7 +174,7 @@ CACHES = {
         "KEY_PREFIX": "qm:cache",
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "console.sessions"
 
 # --- sign-in -----------------------------------------------------------------
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

@@ -55,7 +55,11 @@ class Gateway:
         path, method = scope["path"], scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         client = Client(receive, send)
-        if path in (CHAT, TEXT):
+        names = [name for name, _ in scope["headers"]]
+        if names.count(b"authorization") > 1:
+            text = "Send one Authorization header: of several nobody knows which one counts."
+            await _refuse(client, Refusal(400, "invalid_request", text))
+        elif path in (CHAT, TEXT):
             if method == "POST":
                 await self._worker.pipeline.serve(path, headers, client)
                 return

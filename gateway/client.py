@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway import errors
 from gateway.contract.outcomes import Reason
+from gateway.counters import Counters
 from gateway.errors import Headers, Refusal
 
 Message = MutableMapping[str, Any]
@@ -58,6 +60,27 @@ class Nobody:
 NOBODY = Nobody()
 
 
+@dataclass
+class Room:
+    """What one request holds of its worker's memory, from its first byte on: those that dawdle
+    count too.
+    """
+
+    counters: Counters
+    most: int  # bytes of all requests of the worker
+    held: int = 0
+
+    def take(self, size: int) -> None:
+        self.held += size
+        self.counters.in_flight_bytes += size
+        if self.counters.in_flight_bytes > self.most:
+            raise errors.shed("The gateway is full.", Reason.GATEWAY_FULL)
+
+    def give_back(self) -> None:
+        self.counters.in_flight_bytes -= self.held
+        self.held = 0
+
+
 class Client:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -66,7 +89,7 @@ class Client:
         self.is_started = False
         self.is_finished = False
 
-    async def read_body(self, limit: int, headers: dict[bytes, bytes]) -> bytes:
+    async def read_body(self, limit: int, headers: dict[bytes, bytes], room: Room) -> bytes:
         """Read the whole body, at most `limit` bytes and not forever."""
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
@@ -75,12 +98,12 @@ class Client:
             raise errors.invalid("Compressed bodies are not taken.")
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await self._read(limit)
+                return await self._read(limit, room)
         except TimeoutError:
             message = f"The body did not arrive within {BODY_SECONDS:.0f} s."
             raise Refusal(408, "request_timeout", message, reason=Reason.INVALID) from None
 
-    async def _read(self, limit: int) -> bytes:
+    async def _read(self, limit: int, room: Room) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -92,6 +115,7 @@ class Client:
             size += len(part)
             if size > limit:
                 raise errors.too_large(limit)
+            room.take(len(part))
             parts.append(part)
             if not message.get("more_body"):
                 return b"".join(parts)

@@ -169,6 +169,18 @@ def upstream_failed(message: str, reason: Reason = Reason.UPSTREAM_ERROR) -> Ref
     )
 
 
+def internal() -> Refusal:
+    """A fault of the gateway itself: the same request would meet it again."""
+    return Refusal(
+        500,
+        "internal_error",
+        "The gateway failed at this request; its log says why, under the request's id.",
+        outcome=Outcome.FAILED,
+        reason=Reason.INTERNAL,
+        kind="server_error",
+    )
+
+
 def jittered(milliseconds: int) -> int:
     """Spread a wait over 50 % to 150 %, or all that were shed come back at once."""
     return int(milliseconds * random.uniform(0.5, 1.5))

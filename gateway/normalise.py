@@ -43,6 +43,7 @@ DROPPED = (
 MAX_CHOICES = 16
 MAX_NAME = 128  # as long as the ingest door takes it
 MAX_PROMPT_LOGPROBS = 5
+MAX_BRACKETS = 250  # fewer cannot be nested more deeply than the writer goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Asked:
     wants_continuous_usage: bool
     max_tokens: int
     choices: int  # sequences that the engine will run
-    outputs_per_prompt: int
+    outputs_per_prompt: int  # that it answers: `best_of` runs more
     prompt_token_ids: int  # exact count when the prompt is a list of token ids, else 0
     modifiers: tuple[str, ...]
     is_adapter: bool = False  # the model is one of an engine that serves others too
@@ -74,6 +75,8 @@ def read_model(raw: bytes) -> tuple[dict[str, Any], str]:
         raise errors.invalid("The body must be a JSON object.")
     if has_duplicate_keys(raw, body):
         raise errors.invalid("The body has the same key twice.")
+    if not is_writable(raw, body):
+        raise errors.invalid("The JSON is nested too deeply.")
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= MAX_NAME or not model.isprintable():
         raise errors.invalid("'model' must be the name of a model.", "model")
@@ -102,6 +105,17 @@ def has_duplicate_keys(raw: bytes, body: dict[str, Any]) -> bool:
     return len(outermost) != len(dict(outermost))
 
 
+def is_writable(raw: bytes, body: dict[str, Any]) -> bool:
+    """Tell whether the body can be written anew: the parser goes deeper than the writer."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_BRACKETS:
+        return True
+    try:
+        orjson.dumps(body)
+    except TypeError:
+        return False
+    return True
+
+
 def normalise(
     path: str, body: dict[str, Any], raw_bytes: int, service: Service, adapter: str = ""
 ) -> Asked:
@@ -113,8 +127,8 @@ def normalise(
     if stream:
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     prompts, token_ids = _check_prompt(path, body)
-    per_prompt = max(_count(body, "n", 1), _count(body, "best_of", 1))
-    choices = prompts * per_prompt
+    per_prompt = _count(body, "n", 1)
+    choices = prompts * max(per_prompt, _count(body, "best_of", 1))
     if choices > MAX_CHOICES:
         message = f"The request asks for {choices} outputs; at most {MAX_CHOICES} are allowed."
         raise errors.invalid(message, "n")

@@ -109,9 +109,9 @@ class StreamReader:
         self._rest = b""
 
     def feed(self, data: bytes, now: float) -> bytes:
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
         whole = self._rest + data
+        if b"\r" in whole:  # a line's end may come in two parts
+            whole = whole.replace(b"\r\n", b"\n")
         *events, self._rest = whole.split(b"\n\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise BrokenAnswerError(f"one event is longer than {MAX_EVENT_BYTES} bytes")
@@ -137,7 +137,7 @@ class StreamReader:
         if "error" in chunk:
             observed.error = _error_text(chunk["error"])
             return event + b"\n\n"
-        choices = chunk.get("choices")
+        choices = _choices_of(chunk)
         usage = chunk.get("usage")
         if not choices:
             if isinstance(usage, dict):
@@ -169,10 +169,17 @@ def read_whole(observed: Observed, raw: bytes) -> None:
     observed.engine_id = _name(body.get("id"))
     if isinstance(body.get("usage"), dict):
         observed.take_final(body["usage"])
-    for choice in body.get("choices") or ():
+    for choice in _choices_of(body):
         observed.end(choice.get("finish_reason"))
     if body.get("error"):
         observed.error = _error_text(body["error"])
+
+
+def _choices_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise BrokenAnswerError("its choices are no list of objects")
+    return choices
 
 
 def _error_text(error: object) -> str:

@@ -11,6 +11,7 @@ from tenants.actions.audit import record
 from tenants.errors import Conflict, Forbidden, NotFound
 from tenants.models import ChangeRequest
 from tenants.nudge import nudge
+from tenants.queries.access import as_of_now
 from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
@@ -74,7 +75,7 @@ def decide(
 ) -> ChangeRequest:
     """Approve or reject what the viewer saw, named by `digest`."""
     change = _locked(viewer, change_id)
-    viewer.require(Permission.APPROVE)
+    as_of_now(viewer).require(Permission.APPROVE)
     refusal = rules.refuse_decision(
         _open(change),
         decider_id=viewer.user_id,

@@ -69,15 +69,15 @@ def deactivate_person(viewer: Viewer, user_id: int, *, why: str = "") -> User:
         raise Conflict(f"{user.email} is not active")
     user.is_active = False
     user.save(update_fields=["is_active"])
-    revoked = _revoke_tokens(user)
-    after = {"is_active": False, "tokens_revoked": revoked}
+    ended, revoked = _end_sessions(user), _revoke_tokens(user)
+    after = {"is_active": False, "sessions_ended": ended, "tokens_revoked": revoked}
     record(viewer, "person.deactivate", user, before={"is_active": True}, after=after, why=why)
     return user
 
 
 @transaction.atomic
 def reactivate_person(viewer: Viewer, user_id: int, *, why: str = "") -> User:
-    """Let the person sign in again; tokens that were revoked stay revoked."""
+    """Let the person sign in again; sessions and tokens that were ended stay so."""
     user = _other(viewer, user_id)
     if user.is_active:
         raise Conflict(f"{user.email} is active")
@@ -142,6 +142,13 @@ def _tenant(viewer: Viewer, slug: str) -> Tenant | None:
         return get_tenant(viewer, slug)
     except NotFound as error:
         raise Invalid(tenant="No such tenant") from error
+
+
+def _end_sessions(user: User) -> int:
+    sessions = list(UserSession.objects.filter(user_id=user.pk))
+    for session in sessions:
+        session.end()
+    return len(sessions)
 
 
 def _revoke_tokens(user: User) -> int:

@@ -22,6 +22,14 @@ def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
     )
 
 
+def as_of_now(viewer: Viewer) -> Viewer:
+    """The same person with the roles of this moment: a request may have waited since it began."""
+    if viewer.user_id is None:
+        return viewer
+    is_active = User.objects.filter(pk=viewer.user_id, is_active=True).exists()
+    return replace(viewer, bindings=bindings_of(viewer.user_id) if is_active else ())
+
+
 def viewer_of_email(email: str) -> Viewer:
     """For commands in a terminal, whose caller names the person that acts."""
     user = User.objects.filter(email__iexact=email, is_active=True).first()

@@ -13,8 +13,8 @@ from billing.queries.grants import get_grant
 from billing.rules.grants import GrantTerms, Scope
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
-from tenants.models import ChangeRequest, User
-from tenants.rules.access import Binding, Role, Viewer
+from tenants.models import ChangeRequest, RoleBinding, User
+from tenants.queries.access import viewer_of_user
 from tests.billing.books import (
     NOVEMBER,
     OCTOBER,
@@ -31,8 +31,10 @@ TERMS = GrantTerms("Welcome", Decimal("10"), "USD", False, "", 100, Scope(), Non
 
 def person(name, *roles):
     user = User.objects.create(email=f"{name}@example.com")
-    bindings = tuple(Binding(Role(r)) for r in roles)
-    return Viewer(user_id=user.pk, email=user.email, bindings=bindings)
+    with fleet_scope():
+        for role in roles:
+            RoleBinding.objects.create(user=user, role=role)
+    return viewer_of_user(user)
 
 
 def ask(fin, tenant, *, now=NOVEMBER, **fields):

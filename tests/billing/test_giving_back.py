@@ -24,7 +24,7 @@ from billing.rules.grants import Use
 from tenants.actions.changes import decide
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict
-from tenants.models import ChangeRequest, RoleBinding, User
+from tenants.models import ChangeRequest, User
 from tests.billing.books import (
     NOVEMBER,
     OCTOBER,
@@ -119,7 +119,6 @@ def test_pages_lead_from_one_to_the_other(halved, acme):
     with fleet_scope():
         note = CreditNote.objects.get()
         user = User.objects.get(email="fiona@example.com")
-        RoleBinding.objects.create(user=user, role="finance")
     fiona = browser(user)
     page = fiona.get(f"/invoices/{second.number}/").content.decode()
     assert f"Given back by {note.number} of {halved.number}" in page

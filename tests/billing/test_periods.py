@@ -27,8 +27,7 @@ from billing.rules.periods import next_period
 from tenants.actions.changes import decide
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
-from tenants.models import ChangeRequest, User
-from tenants.rules.access import Binding, Role, Viewer
+from tenants.models import ChangeRequest
 from tests.billing.books import (
     GRACE,
     NOVEMBER,
@@ -41,14 +40,9 @@ from tests.billing.books import (
     spend,
 )
 from tests.billing.factories import PRICES, SYSTEM, batch, ingest, load, make_prices, settle, usage
+from tests.billing.granted import person
 
 pytestmark = pytest.mark.django_db
-
-
-def person(name, *roles):
-    user = User.objects.create(email=f"{name}@example.com")
-    bindings = tuple(Binding(Role(role)) for role in roles)
-    return Viewer(user_id=user.pk, email=user.email, bindings=bindings)
 
 
 @pytest.fixture

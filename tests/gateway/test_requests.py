@@ -191,6 +191,13 @@ BAD = {
         400,
     ),
     "deep nesting": (b'{"model":"tiny","model":' + b"[" * 3000 + b"]" * 3000 + b"}", 400),
+    "deeper than can be written": (
+        b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"tools":'
+        + b"[" * 400
+        + b"]" * 400
+        + b"}",
+        400,
+    ),
     "a huge body": (b'{"model":"tiny","x":"' + b"x" * 9_000_000 + b'"}', 413),
 }
 
@@ -220,6 +227,18 @@ async def test_it_refuses_credentials_that_do_not_count(fleet, engine):
     # Only the expired key says whose it is.
     (event,) = await fleet.events(1)
     assert event["reason"] == "expired" and event["tenant_id"] == 1
+
+
+async def test_it_refuses_two_credentials_at_once(fleet, engine):
+    await fleet.start()
+    both = [("authorization", f"Bearer {key}") for key in (ACME_KEY, GLOBEX_KEY)]
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
+        async with fleet.session.request(
+            method, fleet.url + path, json=chat(), headers=both
+        ) as answer:
+            assert answer.status == 400
+            assert "one Authorization header" in (await answer.json())["error"]["message"]
+    assert engine.requests == []
 
 
 async def test_it_refuses_what_is_not_granted(fleet, engine):

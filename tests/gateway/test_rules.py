@@ -152,6 +152,25 @@ def test_it_reads_a_stream_cut_anywhere():
         assert b"".join(parts) == want and reader.is_done
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_it_reads_the_line_ends_of_other_servers(size):
+    raw = stream_of(chunk(0, 1), chunk(0, 3)) + b"data: [DONE]\n\n"
+    raw = raw.replace(b"\n", b"\r\n")
+    reader = StreamReader(Observed(), wants_usage=False, wants_continuous_usage=False)
+    for at in range(0, len(raw), size):
+        reader.feed(raw[at : at + size], 0.0)
+    assert reader.is_done and reader.observed.completion == 3
+
+
+def test_it_bills_every_prompt_of_a_cut_stream_whatever_best_of_says():
+    asked = ask({"prompt": ["a", "b"], "best_of": 2, "stream": True}, TEXT)
+    assert asked.choices == 4
+    observed = Observed(outputs_per_prompt=asked.outputs_per_prompt)
+    reader = StreamReader(observed, wants_usage=False, wants_continuous_usage=False)
+    reader.feed(stream_of(chunk(0, 1), chunk(1, 1)), 1.0)
+    assert observed.prompt == 14
+
+
 def test_it_sums_the_last_value_of_each_output():
     observed = Observed(outputs_per_prompt=2)
     reader = StreamReader(observed, wants_usage=False, wants_continuous_usage=False)
@@ -177,14 +196,19 @@ def test_it_measures_gaps_by_token():
     assert observed.gaps == [pytest.approx(0.1), pytest.approx(0.1)]
 
 
-@pytest.mark.parametrize("raw", [b"data: {\n\n", b"data: 5\n\n"])
+ODD = b'{"choices":[null]}', b'{"choices":"none"}'
+
+
+@pytest.mark.parametrize(
+    "raw", [b"data: {\n\n", b"data: 5\n\n", *(b"data: %b\n\n" % odd for odd in ODD)]
+)
 def test_it_refuses_a_stream_that_is_no_json(raw):
     reader = StreamReader(Observed(), wants_usage=False, wants_continuous_usage=False)
     with pytest.raises(BrokenAnswerError):
         reader.feed(raw, 0.0)
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"nothing"])
+@pytest.mark.parametrize("raw", [b"", b"[]", b"nothing", *ODD])
 def test_it_refuses_an_answer_that_is_no_json(raw):
     with pytest.raises(BrokenAnswerError):
         read_whole(Observed(), raw)

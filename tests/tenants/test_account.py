@@ -73,6 +73,20 @@ def test_it_signs_nobody_in_who_was_deactivated(olga):
     assert client.get("/tenants/").status_code == 302
 
 
+def test_it_revives_no_session_of_who_was_deactivated(olga, vic):
+    """A session may be the very reason why somebody was shut out."""
+    client, _ = sign_in(vic)
+    assert client.get("/tokens/").status_code == 200
+    with olga.scope():
+        people.deactivate_person(olga.viewer, vic.user.pk)
+    assert not UserSession.objects.filter(user=vic.user).exists()
+    with olga.scope():
+        people.reactivate_person(olga.viewer, vic.user.pk)
+    assert client.get("/tokens/").status_code == 302
+    again, _ = sign_in(vic)
+    assert again.get("/tokens/").status_code == 200
+
+
 def test_it_asks_for_the_second_step_once_it_is_on(olga):
     client, _ = sign_in(olga)
     secret = switch_on(client)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 
-from tenants.actions import changes
+from tenants.actions import changes, people
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from tenants.models import AuditEvent, ChangeRequest
@@ -57,6 +57,19 @@ def test_it_refuses_the_requester_in_the_database_too(change, olga):
     rows = ChangeRequest.objects.filter(pk=change.pk)
     with pytest.raises(IntegrityError), transaction.atomic():
         rows.update(state="approved", decider_id=olga.user.pk)
+
+
+@pytest.mark.parametrize("act", ["take the role", "deactivate"])
+def test_it_refuses_who_stopped_being_an_approver_since_the_request_began(change, vic, olga, act):
+    with olga.scope():
+        if act == "deactivate":
+            people.deactivate_person(olga.viewer, vic.user.pk)
+        else:
+            people.take_role(olga.viewer, vic.user.pk, role="approver")
+    with vic.scope(), pytest.raises((Forbidden, NotFound)):
+        changes.decide(vic.viewer, change.pk, digest=change.digest, approve=True)
+    change.refresh_from_db()
+    assert change.state == "waiting"
 
 
 def test_it_refuses_another_digest(change, vic):
