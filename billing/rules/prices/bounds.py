@@ -50,8 +50,9 @@ def most_on(line: PriceLine, factors: Mapping[Name, Decimal]) -> Decimal:
 
 def raised(request: Name, factors: Mapping[Name, Decimal]) -> Decimal:
     """Every factor that fits multiplies."""
+    model, meter, of_class = request
     found = ONE
-    for name in set(product(*((part, "") for part in request))):
+    for name in set(product((model, ""), (meter, ""), (of_class, ""))):
         found = ROUGH.multiply(found, factors.get(name, ONE))
     return found
 
