@@ -98,7 +98,8 @@ def console_lane(up: Up) -> Lane:
     yield from run(up, "migrate", manage("migrate", "--no-input", "--skip-checks"))
     up.begin("console")
     web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]
-    web += ["--host", "127.0.0.1", "--port", str(up.options.port)]
+    # No proxy stands before it: nobody on this machine says from where he calls.
+    web += ["--host", "127.0.0.1", "--port", str(up.options.port), "--no-proxy-headers"]
     up.keep("web", [*web, "--timeout-graceful-shutdown", "3"])
     yield from until(lambda: up.answers("/livez"))
     up.end("console", DONE, up.options.console_url)
