@@ -1,5 +1,6 @@
 """Four eyes: propose a change, let somebody else decide, tell the owner of the change."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from tenants.actions.audit import record
 from tenants.errors import Conflict, Forbidden, NotFound
 from tenants.models import ChangeRequest
 from tenants.nudge import nudge
-from tenants.queries.access import as_of_now
+from tenants.queries.access import as_of_now, last_handed
 from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
@@ -76,13 +77,15 @@ def decide(
     """Approve or reject what the viewer saw, named by `digest`."""
     change = _locked(viewer, change_id)
     as_of_now(viewer).require(Permission.APPROVE)
+    now = timezone.now()
+    handed_at = last_handed(change.requester_id, viewer.user_id, now - rules.OWN_HAND)
     refusal = rules.refuse_decision(
-        _open(change),
+        replace(_open(change), handed_at=handed_at),
         decider_id=viewer.user_id,
         digest=digest,
         approve=approve,
         why=why,
-        now=timezone.now(),
+        now=now,
     )
     if refusal:
         raise refusal

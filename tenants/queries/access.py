@@ -1,18 +1,21 @@
 """Who is asking: turn a session's user or a bearer secret into a Viewer."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from tenants.base.scope import fleet_scope
 from tenants.errors import NotFound
-from tenants.models import AccessToken, RoleBinding, UsageSource, User
+from tenants.models import AccessToken, AuditEvent, RoleBinding, UsageSource, User
 from tenants.rules.access import Binding, Permission, Role, Viewer
 from tenants.rules.networks import is_within
 from tenants.rules.secrets import Kind, digest, kind_of
 
+HANDED = Q(verb__in=["person.invite", "person.reactivate", "person.reset_password"]) | Q(
+    verb="role.give", after__role=Role.APPROVER.value
+)
 USED_EVERY = timedelta(minutes=1)  # last use is a rough figure, not a write a request
 
 
@@ -28,6 +31,16 @@ def as_of_now(viewer: Viewer) -> Viewer:
         return viewer
     is_active = User.objects.filter(pk=viewer.user_id, is_active=True).exists()
     return replace(viewer, bindings=bindings_of(viewer.user_id) if is_active else ())
+
+
+def last_handed(giver_id: int, user_id: int | None, since: datetime) -> datetime | None:
+    """When one person last made another an approver: invited, gave the role or a password, or let
+    in again. None: not since then."""
+    with fleet_scope():
+        rows = AuditEvent.objects.filter(
+            HANDED, target_kind="user", target_id=str(user_id), actor_id=giver_id, at__gte=since
+        )
+        return rows.order_by("-id").values_list("at", flat=True).first()
 
 
 def viewer_of_email(email: str) -> Viewer:

@@ -10,6 +10,8 @@ from tenants.errors import Conflict, ConsoleError, Forbidden, Invalid, Stale
 
 WAITING = "waiting"
 LONGEST_WAIT = timedelta(days=30)
+# Who opens an account, or makes it an approver's, is nobody's second pair of eyes by it at once.
+OWN_HAND = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Open:
     requester: str
     decided_by: str
     expires_at: datetime
+    handed_at: datetime | None = None  # when the requester last gave the decider access
 
 
 def digest_of(payload: dict[str, Any]) -> str:
@@ -44,6 +47,12 @@ def refuse_decision(
     if decider_id == change.requester_id:
         return Forbidden(
             "Somebody else must decide: you asked for this change. You may withdraw it"
+        )
+    if approve and change.handed_at is not None and now < change.handed_at + OWN_HAND:
+        return Forbidden(
+            f"{change.requester} invited you, set your password or gave you a role at"
+            f" {change.handed_at:%Y-%m-%d %H:%M} UTC: you may approve this from"
+            f" {change.handed_at + OWN_HAND:%Y-%m-%d %H:%M} UTC on, another approver may now"
         )
     if digest != change.digest:
         return Stale(

@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
 
 from tenants.actions import changes, people
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from tenants.models import AuditEvent, ChangeRequest
 from tenants.queries import changes as queries
+from tenants.queries.access import last_handed
+from tenants.rules.changes import OWN_HAND
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +73,36 @@ def test_it_refuses_who_stopped_being_an_approver_since_the_request_began(change
         changes.decide(vic.viewer, change.pk, digest=change.digest, approve=True)
     change.refresh_from_db()
     assert change.state == "waiting"
+
+
+HANDS = {
+    "person.reset_password": lambda of, vic: people.reset_password(of, vic.user.pk, why="lost"),
+    "role.give": lambda of, vic: people.give_role(of, vic.user.pk, role="approver", why="more"),
+}
+
+
+@pytest.mark.parametrize("verb", HANDS)
+def test_whom_the_requester_gave_access_is_no_second_pair_of_eyes_at_once(change, vic, olga, verb):
+    """An operator could open, or take over, the account that approves what he asked for."""
+    if verb == "role.give":
+        with olga.scope():
+            people.take_role(olga.viewer, vic.user.pk, role="approver", why="anew")
+    with olga.scope():
+        HANDS[verb](olga.viewer, vic)
+    with pytest.raises(Forbidden, match="another approver may now"):
+        decide(vic, change)
+    assert decide(vic, change, approve=False).state == "rejected"
+
+
+def test_who_was_given_access_by_another_or_long_ago_approves(change, vic, olga, fiona):
+    with olga.scope():
+        people.give_role(olga.viewer, vic.user.pk, role="viewer", why="no approver's role")
+        people.give_role(olga.viewer, fiona.user.pk, role="approver", why="of somebody else")
+        of_long_ago = timezone.now() - OWN_HAND
+        assert last_handed(olga.user.pk, fiona.user.pk, of_long_ago) is not None
+        assert last_handed(olga.user.pk, fiona.user.pk, timezone.now()) is None
+        assert last_handed(vic.user.pk, fiona.user.pk, of_long_ago) is None
+    assert decide(vic, change).state == "approved"
 
 
 def test_it_refuses_another_digest(change, vic):
