@@ -50,9 +50,10 @@ def refuse_decision(
         )
     if approve and change.handed_at is not None and now < change.handed_at + OWN_HAND:
         return Forbidden(
-            f"{change.requester} invited you, set your password or gave you a role at"
-            f" {change.handed_at:%Y-%m-%d %H:%M} UTC: you may approve this from"
-            f" {change.handed_at + OWN_HAND:%Y-%m-%d %H:%M} UTC on, another approver may now"
+            f"{change.requester} gave you access (invited you, let you in again, set your password"
+            f" or made you an approver) at {change.handed_at:%Y-%m-%d %H:%M} UTC: you may approve"
+            f" this from {change.handed_at + OWN_HAND:%Y-%m-%d %H:%M} UTC on, another approver may"
+            " now"
         )
     if digest != change.digest:
         return Stale(

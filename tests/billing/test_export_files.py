@@ -25,6 +25,7 @@ from billing.rules.prices import read_line
 from sandbox.quality import focus
 from tenants.base.scope import fleet_scope, scope_of
 from tests.billing.factories import NOW, at, load, make_prices, usage
+from tests.billing.official import validated
 from tests.billing.test_month_rating import sign
 
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
@@ -152,12 +153,7 @@ def test_it_lays_a_manifest_beside_the_file(fiona):
 @pytest.mark.usefixtures("charged")
 def test_the_official_validator_passes_the_1_2_projection(fiona, tmp_path):
     artifact, data = export(fiona, "focus-1.2", "csv")
-    file = tmp_path / artifact.filename
-    file.write_bytes(data)
-    try:
-        verdict = focus.validate(file)
-    except focus.CannotRun as reason:
-        pytest.skip(str(reason))
+    verdict = validated(tmp_path, artifact, data)
     assert verdict.failed == ()
     assert verdict.passed > 250
 

@@ -10,11 +10,11 @@ from billing.drive.rows import Evidence, batches_of
 from billing.models import Charge, Invoice, InvoiceLine
 from billing.queries.charged import ChargeFilter
 from billing.rules.focus_checks import fault_of_row, faults_of_invoices
-from sandbox.quality import focus
 from tenants.base.scope import fleet_scope
 from tests.billing.billed import MONTHS, bill_two_months, export, rows_of_file
 from tests.billing.books import bill_month, spend
 from tests.billing.factories import make_prices
+from tests.billing.official import validated
 from tests.billing.test_exports import good_row
 
 pytestmark = pytest.mark.django_db
@@ -160,11 +160,6 @@ def test_it_finds_a_row_with(case):
 @pytest.mark.parametrize(("month", "file_type"), [(10, "csv"), (11, "parquet")])
 def test_the_official_validator_passes_a_billed_month(billed, fiona, tmp_path, month, file_type):
     artifact, data = export(fiona, month, "focus-1.2", file_type)
-    file = tmp_path / artifact.filename
-    file.write_bytes(data)
-    try:
-        verdict = focus.validate(file)
-    except focus.CannotRun as reason:
-        pytest.skip(str(reason))
+    verdict = validated(tmp_path, artifact, data)
     assert verdict.failed == ()
     assert verdict.passed > 250

@@ -5,7 +5,7 @@ list too, which may be at that bound: together they come to `MOST_OF_CONTRACT` a
 unit price stays below 10^12, the end of what is stored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from itertools import product
 
@@ -32,8 +32,7 @@ def faults_of_factors(lines: Sequence[PriceLine], *, contract: bool) -> dict[str
                 f"With its factors, {most.normalize():,f} together, a unit costs more than"
                 f" {LARGEST:,}"
             )
-    most = max(raised(name, factors) for name in requests(factors))
-    if contract and most > MOST_OF_CONTRACT:
+    if contract and (most := most_together(factors)) > MOST_OF_CONTRACT:
         faults["prices"] = (
             f"Factors of a contract raise a price by {MOST_OF_CONTRACT} at most; these come to"
             f" {most.normalize():,f}"
@@ -57,10 +56,11 @@ def raised(request: Name, factors: Mapping[Name, Decimal]) -> Decimal:
     return found
 
 
-def requests(factors: Iterable[Name]) -> Iterable[Name]:
-    """All that factors tell apart."""
+def most_together(factors: Mapping[Name, Decimal]) -> Decimal:
+    """Of all requests that they tell apart."""
     models, meters, classes = zip(*factors, strict=True)
-    return product(set(models), set(meters), set(classes))
+    requests = product(set(models), set(meters), set(classes))
+    return max(raised(request, factors) for request in requests)
 
 
 def name_of(line: PriceLine) -> Name:
