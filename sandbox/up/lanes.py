@@ -95,7 +95,8 @@ def registry(up: Up) -> Lane:
 def console_lane(up: Up) -> Lane:
     """Migrate, open the console, make the demo's people and keys, start the other processes."""
     yield from registry(up)
-    yield from run(up, "migrate", manage("migrate", "--no-input", "--skip-checks"))
+    wanted = manage("migrate", "--no-input", "--skip-checks", "--progress")
+    yield from run(up, "migrate", wanted)
     up.begin("console")
     web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]
     # No proxy stands before it: nobody on this machine says from where he calls.

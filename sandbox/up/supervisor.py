@@ -38,7 +38,7 @@ def stages(options: Options) -> list[Stage]:
     return [
         Stage("stores", "PostgreSQL and Valkey", 3),
         Stage("registry", "Registry and model repository", 1),
-        Stage("migrate", "Tables", 6),
+        Stage("migrate", "Tables", 20),
         Stage("console", "Console", 4),
         Stage("prepare", "People, tenants and keys", 5),
         Stage("build", "Build of the Kubernetes control plane", 300),

@@ -109,7 +109,10 @@ def test_invoices_from_before_exchange_rates_verify_after_every_later_migration(
         applied = server.execute("SELECT name FROM django_migrations WHERE app = 'billing'")
         assert OF_EXCHANGE not in {name for (name,) in applied}
 
-    manage(old, "migrate", "-v0")
+    told = [json.loads(line) for line in manage(old, "migrate", "-v0", "--progress").splitlines()]
+    percents = [line["percent"] for line in told]
+    assert len(told) > 100 and percents == sorted(percents) and percents[-1] == 100
+    assert told[-1]["text"] == f"{len(told)} of {len(told)} migrations"
 
     with connect_as_superuser(Path(os.environ[SOCKETS]), OLD) as server:
         assert stored(server) == before
