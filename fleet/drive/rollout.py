@@ -139,7 +139,7 @@ def hindered(view: View, decision: Decision, error: ClientError, now: datetime) 
         moves = (decision.phase, decision.step) != (state.phase, state.step)
         memory = remember(state, view.seen, now) if moves else decision.memory
         waits = stay(state, f"Tries again. {error.message}", memory=memory)
-        return replace(waits, hindered=True)
+        return replace(waits, hindered=not decision.fetch)  # that has a limit of its own
     if state.phase in GOING_BACK:
         blocked = stay(state, f"Blocked, trying on. {error.message}", memory=decision.memory)
         return _in_phase(blocked, Phase.ROLLBACK_BLOCKED)
