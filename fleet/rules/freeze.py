@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 LONGEST_WEEKLY = 7 * 24 * 60  # minutes
 WEEK = timedelta(days=7)
+YEARS = range(2000, 2201)  # beyond them clocks of some zones cannot tell the time
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -112,6 +113,9 @@ def refuse_window(window: Window) -> dict[str, str]:
         wrong["reason"] = "Say why: whoever waits reads it"
     if window.zone not in available_timezones():
         wrong["zone"] = f"{window.zone!r} is no IANA zone, such as Europe/Berlin or UTC"
+    for name, at in (("starts_at", window.starts_at), ("ends_at", window.ends_at)):
+        if at and at.year not in YEARS:
+            wrong[name] = f"Give a year from {YEARS[0]} to {YEARS[-1]}; without an end it is a hold"
     if window.ends_at and window.ends_at <= window.starts_at:
         wrong["ends_at"] = "It must end after it has started"
     return wrong | (refuse_weekly(window) if window.weekdays else {})

@@ -93,6 +93,9 @@ def test_the_next_time_is_told():
         ({"reason": ""}, "reason"),
         ({"zone": "Berlin"}, "zone"),
         ({"ends_at": START}, "ends_at"),
+        # As "for ever" is written: no rollout could begin, and its passes failed at the sentence.
+        ({"ends_at": at("9999-12-31T23:59")}, "ends_at"),
+        ({"starts_at": at("9999-12-31T00:00")}, "starts_at"),
         ({"weekdays": (7,), "from_time": time(1), "minutes": 5}, "weekdays"),
         ({"weekdays": (1,), "minutes": 5}, "from_time"),
         ({"weekdays": (1,), "from_time": time(1), "minutes": 0}, "minutes"),
