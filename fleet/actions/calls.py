@@ -17,6 +17,7 @@ from fleet.models import Rollout, RolloutCall, RolloutEvent
 from fleet.rules.calls import (
     FAILING,
     NEWS,
+    REFUSED_BACK,
     CallKind,
     Facts,
     calls_for,
@@ -71,7 +72,9 @@ def take_due(now: datetime, again: timedelta) -> list[Due]:
     related = ("service", "cluster", "from_release", "to_release")
     news = Q(phase=Phase.ROLLED_BACK.value, ended_at__gt=now - NEWS)
     failing = Q(phase__in=OPEN, failures__gte=FAILING)
-    rows = Rollout.objects.filter(Q(phase__in=CALLING) | news | failing).select_related(*related)
+    hindered = Q(phase__in=OPEN, hindered_since__lte=now - REFUSED_BACK)
+    rows = Rollout.objects.filter(Q(phase__in=CALLING) | news | failing | hindered)
+    rows = rows.select_related(*related).defer("manifests", "plan")
     rollouts = {r.pk: r for r in rows.order_by("id")}
     waits = waiting_until(asked for r in rollouts.values() if (asked := asked_of(r)))
     wanted = {pk: calls_for(facts_of(r, waits), now) for pk, r in rollouts.items()}
@@ -116,6 +119,7 @@ def facts_of(r: Rollout, waits: dict[int, datetime]) -> Facts:
         expires_at=until,
         ended_at=r.ended_at,
         failures=r.failures,
+        hindered=r.hindered_since,
     )
 
 
@@ -155,7 +159,8 @@ def _tell(
 
 
 def why_of(r: Rollout, kind: CallKind) -> str:
-    return failed_words(r.failures, r.failure, r.why) if kind is CallKind.STUCK else r.why
+    raised = kind is CallKind.STUCK and r.failures >= FAILING
+    return failed_words(r.failures, r.failure, r.why) if raised else r.why
 
 
 @transaction.atomic

@@ -34,6 +34,11 @@ def begin_stage(viewer: Viewer, sequence: RolloutSequence, number: int) -> Rollo
     refuse_asleep(stage.service_id)
     refuse_second(stage.service_id)
     proposal = plan_rollout(viewer, stage.service_id, stage.release_id, **choice_of(sequence))
+    if proposal.cluster_id != stage.cluster_id:
+        raise Conflict(
+            f"What was approved is {proposal.service} in {stage.cluster}, and it is placed in"
+            f" {proposal.cluster} now. Place it there again, or propose again"
+        )
     if digest_of_manifests(proposal, stage.release) != stage.manifests:
         raise Conflict(
             f"What was approved for {stage.cluster} is not what would be applied now: its namespace"

@@ -68,7 +68,9 @@ def refuse_to_supersede(rollout: Rollout, *, consent: bool) -> None:
 
 def make_way(ended: Rollout) -> Rollout | None:
     """Let the one begin that waited for the end of this one, in the transaction that ends it."""
-    following = Rollout.objects.filter(supersedes=ended, waits=True).first()
+    # Others may have waited before, and been given up.
+    waiting = Rollout.objects.filter(supersedes=ended, waits=True, phase__in=OPEN)
+    following = waiting.first()
     if following is not None:
         Rollout.objects.filter(pk=following.pk).update(waits=False, look_again=Now())
         nudge("fleet.tasks.drive_rollout", following.pk)

@@ -25,7 +25,7 @@ def put(address: str, service: str, prompt: Prompt, seconds: float = SECONDS) ->
             status, document = read(http, "POST", path, body, started + seconds)
     except (httpx.TimeoutException, TimeoutError):
         return Said(0, trouble=f"no answer within {seconds:g} s")
-    except (httpx.HTTPError, httpx.InvalidURL, LookupError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, LookupError, TypeError, ValueError) as error:
         return Said(0, trouble=f"no answer: {error or type(error).__name__}"[:200])
     except OverflowError:
         return Said(0, trouble=f"an answer of more than {LARGEST // 1024} KiB")

@@ -3,10 +3,12 @@
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
+import msgspec
 
+from fleet.clients.readable import plain, readable
 from fleet.rules.engine_metrics import samples
 from fleet.rules.running import read_config
 from fleet.rules.verify import PASSES, TOKENS, Answers
@@ -20,6 +22,43 @@ HANDS_OVER = {
     "max_tokens": 1,
     "kv_transfer_params": {"do_remote_decode": True, "do_remote_prefill": False},
 }
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Answer = TypeVar("Answer")
+
+
+class Version(msgspec.Struct):
+    version: str
+
+
+class Model(msgspec.Struct):
+    id: str
+    max_model_len: Count | None = None
+
+
+class Models(msgspec.Struct):
+    data: list[Model]
+
+
+class Usage(msgspec.Struct):
+    prompt_tokens: Count | None = 0
+    completion_tokens: Count | None = 0
+
+
+class Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class Completion(msgspec.Struct):
+    """What is read of an answer. One that says something else under these names is none."""
+
+    choices: list[Choice] = []
+    usage: Usage | None = None
+    system_fingerprint: str | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+
+    @property
+    def finish_reason(self) -> str:
+        return (self.choices[0].finish_reason or "") if self.choices else ""
 
 
 def ask(address: str, service: str) -> Answers:
@@ -34,7 +73,8 @@ def ask_pair(prefill: str, decode: str, service: str) -> Answers:
 
 def handed_over(prefill: str, body: dict[str, Any]) -> dict[str, Any]:
     with client(prefill) as http:
-        given = read(http.post("/v1/completions", json=body | HANDS_OVER))["kv_transfer_params"]
+        answer = http.post("/v1/completions", json=body | HANDS_OVER)
+        given = read(answer, Completion).kv_transfer_params
     if not given:
         raise ValueError("prefill handed no blocks over")
     return {"kv_transfer_params": given}
@@ -45,25 +85,25 @@ def put_questions(
 ) -> Answers:
     started = time.monotonic()
     said: dict[str, Any] = {}
-    completions: list[dict[str, Any]] = []
+    completions: list[Completion] = []
     trouble = ""
     try:
         with client(address) as http:
-            said["version"] = str(read(http.get("/version"))["version"])
-            models = read(http.get("/v1/models"))["data"]
-            said["models"] = tuple(str(m["id"]) for m in models)
-            said["max_model_len"] = models[0].get("max_model_len") if models else None
+            said["version"] = read(http.get("/version"), Version).version
+            models = read(http.get("/v1/models"), Models).data
+            said["models"] = tuple(m.id for m in models)
+            said["max_model_len"] = models[0].max_model_len if models else None
             page = told_metrics(http)
             said["config"] = read_config(page)
             said["corrupted"] = corrupted(page)
             for _ in range(PASSES):
                 body = BODY | {"model": service}
                 answer = http.post("/v1/completions", json=body | more(body))
-                completions.append(read(answer))
+                completions.append(read(answer, Completion))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         trouble = told(error)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        trouble = f"an answer that is none of vLLM's: {error!r}"
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        trouble = plain(f"an answer that is none of vLLM's: {error}")
     milliseconds = (time.monotonic() - started) * 1000
     return Answers(
         **said, **read_completions(completions), milliseconds=milliseconds, trouble=trouble
@@ -73,7 +113,7 @@ def put_questions(
 def told_metrics(http: httpx.Client) -> str:
     """Empty where the engine has none: what a release may switch off is no fault of a replica."""
     answer = http.get("/metrics")
-    return answer.text if answer.status_code == httpx.codes.OK else ""
+    return plain(answer.text) if answer.status_code == httpx.codes.OK else ""
 
 
 def corrupted(page: str) -> float | None:
@@ -87,19 +127,18 @@ def client(address: str) -> httpx.Client:
     )
 
 
-def read(response: httpx.Response) -> Any:
+def read(response: httpx.Response, kind: type[Answer]) -> Answer:
     response.raise_for_status()
-    return response.json()
+    return msgspec.json.decode(readable(response.content), type=kind)
 
 
-def read_completions(completions: list[dict[str, Any]]) -> dict[str, Any]:
-    usages = [c.get("usage") or {} for c in completions]
-    choices = [(c.get("choices") or [{}])[0] for c in completions]
+def read_completions(completions: list[Completion]) -> dict[str, Any]:
+    usages = [c.usage or Usage() for c in completions]
     return {
-        "fingerprints": tuple(str(c.get("system_fingerprint") or "") for c in completions),
-        "tokens": tuple(int(u.get("completion_tokens") or 0) for u in usages),
-        "reasons": tuple(str(c.get("finish_reason") or "") for c in choices),
-        "prompt_tokens": sum(int(u.get("prompt_tokens") or 0) for u in usages),
+        "fingerprints": tuple(c.system_fingerprint or "" for c in completions),
+        "tokens": tuple(u.completion_tokens or 0 for u in usages),
+        "reasons": tuple(c.finish_reason for c in completions),
+        "prompt_tokens": sum(u.prompt_tokens or 0 for u in usages),
     }
 
 

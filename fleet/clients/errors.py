@@ -15,3 +15,10 @@ class Temporary(ClientError):
 
 class Permanent(ClientError):
     """Trying the same again does not help: not found, not allowed, not valid, in conflict."""
+
+
+class Denied(Permanent):
+    """Whoever asks may not, whatever is asked: the account is unknown, or lacks the permission.
+
+    It says nothing about what was asked for, and passes where a server has only just begun.
+    """

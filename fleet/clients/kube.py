@@ -5,6 +5,7 @@ that succeeded. Make one `Kube` per process, after the fork.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ import msgspec
 import urllib3
 from kubernetes import client, config
 
-from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.errors import Denied, Permanent, Temporary
+from fleet.clients.readable import plain, readable
 from fleet.rules.kueue import GROUP as KUEUE
 from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
 from fleet.rules.objects import Event, Node, Pod
@@ -23,6 +25,10 @@ from fleet.rules.rbac import Question
 TIMEOUT = (3, 15)  # seconds to connect, to read
 PAGE = 500
 WATCH = 240  # seconds of one watch; the server ends it
+STARTS = "not yet ready to handle request"  # of a server whose admission has not read its lists
+ACCOUNT = re.compile(
+    r'forbidden: User ".*" cannot '
+)  # words of the authorizer, not of an admission
 SILENT = 90  # the server sends a bookmark every minute: after this the connection is dead
 Json = dict[str, Any]
 RAW = {"_preload_content": False, "_request_timeout": TIMEOUT}
@@ -84,6 +90,7 @@ class Kube:
 
     def __init__(self, api: client.ApiClient) -> None:
         self.api = api
+        self.between: Callable[[], object] = lambda: None  # pages of a list, which may be many
         self.core = client.CoreV1Api(api)
         self.apps = client.AppsV1Api(api)
         self.policy = client.PolicyV1Api(api)
@@ -107,19 +114,25 @@ class Kube:
         everywhere = objects.list_cluster_custom_object
         ours = objects.list_namespaced_custom_object
         return {
-            "localqueues": list(pages(WHOLE, ours, KUEUE, version, namespace, "localqueues")),
-            "clusterqueues": list(pages(WHOLE, everywhere, KUEUE, version, "clusterqueues")),
-            "resourceflavors": list(pages(WHOLE, everywhere, KUEUE, version, "resourceflavors")),
+            "localqueues": list(self.pages(WHOLE, ours, KUEUE, version, namespace, "localqueues")),
+            "clusterqueues": list(self.pages(WHOLE, everywhere, KUEUE, version, "clusterqueues")),
+            "resourceflavors": list(
+                self.pages(WHOLE, everywhere, KUEUE, version, "resourceflavors")
+            ),
         }
 
     def list_nodes(self) -> list[Node]:
-        return list(pages(NODES, self.core.list_node))
+        return list(self.pages(NODES, self.core.list_node))
 
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]:
         """Pods of a namespace, or of all when it is empty."""
         if not namespace:
-            return list(pages(PODS, self.core.list_pod_for_all_namespaces, label_selector=selector))
-        return list(pages(PODS, self.core.list_namespaced_pod, namespace, label_selector=selector))
+            return list(
+                self.pages(PODS, self.core.list_pod_for_all_namespaces, label_selector=selector)
+            )
+        return list(
+            self.pages(PODS, self.core.list_namespaced_pod, namespace, label_selector=selector)
+        )
 
     def watch_pods(self, namespace: str, label: str) -> Iterator[str]:
         """The value of this label of each pod that changes from now on, until the watch ends."""
@@ -139,13 +152,13 @@ class Kube:
 
     def list_events(self, namespace: str, field_selector: str = "") -> list[Event]:
         listing = self.core.list_namespaced_event
-        return list(pages(EVENTS, listing, namespace, field_selector=field_selector))
+        return list(self.pages(EVENTS, listing, namespace, field_selector=field_selector))
 
     def list_quotas(self, namespace: str) -> list[Json]:
-        return list(pages(WHOLE, self.core.list_namespaced_resource_quota, namespace))
+        return list(self.pages(WHOLE, self.core.list_namespaced_resource_quota, namespace))
 
     def list_budgets(self, namespace: str) -> list[Json]:
-        return list(pages(WHOLE, self.policy.list_namespaced_pod_disruption_budget, namespace))
+        return list(self.pages(WHOLE, self.policy.list_namespaced_pod_disruption_budget, namespace))
 
     def list_around(self, namespace: str, kind: str, selector: str = "") -> list[Json]:
         """What releases have besides Deployments, of one of the kinds of `rules.around`."""
@@ -155,7 +168,7 @@ class Kube:
             "PodDisruptionBudget": self.policy.list_namespaced_pod_disruption_budget,
             "Service": self.core.list_namespaced_service,
         }[kind]
-        found = pages(WHOLE, listing, namespace, label_selector=selector)
+        found = self.pages(WHOLE, listing, namespace, label_selector=selector)
         return [item | {"kind": kind} for item in found]
 
     def list_deployments(
@@ -169,7 +182,7 @@ class Kube:
             listing, where = self.apps.list_namespaced_stateful_set, (namespace,)
         else:
             listing, where = self.apps.list_namespaced_deployment, (namespace,)
-        found = pages(WHOLE, listing, *where, label_selector=selector)
+        found = self.pages(WHOLE, listing, *where, label_selector=selector)
         return [item | {"kind": kind} for item in found]
 
     def may(self, question: Question) -> tuple[bool, str]:
@@ -191,24 +204,26 @@ class Kube:
         status = answer(reviews.create_self_subject_access_review, body)["status"]
         return bool(status.get("allowed")), str(status.get("reason", ""))
 
-
-def pages(
-    decoder: msgspec.json.Decoder[Page[Item]],
-    call: Callable[..., Any],
-    *args: object,
-    **kwargs: object,
-) -> Iterator[Item]:
-    """All items of a list, page by page. A page that expired (410) is `Temporary`: start again."""
-    given = {k: v for k, v in kwargs.items() if v != ""}
-    token = ""
-    while True:
-        more: Json = {"_continue": token} if token else {}
-        with refusals():
-            page = decoder.decode(call(*args, limit=PAGE, **RAW, **given, **more).data)
-        yield from page.items
-        token = page.metadata.token
-        if not token:
-            return
+    def pages(
+        self,
+        decoder: msgspec.json.Decoder[Page[Item]],
+        call: Callable[..., Any],
+        *args: object,
+        **kwargs: object,
+    ) -> Iterator[Item]:
+        """All items of a list, page by page. One that expired (410) is `Temporary`: start again."""
+        given = {k: v for k, v in kwargs.items() if v != ""}
+        token = ""
+        while True:
+            more: Json = {"_continue": token} if token else {}
+            with refusals():
+                found = call(*args, limit=PAGE, **RAW, **given, **more).data
+                page = decoder.decode(readable(found))
+            yield from page.items
+            token = page.metadata.token
+            if not token:
+                return
+            self.between()
 
 
 def lines(response: Any) -> Iterator[bytes]:
@@ -224,7 +239,7 @@ def lines(response: Any) -> Iterator[bytes]:
 
 def answer(call: Callable[..., Any], *args: object, **kwargs: object) -> Json:
     with refusals():
-        found: Json = msgspec.json.decode(call(*args, **RAW, **kwargs).data)
+        found: Json = msgspec.json.decode(readable(call(*args, **RAW, **kwargs).data))
         return found
 
 
@@ -244,9 +259,11 @@ def refusals() -> Iterator[None]:
 def refusal(error: client.ApiException) -> Temporary | Permanent:
     status = error.status or 0
     body = status_of(error.body)
-    message = f"The cluster's API answered {status}: {body.get('message') or error.reason}"
-    again = status in {408, 410, 429} or status >= 500 or status == 0
-    kind = Temporary if again else Permanent
+    said = plain(str(body.get("message") or error.reason))
+    message = f"The cluster's API answered {status}: {said}"
+    again = status in {408, 410, 429} or status >= 500 or status == 0 or STARTS in message
+    denied = status == 401 or (status == 403 and ACCOUNT.search(message))
+    kind = Temporary if again else Denied if denied else Permanent
     return kind(message, status=status, detail=body)
 
 

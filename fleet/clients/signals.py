@@ -2,10 +2,11 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
+import msgspec
 
+from fleet.clients.engine import Completion, read
 from fleet.clients.errors import Permanent, Temporary
 
 METRICS_SECONDS = 2.0
@@ -60,17 +61,18 @@ class Engines:
 
 def read_answer(answer: httpx.Response, milliseconds: float) -> OneToken:
     try:
-        document: dict[str, Any] = answer.json()
-        usage = document["usage"]
-        return OneToken(
-            fingerprint=str(document.get("system_fingerprint") or ""),
-            prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage["completion_tokens"]),
-            finish_reason=str(document["choices"][0].get("finish_reason") or ""),
-            milliseconds=milliseconds,
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        found = read(answer, Completion)
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Permanent("it answered 200 with what is no completion") from error
+    if found.usage is None or not found.choices:
+        raise Permanent("it answered 200 with what is no completion")
+    return OneToken(
+        fingerprint=found.system_fingerprint or "",
+        prompt_tokens=found.usage.prompt_tokens or 0,
+        completion_tokens=found.usage.completion_tokens or 0,
+        finish_reason=found.finish_reason,
+        milliseconds=milliseconds,
+    )
 
 
 def told(error: Exception) -> str:

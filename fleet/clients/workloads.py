@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kubernetes import client
 
 from fleet.clients.errors import Permanent, Temporary
-from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, pages, refusals
+from fleet.clients.kube import WHOLE, Access, Json, Kube, answer, connect, refusals
 from fleet.rules.manifests import MANAGER
 from fleet.rules.members import LEADER_WORKER_SET, PLURAL, SETS
 from fleet.rules.refusals import ABOUT, NUMBERED
@@ -90,7 +90,7 @@ class KubeWorkloads:
             for item in self.kube.list_deployments(self.namespace, selector, kind, self._sets(kind))
         ]
         found = {"deployments": scaled} | {
-            name: list(pages(WHOLE, listing, self.namespace, label_selector=selector))
+            name: list(self.kube.pages(WHOLE, listing, self.namespace, label_selector=selector))
             for name, listing in listings.items()
         }
         return found | {"events": self._refusals()} if NUMBERED.intersection(kinds) else found
@@ -192,7 +192,7 @@ class KubeWorkloads:
 
     def list_pods(self, selector: str) -> list[Json]:
         listing = self.kube.core.list_namespaced_pod
-        return list(pages(WHOLE, listing, self.namespace, label_selector=selector))
+        return list(self.kube.pages(WHOLE, listing, self.namespace, label_selector=selector))
 
     def lacks_claim(self, name: str) -> bool:
         """Whether there is no such PersistentVolumeClaim, as far as the account may see it."""

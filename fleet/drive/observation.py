@@ -49,6 +49,8 @@ ASK_AGAIN = timedelta(minutes=10)  # about permissions and the version
 class Observed(Protocol):
     """What a pass asks of a cluster. The fake of the tests has the same methods."""
 
+    between: Callable[[], object]  # called between pages of a list
+
     def server_version(self) -> str: ...
     def list_nodes(self) -> list[Node]: ...
     def list_pods(self, namespace: str, selector: str = "") -> list[Pod]: ...
@@ -151,6 +153,7 @@ class Observer:
 
     def _look(self, cluster: Cluster, held: "Held", now: datetime) -> Seen:
         kube = self._connection(cluster)
+        kube.between = held.renew
         fresh = self._ask(cluster, kube, now)
         said, space = self.asked[cluster.pk], cluster.namespace
         permissions = said.permissions
@@ -242,7 +245,7 @@ class Observer:
 
 
 class Held:
-    """The claim of a pass, held as long as the cluster answers each question in time.
+    """The claim of a pass, held as long as the cluster answers in time.
 
     Short, so that somebody else goes on soon where this process was killed. `before` each question
     what is more urgent has its turn.
@@ -253,11 +256,15 @@ class Held:
         self.renewed_at = time.monotonic()
 
     def ask(self, question: Callable[..., list[Item]], *about: str) -> list[Item]:
+        self.renew()
+        self.before()
+        return question(*about)
+
+    def renew(self) -> None:
+        """Each page of a long list is an answer, too."""
         if time.monotonic() - self.renewed_at > RENEWED:
             Cluster.keep_claim(self.cluster_id, self.claim, hold=HOLD)
             self.renewed_at = time.monotonic()
-        self.before()
-        return question(*about)
 
 
 def sees_everything(permissions: Iterable[dict[str, Any]]) -> bool:

@@ -78,6 +78,7 @@ def columns(view: View, d: Decision, now: datetime) -> dict[str, Any]:
         "cause": d.cause.value if d.cause else "",
         "resume_phase": d.resume_phase.value if d.resume_phase else "",
         "memory": d.memory.as_json(),
+        "hindered_since": (r.hindered_since or now) if d.hindered else None,
         "look_again": None if d.look_again is None else now + d.look_again,
         "failures": 0,
         "failure": "",

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from fleet.actions.drills import take_back
 from fleet.actions.routing import publish_routing
 from fleet.actions.waking import OPEN
-from fleet.clients.errors import ClientError, Temporary
+from fleet.clients.errors import ClientError, Denied, Temporary
 from fleet.clients.workloads import Owned
 from fleet.drive.act import act
 from fleet.drive.look import View, approval_of, load, look
@@ -125,18 +125,21 @@ def still_ours(rollout_id: int, claim: uuid.UUID) -> bool:
 
 
 def hindered(view: View, decision: Decision, error: ClientError, now: datetime) -> Decision:
-    """The cluster did not do what was decided: wait, go back, or call a person. That it goes back,
-    why, and its traffic need no cluster.
+    """The cluster did not do what was decided: wait, go back, or call a person. That it goes back
+    or pauses, why, and its traffic need no cluster. What the account may not do is no fault of the
+    release: whoever is called gives it the permission.
     """
     state = view.state
-    begins_back = decision.phase in GOING_BACK and state.phase not in GOING_BACK
-    if begins_back or (decision.phase in GOING_BACK and moves_traffic(view, decision)):
+    begins = decision.phase is not state.phase and decision.phase in GOING_BACK | {Phase.PAUSED}
+    begins = begins and state.phase not in GOING_BACK
+    if begins or (decision.phase in GOING_BACK and moves_traffic(view, decision)):
         return traffic_alone(decision, error)
-    if isinstance(error, Temporary):
+    if isinstance(error, Temporary | Denied):
         # What it noted for another phase would be true there only.
         moves = (decision.phase, decision.step) != (state.phase, state.step)
         memory = remember(state, view.seen, now) if moves else decision.memory
-        return stay(state, f"Tries again. {error.message}", memory=memory)
+        waits = stay(state, f"Tries again. {error.message}", memory=memory)
+        return replace(waits, hindered=not decision.fetch)  # that has a limit of its own
     if state.phase in GOING_BACK:
         blocked = stay(state, f"Blocked, trying on. {error.message}", memory=decision.memory)
         return _in_phase(blocked, Phase.ROLLBACK_BLOCKED)
@@ -150,7 +153,7 @@ def traffic_alone(decision: Decision, error: ClientError) -> Decision:
         old=Place(KEEP, decision.want.old.weight), new=Place(KEEP, decision.want.new.weight)
     )
     why = f"{decision.why}. Not all of it is done yet. {error.message}"
-    return replace(decision, why=why, want=want, admit=(), look_again=SOON)
+    return replace(decision, why=why, want=want, admit=(), look_again=SOON, hindered=True)
 
 
 def _in_phase(decision: Decision, phase: Phase) -> Decision:

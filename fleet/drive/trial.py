@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from fleet.clients.errors import Permanent
+from fleet.clients.errors import Denied, Permanent
 from fleet.clients.workloads import Owned, Workloads
 from fleet.drive.drift import adopts, as_it_is
 from fleet.drive.fetching import missing_claim
@@ -28,6 +28,8 @@ def dry_run(
             workloads.apply(manifest, dry_run=True)
         try_out(workloads, manifests["new"], fence=r.fence)
         lacks = missing_claim(manifests["new"], workloads)
+    except Denied:
+        raise  # of the account, not of what would be applied
     except Permanent as error:
         return error.message
     if lacks or r.from_release is None:

@@ -60,6 +60,8 @@ class Rollout(Claimable):
     memory = models.JSONField(default=dict)  # what the phase must remember between passes
     why = models.TextField(blank=True)  # one text for page, API, event and log
     cause = models.CharField(max_length=32, blank=True)  # closed list, of an abort
+    # Since when every pass was hindered: the cluster is away, refuses it for now, or undoes it.
+    hindered_since = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)  # first write to the cluster
     ended_at = models.DateTimeField(null=True)
     old_left_at = models.DateTimeField(null=True)  # since when no traffic goes to it any more;

@@ -17,6 +17,7 @@ from fleet.queries.node_drift import NodeDriftRow, list_node_drift
 from fleet.queries.queue import ClusterQueue, list_queues
 from fleet.queries.rollouts import RolloutRow, current_rollouts
 from fleet.queries.service_states import Health, ServiceState, list_states
+from fleet.rules.calls import REFUSED_BACK
 from fleet.rules.drift import Sync
 from fleet.rules.phases import FINAL, Phase
 from fleet.rules.traffic import DASHBOARD_SECONDS, slot_of
@@ -106,7 +107,7 @@ def get_overview(viewer: Viewer, now: datetime) -> Overview:
     attention = [
         *findings,
         *troubled_services(services),
-        *troubled_rollouts(rollouts),
+        *troubled_rollouts(rollouts, now),
         *troubled_clusters(clusters, services),
         *troubled_nodes(nodes_out(viewer)),
         *changed_nodes(list_node_drift(viewer)),
@@ -180,10 +181,12 @@ def troubled_services(services: Iterable[ServiceState]) -> list[Attention]:
     return found
 
 
-def troubled_rollouts(rollouts: Sequence[RolloutRow]) -> list[Attention]:
-    """Blocked, paused and failing ones; then those that went back."""
-    stuck = (Phase.ROLLBACK_BLOCKED, Phase.PAUSED)
-    found = [r for r in rollouts if r.is_open and (r.phase in stuck or r.failures)]
+def troubled_rollouts(rollouts: Sequence[RolloutRow], now: datetime) -> list[Attention]:
+    """Blocked, paused and failing ones, and those that are hindered; then those that went back."""
+    stuck, since = (Phase.ROLLBACK_BLOCKED, Phase.PAUSED), now - REFUSED_BACK
+    hindered = {r.id for r in rollouts if r.hindered_since and r.hindered_since <= since}
+    open_ones = [r for r in rollouts if r.is_open]
+    found = [r for r in open_ones if r.phase in stuck or r.failures or r.id in hindered]
     went_back = [r for r in rollouts if not r.is_open]
     return [rollout_attention(r) for r in (*found, *went_back)]
 

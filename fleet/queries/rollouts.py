@@ -30,7 +30,7 @@ from tenants.rules.access import Viewer
 # What a row of a list shows. Manifests, plans and what the drive remembers are large JSON.
 LISTED = (
     "plan_kind", "phase", "step", "steps", "wish", "why", "cause", "is_rollback", "created_at",
-    "phase_since", "started_at", "ended_at", "look_again", "failures", "failure",
+    "phase_since", "started_at", "ended_at", "look_again", "failures", "failure", "hindered_since",
     "service__name", "cluster__slug", "from_release__number", "to_release__number",
     "requested_by__email",
 )  # fmt: skip
@@ -66,6 +66,7 @@ class RolloutRow:
     look_again: datetime | None
     failures: int  # passes that raised, in a row
     failure: str  # the traceback
+    hindered_since: datetime | None  # of passes that could not do what they decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,7 @@ def rollout_row(r: Rollout) -> RolloutRow:
         look_again=r.look_again,
         failures=r.failures,
         failure=r.failure,
+        hindered_since=r.hindered_since,
     )
 
 

@@ -33,6 +33,7 @@ from fleet.rules.settling import settled
 from fleet.rules.soak_gate import baseline_of
 from fleet.rules.state import LATER, NOW, SOON, Decision, Memory, Seen, State, moment
 from fleet.rules.step_approval import onward
+from fleet.rules.verify import passed
 
 VERIFY = timedelta(seconds=120)  # a loaded replica must answer by then
 SILENCE = 1400  # answers times percent: so many without one of the canary are no chance (1e-6)
@@ -128,7 +129,8 @@ def verified(state: State, seen: Seen) -> Decision:
 
 
 def unanswered(state: State, seen: Seen, now: datetime) -> Decision | None:
-    if waited(state, now) < VERIFY:
+    """One that answers is admitted in this pass: that the cluster refuses that is no silence."""
+    if waited(state, now) < VERIFY or passed(seen.probes, seen.new):
         return None
     words = "; ".join(p.text for p in seen.probes.values() if not p.ok)
     why = f"{state.new} is loaded and does not answer for {seconds(VERIFY)}: {words}"
@@ -161,7 +163,7 @@ def unknown_to_gateways(state: State, seen: Seen) -> Decision | None:
         f"{missing} of {seen.new.serving} verified replicas of {state.new} are not known to"
         " gateways yet: the observer looks every 3 s"
     )
-    return replace(stay(state, why), look_again=SOON)
+    return replace(stay(state, why), look_again=SOON, hindered=True)
 
 
 def shifting(state: State, seen: Seen, now: datetime) -> Decision | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fleet.rules.phases import FINAL, Cause, Phase
+from fleet.rules.phases import FINAL, GOING_BACK, Cause, Phase
 
 
 class CallKind(StrEnum):
@@ -24,6 +24,7 @@ NEWS = timedelta(hours=1)  # what ended longer ago calls nobody
 FAILING = 3  # passes in a row that raised: no restart and no lost connection
 REFUSED = timedelta(minutes=15)  # another rollout may be about to end
 REFUSED_BACK = timedelta(minutes=1)
+HINDERED = timedelta(minutes=5)  # a cluster that is upgraded is back by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,22 @@ class Facts:
     expires_at: datetime | None = None  # of that
     ended_at: datetime | None = None
     failures: int = 0  # passes that raised, in a row
+    hindered: datetime | None = None  # since when passes cannot do what they decide
 
 
 def calls_for(facts: Facts, now: datetime) -> frozenset[CallKind]:
-    failing = facts.phase not in FINAL and facts.failures >= FAILING
-    return calls_of_phase(facts, now) | (frozenset({CallKind.STUCK}) if failing else frozenset())
+    return frozenset({*calls_of_phase(facts, now), *calls_of_passes(facts, now)})
+
+
+def calls_of_passes(facts: Facts, now: datetime) -> frozenset[CallKind]:
+    """It is open and does not get on, whatever it waits for besides."""
+    if facts.phase in FINAL:
+        return frozenset()
+    found = {CallKind.STUCK} if facts.failures >= FAILING else set()
+    back = facts.phase in GOING_BACK
+    if facts.hindered and now - facts.hindered >= (REFUSED_BACK if back else HINDERED):
+        found.add(CallKind.BLOCKED if back else CallKind.STUCK)
+    return frozenset(found)
 
 
 def calls_of_phase(facts: Facts, now: datetime) -> frozenset[CallKind]:

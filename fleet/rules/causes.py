@@ -29,10 +29,20 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a replica may wait for a place: a drain of its predecessor and some slack."""
+    """How long a replica may wait for a place: a drain of its predecessor and some slack.
+
+    `still`: since when no number of replicas has changed, by our own clock; None: not known.
+    """
 
     place: timedelta
-    still: timedelta = timedelta(0)  # since when no number of replicas has changed
+    still: timedelta | None = None
+
+    def waited(self, pod: Pod, now: datetime) -> timedelta:
+        """No longer than nothing has changed: the cluster's clock, by which it was made, may lag
+        behind ours.
+        """
+        age = now - pod.created_at
+        return age if self.still is None else min(age, self.still)
 
 
 def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault | None:
@@ -47,7 +57,8 @@ def diagnose(side: Side, label: str, now: datetime, patience: Patience) -> Fault
         for check in CHECKS:
             if fault := check(pod, label, now, patience):
                 return fault
-    return broken_group(side, label) if patience.still >= BROKEN else None
+    stands_still = patience.still is not None and patience.still >= BROKEN
+    return broken_group(side, label) if stands_still else None
 
 
 def broken_group(side: Side, label: str) -> Fault | None:
@@ -122,7 +133,7 @@ def image_pull(pod: Pod, label: str, now: datetime, patience: Patience) -> Fault
     if pod.waiting not in PULL:
         return None
     final = any(word in pod.waiting_text for word in FINAL_PULLS)
-    if not final and now - pod.created_at < PULL_PATIENCE:
+    if not final and patience.waited(pod, now) < PULL_PATIENCE:
         return None
     return Fault(
         Cause.IMAGE_PULL, f"The image of {label} cannot be pulled on {pod.node}: {pod.waiting_text}"
@@ -140,7 +151,7 @@ def unschedulable(pod: Pod, label: str, now: datetime, patience: Patience) -> Fa
 
     One that waits for its turn in a queue is none either, however long that takes.
     """
-    waited = now - pod.created_at
+    waited = patience.waited(pod, now)
     if not pod.unschedulable or pod.queue or waited < patience.place:
         return None
     return Fault(

@@ -24,7 +24,9 @@ def taken_away(state: State, seen: Seen, now: datetime) -> Decision | None:
         new=Place(state.declared_new if new else KEEP, state.weight_new),
     )
     why = " and ".join(words for words in (new, old) if words)
-    decision = replace(stay(state, why), want=want, look_again=SOON, mends=True)
+    # What is changed again at each write, by a webhook, is hindered until it is left alone.
+    mended = replace(stay(state, why), want=want, look_again=SOON)
+    decision = replace(mended, mends=True, hindered=True)
     if state.phase not in (Phase.ANALYZING, Phase.AWAITING_STEP_APPROVAL) or not new:
         return decision
     # What its gate has counted was answered by replicas that are gone: the step begins anew.

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from fleet.rules.phases import Phase
 
+LONGEST_LIMIT = 86_400  # seconds
 SETTLES = timedelta(seconds=60)  # after the end: usage of the last requests arrives meanwhile
 
 
@@ -108,8 +109,9 @@ def refuse_moment(moment: Moment, number: int, steps: int, *, gated: bool) -> st
 
 
 def refuse_limits(limits: Limits) -> str:
-    if min(limits.traffic_back_seconds, limits.full_back_seconds) <= 0:
-        return "A way back takes time: allow more than 0 seconds"
+    given = (limits.traffic_back_seconds, limits.full_back_seconds)
+    if not all(0 < seconds <= LONGEST_LIMIT for seconds in given):  # nor what is no number
+        return "A way back takes time: allow more than 0 seconds, a day at most"
     if limits.requests_lost < 0:
         return "Requests that may be lost are counted from 0"
     return ""

@@ -7,6 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 LONGEST_WEEKLY = 7 * 24 * 60  # minutes
+WEEK = timedelta(days=7)
+YEARS = range(2000, 2201)  # beyond them clocks of some zones cannot tell the time
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -63,15 +65,17 @@ def excepted(payload: Mapping[str, Any], manifest_digest: str) -> frozenset[int]
 
 
 def held_until(window: Window, now: datetime) -> tuple[bool, datetime | None]:
-    """Whether it holds now, and its end."""
+    """Whether it holds now, and its end: of all the times that follow each other without a gap."""
     if now < window.starts_at or (window.ends_at and now >= window.ends_at):
         return False, None
     if not window.weekdays:
         return True, window.ends_at
-    for start, end in occurrences(window, now, back=8, ahead=0):
-        if start <= now < end:
-            return True, min(end, window.ends_at) if window.ends_at else end
-    return False, None
+    until = now
+    for start, end in sorted(occurrences(window, now, back=8, ahead=8)):
+        until = end if start <= until < end else until
+    if until - now >= WEEK:  # then every other week is like this one
+        return True, window.ends_at
+    return until > now, min(until, window.ends_at or until) if until > now else None
 
 
 def next_start(window: Window, now: datetime) -> datetime | None:
@@ -109,6 +113,9 @@ def refuse_window(window: Window) -> dict[str, str]:
         wrong["reason"] = "Say why: whoever waits reads it"
     if window.zone not in available_timezones():
         wrong["zone"] = f"{window.zone!r} is no IANA zone, such as Europe/Berlin or UTC"
+    for name, at in (("starts_at", window.starts_at), ("ends_at", window.ends_at)):
+        if at and at.year not in YEARS:
+            wrong[name] = f"Give a year from {YEARS[0]} to {YEARS[-1]}; without an end it is a hold"
     if window.ends_at and window.ends_at <= window.starts_at:
         wrong["ends_at"] = "It must end after it has started"
     return wrong | (refuse_weekly(window) if window.weekdays else {})

@@ -122,6 +122,13 @@ def hindrance_of(state: LossState, seen: LossSeen) -> str:
 def killing(state: LossState, seen: LossSeen, now: datetime) -> LossDecision:
     if seen.trouble:
         return LossDecision(state, f"Tries again. {seen.trouble}")
+    if any(p.uid == state.uid and p.serves for p in seen.side.pods):
+        if now - state.phase_since > PATIENCE:
+            why = f"The cluster did not kill {state.pod} for {seconds(PATIENCE)}"
+            return cancelled(state, f"{why}: nothing was killed", now)
+        if hindrance := hindrance_of(state, seen):  # the worker that chose it may have died
+            nobody = replace(state, uid="", pod="", node="", gpus=0, before=0)
+            return enter(nobody, LossPhase.CHOOSING, f"Kills nothing yet. {hindrance}", now)
     least = max(state.before - 1, 0)
     killed = replace(state, killed_at=now, least=min(seen.side.serving, least))
     why = f"{state.pod} is killed, {GRACE_SECONDS} s after being asked to end"

@@ -188,8 +188,14 @@ def chosen(
 
 
 def troubled_nodes(found: Iterable[Fetched]) -> frozenset[str]:
-    """Where the node is at fault and others may do. A registry or a hub refuses all of them."""
-    return frozenset(f.node for f in found if f.state in (Fetching.DISK, Fetching.PLACE))
+    """Where the node is at fault and others may do. A hub refuses all of them, and so does a
+    registry of which no node has the image.
+    """
+    all_found = tuple(found)
+    own = {Fetching.DISK, Fetching.PLACE}
+    if any(f.image for f in all_found):
+        own.add(Fetching.REGISTRY)
+    return frozenset(f.node for f in all_found if f.state in own)
 
 
 def _fits(room: NodeRoom, spec: Manifest) -> bool:

@@ -56,8 +56,16 @@ def decide(state: State, seen: Seen, now: datetime) -> Decision:
     state = replace(state, memory=remember(state, seen, now))
     for check in CHECKS:
         if decision := check(state, seen, now):
+            decision = replace(decision, memory=noted(state, decision))
             return replace(decision, admit=admitted_now(decision, state, seen))
     raise AssertionError("every phase has its rule")
+
+
+def noted(state: State, decision: Decision) -> Memory:
+    """With why it pauses: people decide by that, whatever is waited for meanwhile."""
+    if decision.phase is not Phase.PAUSED or state.phase is Phase.PAUSED:
+        return decision.memory
+    return replace(decision.memory, paused_why=decision.why)
 
 
 def remember(state: State, seen: Seen, now: datetime) -> Memory:
@@ -128,7 +136,8 @@ def unreachable(state: State, seen: Seen, now: datetime) -> Decision | None:
     """Keep the phase: that the console cannot see is no fault of the release."""
     if not seen.trouble:
         return None
-    return stay(state, f"Waits for the cluster, nothing is changed meanwhile. {seen.trouble}")
+    why = f"Waits for the cluster, nothing is changed meanwhile. {seen.trouble}"
+    return replace(stay(state, why), hindered=True)
 
 
 def waits_to_go_back(state: State, seen: Seen, now: datetime) -> Decision | None:
@@ -205,9 +214,13 @@ def paused(state: State, seen: Seen, now: datetime) -> Decision | None:
             return failed
     if by_gate and now - state.phase_since > state.longest_pause:
         hours = state.longest_pause.total_seconds() / 3600
-        why = f"Paused for more than {hours:.0f} h and nobody decided. {state.why}"
+        why = f"Paused for more than {hours:.0f} h and nobody decided. {paused_why(state)}"
         return begin(state, seen, now, Cause.GATE_FAILED, why)
-    return watch(state, state.why, now - state.phase_since, SELDOM)
+    return watch(state, paused_why(state), now - state.phase_since, SELDOM)
+
+
+def paused_why(state: State) -> str:
+    return state.memory.paused_why or state.why
 
 
 def resumed(state: State) -> Decision:

@@ -35,6 +35,7 @@ class Memory:
     shifted_at: str = ""  # since when the present weight holds
     told: int = 0  # version of the routing snapshot that holds it; 0: none is known yet
     paused_by: str = ""  # operator, gate, approval
+    paused_why: str = ""  # what it was paused with: meanwhile the cluster may be waited for
     extended: bool = False  # the gate got a second hold
     looks: int = 0  # of the present gate, each spent some of its error rate
     looked: float = 0.0  # seconds of the window at the last look
@@ -260,6 +261,7 @@ class Decision:
     admit: tuple[str, ...] = ()  # pods that may take traffic from now on
     fetch: tuple[str, ...] = ()  # nodes that get the image now
     mends: bool = False  # puts right what somebody did by hand: told, though the wish is as before
+    hindered: bool = False  # what is decided is not done for now, by whoever should: not for long
 
 
 def moment(text: str) -> datetime | None:

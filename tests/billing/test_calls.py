@@ -130,6 +130,22 @@ def system():
     return system_viewer("tests", tuple(Permission))
 
 
+@pytest.mark.parametrize(
+    ("phase", "minutes", "kind"),
+    [(Phase.SHIFTING, 5, "stuck"), (Phase.ROLLING_BACK, 1, "rollback_blocked")],
+)
+def test_a_rollout_whose_cluster_does_not_do_it_for_long_calls(rollout, phase, minutes, kind):
+    """The cluster was away for a night, and its rollout only waited."""
+    now = become(rollout, phase, hindered_since=timezone.now())
+    assert call_people(now + timedelta(minutes=minutes, seconds=-1)) == 0
+    assert call_people(now + timedelta(minutes=minutes)) == 1
+    assert call_people(now + timedelta(minutes=minutes + 15)) == 1, "again"
+    assert [(k, data["why"]) for k, data in told()] == [(kind, "Because")] * 2
+    Rollout.objects.filter(pk=rollout.pk).update(hindered_since=None)
+    assert call_people(now + timedelta(minutes=40)) == 0
+    assert not RolloutCall.objects.filter(rollout=rollout, ended_at=None).exists()
+
+
 def test_an_abort_by_a_person_calls_nobody(rollout):
     olga = make_olga()
     with scope_of(olga):

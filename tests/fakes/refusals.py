@@ -1,6 +1,6 @@
 """What the API server and the quota of a namespace in memory refuse."""
 
-from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.errors import Denied, Permanent, Temporary
 from fleet.clients.workloads import Owned
 
 FULL = 'pods "x" is forbidden: exceeded quota: gpus, requested: 1, used: 8, limited: 8'
@@ -35,7 +35,7 @@ class FakeRefusals:
 
     def _forbid(self) -> None:
         if self.forbids:
-            raise Permanent(self.forbids, status=403)
+            raise (Denied if self.denies else Permanent)(self.forbids, status=403)
 
     def _lose(self) -> None:
         if self.loses:

@@ -74,6 +74,7 @@ class FakeWorkloads(FakeEngines, FakeRefusals):
         self.fetching: dict[str, dict] = {}
         self.fetches: dict = {"phase": "Succeeded"}  # what becomes of these pods
         self.forbids = ""  # what every write is told
+        self.denies = False  # it is told that of the account
         self.admits_none: ClientError | None = None  # what who writes a pod's status is told
         self.loses = 0  # writes that are done and not answered
         self.dark = False  # the nodes are silent: no pod is ready, no engine answers

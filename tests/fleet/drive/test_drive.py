@@ -12,6 +12,7 @@ from fleet.actions import rollouts as actions
 from fleet.drive import rollout as driving
 from fleet.drive.rollout import drive, due_rollouts
 from fleet.models import Deployment, GateResult, Rollout, RolloutEvent, StartSample
+from fleet.queries.overview import get_overview
 from fleet.rules.phases import Cause, Phase
 from fleet.rules.situation import StepPlan
 from tenants.base.scope import fleet_scope
@@ -281,6 +282,31 @@ def test_it_keeps_its_phase_while_the_cluster_is_down(stage):
     stage.step(rollout)
     assert rollout.phase == Phase.ANALYZING
     assert "does not answer" in rollout.why
+
+
+def test_it_says_since_when_it_is_hindered_until_it_is_not(stage):
+    rollout = stage.propose(stage.release("b"))
+    stage.approve(rollout)
+    stage.run(rollout, until={Phase.ANALYZING})
+    assert rollout.hindered_since is None
+    stage.fake.down = True
+    stage.step(rollout)
+    since = rollout.hindered_since
+    stage.step(rollout)
+    assert since is not None and rollout.hindered_since == since
+    assert not needing(stage, rollout, since)
+    (told,) = needing(stage, rollout, since + timedelta(minutes=1))
+    assert "makes no progress" in told.title and "does not answer" in told.why
+    stage.fake.down = False
+    stage.step(rollout)
+    assert rollout.hindered_since is None
+
+
+def needing(stage, rollout, now):
+    """What the overview says of it."""
+    with fleet_scope():
+        found = get_overview(stage.olga, now).attention
+    return [a for a in found if (a.kind, a.key) == ("rollout", str(rollout.pk))]
 
 
 def test_it_gives_traffic_back_in_the_pass_that_sees_the_abort(stage):

@@ -8,7 +8,7 @@ from fleet.actions import freezes, placements, sequences
 from fleet.actions.rollouts import roll_back
 from fleet.actions.stages import begin_stage
 from fleet.drive.sequence import viewer
-from fleet.models import Cluster, Finding, Release, Rollout, Service
+from fleet.models import Cluster, Finding, Node, Release, Rollout, Service
 from fleet.queries.releases import spec_of
 from fleet.queries.sequences import get_sequence, list_sequences
 from fleet.rules.freeze import Window
@@ -17,6 +17,7 @@ from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Invalid
 from tenants.models import AuditEvent, ChangeRequest
 from tests.fleet.drive.two_clusters import BAKE, make_two_clusters
+from tests.fleet.makers import make_cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,6 +88,18 @@ def test_it_does_not_apply_what_nobody_approved(both):
     both.step(sequence)
     assert not Rollout.objects.exists()
     assert "What was approved for west is not what would be applied now" in sequence.why
+
+
+def test_it_begins_in_no_other_cluster_than_was_approved(both):
+    """A placement without a release may still be moved: its manifests are the same there."""
+    sequence = begun(both)
+    north = make_cluster("north", observed_at=both.home.fake.now)
+    Node.objects.filter(cluster=both.west.cluster).update(cluster=north)
+    Service.objects.filter(pk=both.west.service.pk).update(cluster=north)
+    both.step(sequence)
+    both.step(sequence)
+    assert not Rollout.objects.exists()
+    assert "What was approved is chat-west in west, and it is placed in north now" in sequence.why
 
 
 def test_a_rollout_changed_behind_the_approval_is_rejected(both):

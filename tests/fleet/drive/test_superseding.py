@@ -178,3 +178,19 @@ def test_a_third_release_is_rolled_out_with_approval_when_the_way_back_is_blocke
     stage.service.refresh_from_db()
     assert stage.service.current_release_id == third.pk
     assert stage.fake.serving(third.fingerprint) == 4
+
+
+def test_another_takes_the_place_of_the_one_that_was_given_up(stage):
+    """The end of the open one set the given-up one free, and the other waited for ever."""
+    first = stage.propose(stage.release("b"))
+    stage.approve(first)
+    stage.run(first, until={Phase.ANALYZING})
+    given_up = stage.propose(stage.release("c"), supersede=True)
+    stage.act(actions.abort_rollout, given_up.pk, why="not that one")
+    stage.step(given_up)
+    assert given_up.phase == Phase.CANCELLED
+    newer = stage.propose(stage.release("d"), supersede=True)
+    assert stage.run(first).phase == Phase.SUPERSEDED
+    newer.refresh_from_db()
+    assert not newer.waits
+    assert stage.act(get_rollout, first.pk).superseded_by == newer.pk

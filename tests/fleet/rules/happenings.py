@@ -42,6 +42,7 @@ def lose_nodes(walk):
 
 def find_again(walk):
     walk.cluster.dark, walk.cluster.forbids, walk.cluster.owned_by = False, "", ""
+    walk.cluster.denies = False
     walk.cluster.loses, walk.cluster.drain_ticks, walk.cluster.admits_none = 0, 2, None
     count_again(walk)
     if isinstance(walk.cluster.gpus, int):
@@ -88,6 +89,7 @@ HAPPENINGS = {
     "twice": lambda walk: walk.step(seconds=0),  # a message delivered twice
     "quota": become("quota"),
     "write_refused": cluster_with(forbids="forbidden: may not patch deployments"),
+    "account_denied": cluster_with(forbids="cannot patch deployments", denies=True),
     "answer_lost": cluster_with(loses=1),
     "claim_lost": lambda walk: setattr(walk, "drops", True),
     "field_taken": cluster_with(owned_by="keda"),

@@ -69,6 +69,18 @@ def test_it_names_the_cause(case):
     assert want_words in (found.why if found else "")
 
 
+@pytest.mark.parametrize(
+    "waits",
+    [{"unschedulable": NO_PLACE}, {"waiting": "ImagePullBackOff", "waiting_text": "503"}],
+)
+def test_a_cluster_whose_clock_lags_gives_no_replica_less_time(waits):
+    """One that had just been made looked minutes old, and a good release went back."""
+    side = Side(exists=True, wanted=1, pods=(replace(POD, **waits),))
+    late = START + timedelta(minutes=5)
+    assert diagnose(side, "r2", late, replace(PATIENCE, still=timedelta(seconds=5))) is None
+    assert diagnose(side, "r2", late, replace(PATIENCE, still=timedelta(seconds=61))) is not None
+
+
 def test_it_tells_a_full_quota_from_another_refusal():
     full = Side(exists=True, refused="exceeded quota: gpus")
     other = Side(exists=True, refused="no PriorityClass with name serving-stable was found")

@@ -58,6 +58,8 @@ def test_a_moment_that_never_comes_is_refused():
 def test_limits_that_nothing_keeps_are_refused():
     assert refuse_limits(Limits()) == ""
     assert "more than 0 seconds" in refuse_limits(Limits(traffic_back_seconds=0))
+    for strange in (float("nan"), float("inf"), 86_401):
+        assert "a day at most" in refuse_limits(Limits(full_back_seconds=strange))
     assert "counted from 0" in refuse_limits(Limits(requests_lost=-1))
 
 

@@ -56,6 +56,21 @@ def test_a_night_of_a_time_change_ends_by_the_clock_on_the_wall():
     assert at("2026-10-25T05:00") - began == timedelta(hours=9)
 
 
+@pytest.mark.parametrize(
+    ("days", "ends_at", "until"),
+    [
+        ((5, 6), None, "2026-11-29T23:00"),  # Saturday and Sunday, to midnight in Berlin
+        ((5, 6), "2026-11-29T12:00", "2026-11-29T12:00"),
+        (range(7), None, None),
+        (range(7), "2027-01-10T00:00", "2027-01-10T00:00"),
+    ],
+)
+def test_days_that_follow_each_other_are_one_freeze(days, ends_at, until):
+    """It said that rollouts may begin at midnight, and they waited on."""
+    whole = weekly(*days, at="00:00", minutes=24 * 60, ends_at=at(ends_at) if ends_at else None)
+    assert held_until(whole, at("2026-11-28T12:00")) == (True, at(until) if until else None)
+
+
 def test_of_several_the_longest_is_named():
     short = window(title="Short", ends_at=at("2026-03-01"))
     found = frozen_by([short, window(title="Hold")], at("2026-02-01"))
@@ -78,6 +93,9 @@ def test_the_next_time_is_told():
         ({"reason": ""}, "reason"),
         ({"zone": "Berlin"}, "zone"),
         ({"ends_at": START}, "ends_at"),
+        # As "for ever" is written: no rollout could begin, and its passes failed at the sentence.
+        ({"ends_at": at("9999-12-31T23:59")}, "ends_at"),
+        ({"starts_at": at("9999-12-31T00:00")}, "starts_at"),
         ({"weekdays": (7,), "from_time": time(1), "minutes": 5}, "weekdays"),
         ({"weekdays": (1,), "minutes": 5}, "from_time"),
         ({"weekdays": (1,), "from_time": time(1), "minutes": 0}, "minutes"),

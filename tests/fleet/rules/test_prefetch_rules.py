@@ -81,6 +81,12 @@ def test_what_the_registry_refuses_is_no_nodes_fault():
     assert troubled_nodes(troubles.values()) == {"disk", "place"}
 
 
+def test_a_node_that_alone_is_refused_by_the_registry_has_another_in_its_place():
+    """Its mirror may be away, or its credential: the other nodes have the image."""
+    refused = Fetched("h100-2", "p", "3", pulls=True, trouble="ErrImagePull: refused")
+    assert troubled_nodes([THERE, refused]) == {"h100-2"}
+
+
 def test_a_group_of_several_pods_takes_more():
     grouped = replace(SPEC, resources=Resources(gpu_product="H100", gpus=8, group_size=3))
     many = [NodeRoom(f"n{n:02}", "H100", 8, 0) for n in range(MOST)]
