@@ -172,7 +172,8 @@ class Pipeline:
             raise errors.unknown_model(exchange.model)
         service, exchange.adapter = found
         exchange.service = service
-        asked = normalise.normalise(path, body, len(raw), service, exchange.adapter)
+        hosts = routing.media_hosts(service)
+        asked = normalise.normalise(path, body, len(raw), service, exchange.adapter, hosts)
         exchange.asked = asked
         exchange.modifiers += asked.modifiers
         data_policy = exchange.context.tenant.data_policy

@@ -129,6 +129,8 @@ async def test_it_lets_no_tenant_steer_the_engine(fleet, engine):
         "logits_processors": ["x"],
         "chat_template": "x",
         "stream_options": {"include_usage": True},
+        "stream_interval": 4096,
+        "return_prompt_text": True,
     }
     headers = {
         "x-vllm-priority": "-100",
