@@ -120,6 +120,11 @@ def shed(message: str, reason: Reason, retry_ms: int = 1000) -> Refusal:
     )
 
 
+def gateway_full() -> Refusal:
+    message = "The gateway is full, or your requests hold as much of it as is left for others."
+    return shed(message, Reason.GATEWAY_FULL)
+
+
 def queue_timeout(waited_ms: int) -> Refusal:
     return Refusal(
         503,

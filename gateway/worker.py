@@ -153,7 +153,7 @@ class Worker:
     def gauges(self, now: float) -> dict[str, float]:
         policy, routing = self.snapshots.policy, self.snapshots.routing
         return {
-            "in_flight": self.counters.in_flight,
+            "in_flight": self.counters.in_flight.used,
             "waiting_for_wake": self.rooms.size,
             "spool_events": self.spool.pending,
             "spool_bytes": self.spool.size,
