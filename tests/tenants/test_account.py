@@ -19,7 +19,7 @@ from console import accounts
 from tenants.actions import people
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
-from tests.tenants.conftest import PASSWORD
+from tests.tenants.conftest import PASSWORD, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +75,7 @@ def test_it_signs_nobody_in_who_was_deactivated(olga):
 
 def test_it_revives_no_session_of_who_was_deactivated(olga, vic):
     """A session may be the very reason why somebody was shut out."""
+    make_person("paul", "approver")
     client, _ = sign_in(vic)
     assert client.get("/tokens/").status_code == 200
     with olga.scope():
