@@ -40,6 +40,7 @@ class Settings:
     max_snapshot_age: float = 900.0  # seconds without a word from the snapshot store
     redis_timeout: float = 0.05  # seconds until emergency limits take over
     drain_seconds: float = 20.0
+    metrics_token: str = ""  # for /metrics, which tenants reach too; empty: there is none
 
     def worker_name(self, slot: int) -> str:
         return f"{self.name or socket.gethostname()}-{self.port}-{slot}"
@@ -65,6 +66,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         replicas=_number(env, "QM_GATEWAY_REPLICAS", 1),
         name=_text(env, "QM_GATEWAY_NAME", ""),
         region=_text(env, "QM_GATEWAY_REGION", ""),
+        metrics_token=_text(env, "QM_GATEWAY_METRICS_TOKEN", ""),
         max_body_bytes=max_body,
         max_in_flight_bytes=max(Settings.max_in_flight_bytes, BODIES * max_body),
         max_in_flight=_number(env, "QM_GATEWAY_MAX_IN_FLIGHT", 2048),
