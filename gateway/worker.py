@@ -50,7 +50,10 @@ class Worker:
         recovered = self.spool.open(self._orphans())
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, skip_auto_headers=("user-agent",)
+            connector=connector,
+            auto_decompress=False,
+            headers={"accept-encoding": "identity"},  # answers are read as they come
+            skip_auto_headers=("user-agent",),
         )
         self.wire = Wire(settings.redis_url, timeout=settings.redis_timeout)
         self.snapshots = Snapshots(settings.redis_url, max_age=settings.max_snapshot_age)

@@ -152,6 +152,7 @@ async def test_it_lets_no_tenant_steer_the_engine(fleet, engine):
     assert not set(seen_headers) & (set(headers) - {"x-request-id"})
     assert seen_headers["x-request-id"] != "mine"
     assert "authorization" not in seen_headers
+    assert seen_headers["accept-encoding"] == "identity"
 
 
 async def test_it_refuses_the_same_key_twice(fleet, engine):
