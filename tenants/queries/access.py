@@ -20,9 +20,13 @@ HANDED = Q(verb__in=["person.invite", "person.reactivate", "person.reset_passwor
 USED_EVERY = timedelta(minutes=1)  # last use is a rough figure, not a write a request
 
 
-def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
+def viewer_of_user(user: User, *, request_id: str = "", address: str = "") -> Viewer:
     return Viewer(
-        user_id=user.pk, email=user.email, bindings=bindings_of(user.pk), request_id=request_id
+        user_id=user.pk,
+        email=user.email,
+        bindings=bindings_of(user.pk),
+        request_id=request_id,
+        address=address,
     )
 
 
@@ -86,6 +90,8 @@ def _viewer_of_token(secret: str, request_id: str, address: str) -> Viewer | Non
         token_id=token.pk,
         via="token",
         request_id=request_id,
+        address=address,
+        credential=str(token),
     )
 
 
