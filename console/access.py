@@ -55,7 +55,12 @@ class ViewerMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        is_person = getattr(request.user, "is_authenticated", False)  # the API has no user at times
+        if is_person or getattr(request, "viewer", None) is not None:
+            # Whoever sits at the browser after a sign-out goes back to nothing.
+            response.setdefault("Cache-Control", "no-store")
+        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
@@ -117,12 +122,12 @@ def identify(request: HttpRequest) -> Viewer | None:
     Pages are for sessions only: they take no notice of a bearer secret.
     """
     request_id = getattr(request, "request_id", "")
+    address = request.META.get("REMOTE_ADDR", "")
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and request.path.startswith("/api/"):
-        address = request.META.get("REMOTE_ADDR", "")
         return viewer_of_secret(secret.strip(), request_id=request_id, address=address)
     if request.user.is_authenticated and request.user.is_active:
-        return viewer_of_user(request.user, request_id=request_id)
+        return viewer_of_user(request.user, request_id=request_id, address=address)
     return None
 
 

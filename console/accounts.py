@@ -14,6 +14,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from tenants.actions.people import note_own
+from tenants.queries.access import viewer_of_user
+
 SEEN_EVERY = timedelta(minutes=1)  # pages that refresh by themselves would write all the time
 MOST_SESSIONS = 10_000  # that a process remembers
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -47,6 +50,15 @@ class SeenMiddleware:
         self.seen[key] = last
 
 
+# What the library would mail to a person about his own account, as the record calls it.
+NOTED = {
+    "account/email/password_changed": "change_password",
+    "mfa/email/totp_activated": "add_second_step",
+    "mfa/email/totp_deactivated": "remove_second_step",
+    "mfa/email/recovery_codes_generated": "renew_recovery_codes",
+}
+
+
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
@@ -55,6 +67,22 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
         """The person chose this one, so whoever made the account does not know it any more."""
         user.password_is_once = False
         super().set_password(user, password)
+
+    def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse:
+        note(request, user, "sign_in")
+        return super().post_login(request, user, **kwargs)
+
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: Any = None, email: str | None = None
+    ) -> None:
+        if verb := NOTED.get(template_prefix):
+            note(self.request, user, verb)
+        super().send_notification_mail(template_prefix, user, context, email)
+
+
+def note(request: HttpRequest, user: Any, verb: str) -> None:
+    request_id, address = getattr(request, "request_id", ""), request.META.get("REMOTE_ADDR", "")
+    note_own(viewer_of_user(user, request_id=request_id, address=address), verb)
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # the library has no types

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,6 +19,7 @@ from gateway.normalise import CHAT, TEXT
 from gateway.spool import SpoolError
 from gateway.worker import Worker
 
+MODELS = "/v1/models"
 Door = Callable[[Client, dict[bytes, bytes]], Awaitable[None]]
 TEXT_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
@@ -27,7 +30,7 @@ class Gateway:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._doors: dict[str, Door] = {
-            "/v1/models": self._models,
+            MODELS: self._models,
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
@@ -64,18 +67,24 @@ class Gateway:
                 await self._worker.pipeline.serve(path, headers, client)
                 return
             await self._wrong_method(client, "POST")
-        elif path not in self._doors:
+        elif (door := self._door(path)) is None:
             await _refuse(client, Refusal(404, "not_found", f"There is no {path} here."))
         elif method not in ("GET", "HEAD"):
-            await self._wrong_method(client, "GET")
+            await self._wrong_method(client, "GET, HEAD")
         else:
-            await self._doors[path](client, headers)
+            await door(client, headers)
+
+    def _door(self, path: str) -> Door | None:
+        if path.startswith(f"{MODELS}/"):
+            return partial(self._models, only=path.removeprefix(f"{MODELS}/"))
+        return self._doors.get(path)
 
     async def _wrong_method(self, client: Client, allowed: str) -> None:
-        await _refuse(client, Refusal(405, "method_not_allowed", f"Use {allowed} here."))
+        refusal = Refusal(405, "method_not_allowed", f"Use {allowed} here.", allowed=allowed)
+        await _refuse(client, refusal)
 
-    async def _models(self, client: Client, headers: dict[bytes, bytes]) -> None:
-        """List what this credential was granted and what the fleet serves."""
+    async def _models(self, client: Client, headers: dict[bytes, bytes], only: str = "") -> None:
+        """What this credential was granted and the fleet serves: all of it, or one by its name."""
         try:
             context, routing = self._worker.pipeline.authenticate(headers)
             require_scope(context, "models")
@@ -98,8 +107,12 @@ class Gateway:
             for name, service in sorted(served.items())
             if context.may_use(name)
         ]
-        body = orjson.dumps({"object": "list", "data": models})
-        await client.answer(200, body, [JSON_TYPE])
+        if not only:
+            found = {"object": "list", "data": models}
+        elif (found := next((m for m in models if m["id"] == only), {})) == {}:
+            await _refuse(client, errors.unknown_model(only))
+            return
+        await client.answer(200, orjson.dumps(found), [JSON_TYPE])
 
     async def _livez(self, client: Client, headers: dict[bytes, bytes]) -> None:
         await client.answer(200, b'{"state":"alive"}', [JSON_TYPE])
@@ -110,6 +123,12 @@ class Gateway:
         await client.answer(200 if not missing else 503, orjson.dumps(state), [JSON_TYPE])
 
     async def _metrics(self, client: Client, headers: dict[bytes, bytes]) -> None:
+        """For who watches the fleet: a tenant would see what all others do."""
+        token = self._worker.settings.metrics_token.encode()
+        given = headers.get(b"authorization", b"")
+        if not token or not hmac.compare_digest(given, b"Bearer " + token):
+            await _refuse(client, Refusal(404, "not_found", "There is no /metrics here."))
+            return
         text = self._worker.counters.text(self._worker.gauges(time.time()))
         await client.answer(200, text, [TEXT_TYPE])
 

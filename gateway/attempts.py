@@ -11,6 +11,7 @@ from gateway.contract.routing import Endpoint
 from gateway.errors import Refusal
 
 REFUSED_BY_ENGINE = frozenset({400, 413, 422})
+FULL = frozenset({429, 503})  # of a platform that others run, of vLLM
 SHUT_DOWN = b"cannot schedule new futures after shutdown"
 BROKEN = (aiohttp.ClientError, OSError)  # of the connection or of HTTP on it
 
@@ -49,7 +50,7 @@ def engine_refusal(status: int, body: bytes, *, at: Endpoint | None = None) -> E
     if status in REFUSED_BY_ENGINE:
         message = _engine_message(body) or f"The engine refused the request with {status}."
         return Refusal(status, "invalid_request", message, reason=Reason.ENGINE_REFUSED)
-    if status == 503:
+    if status in FULL:
         return AttemptError(errors.shed("The engines are full.", Reason.POOL_FULL), at=at)
     refusal = errors.upstream_failed(f"The engine answered {status}.")
     if SHUT_DOWN in body:

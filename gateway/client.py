@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from gateway import errors
 from gateway.contract.outcomes import Reason
-from gateway.counters import Counters
+from gateway.counters import Shared
 from gateway.errors import Headers, Refusal
 
 Message = MutableMapping[str, Any]
@@ -66,18 +66,17 @@ class Room:
     count too.
     """
 
-    counters: Counters
+    used: Shared
     most: int  # bytes of all requests of the worker
+    tenant_id: int
     held: int = 0
 
     def take(self, size: int) -> None:
+        self.used.take(self.tenant_id, size, self.most)
         self.held += size
-        self.counters.in_flight_bytes += size
-        if self.counters.in_flight_bytes > self.most:
-            raise errors.shed("The gateway is full.", Reason.GATEWAY_FULL)
 
     def give_back(self) -> None:
-        self.counters.in_flight_bytes -= self.held
+        self.used.give_back(self.tenant_id, self.held)
         self.held = 0
 
 

@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 
+from gateway import errors
 from gateway.contract.outcomes import Outcome, Reason
 
 HOUR_US = 3_600_000_000
 HOURS_TOLD = 3  # the newest ones, for a console that did not listen for a while
+
+
+class Shared:
+    """What a worker has for all tenants together, as far as it is in use.
+
+    Each may take as long as it has less than is left for all: one alone half of it, two a third
+    each. So who comes anew finds some, whatever the others do.
+    """
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._by_tenant: Counter[int] = Counter()
+
+    def take(self, tenant_id: int, amount: int, most: int) -> None:
+        """Raise a refusal where the tenant may take no more, of `most` that there is."""
+        if self._by_tenant[tenant_id] >= most - self.used:
+            raise errors.gateway_full()
+        self.used += amount
+        self._by_tenant[tenant_id] += amount
+
+    def give_back(self, tenant_id: int, amount: int) -> None:
+        self.used -= amount
+        self._by_tenant[tenant_id] -= amount
+        if not self._by_tenant[tenant_id]:
+            del self._by_tenant[tenant_id]
 
 
 class Counters:
@@ -15,8 +41,8 @@ class Counters:
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._copies: Counter[str] = Counter()
         self._hours: Counter[int] = Counter()
-        self.in_flight = 0
-        self.in_flight_bytes = 0
+        self.in_flight = Shared()  # requests
+        self.in_flight_bytes = Shared()  # of their bodies
 
     @property
     def total(self) -> int:

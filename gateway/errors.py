@@ -29,17 +29,21 @@ class Refusal(Exception):
         kind: str = "invalid_request_error",
         param: str | None = None,
         retry_ms: int | None = None,
+        allowed: str = "",  # methods, where another one was used
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.outcome, self.reason = outcome, reason
         self.kind, self.param, self.retry_ms = kind, param, retry_ms
+        self.allowed = allowed
 
     def body(self) -> bytes:
         return error_body(self.message, kind=self.kind, code=self.code, param=self.param)
 
     def headers(self) -> Headers:
         headers: Headers = [(b"x-gw-reason", self.reason.encode())]
+        if self.allowed:
+            headers.append((b"allow", self.allowed.encode()))
         if self.retry_ms is not None:
             headers.append((b"retry-after", b"%d" % max(1, -(-self.retry_ms // 1000))))
             headers.append((b"retry-after-ms", b"%d" % self.retry_ms))
@@ -118,6 +122,11 @@ def shed(message: str, reason: Reason, retry_ms: int = 1000) -> Refusal:
         kind="server_error",
         retry_ms=jittered(retry_ms),
     )
+
+
+def gateway_full() -> Refusal:
+    message = "The gateway is full, or your requests hold as much of it as is left for others."
+    return shed(message, Reason.GATEWAY_FULL)
 
 
 def queue_timeout(waited_ms: int) -> Refusal:

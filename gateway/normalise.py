@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ import orjson
 
 from gateway import errors
 from gateway.contract.routing import Service
+from gateway.media import check_media
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -39,6 +41,8 @@ DROPPED = (
     "media_io_kwargs",
     "return_token_ids",
     "prompt_embeds",
+    "return_prompt_text",  # it shows the template, which is the operator's
+    "stream_interval",  # what a client that leaves has used would be known this late
 )
 MAX_CHOICES = 16
 MAX_NAME = 128  # as long as the ingest door takes it
@@ -117,8 +121,14 @@ def is_writable(raw: bytes, body: dict[str, Any]) -> bool:
 
 
 def normalise(
-    path: str, body: dict[str, Any], raw_bytes: int, service: Service, adapter: str = ""
+    path: str,
+    body: dict[str, Any],
+    raw_bytes: int,
+    service: Service,
+    adapter: str = "",
+    media_hosts: Collection[str] = (),
 ) -> Asked:
+    """`media_hosts`: from where an engine may fetch what messages name."""
     options = body.get("stream_options")
     options = options if isinstance(options, dict) else {}
     stream = _flag(body, "stream")
@@ -126,7 +136,7 @@ def normalise(
         body.pop(name, None)
     if stream:
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    prompts, token_ids = _check_prompt(path, body)
+    prompts, token_ids = _check_prompt(path, body, media_hosts)
     per_prompt = _count(body, "n", 1)
     choices = prompts * max(per_prompt, _count(body, "best_of", 1))
     if choices > MAX_CHOICES:
@@ -200,7 +210,7 @@ def _count(body: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
-def _check_prompt(path: str, body: dict[str, Any]) -> tuple[int, int]:
+def _check_prompt(path: str, body: dict[str, Any], media_hosts: Collection[str]) -> tuple[int, int]:
     """Return how many prompts there are, and how many token ids they hold."""
     if path == CHAT:
         messages = body.get("messages")
@@ -208,6 +218,7 @@ def _check_prompt(path: str, body: dict[str, Any]) -> tuple[int, int]:
             raise errors.invalid("'messages' must be a list with at least one message.", "messages")
         if not all(isinstance(message, dict) for message in messages):
             raise errors.invalid("Each message must be an object.", "messages")
+        check_media(messages, media_hosts)
         return 1, 0
     return _check_text_prompt(body.get("prompt"))
 

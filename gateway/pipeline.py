@@ -89,11 +89,9 @@ class Pipeline:
             return
         exchange = self._exchange(request_id, context, routing.document.version)
         exchange.reporter = self._report
-        self.counters.in_flight += 1
         try:
             await self._guarded(exchange, client, path, headers, routing)
         finally:
-            self.counters.in_flight -= 1
             client.unwatch()
             self._report(exchange)
 
@@ -151,17 +149,18 @@ class Pipeline:
     ) -> None:
         require_scope(exchange.context, "inference")
         exchange.traffic_class = asked_class(exchange.context, headers)
-        if self.counters.in_flight > self.settings.max_in_flight:
-            raise errors.shed("The gateway is full.", Reason.GATEWAY_FULL)
-        room = Room(self.counters, self.settings.max_in_flight_bytes)
+        counters, settings, tenant_id = self.counters, self.settings, exchange.tenant_id
+        counters.in_flight.take(tenant_id, 1, settings.max_in_flight)
+        room = Room(counters.in_flight_bytes, settings.max_in_flight_bytes, tenant_id)
         try:
-            raw = await client.read_body(self.settings.max_body_bytes, headers, room)
+            raw = await client.read_body(settings.max_body_bytes, headers, room)
             client.watch()
             asked, service = self._understand(exchange, path, raw, routing)
             await self._reserve(exchange, asked, service)
             await self._send(exchange, client, asked, service)
         finally:
             room.give_back()
+            counters.in_flight.give_back(tenant_id, 1)
 
     def _understand(
         self, exchange: Exchange, path: str, raw: bytes, routing: Routing
@@ -172,7 +171,8 @@ class Pipeline:
             raise errors.unknown_model(exchange.model)
         service, exchange.adapter = found
         exchange.service = service
-        asked = normalise.normalise(path, body, len(raw), service, exchange.adapter)
+        hosts = routing.media_hosts(service)
+        asked = normalise.normalise(path, body, len(raw), service, exchange.adapter, hosts)
         exchange.asked = asked
         exchange.modifiers += asked.modifiers
         data_policy = exchange.context.tenant.data_policy

@@ -150,7 +150,7 @@ class Reporter:
             at=now,
             policy_version=policy.document.version if policy else 0,
             routing_version=routing.document.version if routing else 0,
-            in_flight=worker.counters.in_flight,
+            in_flight=worker.counters.in_flight.used,
             spool_events=worker.spool.pending,
             spool_oldest_seconds=round(worker.spool.oldest_seconds(now), 1),
             pools=worker.pools.report(),

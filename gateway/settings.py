@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+BODIES = 8  # of the largest size that fit at least
+
 
 class SettingsError(Exception):
     """A setting is missing or makes no sense; the text says what to write instead."""
@@ -38,6 +40,7 @@ class Settings:
     max_snapshot_age: float = 900.0  # seconds without a word from the snapshot store
     redis_timeout: float = 0.05  # seconds until emergency limits take over
     drain_seconds: float = 20.0
+    metrics_token: str = ""  # for /metrics, which tenants reach too; empty: there is none
 
     def worker_name(self, slot: int) -> str:
         return f"{self.name or socket.gethostname()}-{self.port}-{slot}"
@@ -49,6 +52,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     console = _text(env, "QM_CONSOLE_URL", "")
     if not ingest_url and console:
         ingest_url = console.rstrip("/") + "/api/v1/usage/events"
+    max_body = _number(env, "QM_GATEWAY_MAX_BODY", Settings.max_body_bytes)
     return Settings(
         spool_dir=Path(_required(env, "QM_SPOOL_DIR", "a folder that outlives the process")),
         salt_secret=_required(env, "QM_SALT_SECRET", "at least 32 random characters").encode(),
@@ -62,7 +66,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         replicas=_number(env, "QM_GATEWAY_REPLICAS", 1),
         name=_text(env, "QM_GATEWAY_NAME", ""),
         region=_text(env, "QM_GATEWAY_REGION", ""),
-        max_body_bytes=_number(env, "QM_GATEWAY_MAX_BODY", 8 * 1024 * 1024),
+        metrics_token=_text(env, "QM_GATEWAY_METRICS_TOKEN", ""),
+        max_body_bytes=max_body,
+        max_in_flight_bytes=max(Settings.max_in_flight_bytes, BODIES * max_body),
         max_in_flight=_number(env, "QM_GATEWAY_MAX_IN_FLIGHT", 2048),
         max_copies=_number(env, "QM_GATEWAY_MAX_COPIES", 16),
         redis_timeout=_number(env, "QM_GATEWAY_STORE_MS", 50) / 1000,

@@ -65,6 +65,7 @@ class Routing:
     document: RoutingSnapshot
     adapters: dict[str, Service] = field(init=False)  # what has it, by the name of an adapter
     _allowed: dict[tuple[str, DataPolicy, str], tuple[Pool, ...]] = field(default_factory=dict)
+    _media: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.adapters = _adapters(self.document)
@@ -88,6 +89,20 @@ class Routing:
             having = (p for p in service.pools if not adapter or adapter in p.adapters)
             found = tuple(pool for pool in having if _is_allowed(pool, data_policy))
             self._allowed[key] = found
+        return found
+
+    def media_hosts(self, service: Service) -> frozenset[str]:
+        """From where every engine that may answer for a service fetches media. None, where one
+        has no list: it would fetch from anywhere.
+        """
+        found = self._media.get(service.name)
+        if found is None:
+            known = self.document.services
+            others = (known[n] for n in (*service.placements, *service.fallbacks) if n in known)
+            pools = (pool for one in (service, *others) for pool in one.pools if pool.weight > 0)
+            lists = [frozenset(pool.media_hosts) for pool in pools]
+            found = frozenset.intersection(*lists) if lists else frozenset()
+            self._media[service.name] = found
         return found
 
 

@@ -50,7 +50,10 @@ class Worker:
         recovered = self.spool.open(self._orphans())
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, skip_auto_headers=("user-agent",)
+            connector=connector,
+            auto_decompress=False,
+            headers={"accept-encoding": "identity"},  # answers are read as they come
+            skip_auto_headers=("user-agent",),
         )
         self.wire = Wire(settings.redis_url, timeout=settings.redis_timeout)
         self.snapshots = Snapshots(settings.redis_url, max_age=settings.max_snapshot_age)
@@ -153,7 +156,7 @@ class Worker:
     def gauges(self, now: float) -> dict[str, float]:
         policy, routing = self.snapshots.policy, self.snapshots.routing
         return {
-            "in_flight": self.counters.in_flight,
+            "in_flight": self.counters.in_flight.used,
             "waiting_for_wake": self.rooms.size,
             "spool_events": self.spool.pending,
             "spool_bytes": self.spool.size,

@@ -7,6 +7,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.actions import grants, periods, publication, quarantine, sheet_publication
@@ -71,11 +72,17 @@ def show(request: ViewerRequest, change_id: int) -> HttpResponse:
     change = queries.get_change(request.viewer, change_id)
     viewer = request.viewer
     is_own = change.requester_id == viewer.user_id
+    may_decide = viewer.may(Permission.APPROVE) and not is_own
+    approvers = queries.approvers_of(viewer, change, timezone.now())
+    begins_at = next((a.begins_at for a in approvers if a.user_id == viewer.user_id), None)
     context = {
         "change": change,
         "is_waiting": change.state == queries.WAITING,
         "is_own": is_own,
-        "may_decide": viewer.may(Permission.APPROVE) and not is_own,
+        "may_decide": may_decide,
+        "may_approve": may_decide and begins_at is None,
+        "begins_at": begins_at,
+        "approvers": approvers,
         "may_withdraw": viewer.may(Permission.PROPOSE),
         "typed": name_of(change.title),
         "payload": as_yaml(change.payload),

@@ -16,8 +16,8 @@ from tenants.queries.tenants import tenants_by_id
 
 TEXTS = ("actor", "verb", "target_kind", "target_id", "tenant", "search")
 COLUMNS = (
-    "id", "at", "actor", "via", "verb", "target_kind", "target_id", "target_name", "tenant_id",
-    "why", "before", "after", "request_id",
+    "id", "at", "actor", "via", "address", "credential", "verb", "target_kind", "target_id",
+    "target_name", "tenant_id", "why", "before", "after", "request_id",
 )  # fmt: skip
 GROUPS = {
     "": "All", "tenant": "Tenants", "key": "Keys", "quota": "Quotas", "role": "Roles",

@@ -199,13 +199,13 @@ class ClusterView(ConsoleView):
     def patch(self, request: Request, cluster_id: int) -> Response:
         queries.get_cluster(self.viewer, cluster_id, timezone.now())
         given = self.given(ClusterChange)
-        actions.change(self.viewer, cluster_id, self.expected_version(), **given)
+        actions.change(self.viewer, cluster_id, self.expected_version(of=cluster_id), **given)
         return answered(self, cluster_id)
 
     @operation("clusters_remove", status=204, if_match=True)
     def delete(self, request: Request, cluster_id: int) -> Response:
         queries.get_cluster(self.viewer, cluster_id, timezone.now())
-        actions.remove(self.viewer, cluster_id, self.expected_version())
+        actions.remove(self.viewer, cluster_id, self.expected_version(of=cluster_id))
         return self.answer()
 
 
@@ -217,7 +217,7 @@ class CredentialView(ConsoleView):
         """Replace the credential once the cluster has answered to the new one."""
         with scope_of(self.viewer):
             found = queries.get_cluster(self.viewer, cluster_id, timezone.now()).cluster
-        given, expected = self.given(CredentialIn), self.expected_version()
+        given, expected = self.given(CredentialIn), self.expected_version(of=cluster_id)
         why = given.pop("why")
         examined = actions.examine(self.viewer, namespace=found.namespace, **given)
         with scope_of(self.viewer):

@@ -86,7 +86,8 @@ class ContractView(ConsoleView):
         """Keep a new version; no prompts at all lift it. Open rollouts hold to theirs."""
         queries.get_contract(self.viewer, service_id)
         given = self.given(OutputContractIn)
-        actions.keep_contract(self.viewer, service_id, self.expected_version(), **given)
+        expected = self.expected_version(of=service_id)
+        actions.keep_contract(self.viewer, service_id, expected, **given)
         return answered(self, service_id)
 
 

@@ -137,15 +137,19 @@ class ScalingView(ConsoleView):
     def put(self, request: Request, service_id: int) -> Response:
         """Scale it between these bounds from now on. If-Match is needed where a policy is set."""
         given = self.given(PolicyIn)
-        version = self.expected_version() if "If-Match" in request.headers else None
+        version = self.version_of(service_id) if "If-Match" in request.headers else None
         actions.set_policy(self.viewer, service_id, version, policy_of(given), why=given["why"])
         return answered(self, service_id)
 
     @operation("scaling_clear", status=204, if_match=True)
     def delete(self, request: Request, service_id: int) -> Response:
         """Leave the number to people again; it stays as it is now."""
-        actions.clear_policy(self.viewer, service_id, self.expected_version())
+        actions.clear_policy(self.viewer, service_id, self.version_of(service_id))
         return self.answer()
+
+    def version_of(self, service_id: int) -> int:
+        """A policy that was set anew is another one, which begins with version 1 again."""
+        return self.expected_version(of=queries.policy_id(service_id) or "none")
 
 
 class WakeIn(Strict):

@@ -167,7 +167,7 @@ class ServiceView(ConsoleView):
         """Change a service. A new number of replicas is reached between rollouts, in seconds."""
         queries.get_service(self.viewer, service_id, timezone.now())
         given = self.given(ServiceChange)
-        actions.change(self.viewer, service_id, self.expected_version(), **given)
+        actions.change(self.viewer, service_id, self.expected_version(of=service_id), **given)
         return answered(self, service_id)
 
 

@@ -156,6 +156,12 @@ def start_of(service: Service) -> float | None:
     return starts_of(service, release).p95 if release else None
 
 
+def policy_id(service_id: int) -> int | None:
+    """Of what holds now, for who may change it."""
+    rows = ScalingPolicy.objects.filter(service=service_id)
+    return rows.values_list("pk", flat=True).first()
+
+
 def get_policy(viewer: Viewer, service_id: int, now: datetime) -> PolicyRow:
     see_fleet(viewer)
     service = Service.objects.filter(pk=service_id).first()

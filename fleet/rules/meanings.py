@@ -57,7 +57,7 @@ GROUPS = {
         "--enable-lora", "--max-loras", "--max-lora-rank", "--max-cpu-loras", "--lora-dtype"),
     MEDIA: (
         "--limit-mm-per-prompt", "--mm-processor-kwargs", "--language-model-only",
-        "--mm-encoder-tp-mode"),
+        "--mm-encoder-tp-mode", "--allowed-media-domains"),
     KERNELS: (
         "--attention-backend", "--moe-backend", "--compilation-config", "--optimization-level",
         "--disable-cascade-attn", "--disable-custom-all-reduce", "--model-impl"),

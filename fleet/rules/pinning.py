@@ -31,6 +31,8 @@ ENVIRONMENT = {
     "VLLM_ALLOW_INSECURE_SERIALIZATION": "messages could run any code in the engine",
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "answers past the positions that a model knows are noise",
     "VLLM_DEBUG_LOG_API_SERVER_RESPONSE": "answers of tenants would be in the log",
+    "VLLM_MEDIA_CACHE": "what one tenant had fetched would be there for others",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "a host that may be asked could send the engine anywhere",
     "VLLM_PLUGINS": "it loads Python that no digest of the release covers",
     "VLLM_USE_MODELSCOPE": "the commit is of the model hub",
     "PYTHONPATH": "it can replace any code of the image",

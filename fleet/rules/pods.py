@@ -8,7 +8,8 @@ from typing import Any
 from fleet.rules import members, volumes, weights
 from fleet.rules.groups import leader_of
 from fleet.rules.release import GPU, SERVE, ReleaseSpec, fingerprint_of
-from fleet.rules.vllm_args import values_of
+from fleet.rules.vllm_args import rendered, values_of
+from fleet.rules.vllm_options import MEDIA_HOSTS
 
 Manifest = dict[str, Any]
 PREFIX = "quartermaster.dev"
@@ -184,7 +185,7 @@ def arguments(
         found += ["--lora-modules", *(json.dumps(one) for one in named)]
     if "--max-model-len" not in values_of(spec.arguments):
         found.append(f"--max-model-len={max_model_len}")
-    return found + list(spec.arguments)
+    return [*found, *rendered(spec.arguments)]
 
 
 def environment(part: Part) -> list[dict[str, Any]]:
@@ -194,6 +195,8 @@ def environment(part: Part) -> list[dict[str, Any]]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.probes.startup_seconds),
     }
+    if MEDIA_HOSTS in values_of(spec.arguments):
+        ours["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] = "0"  # a host of the list could send it anywhere
     # Only the files: what engines write (locks, code of models) stays in the container.
     cache = {"HF_HUB_CACHE": weights.PLACE} if spec.pins.weights else {}
     given = (ours | dict(sorted(spec.environment.items())) | cache).items()

@@ -8,7 +8,8 @@ from fleet.rules.groups import PREFILL, answers_clients, is_worker, leader_of
 from fleet.rules.objectives import objective_of
 from fleet.rules.probing import OUT_AFTER
 from fleet.rules.release import SERVE
-from fleet.rules.vllm_args import values_of
+from fleet.rules.vllm_args import values_of, words_of
+from fleet.rules.vllm_options import MEDIA_HOSTS
 from gateway.contract.outcomes import TrafficClass
 from gateway.contract.routing import (
     Canary,
@@ -132,6 +133,7 @@ def _pool(placed: Placed) -> Pool:
         confidential=placed.confidential,
         priority_scheduling=given.get("--scheduling-policy") == "priority",
         adapters=placed.adapters,
+        media_hosts=words_of(given.get(MEDIA_HOSTS, "")),
     )
 
 

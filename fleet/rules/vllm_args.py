@@ -1,6 +1,7 @@
 """Arguments of `vllm serve` (0.32): one form for all, a sentence for each that cannot be."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
@@ -12,12 +13,16 @@ from fleet.rules.vllm_options import (
     FROM_MINUS_ONE,
     FROM_ZERO,
     KNOWN,
+    LISTS,
+    MEDIA_HOSTS,
     NUMBERS,
     RESERVED,
     SHORT,
     SWITCHES,
     WHOLE,
 )
+
+HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?")
 
 
 def normalise(words: Iterable[str]) -> tuple[str, ...]:
@@ -28,8 +33,10 @@ def normalise(words: Iterable[str]) -> tuple[str, ...]:
         if not word.startswith("-") or _is_number(word):
             if not wants_value:
                 raise ValueError(f"{word} stands alone: each argument begins with --")
-            found[-1] += f"={word}"
-            wants_value = False
+            flag = found[-1].partition("=")[0]
+            word = ",".join(word.split()) if flag in LISTS else word
+            found[-1] += f",{word}" if "=" in found[-1] else f"={word}"
+            wants_value = flag in LISTS
             continue
         flag, equals, value = word.partition("=")
         flag = SHORT.get(flag, flag).replace("_", "-")
@@ -45,6 +52,18 @@ def _split(line: str) -> list[str]:
         return []
     flag, space, value = line.partition(" ")
     return [flag, value.strip()] if space and flag.startswith("-") and "=" not in flag else [line]
+
+
+def rendered(arguments: Iterable[str]) -> Iterator[str]:
+    """As vLLM takes them: the words of a list each for themselves."""
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        yield from (flag, *words_of(value)) if flag in LISTS else (argument,)
+
+
+def words_of(value: str) -> tuple[str, ...]:
+    """Those of a list."""
+    return tuple(word for word in value.split(",") if word)
 
 
 def _is_number(word: str) -> bool:
@@ -98,6 +117,10 @@ def _refuse_value(flag: str, value: str) -> str:
         return f"{flag} needs a number, not {value!r}"
     if flag.endswith("-memory-utilization") and not 0 < float(value) <= 1:
         return f"{flag} is a share of the card's memory, above 0 and at most 1, not {value}"
+    if flag == MEDIA_HOSTS and (wrong := [h for h in value.split(",") if not HOST.fullmatch(h)]):
+        return (
+            f"{flag} is a list of hosts, as in media.example.com,cdn.example.com, not {wrong[0]!r}"
+        )
     if flag in CHOICES and value not in CHOICES[flag]:
         known = sorted(CHOICES[flag], key=lambda c: (len(c), c) if c.isdigit() else (0, c))
         return f"{flag} is one of {', '.join(known)}, not {value!r}"

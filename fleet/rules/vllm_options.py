@@ -164,8 +164,11 @@ CHOICES = {
     "--max-lora-rank": frozenset(["1", "8", "16", "32", "64", "128", "256", "320", "512"]),
     "--mm-encoder-tp-mode": frozenset(["data", "weights"]),
 }
+MEDIA_HOSTS = "--allowed-media-domains"
+LISTS = frozenset([MEDIA_HOSTS])  # of words: we write them with commas, vLLM takes them apart
 TEXTS = frozenset(
     [
+        *LISTS,
         *(CHOICES.keys() - WHOLE),
         "--quantization",
         "--load-format",

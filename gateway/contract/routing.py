@@ -52,6 +52,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     # Names of LoRA adapters that these endpoints answer to, beside the service's. A gateway that
     # does not know this yet says that there are no such models.
     adapters: tuple[str, ...] = ()
+    # Hosts from which its engines fetch what messages name. Empty: only what messages hold.
+    media_hosts: tuple[str, ...] = ()
 
 
 def provider_of(pool: Pool) -> str:

@@ -13,6 +13,7 @@ from tenants.models import AuditEvent
 from tenants.rules.access import Viewer
 
 State = dict[str, Any] | Model | None
+LONGEST_ADDRESS = 45
 SECRET_FIELDS = frozenset({"password", "digest", "document", "kubeconfig", "last_login"})
 
 
@@ -41,6 +42,8 @@ def record(
             actor_id=viewer.user_id,
             actor=viewer.email,
             via=viewer.via,
+            address=viewer.address[:LONGEST_ADDRESS],
+            credential=viewer.credential,
             verb=verb,
             target_kind=target._meta.model_name or "",
             target_id=str(target.pk),

@@ -12,7 +12,7 @@ from tenants.actions.audit import record
 from tenants.errors import Conflict, Forbidden, NotFound
 from tenants.models import ChangeRequest
 from tenants.nudge import nudge
-from tenants.queries.access import as_of_now, last_handed
+from tenants.queries.access import as_of_now, handed_by
 from tenants.rules import changes as rules
 from tenants.rules.access import Permission, Viewer, system_viewer
 
@@ -78,9 +78,9 @@ def decide(
     change = _locked(viewer, change_id)
     as_of_now(viewer).require(Permission.APPROVE)
     now = timezone.now()
-    handed_at = last_handed(change.requester_id, viewer.user_id, now - rules.OWN_HAND)
+    handed = handed_by(change.requester_id, now - rules.OWN_HAND)
     refusal = rules.refuse_decision(
-        replace(_open(change), handed_at=handed_at),
+        replace(_open(change), handed_at=handed.get(str(viewer.user_id))),
         decider_id=viewer.user_id,
         digest=digest,
         approve=approve,

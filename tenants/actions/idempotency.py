@@ -6,15 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.models import IdempotencyRecord
 from tenants.rules.access import Viewer
 
 LONGEST_KEY = 255
 KEPT_FOR = timedelta(hours=72)
+HOLD = timedelta(minutes=10)  # longer than any request takes: then its process was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +25,40 @@ class Claim:
     answer: tuple[int, Any, dict[str, str]] | None  # status, body, headers of the first time
 
 
-@transaction.atomic
 def claim_key(viewer: Viewer, key: str, fingerprint: str) -> Claim:
-    """Claim `key` for this principal in the open transaction.
+    """Claim `key` for this principal.
 
-    The unique index makes a second request wait until the first commits; then it finds the
-    answer. If the first rolls back, the second does the work.
+    In an open transaction the unique index makes a second request wait until the first commits;
+    then it finds the answer. If the first rolls back, the second does the work. Outside of one,
+    others see the claim at once: they are refused until `keep_answer` or `let_go`.
     """
     if len(key) > LONGEST_KEY:
         raise Invalid(**{"Idempotency-Key": f"At most {LONGEST_KEY} characters"})
-    principal = _principal(viewer)
-    IdempotencyRecord.objects.bulk_create(
-        [IdempotencyRecord(principal=principal, key=key, fingerprint=fingerprint)],
-        ignore_conflicts=True,
-    )
-    record = IdempotencyRecord.objects.get(principal=principal, key=key)
-    if record.fingerprint != fingerprint:
-        raise Invalid(**{"Idempotency-Key": "This key was used for another request"})
-    if record.status is None:
-        return Claim(record.pk, None)
+    is_seen = not connection.in_atomic_block
+    with transaction.atomic():
+        record, _ = IdempotencyRecord.objects.get_or_create(
+            principal=_principal(viewer), key=key, defaults={"fingerprint": fingerprint}
+        )
+        if record.fingerprint != fingerprint:
+            raise Invalid(**{"Idempotency-Key": "This key was used for another request"})
+        if record.status is None:
+            if is_seen:
+                _hold(record)
+            return Claim(record.pk, None)
     body = json.loads(bytes(record.body)) if record.body else None
     return Claim(record.pk, (record.status, body, record.headers))
+
+
+def _hold(record: IdempotencyRecord) -> None:
+    free = Q(held_until=None) | Q(held_until__lte=Now())
+    rows = IdempotencyRecord.objects.filter(free, pk=record.pk, status=None)
+    if not rows.update(held_until=Now() + HOLD):
+        raise Conflict("The first request with this key is not answered yet: repeat it later")
+
+
+def let_go(claim: Claim) -> None:
+    """A request that was refused has done nothing: the next with this key may."""
+    IdempotencyRecord.objects.filter(pk=claim.record_id, status=None).update(held_until=None)
 
 
 def keep_answer(

@@ -1,22 +1,29 @@
 """People: invite, give and take roles, deactivate, help those who lost their password."""
 
+from collections.abc import Iterable
+
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from tenants.actions.audit import record
 from tenants.actions.credentials import mint_password
+from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import AccessToken, RoleBinding, Tenant, User
+from tenants.queries.access import as_of_now
 from tenants.queries.people import get_person
 from tenants.queries.tenants import get_tenant
 from tenants.rules.access import Permission, Role, Viewer
 from tenants.rules.names import LONGEST_NAME
 
 ROLES = tuple(r.value for r in Role)
+LOCK = 7_010_004  # of advisory locks: one at a time changes who may do what
+# Roles without which a fleet stands still; the last person who has one keeps it.
+NEEDED = (Role.OPERATOR, Role.APPROVER)
 
 
 @transaction.atomic
@@ -24,7 +31,7 @@ def invite_person(
     viewer: Viewer, *, email: str, name: str = "", role: str, tenant: str = "", why: str = ""
 ) -> tuple[User, str]:
     """Create a person with one role. Answer the first password, which is shown once."""
-    viewer.require(Permission.MANAGE_PEOPLE)
+    _lock(viewer)
     email = email.strip().lower()
     _check(email, name, role)
     password = mint_password()
@@ -56,6 +63,8 @@ def take_role(viewer: Viewer, user_id: int, *, role: str, tenant: str = "", why:
     binding = RoleBinding.objects.filter(user=user, role=role, tenant=of).first()
     if binding is None:
         raise Conflict(f"{user.email} does not have this role")
+    if of is None and user.is_active:
+        _refuse_last(user, [Role(role)])
     facts = _facts(user, role, of)
     record(viewer, "role.take", user, before=facts, tenant_id=of.pk if of else None, why=why)
     binding.delete()
@@ -67,6 +76,7 @@ def deactivate_person(viewer: Viewer, user_id: int, *, why: str = "") -> User:
     user = _other(viewer, user_id)
     if not user.is_active:
         raise Conflict(f"{user.email} is not active")
+    _refuse_last(user, NEEDED)
     user.is_active = False
     user.save(update_fields=["is_active"])
     ended, revoked = _end_sessions(user), _revoke_tokens(user)
@@ -113,18 +123,46 @@ def end_session(viewer: Viewer, session_id: int) -> None:
     session.end()
 
 
+@transaction.atomic
+def note_own(viewer: Viewer, verb: str) -> None:
+    """Keep what a person did to his own account: signed in, changed password or second step."""
+    with fleet_scope():
+        record(viewer, f"person.{verb}", User.objects.get(pk=viewer.user_id))
+
+
 def _is_known_to_another(viewer: Viewer) -> bool:
     """What the machine itself makes is read by nobody but who runs it."""
     return viewer.via != "system"
 
 
+def _lock(viewer: Viewer) -> None:
+    """One at a time, who may do it at this moment: two who take each other's access would
+    otherwise both find that the other is left.
+    """
+    viewer.require(Permission.MANAGE_PEOPLE)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    as_of_now(viewer).require(Permission.MANAGE_PEOPLE)
+
+
 def _other(viewer: Viewer, user_id: int) -> User:
     """Somebody else: nobody widens, or by mistake ends, what he may do himself."""
-    viewer.require(Permission.MANAGE_PEOPLE)
+    _lock(viewer)
     user = get_person(viewer, user_id)
     if user.pk == viewer.user_id:
         raise Forbidden("Nobody changes his own roles or account here: ask another operator")
     return user
+
+
+def _refuse_last(user: User, roles: Iterable[Role]) -> None:
+    active = RoleBinding.objects.filter(tenant=None, user__is_active=True)
+    for role in roles:
+        having = set(active.filter(role=role).values_list("user_id", flat=True))
+        if role in NEEDED and having == {user.pk}:
+            raise Conflict(
+                f"{user.email} is the last active {role} of the fleet: give somebody else the role"
+                " first"
+            )
 
 
 def _bind(viewer: Viewer, user: User, role: str, tenant: Tenant | None, why: str) -> None:

@@ -85,7 +85,7 @@ def limits_of(quota: Quota) -> Limits:
 def _check_version(old: Quota | None, expected: int | None) -> None:
     version = old.version if old else 0
     if expected is not None and expected != version:
-        raise Stale(f"Version {version} holds now, you read version {expected}: look again")
+        raise Stale(f"Version {version} holds now, and not what you read: look again")
 
 
 def _supersede(

@@ -123,7 +123,7 @@ class ApplicationView(ConsoleView):
             application,
             name=given.get("name", row.name),
             cost_centre=given.get("cost_centre", row.cost_centre),
-            expected=self.expected_version(),
+            expected=self.expected_version(of=row.pk),
         )
         return self.answer(ApplicationOut(row).data, etag=row.etag)
 

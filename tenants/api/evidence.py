@@ -49,6 +49,8 @@ class EventOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
     actor = serializers.CharField()
     via = serializers.CharField()
+    address = serializers.CharField(allow_blank=True, help_text="From where; empty: not told")
+    credential = serializers.CharField(allow_blank=True, help_text="Id of the token, if it was one")
     verb = serializers.CharField()
     target_kind = serializers.CharField()
     target_id = serializers.CharField()

@@ -100,14 +100,14 @@ class QuotaView(ConsoleView):
             self.viewer,
             target,
             limits=Limits(**given),
-            expected=self.expected_version(),
+            expected=self.expected_version(of=series),
             why=why,
         )
         return answered(self, new)
 
     @operation("quotas_delete", status=204, if_match=True)
     def delete(self, request: Request, series: int) -> Response:
-        actions.clear_quota(self.viewer, series, expected=self.expected_version())
+        actions.clear_quota(self.viewer, series, expected=self.expected_version(of=series))
         return self.answer()
 
 

@@ -98,12 +98,12 @@ class TenantView(ConsoleView):
     def patch(self, request: Request, slug: str) -> Response:
         given = self.given(TenantChange)
         why = given.pop("why")
-        now = actions.fields_of(queries.get_tenant(self.viewer, slug))
+        tenant = queries.get_tenant(self.viewer, slug)
         tenant = actions.change_tenant(
             self.viewer,
             slug,
-            fields=replace(now, **given),
-            expected=self.expected_version(),
+            fields=replace(actions.fields_of(tenant), **given),
+            expected=self.expected_version(of=tenant.pk),
             why=why,
         )
         return self.answer(TenantOut(tenant).data, etag=tenant.etag)

@@ -8,6 +8,8 @@ class AuditEvent(models.Model):
     actor_id = models.BigIntegerField(null=True)  # no foreign key: people leave, evidence stays
     actor = models.CharField(max_length=254)
     via = models.CharField(max_length=16)
+    address = models.CharField(max_length=45, blank=True, default="", db_default="")  # from where
+    credential = models.CharField(max_length=16, blank=True, default="", db_default="")  # its name
     verb = models.CharField(max_length=64)  # "tenant.create"
     target_kind = models.CharField(max_length=32)
     target_id = models.CharField(max_length=64)

@@ -7,7 +7,9 @@ class IdempotencyRecord(models.Model):
     principal = models.CharField(max_length=80)  # "user:7", "token:3"
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)  # SHA-256 of method, path and body
-    status = models.PositiveSmallIntegerField(null=True)  # null: still running
+    status = models.PositiveSmallIntegerField(null=True)  # null: not answered yet
+    # Until then somebody works on it, whose transaction is not open all the time.
+    held_until = models.DateTimeField(null=True)
     body = models.BinaryField(null=True)
     content_type = models.CharField(max_length=100, blank=True)
     headers = models.JSONField(default=dict)

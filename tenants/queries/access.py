@@ -10,6 +10,7 @@ from tenants.base.scope import fleet_scope
 from tenants.errors import NotFound
 from tenants.models import AccessToken, AuditEvent, RoleBinding, UsageSource, User
 from tenants.rules.access import Binding, Permission, Role, Viewer
+from tenants.rules.changes import handed_at
 from tenants.rules.networks import is_within
 from tenants.rules.secrets import Kind, digest, kind_of
 
@@ -19,9 +20,13 @@ HANDED = Q(verb__in=["person.invite", "person.reactivate", "person.reset_passwor
 USED_EVERY = timedelta(minutes=1)  # last use is a rough figure, not a write a request
 
 
-def viewer_of_user(user: User, *, request_id: str = "") -> Viewer:
+def viewer_of_user(user: User, *, request_id: str = "", address: str = "") -> Viewer:
     return Viewer(
-        user_id=user.pk, email=user.email, bindings=bindings_of(user.pk), request_id=request_id
+        user_id=user.pk,
+        email=user.email,
+        bindings=bindings_of(user.pk),
+        request_id=request_id,
+        address=address,
     )
 
 
@@ -33,14 +38,12 @@ def as_of_now(viewer: Viewer) -> Viewer:
     return replace(viewer, bindings=bindings_of(viewer.user_id) if is_active else ())
 
 
-def last_handed(giver_id: int, user_id: int | None, since: datetime) -> datetime | None:
-    """When one person last made another an approver: invited, gave the role or a password, or let
-    in again. None: not since then."""
+def handed_by(giver_id: int, since: datetime) -> dict[str, datetime]:
+    """Whom one person let in since then, himself or through others, by their id: invited, gave a
+    password or the role of an approver, or let in again; and when last."""
     with fleet_scope():
-        rows = AuditEvent.objects.filter(
-            HANDED, target_kind="user", target_id=str(user_id), actor_id=giver_id, at__gte=since
-        )
-        return rows.order_by("-id").values_list("at", flat=True).first()
+        rows = AuditEvent.objects.filter(HANDED, target_kind="user", at__gte=since).order_by("id")
+        return handed_at(rows.values_list("actor_id", "target_id", "at"), giver_id)
 
 
 def viewer_of_email(email: str) -> Viewer:
@@ -87,6 +90,8 @@ def _viewer_of_token(secret: str, request_id: str, address: str) -> Viewer | Non
         token_id=token.pk,
         via="token",
         request_id=request_id,
+        address=address,
+        credential=str(token),
     )
 
 

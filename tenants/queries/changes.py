@@ -8,8 +8,10 @@ from typing import Any
 from django.db.models import QuerySet
 
 from tenants.errors import NotFound
-from tenants.models import ChangeRequest
-from tenants.rules.access import Permission, Viewer
+from tenants.models import ChangeRequest, User
+from tenants.queries.access import handed_by
+from tenants.rules.access import Permission, Role, Viewer
+from tenants.rules.changes import OWN_HAND
 
 WAITING = ChangeRequest.State.WAITING.value
 STATES = tuple(s.value for s in ChangeRequest.State)
@@ -73,6 +75,27 @@ def waiting_until(ids: Iterable[int]) -> dict[int, datetime]:
 def undecided() -> set[int]:
     """Ids of all that wait for a decision."""
     return set(ChangeRequest.objects.filter(state=WAITING).values_list("pk", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    user_id: int
+    email: str
+    begins_at: datetime | None  # who got access from the requester approves from then on
+
+
+def approvers_of(viewer: Viewer, change: ChangeRequest, now: datetime) -> list[Approver]:
+    """Who may approve it: those who may at once first."""
+    viewer.require(Permission.VIEW_FLEET)
+    others = User.objects.filter(
+        is_active=True, bindings__role=Role.APPROVER, bindings__tenant=None
+    ).exclude(pk=change.requester_id)
+    handed = handed_by(change.requester_id, now - OWN_HAND)
+    found = [
+        Approver(pk, email, handed[str(pk)] + OWN_HAND if str(pk) in handed else None)
+        for pk, email in others.order_by("email").values_list("pk", "email")
+    ]
+    return sorted(found, key=lambda one: one.begins_at or now)
 
 
 @dataclass(frozen=True, slots=True)

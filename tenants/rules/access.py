@@ -74,6 +74,8 @@ class Viewer:
     via: str = "session"  # session, token, command, system
     source_id: int | None = None  # usage source, when a gateway speaks
     request_id: str = field(default="", compare=False)
+    address: str = field(default="", compare=False)  # from where the request came
+    credential: str = field(default="", compare=False)  # public name of a token; empty: a session
 
     @property
     def is_fleet(self) -> bool:

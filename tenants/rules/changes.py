@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,10 +51,10 @@ def refuse_decision(
         )
     if approve and change.handed_at is not None and now < change.handed_at + OWN_HAND:
         return Forbidden(
-            f"{change.requester} gave you access (invited you, let you in again, set your password"
-            f" or made you an approver) at {change.handed_at:%Y-%m-%d %H:%M} UTC: you may approve"
-            f" this from {change.handed_at + OWN_HAND:%Y-%m-%d %H:%M} UTC on, another approver may"
-            " now"
+            f"{change.requester}, or somebody whom {change.requester} had let in, gave you access"
+            " (invited you, let you in again, set your password or made you an approver) at"
+            f" {change.handed_at:%Y-%m-%d %H:%M} UTC: you may approve this from"
+            f" {change.handed_at + OWN_HAND:%Y-%m-%d %H:%M} UTC on, another approver may now"
         )
     if digest != change.digest:
         return Stale(
@@ -63,6 +64,18 @@ def refuse_decision(
     if not approve and not why.strip():
         return Invalid(why="Say why you reject it: the requester reads this")
     return None
+
+
+def handed_at(hands: Iterable[tuple[int | None, str, datetime]], giver: int) -> dict[str, datetime]:
+    """When each last got access from `giver`, or from somebody whom the giver had let in before:
+    whoever opens an account could act as that person. `hands`: by whom, to whom and when; the
+    oldest first.
+    """
+    reached: dict[str, datetime] = {}
+    for by, whom, at in hands:
+        if by == giver or str(by) in reached:
+            reached[whom] = at
+    return reached
 
 
 def refuse_proposal(*, title: str, expires_in: timedelta) -> ConsoleError | None:

@@ -27,6 +27,8 @@ PINNED = make_spec(
     pins=Pins(adapters=tuple(Adapter(n, f"/adapters/{n}", "sha256:" + n * 64) for n in "ab")),
 )
 RENDERED |= {"rendered with adapters": arguments(PINNED, 4096, "rel-1")}
+MEDIA = make_spec(arguments=("--allowed-media-domains=a.example.com,b.example.com",))
+RENDERED |= {"rendered with hosts of media": arguments(MEDIA, 4096, "rel-1")}
 LINES = {name: list(normalise(given)) for name, given in (ACCEPTED | UNKNOWN_TO_VLLM).items()}
 ASKED = LINES | RENDERED
 

@@ -284,11 +284,14 @@ def test_it_changes_and_removes_a_cluster(world, olga):
     etag = call(olga, "get", at).headers["ETag"]
     changed = call(olga, "patch", at, {"region": "eu-9", "why": "moved"}, **{"If-Match": etag})
     assert changed.json()["cluster"]["region"] == "eu-9"
+    other = {"If-Match": f'"{world["cluster"] + 1}-2"'}
+    assert call(olga, "patch", at, {"region": "x"}, **other).status_code == 412
     assert call(olga, "patch", at, {"region": "x"}, **{"If-Match": etag}).status_code == 412
     kept = call(olga, "delete", at, **{"If-Match": changed.headers["ETag"]})
     assert kept.status_code == 409
     assert "1 services are placed there: chat" in kept.json()["detail"]
     Service.objects.update(cluster=None)
+    assert call(olga, "delete", at, **other).status_code == 412
     assert call(olga, "delete", at, **{"If-Match": changed.headers["ETag"]}).status_code == 204
     assert call(olga, "get", at).status_code == 404
     removed = Cluster.objects.get()

@@ -79,6 +79,10 @@ def test_it_takes_what_the_release_says_about_its_engines():
     assert (pool.max_num_seqs, pool.priority_scheduling) == (4, True)
     (pool,) = snapshot([Offered(1, "a", placed=(placed(),))]).services["a"].pools
     assert (pool.max_num_seqs, pool.priority_scheduling) == (256, False)
+    assert pool.media_hosts == ()
+    media = ("--allowed-media-domains=a.example.com,b.example.com",)
+    (pool,) = snapshot([Offered(1, "a", placed=(placed(arguments=media),))]).services["a"].pools
+    assert pool.media_hosts == ("a.example.com", "b.example.com")
 
 
 def test_it_drops_pools_that_neither_take_nor_have_anything():

@@ -51,6 +51,10 @@ def test_a_policy_is_set_read_changed_and_taken_away(olga, address):
     gone = olga.client.delete(address, headers={"If-Match": changed["ETag"]})
     assert gone.status_code == 204
     assert ScalingPolicy.objects.count() == 0
+    assert put(olga, address).status_code == 200
+    of_the_one_before = {"If-Match": etag}  # of version 1, as the new one is
+    assert put(olga, address, max_replicas=8, headers=of_the_one_before).status_code == 412
+    assert olga.client.delete(address, headers=of_the_one_before).status_code == 412
 
 
 def test_a_service_that_sleeps_says_so_and_is_woken(olga, vic, mallory, service, address):

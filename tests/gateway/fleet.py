@@ -28,6 +28,7 @@ ACME_KEY = "qmk_acme0001_" + "a" * 43
 GLOBEX_KEY = "qmk_globex01_" + "b" * 43
 BATCH_KEY = "qmk_acme0002_" + "c" * 43
 EXPIRED_KEY = "qmk_acme0003_" + "d" * 43
+METRICS_TOKEN = "watcher"
 PRICE = Price(version=3, prompt=1_000_000, cached=100_000, completion=2_000_000)
 OBJECTIVES = {name: Objective(ttft_ms=1000, itl_ms=100, queue_ms=3000) for name in TrafficClass}
 
@@ -174,6 +175,7 @@ class Fleet:
             "QM_SPOOL_DIR": str(self.folder / "spool"),
             # A busy machine must not pass for a slow store.
             "QM_GATEWAY_STORE_MS": "10000",
+            "QM_GATEWAY_METRICS_TOKEN": METRICS_TOKEN,
             "QM_SALT_SECRET": "a secret of at least thirty-two characters",
         }
         command = [sys.executable, "-m", "gateway", *arguments]
@@ -197,6 +199,11 @@ class Fleet:
 
     def log(self) -> str:
         return (self.folder / "gateway.log").read_text()
+
+    async def metrics(self, token: str = METRICS_TOKEN) -> tuple[int, str]:
+        headers = {"authorization": f"Bearer {token}"}
+        async with self.session.get(self.url + "/metrics", headers=headers) as response:
+            return response.status, await response.text()
 
     async def post(
         self,

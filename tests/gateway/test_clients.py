@@ -8,7 +8,7 @@ import pytest
 
 from gateway.client import Client, Room
 from gateway.contract.outcomes import Outcome, Reason
-from gateway.counters import Counters
+from gateway.counters import Shared
 from gateway.errors import Refusal
 from gateway.pipeline import Pipeline
 
@@ -25,12 +25,19 @@ def uploads(*parts):
     return Client(receive, None)
 
 
+def whole(body):
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Client(receive, None)
+
+
 async def test_bodies_that_dawdle_count_before_they_are_whole():
-    counters = Counters()
-    rooms = [Room(counters, 1000) for _ in range(2)]
+    used = Shared()
+    rooms = [Room(used, 1000, tenant_id=1) for _ in range(2)]
     slow = asyncio.ensure_future(uploads(b"x" * 600).read_body(5000, {}, rooms[0]))
     await asyncio.sleep(0)
-    assert counters.in_flight_bytes == 600 and not slow.done()
+    assert used.used == 600 and not slow.done()
     with pytest.raises(Refusal) as refused:
         await uploads(b"x" * 300, b"x" * 300).read_body(5000, {}, rooms[1])
     assert refused.value.reason is Reason.GATEWAY_FULL
@@ -38,7 +45,32 @@ async def test_bodies_that_dawdle_count_before_they_are_whole():
     for room in rooms:
         room.give_back()
         room.give_back()
-    assert counters.in_flight_bytes == 0
+    assert used.used == 0
+
+
+async def test_one_tenant_that_dawdles_leaves_room_for_others():
+    used, part = Shared(), b"x" * 10
+    for tenant_id, want in ((1, 500), (2, 250), (3, 130)):
+        room = Room(used, 1000, tenant_id)
+        with pytest.raises(Refusal):
+            await uploads(*[part] * 100).read_body(5000, {}, room)
+        assert room.held == want
+    left = Room(used, 1000, tenant_id=4)
+    assert await whole(part).read_body(5000, {}, left) == part
+
+
+def test_requests_of_one_tenant_leave_places_for_others():
+    used = Shared()
+    for tenant_id, want in ((1, 4), (2, 2), (3, 1), (4, 1)):
+        for _ in range(want):
+            used.take(tenant_id, 1, 8)
+        with pytest.raises(Refusal, match="left for others"):
+            used.take(tenant_id, 1, 8)
+    with pytest.raises(Refusal):
+        used.take(5, 1, 8)
+    used.give_back(1, 1)
+    used.take(5, 1, 8)
+    Shared().take(1, 1, 1)
 
 
 async def test_a_fault_of_the_gateway_has_the_form_of_its_door(monkeypatch):

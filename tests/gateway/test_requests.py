@@ -84,6 +84,10 @@ async def test_it_serves_the_openai_client(fleet, engine):
     async with client:
         models = [model.id async for model in await client.models.list()]
         assert models == ["tiny"]
+        assert (await client.models.retrieve("tiny")).id == "tiny"
+        for not_granted in ("unknown", "org/unknown"):
+            with pytest.raises(openai.NotFoundError, match="not granted to you"):
+                await client.models.retrieve(not_granted)
         answer = await client.chat.completions.create(
             model="tiny", messages=[{"role": "user", "content": "hello"}]
         )
@@ -129,6 +133,8 @@ async def test_it_lets_no_tenant_steer_the_engine(fleet, engine):
         "logits_processors": ["x"],
         "chat_template": "x",
         "stream_options": {"include_usage": True},
+        "stream_interval": 4096,
+        "return_prompt_text": True,
     }
     headers = {
         "x-vllm-priority": "-100",
@@ -146,6 +152,7 @@ async def test_it_lets_no_tenant_steer_the_engine(fleet, engine):
     assert not set(seen_headers) & (set(headers) - {"x-request-id"})
     assert seen_headers["x-request-id"] != "mine"
     assert "authorization" not in seen_headers
+    assert seen_headers["accept-encoding"] == "identity"
 
 
 async def test_it_refuses_the_same_key_twice(fleet, engine):
@@ -303,14 +310,15 @@ async def test_it_sends_no_data_where_the_policy_forbids(fleet, engine):
 async def test_it_says_what_it_is(fleet, engine):
     await fleet.start()
     await fleet.post(chat())
-    async with fleet.session.get(fleet.url + "/metrics") as response:
-        text = await response.text()
+    _, text = await fleet.metrics()
     assert 'qm_gateway_requests_total{outcome="served",reason=""} 1' in text
     assert "acme" not in text and "tiny" not in text
     async with fleet.session.get(fleet.url + "/nothing") as response:
         assert response.status == 404
+    for token in ("", "wrong", ACME_KEY):  # a tenant sees nothing of what others do
+        assert (await fleet.metrics(token))[0] == 404
     async with fleet.session.get(fleet.url + "/v1/chat/completions") as response:
-        assert response.status == 405
+        assert (response.status, response.headers["allow"]) == (405, "POST")
     name = f"qm:report:test-{fleet.port}-0"
     await until(lambda: b'"a"' in (fleet.store.get(name) or b""))
     report = msgspec.json.decode(fleet.store.get(name))

@@ -4,7 +4,8 @@ import msgspec
 import orjson
 import pytest
 
-from gateway.contract.outcomes import TrafficClass, UsageQuality
+from gateway.attempts import AttemptError, engine_refusal
+from gateway.contract.outcomes import Reason, TrafficClass, UsageQuality
 from gateway.contract.policy import DataPolicy, Price
 from gateway.errors import Refusal
 from gateway.estimate import Estimator
@@ -288,3 +289,11 @@ def test_it_reads_settings_and_says_what_is_missing(tmp_path):
 
 def test_it_knows_every_class():
     assert set(SERVICE.objectives) == set(TrafficClass)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_engine_that_is_full_lets_another_answer(status):
+    """A platform that others run says 429 where vLLM says 503: nothing was computed."""
+    found = engine_refusal(status, b"")
+    assert isinstance(found, AttemptError)
+    assert (found.refusal.status, found.refusal.reason) == (503, Reason.POOL_FULL)

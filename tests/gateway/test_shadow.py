@@ -79,8 +79,7 @@ async def test_a_copy_is_answered_and_dropped_and_nobody_pays_for_it(fleet, stor
     await until(lambda: store.hget(name, "held") == b"0")
     # 7 tokens of the prompt, 4 cached, the 5 that the client got, rounded up.
     assert store.hget(name, "spent") == b"18"
-    async with fleet.session.get(fleet.url + "/metrics") as response:
-        text = await response.text()
+    _, text = await fleet.metrics()
     assert 'qm_gateway_requests_total{outcome="served",reason=""} 1' in text
     assert 'qm_gateway_copies_total{outcome="served"} 1' in text
 
@@ -121,8 +120,7 @@ async def test_a_shadow_that_hangs_is_dropped_with_the_gateway(fleet, door):
     answers = await asyncio.gather(*(fleet.post(chat()) for _ in range(5)))
     assert {status for status, _, _ in answers} == {200}
     await until(lambda: len(new.requests) == 2)
-    async with fleet.session.get(fleet.url + "/metrics") as response:
-        assert 'qm_gateway_copies_total{outcome="held_back"} 3' in await response.text()
+    assert 'qm_gateway_copies_total{outcome="held_back"} 3' in (await fleet.metrics())[1]
     fleet.process.terminate()
     await asyncio.to_thread(fleet.process.wait, 10)
     copies = reported(door, SHADOW_TYPE)

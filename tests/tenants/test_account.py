@@ -16,10 +16,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console import accounts
-from tenants.actions import people
+from tenants.actions import people, tokens
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent
-from tests.tenants.conftest import PASSWORD
+from tests.tenants.conftest import PASSWORD, make_person
+from tests.tenants.rest import bearer, call
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,7 @@ def test_it_signs_nobody_in_who_was_deactivated(olga):
 
 def test_it_revives_no_session_of_who_was_deactivated(olga, vic):
     """A session may be the very reason why somebody was shut out."""
+    make_person("paul", "approver")
     client, _ = sign_in(vic)
     assert client.get("/tokens/").status_code == 200
     with olga.scope():
@@ -224,3 +226,53 @@ def test_it_shows_the_pages_of_the_account(olga, page):
     answer = client.get(f"/account/{page}")
     assert answer.status_code == 200
     assert "<style" not in answer.content.decode()
+
+
+def told(verb):
+    with fleet_scope():
+        rows = AuditEvent.objects.filter(verb=verb).order_by("id")
+        return list(rows.values_list("actor", "target_name", "address", "credential", "request_id"))
+
+
+def test_it_keeps_who_signed_in_and_from_where(olga):
+    sign_in(olga, "not the password at all")
+    assert told("person.sign_in") == []
+    _, answer = sign_in(olga)
+    want = ("olga@example.com", "olga", "127.0.0.1", "", answer["X-Request-Id"])
+    assert told("person.sign_in") == [want]
+
+
+def test_it_keeps_what_people_change_of_their_own_accounts(
+    mallory, django_capture_on_commit_callbacks
+):
+    """Of a tenant's people too, whose rows belong to no tenant."""
+    client, _ = sign_in(mallory)
+    new = "another-long-password"
+    body = {"oldpassword": PASSWORD, "password1": new, "password2": new}
+    with django_capture_on_commit_callbacks(execute=True):
+        switch_on(client)
+        assert client.post("/account/2fa/recovery-codes/generate/").status_code == 302
+        assert client.post("/account/2fa/totp/deactivate/").status_code == 302
+        assert client.post("/account/password/change/", body).status_code == 302
+    acts = ("add_second_step", "renew_recovery_codes", "remove_second_step", "change_password")
+    for act in acts:
+        (row,) = told(f"person.{act}")
+        assert row[:3] == ("mallory@example.com", "mallory", "127.0.0.1")
+
+
+def test_it_keeps_which_token_did_it(olga):
+    with olga.scope():
+        token, secret = tokens.create_token(
+            olga.viewer, name="t", permissions=["manage_tenants"], lifetime=timedelta(days=1)
+        )
+    body = {"slug": "new", "name": "New"}
+    assert call(bearer(secret), "POST", "tenants", body).status_code == 201
+    ((_, _, address, credential, _),) = told("tenant.create")
+    assert (address, credential) == ("127.0.0.1", f"qmt_{token.public_id}")
+
+
+@pytest.mark.parametrize(
+    "at", ["/tenants/", "/tokens/", "/api/v1/me", "/account/2fa/", "/nothing/"]
+)
+def test_no_browser_keeps_what_a_person_may_see(olga, at):
+    assert "no-store" in sign_in(olga)[0].get(at)["Cache-Control"]

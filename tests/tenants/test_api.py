@@ -68,7 +68,9 @@ OF_A_TENANT = {
 
 def write(person, world, name):
     method, address, body = WRITES[name]
-    return call(person.client, method, address.format(**world), body, if_match='"x-1"')
+    at = address.format(**world)
+    read = call(person.client, "GET", at) if method in {"PATCH", "PUT", "DELETE"} else {}
+    return call(person.client, method, at, body, if_match=read.get("ETag", '"x-1"'))
 
 
 def test_it_lists_every_method_of_every_address():
@@ -164,10 +166,24 @@ def test_it_refuses_a_stale_change(world, olga, address):
 
 def test_it_refuses_a_stale_quota(world, olga):
     address = f"quotas/{world['series']}"
-    body = {"concurrency": 9}
-    assert call(olga.client, "PUT", address, body, if_match='"1-1"').status_code == 200
-    assert call(olga.client, "PUT", address, body, if_match='"1-1"').status_code == 412
-    assert call(olga.client, "DELETE", address, if_match='"1-1"').status_code == 412
+    body, old = {"concurrency": 9}, f'"{world["series"]}-1"'
+    assert call(olga.client, "PUT", address, body, if_match=old).status_code == 200
+    assert call(olga.client, "PUT", address, body, if_match=old).status_code == 412
+    assert call(olga.client, "DELETE", address, if_match=old).status_code == 412
+
+
+@pytest.mark.parametrize(
+    "name", ["change a tenant", "change an application", "change a quota", "clear a quota"]
+)
+def test_it_takes_no_etag_of_another_object(world, olga, name):
+    """Both are at version 1, so a client that mixes them up would change what it never read."""
+    method, address, body = WRITES[name]
+    for etag in ('"999999-1"', '"1"', '"-1"'):
+        answer = call(olga.client, method, address.format(**world), body, if_match=etag)
+        assert (answer.status_code, answer.json()["code"]) == (412, "stale")
+    for etag in ("*", '"x"', '"7-²"', '"7-"'):
+        answer = call(olga.client, method, address.format(**world), body, if_match=etag)
+        assert answer.status_code == 422, etag
 
 
 @pytest.mark.parametrize("name", ["change a tenant", "change a quota", "clear a quota"])

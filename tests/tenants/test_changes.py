@@ -7,12 +7,13 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from tenants.actions import changes, people
-from tenants.base.scope import fleet_scope
+from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from tenants.models import AuditEvent, ChangeRequest
 from tenants.queries import changes as queries
-from tenants.queries.access import last_handed
-from tenants.rules.changes import OWN_HAND
+from tenants.queries.access import handed_by, viewer_of_user
+from tenants.rules.changes import OWN_HAND, handed_at
+from tests.tenants.conftest import make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +65,7 @@ def test_it_refuses_the_requester_in_the_database_too(change, olga):
 
 @pytest.mark.parametrize("act", ["take the role", "deactivate"])
 def test_it_refuses_who_stopped_being_an_approver_since_the_request_began(change, vic, olga, act):
+    make_person("paul", "approver")
     with olga.scope():
         if act == "deactivate":
             people.deactivate_person(olga.viewer, vic.user.pk)
@@ -84,6 +86,7 @@ HANDS = {
 @pytest.mark.parametrize("verb", HANDS)
 def test_whom_the_requester_gave_access_is_no_second_pair_of_eyes_at_once(change, vic, olga, verb):
     """An operator could open, or take over, the account that approves what he asked for."""
+    make_person("paul", "approver")
     if verb == "role.give":
         with olga.scope():
             people.take_role(olga.viewer, vic.user.pk, role="approver", why="anew")
@@ -99,9 +102,9 @@ def test_who_was_given_access_by_another_or_long_ago_approves(change, vic, olga,
         people.give_role(olga.viewer, vic.user.pk, role="viewer", why="no approver's role")
         people.give_role(olga.viewer, fiona.user.pk, role="approver", why="of somebody else")
         of_long_ago = timezone.now() - OWN_HAND
-        assert last_handed(olga.user.pk, fiona.user.pk, of_long_ago) is not None
-        assert last_handed(olga.user.pk, fiona.user.pk, timezone.now()) is None
-        assert last_handed(vic.user.pk, fiona.user.pk, of_long_ago) is None
+        assert list(handed_by(olga.user.pk, of_long_ago)) == [str(fiona.user.pk)]
+        assert handed_by(olga.user.pk, timezone.now()) == {}
+        assert handed_by(vic.user.pk, of_long_ago) == {}
     assert decide(vic, change).state == "approved"
 
 
@@ -198,3 +201,38 @@ def test_what_was_decided_stays(change, vic, fields):
 def test_what_was_asked_stays_while_it_waits(change, fields, words):
     with fleet_scope(), pytest.raises(DatabaseError, match=words), transaction.atomic():
         ChangeRequest.objects.filter(pk=change.pk).update(**fields)
+
+
+def test_whom_a_let_in_account_lets_in_is_no_second_pair_of_eyes_either(change, olga, fiona):
+    """Who opens an account could act as that person, and open the next one."""
+    with olga.scope():
+        otto, _ = people.invite_person(olga.viewer, email="otto@example.com", role="operator")
+    stand_in = viewer_of_user(otto)
+    with scope_of(stand_in):
+        pat, _ = people.invite_person(stand_in, email="pat@example.com", role="approver")
+        people.give_role(stand_in, fiona.user.pk, role="approver")
+    for person in (viewer_of_user(pat), viewer_of_user(fiona.user)):
+        with scope_of(person), pytest.raises(Forbidden, match="another approver may now"):
+            changes.decide(person, change.pk, digest=change.digest, approve=True)
+
+
+def test_who_was_let_in_before_the_giver_was_is_a_second_pair_of_eyes():
+    now = timezone.now()
+    hands = [
+        (2, "3", now),
+        (1, "2", now + timedelta(1)),
+        (2, "4", now + timedelta(2)),
+        (5, "6", now),
+    ]
+    assert handed_at(hands, 1) == {"2": now + timedelta(1), "4": now + timedelta(2)}
+
+
+def test_it_says_who_may_approve_and_from_when(change, vic, olga):
+    now = timezone.now()
+    with olga.scope():
+        people.invite_person(olga.viewer, email="pat@example.com", role="approver")
+        people.give_role(olga.viewer, vic.user.pk, role="viewer")
+        first, second = queries.approvers_of(olga.viewer, change, now)
+    assert (first.email, first.begins_at) == ("vic@example.com", None)
+    assert second.email == "pat@example.com"
+    assert now + OWN_HAND < second.begins_at < now + OWN_HAND + timedelta(minutes=1)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from django.db import connection
 from django.http import HttpResponse
 from django.utils.cache import get_conditional_response
 from rest_framework import serializers
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from tenants.actions.idempotency import Claim, claim_key, keep_answer
+from tenants.actions.idempotency import Claim, claim_key, keep_answer, let_go
 from tenants.api.base.authentication import Principal
 from tenants.api.base.pages import Pages as Pages
 from tenants.errors import Invalid, PreconditionRequired
@@ -20,6 +21,7 @@ from tenants.rules.rates import Rate
 
 KEPT_HEADERS = ("ETag", "Location")
 SECRETS = frozenset({"secret", "password"})
+NOBODYS = -1  # a version that no object ever has
 FIELDS = "fields"  # the parameter that names the members of an answer
 
 
@@ -28,7 +30,7 @@ class ConsoleView(APIView):
 
     A write may carry `Idempotency-Key`: the same key and body get the first answer again, another
     body is refused. The claim is part of the write's transaction, so a repeat that arrives while
-    the first one runs waits for it.
+    the first one runs waits for it; a door without a transaction around it refuses the repeat.
     """
 
     pagination_class = Pages
@@ -38,15 +40,19 @@ class ConsoleView(APIView):
         principal = cast(Principal, self.request.user)
         return principal.viewer
 
-    def expected_version(self) -> int:
-        """The version named in If-Match, which a change of a versioned object requires."""
+    def expected_version(self, of: object = None) -> int:
+        """The version named in If-Match, which a change of a versioned object requires.
+
+        `of` names the object, as its ETags begin; the ETag of another one is a version that nobody
+        has, so the change finds it stale.
+        """
         given = self.request.headers.get("If-Match")
         if given is None:
             raise PreconditionRequired("Send If-Match with the ETag of what you read")
-        try:
-            return int(given.strip().removeprefix("W/").strip('"').rpartition("-")[2])
-        except ValueError as error:
-            raise Invalid(**{"If-Match": "Not an ETag of this API"}) from error
+        name, _, version = given.strip().removeprefix("W/").strip('"').rpartition("-")
+        if not (version.isascii() and version.isdecimal()):
+            raise Invalid(**{"If-Match": "Not an ETag of this API"})
+        return int(version) if of is None or name == str(of) else NOBODYS
 
     def given(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The checked members of the body; raises the faults of all fields at once."""
@@ -97,7 +103,11 @@ class ConsoleView(APIView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         self._claimed: Claim | None = None
-        return super().dispatch(request, *args, **kwargs)
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        finally:
+            if self._claimed is not None and not connection.in_atomic_block:
+                let_go(self._claimed)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -11,7 +11,7 @@ import pytest
 from fleet.rules.kv_transfer import CONNECTORS, USUAL, Allowed
 from fleet.rules.pinning import Limits, refuse_release, warnings_of
 from fleet.rules.release import Probes, Resources
-from fleet.rules.vllm_args import normalise, refusals
+from fleet.rules.vllm_args import normalise, refusals, rendered
 from tests.fleet.rules.walk import make_spec
 
 LIMITS = Limits(max_model_len=4096, largest_node=8)
@@ -52,6 +52,7 @@ ACCEPTED = {
     "quiet": ["--no-enable-log-requests", "--enable-request-id-headers", "--kv-cache-metrics"],
     "eager": ["--enforce-eager", "--disable-custom-all-reduce", "--seed=0", "-O 2"],
     "log probabilities": ["--max-logprobs=-1"],
+    "media of two hosts": ["--allowed-media-domains=media.example.com,cdn.example.com"],
     "nixl": [transfer()],
     "several connectors": [multi(OFFLOADING, PRODUCER)],
     "recomputes": [transfer(kv_load_failure_policy="recompute", kv_port=14600)],
@@ -128,6 +129,10 @@ FLAGS = {
     "collisions": (["--prefix-caching-hash-algo=xxhash"], "salt"),
     "tokens on a port": (['--kv-events-config={"enable_kv_cache_events": true}'], "publish"),
     "several pods": (["--distributed-executor-backend=ray"], "no authentication"),
+    "a network's address for media": (["--allowed-media-domains=169.254.169.254"], "list of hosts"),
+    "a name inside the cluster": (["--allowed-media-domains=minio"], "list of hosts"),
+    "an address for a host": (["--allowed-media-domains=https://a.example.com/"], "list of hosts"),
+    "no host behind a comma": (["--allowed-media-domains=a.example.com,"], "list of hosts"),
     "sleep": (["--enable-sleep-mode"], "development mode"),
     "code of a plugin": (["--tool-parser-plugin=/x.py"], "no digest"),
     "code of a worker": (["--worker-cls=x.Y"], "no digest"),
@@ -215,3 +220,14 @@ def test_it_warns_of_times_that_cut_requests():
 def test_it_warns_of_a_cache_without_salts():
     spec = make_spec(arguments=(transfer(kv_connector="LMCacheConnectorV1"),))
     assert any("without a salt" in w for w in warnings_of(spec, request_seconds=1))
+
+
+def test_it_writes_a_list_with_commas_and_gives_vllm_its_words():
+    want = "--allowed-media-domains=a.example.com,b.example.com"
+    of_a_line = ["--allowed-media-domains a.example.com b.example.com"]
+    of_words = ["--allowed-media-domains", "a.example.com", "b.example.com"]
+    for given in (of_a_line, of_words, [want]):
+        assert normalise([*given, "--enforce-eager"]) == (want, "--enforce-eager")
+    assert list(rendered([want, "--seed=0"])) == [
+        "--allowed-media-domains", "a.example.com", "b.example.com", "--seed=0"
+    ]  # fmt: skip

@@ -172,6 +172,18 @@ def test_it_gives_the_kill_more_time_than_the_drain():
     assert "--shutdown-timeout=90" in pod["containers"][0]["args"]
 
 
+def test_an_engine_that_may_fetch_media_follows_no_host_elsewhere():
+    """vLLM checks the host of the address that it is given, and of no other."""
+    given = ("--allowed-media-domains=a.example.com,b.example.com",)
+    for arguments, want in ((given, "0"), ((), None)):
+        pod = render(make_spec(arguments=arguments), "models", 4096)[1]["spec"]["template"]["spec"]
+        environment = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
+        assert environment.get("VLLM_MEDIA_URL_ALLOW_REDIRECTS") == want
+    pod = render(make_spec(arguments=given), "models", 4096)[1]["spec"]["template"]["spec"]
+    words = pod["containers"][0]["args"]
+    assert words[-3:] == ["--allowed-media-domains", "a.example.com", "b.example.com"]
+
+
 def test_it_renders_no_pre_stop_of_zero_seconds():
     spec = make_spec(probes=replace(Probes(), pre_stop_seconds=0))
     pod = render(spec, "models", 4096)[1]["spec"]["template"]["spec"]
