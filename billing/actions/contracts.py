@@ -8,11 +8,12 @@ from billing.models import HourHead, PriceBook, PriceBookVersion
 from billing.queries.books import read_tariffs
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
+from billing.rules.prices import CURRENCIES
 from billing.rules.prices.terms import Kind
 from billing.rules.rating import Period, fee_hour
 from billing.rules.tariffs import BookVersion
 from tenants.actions.audit import record
-from tenants.errors import Conflict
+from tenants.errors import Conflict, Invalid
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
@@ -29,6 +30,11 @@ VALUES (%s, %s, 1, 0, 0, 0, %s, 0, 0, '') ON CONFLICT (hour, tenant_id) DO NOTHI
 def create_contract(viewer: Viewer, tenant: TenantRef) -> PriceBook:
     """Open the contract of a tenant: a book whose prices come before the list's."""
     viewer.require(Permission.MANAGE_MONEY)
+    if tenant.currency not in CURRENCIES:
+        raise Invalid(
+            tenant=f"{tenant.slug} pays in {tenant.currency!r}, which is not a currency of this"
+            " console"
+        )
     if PriceBook.objects.filter(tenant_id=tenant.id).exists():
         raise Conflict(f"{tenant.slug} has a contract: draft a new version of it")
     slug = f"contract-{tenant.slug}"[:63]
