@@ -109,6 +109,7 @@ def test_who_reads_prices_beside_a_publication_sees_a_version_with_its_prices(ac
     make_prices()
     with fleet_scope():
         next_one = draft_version(SYSTEM, "list", prices=lines(), why="next")
+        tenants = tenant_refs([acme.pk]).values()
     statements = []
 
     def publish_beside(execute, sql, params, many, context):
@@ -119,9 +120,9 @@ def test_who_reads_prices_beside_a_publication_sees_a_version_with_its_prices(ac
         return answer
 
     with fleet_scope(), connection.execute_wrapper(publish_beside):
-        (tariff,) = read_tariffs(tenant_refs([acme.pk]).values()).values()
+        (tariff,) = read_tariffs(tenants).values()
     with fleet_scope():
-        (later,) = read_tariffs(tenant_refs([acme.pk]).values()).values()
+        (later,) = read_tariffs(tenants).values()
     assert all(version.prices for version in tariff.book)
     assert [v.id for v in later.book][-1] == next_one.pk
 
