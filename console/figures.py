@@ -22,9 +22,9 @@ def number(value: float | Decimal | None, digits: int = 2) -> str:
     return MISSING if value is None else _minus(f"{value:,.{digits}f}")
 
 
-def exact(value: Decimal) -> str:
+def exact(value: Decimal | None) -> str:
     """All digits that say something, a count without decimals."""
-    return _minus(f"{value.normalize():,f}")
+    return MISSING if value is None else _minus(f"{value.normalize() + 0:,f}")
 
 
 def percent(ratio: float | Decimal | None, digits: int = 1) -> str:

@@ -52,7 +52,8 @@ def _open_missing(tenants: Iterable[TenantRef], now: datetime) -> int:
                 hour, first, last, time_zone=zone, first_zone=first_zone, now=now
             )
             for month in months:
-                open_period(tenant_id, month, zone)
+                is_before = first is not None and month.starts_at < first
+                open_period(tenant_id, month, first_zone if is_before else zone)
             opened += len(months)
     return opened
 

@@ -6,13 +6,11 @@ from django.db import connection, transaction
 
 from billing.models import HourHead, PriceBook, PriceBookVersion
 from billing.queries.books import read_tariffs
-from billing.queries.months import period_of
-from billing.rules.calendars import Calendar
+from billing.queries.fees import FeeHour, fee_hours
+from billing.rules.prices import CURRENCIES
 from billing.rules.prices.terms import Kind
-from billing.rules.rating import Period, fee_hour
-from billing.rules.tariffs import BookVersion
 from tenants.actions.audit import record
-from tenants.errors import Conflict
+from tenants.errors import Conflict, Invalid
 from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
@@ -29,6 +27,11 @@ VALUES (%s, %s, 1, 0, 0, 0, %s, 0, 0, '') ON CONFLICT (hour, tenant_id) DO NOTHI
 def create_contract(viewer: Viewer, tenant: TenantRef) -> PriceBook:
     """Open the contract of a tenant: a book whose prices come before the list's."""
     viewer.require(Permission.MANAGE_MONEY)
+    if tenant.currency not in CURRENCIES:
+        raise Invalid(
+            tenant=f"{tenant.slug} pays in {tenant.currency!r}, which is not a currency of this"
+            " console"
+        )
     if PriceBook.objects.filter(tenant_id=tenant.id).exists():
         raise Conflict(f"{tenant.slug} has a contract: draft a new version of it")
     slug = f"contract-{tenant.slug}"[:63]
@@ -58,31 +61,15 @@ def open_months(now: datetime) -> None:
             since = version.starts_at
             if version.id not in fresh:
                 since = max(since, now - LOOK_BACK)
-            for terms in version.by_month.values():
-                _open(tenant_id, tariff.calendar, version, terms.kind, since, now)
+            for fee in fee_hours(version, tariff.calendar, since, now):
+                _open(fee, tenant_id, now)
 
 
-def _open(
-    tenant_id: int,
-    calendar: Calendar,
-    version: BookVersion,
-    kind: Kind,
-    at: datetime,
-    now: datetime,
-) -> None:
-    while at <= now:
-        period = period_of(at, calendar, now)
-        start, end = version.held_in(period.starts_at, period.ends_at)
-        if start < end and (period.is_over or kind != Kind.COMMITMENT):
-            _mark(fee_hour(kind, start, end), tenant_id, period, kind, now)
-        at = period.ends_at
-
-
-def _mark(hour: datetime, tenant_id: int, period: Period, kind: Kind, now: datetime) -> None:
-    open_hour(hour, tenant_id, now)
-    if kind == Kind.COMMITMENT:
-        rows = HourHead.objects.filter(hour=hour, tenant_id=tenant_id)
-        rows.filter(rated_at__lt=period.ends_at).update(rated_version=0)
+def _open(fee: FeeHour, tenant_id: int, now: datetime) -> None:
+    open_hour(fee.hour, tenant_id, now)
+    if fee.kind == Kind.COMMITMENT:
+        rows = HourHead.objects.filter(hour=fee.hour, tenant_id=tenant_id)
+        rows.filter(rated_at__lt=fee.month.ends_at).update(rated_version=0)
 
 
 def open_hour(hour: datetime, tenant_id: int, now: datetime) -> bool:

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from billing.actions.calendars import open_period
+from billing.actions.calendars import open_periods
 from billing.actions.events import tell
 from billing.actions.rating import LOCK as RATING_LOCK
 from billing.models import BillingPeriod, PeriodSignOff
-from billing.queries.accounts import accounts_of
 from billing.queries.billed import BilledTotal, billed_totals
 from billing.queries.periods import earlier_open, get_period, period_checks
 from billing.rules import periods as rules
@@ -102,7 +101,8 @@ def close(viewer: Viewer, period_id: int, *, now: datetime, grace: timedelta) ->
         raise Conflict(refusal)
     period.state, period.closed_at, period.closed_by = PeriodState.CLOSED.value, now, viewer.email
     _keep(period, "closed_at", "closed_by", now=now)
-    _keep_one_open(period)
+    # Corrections of what is closed now need a period to be billed in.
+    open_periods(tenant_refs([period.tenant_id]).values(), now)
     facts = _facts(period, checks)
     record(viewer, "billing_period.close", period, after=facts)
     told = {**_named(period), "cut_off": str(period.cut_off)}
@@ -118,17 +118,6 @@ def _named(period: BillingPeriod) -> dict[str, object]:
         "starts_at": period.starts_at.isoformat(),
         "ends_at": period.ends_at.isoformat(),
     }
-
-
-def _keep_one_open(period: BillingPeriod) -> None:
-    """Corrections of what is closed now need a period to be billed in."""
-    later = BillingPeriod.objects.filter(
-        tenant_id=period.tenant_id, starts_at__gte=period.ends_at
-    ).exclude(state=PeriodState.CLOSED)
-    if not later.exists():
-        account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
-        month = rules.next_period(period.ends_at, account.time_zone)
-        open_period(period.tenant_id, month, account.time_zone)
 
 
 def _facts(period: BillingPeriod, checks: list[Check]) -> dict[str, object]:

@@ -87,7 +87,7 @@ def _months(
     if not by_month:
         return {}
     due = sets.give_up(cursor, [t.id for t in by_month])
-    together = whole_months(sorted(due, reverse=True), tariffs, now, lock=False)
+    together = whole_months(sorted(due, reverse=True), tariffs, now)
     periods = _rated(cursor, together)
     sets.add_due(
         cursor,

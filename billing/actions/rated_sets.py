@@ -40,8 +40,19 @@ FROM (SELECT DISTINCT hour FROM rating_mark ORDER BY hour) AS m CROSS JOIN LATER
     SELECT hour, tenant_id, version, rolled_at FROM usage_hour_head WHERE hour = m.hour
         AND version <> rated_version AND tenant_id %% %s = %s
         AND (hour <= %s OR rated_at IS NULL OR rated_version = 0 OR rated_at <= %s)
-    ORDER BY tenant_id FOR NO KEY UPDATE
+    ORDER BY tenant_id
 ) AS h LIMIT %s
+"""
+# In the order in which the roll-up writes them, or two would wait for each other. What it wrote
+# since they were taken is rated as it is now.
+LOCK_DUE = """
+WITH locked AS MATERIALIZED (
+    SELECT h.hour, h.tenant_id, h.version, h.rolled_at
+    FROM rate_due d JOIN usage_hour_head h ON h.hour = d.hour AND h.tenant_id = d.tenant_id
+    ORDER BY h.hour, h.tenant_id FOR NO KEY UPDATE OF h
+)
+UPDATE rate_due d SET version = l.version, rolled_at = l.rolled_at
+FROM locked l WHERE l.hour = d.hour AND l.tenant_id = d.tenant_id
 """
 GIVE_UP = """
 DELETE FROM rate_due WHERE tenant_id = ANY(%s) RETURNING hour, tenant_id, version
@@ -138,7 +149,7 @@ FROM rate_due JOIN (
 
 
 def take_due(cursor: Any, lane: Lane, closed: datetime, seen: datetime, most: int) -> list[int]:
-    """Lock the heads of hours to rate, oldest first. Answers whose they are."""
+    """Find hours to rate, oldest first. Answers whose they are."""
     cursor.execute(TAKE, [lane.of, lane.number, closed, seen, most])
     cursor.execute("ANALYZE rate_due")
     cursor.execute("SELECT DISTINCT tenant_id FROM rate_due ORDER BY 1")
@@ -154,6 +165,11 @@ def add_due(cursor: Any, due: Sequence[Due]) -> None:
     if due:
         cursor.execute(ADD_DUE, columns(due))
         cursor.execute("ANALYZE rate_due")
+
+
+def lock_due(cursor: Any) -> None:
+    cursor.execute(LOCK_DUE)
+    cursor.execute("ANALYZE rate_due")
 
 
 def gather(cursor: Any, tariffs: Mapping[int, int], *, by_gpu: bool) -> dict[int, Wanted]:

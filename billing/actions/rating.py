@@ -2,7 +2,7 @@
 
 1. Take the lock of rating, or leave.
 2. Published prices that nobody applied yet: mark the hours they touch.
-3. Lock the heads of due hours, oldest first; where prices depend on the month, of all its hours.
+3. Find due hours, oldest first; where prices depend on the month, all of its hours. Lock them.
 4. Price their usage, and compare with what was charged.
 5. Write the differences, the unpriced list, the day sums, and which version was rated.
 
@@ -210,6 +210,7 @@ def _rate(cursor: Any, tenants: Sequence[int], now: datetime) -> Passed:
     refs = tenant_refs(tenants)
     tariffs = read_tariffs(refs.values())
     periods = _widen(cursor, tariffs, refs, now)
+    sets.lock_due(cursor)
     card = sets.card_for(cursor, tariffs)
     by_month = sets.price(cursor, card)
     sets.add_owed(cursor, spread(by_month, tariffs))
@@ -234,7 +235,7 @@ def _widen(
     open_periods(by_month, now)  # a month that is rated stays as it is when the zone changes
     tariffs |= read_tariffs(by_month)
     due = sets.give_up(cursor, [t.id for t in by_month])
-    together = whole_months(due, tariffs, now, lock=True)
+    together = whole_months(due, tariffs, now)
     sets.add_due(cursor, together.due)
     return together.periods
 

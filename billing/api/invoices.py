@@ -142,8 +142,7 @@ class InvoiceView(ConsoleView):
     def get(self, request: Request, number: str) -> Response:
         """With its lines, what credit notes left of each, and the credit notes."""
         found = invoices.get_invoice(self.viewer, number)
-        answer = InvoiceRowOut(found.row).data | WorthOut(found).data
-        return self.answer(answer, etag=f'"{found.row.sha256}"')
+        return self.answer(InvoiceRowOut(found.row).data | WorthOut(found).data)
 
 
 class LineChargesView(ConsoleView):

@@ -32,7 +32,9 @@ def read_tariffs(tenants: Iterable[TenantRef]) -> dict[int, Tariff]:
 
 
 def _read() -> dict[tuple[int | None, str], Versions]:
-    versions = (
+    # Whole before their prices are read: of one that is published in between, none would be seen,
+    # and all that it holds for would be without a price.
+    versions = list(
         PriceBookVersion.objects.filter(published_at__isnull=False, effective__isempty=False)
         .select_related("book")
         .order_by("book_id", "number")

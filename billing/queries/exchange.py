@@ -42,14 +42,15 @@ def find_rate(
 def wanted_rates(
     period: BillingPeriod, account: Account, currencies: Iterable[str], now: datetime
 ) -> list[Wanted]:
-    """What an invoice of the period needs. After the close only what was known at it counts."""
+    """What an invoice of the period needs: what was known at its close, if anything was. Terms that
+    changed since may need what nobody had asked for by then."""
     is_closed = period.state == PeriodState.CLOSED and period.closed_at
     known_at = period.closed_at if is_closed and period.closed_at else now
+    quote, source = account.currency, account.rate_source
     on = day_of(period.cut_off or now, period.time_zone)
-    return [
-        Wanted(base, account.currency, account.rate_source, on, found)
-        for base in sorted(set(currencies) - {account.currency})
-        for found in [
-            find_rate(base, account.currency, account.rate_source, on=on, known_at=known_at)
-        ]
-    ]
+    found = []
+    for base in sorted(set(currencies) - {quote}):
+        rate = find_rate(base, quote, source, on=on, known_at=known_at)
+        rate = rate or find_rate(base, quote, source, on=on, known_at=now)
+        found.append(Wanted(base, quote, source, on, rate))
+    return found

@@ -54,9 +54,7 @@ def next_hour(at: datetime) -> datetime:
     return at if not at.minute else at.replace(minute=0) + HOUR
 
 
-def whole_months(
-    due: Sequence[Due], tariffs: Mapping[int, Tariff], now: datetime, *, lock: bool
-) -> Together:
+def whole_months(due: Sequence[Due], tariffs: Mapping[int, Tariff], now: datetime) -> Together:
     """Widen hours of monthly tariffs to their months. What is too much waits for the next pass."""
     wide: dict[tuple[int, Period], None] = {}
     rest: list[Due] = []
@@ -71,10 +69,10 @@ def whole_months(
     periods: dict[int, list[Period]] = {}
     for tenant_id, period in wide:
         periods.setdefault(tenant_id, []).append(period)
-    return Together(sorted([*rest, *_hours(wide, lock=lock)]), periods)
+    return Together(sorted([*rest, *_hours(wide)]), periods)
 
 
-def _hours(months: Iterable[tuple[int, Period]], *, lock: bool) -> list[Due]:
+def _hours(months: Iterable[tuple[int, Period]]) -> list[Due]:
     found = list(months)
     columns: list[list[Any]] = [
         [tenant for tenant, _ in found],
@@ -82,6 +80,6 @@ def _hours(months: Iterable[tuple[int, Period]], *, lock: bool) -> list[Due]:
         [p.ends_at for _, p in found],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(HOURS + ("FOR NO KEY UPDATE OF h" if lock else ""), columns)
+        cursor.execute(HOURS, columns)
         rows: list[Due] = cursor.fetchall()
         return rows

@@ -20,6 +20,7 @@ from billing.queries.accounts import accounts_of
 from billing.queries.billed import billed_currencies, invoiced_upto
 from billing.queries.confidence import tenant_hours
 from billing.queries.exchange import wanted_rates
+from billing.queries.fees import unseen_fees
 from billing.queries.visibility import visible_tenants
 from billing.rules.periods import Check, CheckKey, PeriodState, Signed
 from fleet.queries.services import service_names
@@ -71,7 +72,7 @@ def period_checks(
     looks: tuple[Callable[[BillingPeriod], Check], ...] = (
         lambda p: _grace(p, now, grace),
         _rolled,
-        _rated,
+        lambda p: _rated(p, now),
         _ledger,
         _quarantine,
         _unpriced,
@@ -101,9 +102,11 @@ def _rolled(period: BillingPeriod) -> Check:
     return Check(CheckKey.ROLLED, "Hours to sum up", count, f"{count} wait", way)
 
 
-def _rated(period: BillingPeriod) -> Check:
-    """Prices that were published and that no rating applied yet will make hours wait."""
+def _rated(period: BillingPeriod, now: datetime) -> Check:
+    """Prices that were published and that no rating applied yet will make hours wait, and so will
+    fees and minima that became due since the last one."""
     count = HourHead.objects.filter(~Q(version=F("rated_version")), **_of(period)).count()
+    count += unseen_fees(period, now)
     prices = [f"{book} v{number}" for book, number in _unapplied(period)]
     said = f"{count} wait" + (f"; prices not applied yet: {', '.join(prices)}" if prices else "")
     way = "They are rated within a minute; if not, look at the worker"

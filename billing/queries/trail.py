@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Sum
+from django.db.models import F, Sum
 
 from billing.models import Charge, Invoice, InvoiceLine, UsageEvent, UsageHour
 from billing.queries.charged import ChargeFilter
@@ -26,6 +26,7 @@ class LineStep:
 
     name: str
     amount: Decimal
+    currency: str  # of the invoice, which may be another one than that of prices
     quantity: Decimal
     invoice: str  # empty: a draft
     position: int
@@ -94,18 +95,26 @@ def trail_of(
         of, start=row.hour, end=row.hour + HOUR, application_id=row.application_id,
         traffic_class=row.traffic_class,
     )  # fmt: skip
-    request = _request(hour, row.unit_price)
+    place = _place(row)
+    request = _request(hour, place, row.unit_price)
     of_hour = (viewer, hour.start, hour.end, hour.tenant_id)
     return Trail(
-        line=_line(line, of, invoice),
+        line=_line(line, of, invoice, row.currency),
         charge=ChargeStep(row.hour, row.amount, row.quantity, row.unit_price, row.run_id, hour),
-        hour=_hour(hour),
+        hour=_hour(hour, place),
         request=request,
         dropped="" if request else " ".join(map(str, what_was_dropped(*of_hour))),
     )
 
 
-def _line(line: CutLine, of: ChargeFilter, invoice: Invoice | None) -> LineStep:
+def _place(row: Charge) -> dict[str, str]:
+    """What of its hour a charge is of: the GPUs of the fleet by product, else by who answered."""
+    if row.meter == Meter.GPU_SECOND:
+        return {"hosted": "", "gpu_product": row.runs_on}
+    return {"hosted": row.runs_on}
+
+
+def _line(line: CutLine, of: ChargeFilter, invoice: Invoice | None, currency: str) -> LineStep:
     name = f"{line.model}, {SALES[Meter(line.meter)].label.lower()}"
     if invoice:
         found = InvoiceLine.objects.filter(
@@ -113,13 +122,14 @@ def _line(line: CutLine, of: ChargeFilter, invoice: Invoice | None) -> LineStep:
         ).order_by("-amount")
         if row := found.first():
             quantity = row.quantity or line.quantity
-            return LineStep(row.name, row.amount, quantity, invoice.number, row.position, of)
-    return LineStep(name, line.amount, line.quantity, "", 0, of)
+            place = invoice.number, row.position
+            return LineStep(row.name, row.amount, invoice.currency, quantity, *place, of)
+    return LineStep(name, line.amount, currency, line.quantity, "", 0, of)
 
 
-def _hour(of: ChargeFilter) -> HourStep:
+def _hour(of: ChargeFilter, place: dict[str, str]) -> HourStep:
     rows = UsageHour.objects.filter(
-        **_of(of, *KEYS), hour=of.start, outcome__in=list(BILLED)
+        **_of(of, *KEYS), **place, hour=of.start, outcome__in=list(BILLED)
     )  # fmt: skip
     names = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms")
     sums = rows.aggregate(**{f"of_{name}": Sum(name) for name in names})
@@ -128,13 +138,14 @@ def _hour(of: ChargeFilter) -> HourStep:
     return HourStep(n, _quantity(of, n, prompt, cached, completion, gpu_ms))
 
 
-def _request(of: ChargeFilter, unit_price: Decimal) -> RequestStep | None:
+def _request(of: ChargeFilter, place: dict[str, str], unit_price: Decimal) -> RequestStep | None:
     rows = UsageEvent.objects.filter(
-        **_of(of, *KEYS), event_time__gte=of.start, event_time__lt=of.end,
+        **_of(of, *KEYS), **place, event_time__gte=of.start, event_time__lt=of.end,
         outcome__in=list(BILLED),
     )  # fmt: skip
-    names = ("prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ms")
-    row = rows.order_by("-event_time").values("request_id", "event_time", *names).first()
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens", "of_gpus")
+    rows = rows.annotate(of_gpus=F("gpu_ms") * F("gpus")).order_by("-event_time")
+    row = rows.values("request_id", "event_time", *names).first()
     if row is None:
         return None
     quantity = _quantity(of, 1, *(row[name] for name in names))

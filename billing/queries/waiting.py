@@ -18,7 +18,7 @@ def waiting_rows(
     if not hours:
         return []
     tariffs = read_tariffs(tenant_refs({t for _, t in hours}).values())
-    together = whole_months([(h, t, 0) for h, t in hours], tariffs, now, lock=False)
+    together = whole_months([(h, t, 0) for h, t in hours], tariffs, now)
     rated = with_fees(rate(read_usage(together.pairs), tariffs), together.periods, tariffs)
     rows = differences(rated.owed, read_charged(together.pairs))
     return [row for row in rows if start <= row.key.hour < end]

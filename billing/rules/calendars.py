@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
 
-from billing.rules.periods import next_period
+from billing.rules.periods import next_period, previous_period
 from tenants.rules.quotas import Month, month_of
 
 month_in = lru_cache(maxsize=4096)(month_of)
@@ -27,9 +27,16 @@ class Calendar:
         if not self.known:
             return month_in(hour, self.time_zone)
         if hour < self.known[0].starts_at:
-            return month_in(hour, self.first_zone)
+            return self._before(hour)
         place = bisect_right(self.known, hour, key=attrgetter("starts_at"))
         month = self.known[place - 1]
         while month.ends_at <= hour:
             month = next_period(month.ends_at, self.time_zone)
+        return month
+
+    def _before(self, hour: datetime) -> Month:
+        """As it will be when somebody opens it."""
+        month = self.known[0]
+        while hour < month.starts_at:
+            month = previous_period(month.starts_at, self.first_zone)
         return month

@@ -80,7 +80,8 @@ def _line(row: Row, currency: str, starts_at: datetime, ends_at: datetime) -> di
 
 def name_of(model: str, meter: str, period: str, runs_on: str = "") -> str:
     label = SALES[Meter(meter)].label + (f" on {runs_on}" if runs_on else "")
-    return f"{model}, {label}" + (f", correction of {period}" if period else "")
+    correction = f"correction of {period}" if period else ""
+    return ", ".join(part for part in (model, label, correction) if part)
 
 
 def invoice_document(

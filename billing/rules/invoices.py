@@ -115,7 +115,8 @@ class Bill:
 def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance] = ()) -> Bill:
     """Round each sum, let credits pay, add taxes and the rounding as rows of their own.
 
-    Taxes rounded by the line may outweigh a net that is not below zero: then they are of the net.
+    Taxes rounded by the line may be below zero where the net is not, or of a net of nothing: then
+    they are of the net.
     """
     charged = [(c, to_units(c.exact, terms.currency, terms.rounding)) for c in sums]
     draws = draw_down([Item(c.model, c.meter, amount) for c, amount in charged], credits)
@@ -134,13 +135,12 @@ def make_bill(sums: Iterable[ChargeSum], terms: Terms, credits: Sequence[Balance
     if rounded != exact:
         rows.append(Row(len(rows) + 1, LineKind.ROUNDING, rounded - exact, ZERO, name="Rounding"))
     taxes = [(t, amount_of_tax(t, bases, net, terms)) for t in terms.taxes]
-    if net >= 0 > net + sum(amount for _, amount in taxes):
+    tax = sum((amount for _, amount in taxes), ZERO)
+    if net >= 0 and (tax < 0 or tax and not net):
         return make_bill([c for c, _ in charged], replace(terms, tax_per=TaxPer.INVOICE), credits)
-    for tax_, amount in taxes:
-        rows.append(
-            Row(len(rows) + 1, LineKind.TAX, amount, amount, name=tax_.name, rate=tax_.rate)
-        )
-    return Bill(tuple(rows), exact, net, sum((a for _, a in taxes), ZERO), tuple(draws))
+    for of, amount in taxes:
+        rows.append(Row(len(rows) + 1, LineKind.TAX, amount, amount, name=of.name, rate=of.rate))
+    return Bill(tuple(rows), exact, net, tax, tuple(draws))
 
 
 def settle(bill: Bill, parts: Iterable[tuple[str, Decimal]]) -> Bill:

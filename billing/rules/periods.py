@@ -82,6 +82,12 @@ def next_period(start: datetime, time_zone: str) -> Month:
     return Month(month.name, start.astimezone(UTC), month.ends_at.astimezone(UTC))
 
 
+def previous_period(end: datetime, time_zone: str) -> Month:
+    """The period that ends at `end`, where the one after it begins, in UTC."""
+    month = month_of(end - WELL_INSIDE, time_zone)
+    return Month(month.name, month.starts_at.astimezone(UTC), end.astimezone(UTC))
+
+
 def first_period(hour: datetime, time_zone: str) -> Month:
     month = month_of(hour, time_zone)
     return Month(month.name, month.starts_at.astimezone(UTC), month.ends_at.astimezone(UTC))
@@ -99,24 +105,20 @@ def missing_periods(
     """The periods that usage needs and that nobody opened: from the oldest hour until now.
 
     `first` and `last` are where the known periods begin and end; what lies before them is cut
-    by the zone of the first, so that no month comes twice.
+    backwards from there by the zone of the first, whatever that is.
     """
-    found: list[Month] = []
     if hour is None:
-        return found
-    if first is None or hour < first:
-        zone = first_zone or time_zone
-        month = first_period(hour, zone)
-        while first is None or month.starts_at < first:
-            found.append(month)
-            if first is None and month.ends_at > now:
-                return found
-            month = next_period(month.ends_at, zone)
-    start = last
-    while start is not None and start <= now:
-        month = next_period(start, time_zone)
-        found.append(month)
-        start = month.ends_at
+        return []
+    found: list[Month] = []
+    if first is None or last is None:
+        found.append(first_period(hour, time_zone))
+        first, last = found[0].starts_at, found[0].ends_at
+    while hour < first:
+        found.insert(0, previous_period(first, first_zone))
+        first = found[0].starts_at
+    while last <= now:
+        found.append(next_period(last, time_zone))
+        last = found[-1].ends_at
     return found
 
 

@@ -51,6 +51,8 @@ class AccountForm(forms.Form):
 
 def read_tax(number: int, line: str) -> Tax:
     name, comma, rate = line.rpartition(",")
+    if name.rpartition(",")[2].strip().isdecimal():  # VAT, 0,1 would be a tax of 100 %
+        raise forms.ValidationError(f"Line {number}: write the rate with a point, as in VAT, 0.19")
     try:
         return Tax(name.strip(), Decimal(rate.strip()))
     except InvalidOperation as error:

@@ -72,7 +72,7 @@ def money(amount: Decimal | None, currency: str = "USD") -> SafeString | str:
     if amount is None:
         return figures.MISSING
     # Lists have a thousand amounts, and format_html takes longer than all the rest of a cell.
-    exact, shown = escape(f"{amount} {currency}"), escape(figures.money(amount, currency))
+    exact, shown = escape(f"{amount:f} {currency}"), escape(figures.money(amount, currency))
     return mark_safe(f'<span title="{exact}">{shown}</span>')  # noqa: S308  # both are escaped
 
 

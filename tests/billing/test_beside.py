@@ -1,10 +1,12 @@
 """What one worker does while another is in the middle of it: nothing is overlooked."""
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import F
 
 from billing.actions import rating
 from billing.actions.allocation import allocate_due
@@ -15,8 +17,8 @@ from billing.drive.checks import check_all
 from billing.models import Charge, CostDay, HourHead
 from tenants.base.scope import fleet_scope
 from tests.billing.damaged import fleet
-from tests.billing.factories import HOUR, batch, load, make_prices, usage
-from tests.billing.test_month_rating import owed, sign
+from tests.billing.factories import HOUR, NOW, batch, load, make_prices, usage
+from tests.billing.test_month_rating import owed, price_prompt, sign
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 LAST = datetime(2026, 10, 10, 23, tzinfo=UTC)  # of the minimum, once it is cut short
@@ -67,6 +69,48 @@ def test_usage_that_is_summed_up_while_a_minimum_is_written_into_its_hour_is_cha
         assert [row.quantity for row in rows] == [30]
         assert [c for c in check_all(OCTOBER, LONG_AFTER) if not c.holds] == []
     assert owed(acme) == 10, "the minimum of ten days of 31"
+
+
+def until_one_waits():
+    for _ in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rating_of_a_month_and_the_roll_up_of_its_hours_never_wait_for_each_other(acme, gateway):
+    """The roll-up has written the first hour and comes to the second, which is due."""
+    price_prompt("tiered 100:1000000 rest:0")
+    first, second = HOUR - timedelta(hours=5), HOUR - timedelta(hours=2)
+    hours = [usage(acme, at=hour + timedelta(minutes=5)) for hour in (first, second)]
+    load(gateway, *hours)
+    ingest(gateway, batch(usage(acme, at=second + timedelta(minutes=9))), now=NOW)
+    assert roll_up(NOW) == 1
+    refused = []
+
+    def rate():
+        try:
+            rate_due(NOW, early=True)
+        except OperationalError as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=rate)
+    with fleet_scope():
+        heads = HourHead.objects.filter(tenant_id=acme.pk)
+        heads.filter(hour=first).update(version=F("version") + 1)
+        worker.start()
+        until_one_waits()
+        heads.filter(hour=second).update(version=F("version") + 1)
+    worker.join()
+    assert refused == []
+    assert rate_due(NOW, early=True).hours == 0, "what was written meanwhile is rated"
+    assert owed(acme) == 100
 
 
 @pytest.mark.django_db

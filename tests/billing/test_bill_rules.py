@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from billing.clients.pdf import render_pdf, shown
 from billing.rules.accounts import AccountTerms, faults_of_terms
 from billing.rules.currencies import EXPONENTS
+from billing.rules.documents import amount_text, invoice_lines, name_of
 from billing.rules.invoices import (
     ChargeSum,
     LineKind,
@@ -58,9 +59,10 @@ def test_exact_and_rounded_rows_have_the_same_sum_which_is_the_total(exact, term
     assert [r.amount for r in lines] == [e.quantize(unit, mode) for e in exact]
     taxes = [r.amount for r in bill.rows if r.kind == LineKind.TAX]
     by_line = sum(tax_of(r.amount, t, terms) for r in lines for t in terms.taxes)
-    if terms.tax_per == "line" and (bill.net < 0 or bill.net + by_line >= 0):
+    if terms.tax_per == "line" and (bill.net < 0 or by_line >= 0 and (bill.net or not by_line)):
         assert sum(r.tax for r in lines) == sum(taxes) == by_line
-    assert bill.net < 0 or bill.total >= 0
+    assert bill.net < 0 or bill.tax >= 0
+    assert bill.net or not bill.tax
 
 
 @given(st.lists(amounts, min_size=1, max_size=30), terms_of, st.integers(0, 100))
@@ -87,6 +89,30 @@ def test_taxes_of_many_small_lines_do_not_outweigh_the_net():
     terms = Terms("USD", "HALF_EVEN", (Tax("VAT", Decimal("0.19")),), "line")
     bill = make_bill([charged(Decimal("0.02"))] * 100 + [charged(Decimal("-1.97"))], terms)
     assert (bill.net, bill.tax) == (Decimal("0.03"), Decimal("0.01"))
+
+
+def test_nothing_owes_no_tax_and_something_owes_none_below_zero():
+    terms = Terms("USD", "HALF_EVEN", (Tax("VAT", Decimal("0.19")),), "line")
+    small = [charged(Decimal("0.02"))] * 100
+    less = make_bill([*small, charged(Decimal("-1.00"))], terms)
+    assert (less.net, less.tax) == (Decimal("1.00"), Decimal("0.19"))
+    nothing = make_bill([charged(-e.exact) for e in small] + [charged(Decimal("2.00"))], terms)
+    assert (nothing.net, nothing.tax) == (0, 0)
+
+
+@pytest.mark.parametrize(("currency", "zero"), [("USD", "0.00"), ("JPY", "0"), ("KWD", "0.000")])
+def test_no_paper_says_minus_nothing(currency, zero):
+    terms = Terms(currency, "HALF_EVEN", (Tax("VAT", Decimal("0.19")),), "line")
+    bill = make_bill([charged(Decimal("-0.0004")), charged(Decimal("0.0005"))], terms)
+    lines = invoice_lines(bill, currency, AT, AT)
+    said = {amount_text(line[name], currency) for line in lines for name in ("amount", "tax")}
+    assert said == {zero}
+
+
+def test_a_line_of_the_account_as_a_whole_is_named_by_what_it_is():
+    assert name_of("", "fee", "") == "Monthly fee"
+    assert name_of("", "commitment", "2026-10") == "Minimum commitment, correction of 2026-10"
+    assert name_of("chat", "gpu_second", "", "H100") == "chat, GPU time on H100"
 
 
 @given(st.lists(amounts, max_size=10), terms_of)

@@ -104,6 +104,8 @@ def test_it_credits_once_for_one_key(finance, invoice):
     first = sent(finance, path, body, want=201, **key)
     assert sent(finance, path, body, want=201, **key) == first
     assert len(finance.get("credit-notes?tenant=acme")["results"]) == 1
+    shown = finance("get", f"invoices/{invoice['number']}")
+    assert "ETag" not in shown, "what remains of it changes; its record does not"
     refused = finance("post", path, body | {"lines": [{"line": 1, "amount": "0.16"}]})
     assert "0.15" in refused.json()["detail"]
     assert refused.status_code == 422

@@ -1,19 +1,23 @@
 """What a close must not overlook: hours that are lost whole, and what a signature did not cover."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from billing.actions.calendars import keep_periods
-from billing.actions.periods import sign_off, start_closing
+from billing.actions.invoices import issue_invoices
+from billing.actions.periods import close, sign_off, start_closing
 from billing.models import EngineHour, UnpricedUsage, UsageQuarantine
 from billing.queries import confidence as confidence_queries
 from billing.queries.periods import period_checks
 from tenants.base.scope import fleet_scope
+from tenants.errors import Conflict
 from tests.billing.books import GRACE, NOVEMBER, OCTOBER, engines_agree, find_period, spend
-from tests.billing.factories import SYSTEM, batch, ingest, make_prices, usage
+from tests.billing.factories import SYSTEM, batch, ingest, make_prices, settle, usage
+from tests.billing.test_month_rating import sign as sign_contract
 
 pytestmark = pytest.mark.django_db
+FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 
 
 def checks_of(period, now=NOVEMBER):
@@ -52,6 +56,27 @@ def test_a_signature_for_quarantine_covers_no_other_event(acme, gateway):
     with fleet_scope():
         assert UsageQuarantine.objects.count() == 1
         assert not checks_of(period)["quarantine"].is_green
+
+
+def test_a_minimum_that_no_rating_saw_since_the_month_ended_holds_the_period(acme, gateway):
+    """The worker went home on the tenth; no hour waits for it, and it owes the fee of the month."""
+    make_prices()
+    sign_contract(acme, ("", "commitment", "commitment 100"), starts_at=FIRST, now=OCTOBER)
+    spend(gateway, acme)
+    keep_periods(NOVEMBER)
+    engines_agree()
+    with fleet_scope():
+        period = start_closing(SYSTEM, find_period(acme).pk, now=NOVEMBER)
+        rated = checks_of(period)["rated"]
+        assert (rated.number, rated.is_green, rated.may_sign) == (1, False, False)
+        with pytest.raises(Conflict, match="Hours to rate: 1 wait"):
+            close(SYSTEM, period.pk, now=NOVEMBER, grace=GRACE)
+    settle(NOVEMBER)
+    with fleet_scope():
+        assert checks_of(period)["rated"].is_green
+        close(SYSTEM, period.pk, now=NOVEMBER, grace=GRACE)
+        (invoice,) = issue_invoices(SYSTEM, period.pk, now=NOVEMBER)
+        assert invoice.net == 100
 
 
 def test_an_hour_lost_whole_holds_the_period_of_the_only_tenant_of_a_service(acme, gateway):

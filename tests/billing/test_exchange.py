@@ -182,6 +182,12 @@ def test_an_account_that_changed_its_currency_after_the_close_waits_for_a_rate(s
     set_account(spent, currency="JPY")
     with fleet_scope(), pytest.raises(Conflict, match="ECB has no rate for USD/JPY of 2026-11-20"):
         issue_invoices(SYSTEM, period.pk, now=NOVEMBER)
+    later = NOVEMBER + timedelta(hours=1)
+    note_rate("JPY", Decimal(155), now=later)
+    with fleet_scope():
+        (invoice,) = issue_invoices(SYSTEM, period.pk, now=later)
+        assert (invoice.currency, invoice.rate) == ("JPY", 155)
+        assert [c for c in run_checks(OCTOBER - timedelta(days=20)) if not c.holds] == []
 
 
 def test_credits_pay_in_the_currency_of_the_invoice_and_keep_it(spent, fin, vic):

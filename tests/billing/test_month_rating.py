@@ -17,6 +17,7 @@ from billing.queries.checks import run_checks
 from billing.queries.money import list_charges, parts, tenant_month
 from billing.rules.prices import read_line
 from tenants.base.scope import fleet_scope, tenant_scope
+from tenants.errors import Invalid
 from tenants.models import Tenant
 from tenants.queries.directory import tenant_refs
 from tests.billing.books import set_account
@@ -369,6 +370,12 @@ def test_it_shows_what_the_next_rating_adds_to_a_month(acme, gateway, fiona):
         before = tenant_month(fiona, "acme", now=NOW)
         assert (before.charged, before.waiting) == (1, 0)
     assert rate_due(NOW, early=True).charges == 0
+
+
+def test_a_contract_is_in_a_currency_that_invoices_can_be_in(gateway):
+    odd = make_tenant("odd", currency="UDS")
+    with pytest.raises(Invalid, match="not a currency of this console"):
+        sign(odd, ("", "fee", "flat 500"))
 
 
 def test_a_strangers_contract_is_not_there(acme, globex):

@@ -21,6 +21,7 @@ from billing.actions.periods import (
 from billing.models import BillingPeriod, Charge, Invoice
 from billing.queries.billed import billed_totals
 from billing.queries.book_lines import read_periods
+from billing.queries.calendars import read_calendars
 from billing.queries.charged import ChargeFilter
 from billing.queries.periods import get_period, list_periods, period_checks
 from billing.rules.periods import next_period
@@ -28,6 +29,8 @@ from tenants.actions.changes import decide
 from tenants.base.scope import fleet_scope, scope_of
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import ChangeRequest
+from tenants.queries.directory import tenant_refs
+from tenants.rules.quotas import month_of
 from tests.billing.books import (
     GRACE,
     NOVEMBER,
@@ -71,6 +74,33 @@ def test_it_opens_months_for_usage_that_came_late_for_earlier_ones(spent, gatewa
     assert keep_periods(NOVEMBER) == 1
     with fleet_scope():
         assert find_period(spent, "2026-09").ends_at == find_period(spent, "2026-10").starts_at
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [("Europe/Amsterdam", "UTC"), ("UTC", "Europe/Amsterdam"), ("Asia/Kolkata", "Pacific/Midway")],
+)
+def test_usage_comes_later_and_later_for_months_before_the_zone_changed(acme, gateway, first, then):
+    """Month after month is opened backwards; each knows the zone that cut it."""
+    make_prices()
+    set_account(acme, time_zone=first)
+    now = OCTOBER - timedelta(days=5)
+    spend(gateway, acme, at=now)
+    keep_periods(now)
+    set_account(acme, time_zone=then)
+    for days in (25, 55):
+        spend(gateway, acme, at=now - timedelta(days=days), now=now)
+        assert keep_periods(now) == 1
+    with fleet_scope():
+        rows = list(BillingPeriod.objects.order_by("starts_at"))
+        calendar = read_calendars([tenant_refs()[acme.pk]])[acme.pk]
+    assert [(p.name, p.time_zone) for p in rows] == [
+        (name, first) for name in ("2026-08", "2026-09", "2026-10")
+    ]
+    assert [p.ends_at for p in rows[:-1]] == [p.starts_at for p in rows[1:]]
+    assert all(p.starts_at == month_of(p.starts_at, first).starts_at for p in rows)
+    july = calendar.month_at(rows[0].starts_at - timedelta(hours=1))
+    assert (july.name, july.ends_at) == ("2026-07", rows[0].starts_at)
 
 
 def test_it_cuts_months_by_the_accounts_zone(spent):

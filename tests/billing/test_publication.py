@@ -1,18 +1,21 @@
 """Four eyes on prices: what is approved is what was shown, and what holds never changes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from billing.actions.contracts import create_contract
 from billing.actions.prices import create_book, draft_version, edit_draft
 from billing.actions.publication import propose_version, publish_approved, publish_version
 from billing.models import Price, PriceBookVersion
+from billing.queries.books import read_tariffs
 from tenants.actions import changes
 from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid
 from tenants.models import ChangeRequest
+from tenants.queries.directory import tenant_refs
 from tests.billing.factories import HOUR, NOW, SYSTEM, at, lines, make_prices
 from tests.billing.granted import person
 
@@ -90,6 +93,40 @@ def test_it_does_not_publish_what_was_not_shown(fin, vic, draft):
     assert fresh(version).published_at is None
 
 
+def test_a_contract_ends_in_a_year_that_calendars_have(acme, fin):
+    with fleet_scope():
+        book = create_contract(SYSTEM, tenant_refs([acme.pk])[acme.pk])
+        draft_version(SYSTEM, book.slug, prices=lines(), why="agreed")
+        with pytest.raises(Invalid, match="years 2000 to 2999"):
+            propose_version(
+                fin, book.slug, 1, starts_at=LATER, now=NOW,
+                ends_at=datetime(9999, 12, 31, 23, tzinfo=UTC),
+            )  # fmt: skip
+
+
+def test_who_reads_prices_beside_a_publication_sees_a_version_with_its_prices(acme, draft):
+    """Whatever is published between any two of the statements that read them."""
+    make_prices()
+    with fleet_scope():
+        next_one = draft_version(SYSTEM, "list", prices=lines(), why="next")
+        tenants = tenant_refs([acme.pk]).values()
+    statements = []
+
+    def publish_beside(execute, sql, params, many, context):
+        answer = execute(sql, params, many, context)
+        statements.append(sql)
+        if len(statements) == 1:
+            publish_version(SYSTEM, "list", next_one.number, starts_at=LATER, now=NOW)
+        return answer
+
+    with fleet_scope(), connection.execute_wrapper(publish_beside):
+        (tariff,) = read_tariffs(tenants).values()
+    with fleet_scope():
+        (later,) = read_tariffs(tenants).values()
+    assert all(version.prices for version in tariff.book)
+    assert [v.id for v in later.book][-1] == next_one.pk
+
+
 def test_it_refuses_to_publish_without_a_second_person(fin, draft):
     with fleet_scope(), pytest.raises(Forbidden, match="four eyes"):
         publish_version(fin, "list", 1, starts_at=LATER, now=NOW)
@@ -101,6 +138,8 @@ def test_it_refuses_to_publish_without_a_second_person(fin, draft):
         {"starts_at": LATER + timedelta(minutes=1)},
         {"starts_at": at(days=3).replace(minute=0), "why": ""},
         {"ends_at": LATER + timedelta(days=3)},
+        {"starts_at": datetime(26, 11, 1, tzinfo=UTC)},  # as a field of two digits sends it
+        {"starts_at": datetime(9999, 12, 31, tzinfo=UTC)},
     ],
 )
 def test_it_refuses_a_range_that_cannot_be(fin, draft, change):

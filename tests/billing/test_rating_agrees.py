@@ -174,7 +174,7 @@ def compare():
     with fleet_scope():
         heads = list(HourHead.objects.values_list("hour", "tenant_id", "version"))
         tariffs = read_tariffs(tenant_refs({t for _, t, _ in heads}).values())
-        together = whole_months(heads, tariffs, NOW, lock=False)
+        together = whole_months(heads, tariffs, NOW)
         rated = with_fees(rate(read_usage(together.pairs), tariffs), together.periods, tariffs)
         charged = read_charged(([h for h, _, _ in heads], [t for _, t, _ in heads]))
         last = max(Charge.objects.values_list("id", flat=True), default=0)

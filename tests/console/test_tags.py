@@ -1,6 +1,7 @@
 """What tags write without a template is what a template would write, escaped as there."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 from django.template import engines
@@ -37,6 +38,14 @@ def test_it_writes_the_table_of_a_chart_with_each_name_escaped():
         '<tr><th scope="row" class="nw">acme</th><td class="num">3.00</td></tr>'
         '<tr><th scope="row" class="nw">&lt;b&gt;</th><td class="num">–</td></tr>'
     )
+
+
+def test_it_writes_the_exact_amount_on_hover_in_plain_digits():
+    assert written("{{ m|money:'EUR' }}", m=Decimal("0.000000500000")) == (
+        '<span title="0.000000500000 EUR">€0.00</span>'
+    )
+    assert 'title="0.000000000000 EUR"' in written("{{ m|money:'EUR' }}", m=Decimal("0E-12"))
+    assert written("{{ q|exact }} {{ none|exact }}", q=Decimal("0.500000"), none=None) == "0.5 –"
 
 
 def test_it_marks_the_chosen_option():
