@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from billing.rules.allocation import PICO, split
 from billing.rules.currencies import EXPONENTS
 from billing.rules.texts import is_plain
+from billing.rules.years import SAID, is_known
 
 OTHER_METHOD = "other-2"
 PLATFORM, HOSTED = "platform", "hosted"
@@ -169,6 +170,7 @@ def faults_of(row: Line) -> list[str]:
     return [
         sentence
         for is_wrong, sentence in (
+            (not is_known(row.starts_at) or not is_known(row.ends_at), SAID),
             (row.ends_at <= row.starts_at, "it ends before it begins"),
             (row.kind not in KINDS, f"its kind is none of {', '.join(KINDS)}"),
             (not 0 < len(row.name) <= 200, "give it a name of at most 200 characters"),

@@ -9,6 +9,7 @@ from billing.rules.events import is_name
 from billing.rules.meters import BY_USE, HOSTED, SALES, TOKENS, Meter
 from billing.rules.prices.kinds import fault_of_terms, read_terms, say_terms
 from billing.rules.prices.terms import BY_MONTH, Kind, Terms
+from billing.rules.years import SAID, is_known
 from gateway.contract.outcomes import TrafficClass
 
 LARGEST = Decimal("1000000000")
@@ -166,6 +167,8 @@ def incomplete(lines: Iterable[PriceLine]) -> dict[str, str]:
 
 
 def fault_of_start(starts_at: datetime, *, now: datetime, why: str) -> str:
+    if not is_known(starts_at):
+        return SAID
     if starts_at.minute or starts_at.second or starts_at.microsecond:
         return "Prices change on the full hour, because usage is rated by the hour"
     if starts_at < now and not why.strip():
@@ -176,6 +179,8 @@ def fault_of_start(starts_at: datetime, *, now: datetime, why: str) -> str:
 def fault_of_end(starts_at: datetime, ends_at: datetime | None) -> str:
     if ends_at is None:
         return ""
+    if not is_known(ends_at):
+        return SAID
     if ends_at.minute or ends_at.second or ends_at.microsecond:
         return "Prices change on the full hour, because usage is rated by the hour"
     return "" if ends_at > starts_at else "A contract ends after it begins"
