@@ -11,6 +11,7 @@ from billing.models import CostMethod, WorkWeight
 from billing.queries.cost_methods import read_choices
 from billing.rules.allocation import METHOD, METHODS
 from billing.rules.token_work import Sample, calibrate, method_at
+from billing.rules.years import SAID, is_known
 from tenants.actions.audit import record
 from tenants.base.scope import fleet_scope
 from tenants.errors import Invalid
@@ -47,7 +48,9 @@ def choose_method(
     problems = {}
     if method not in METHODS:
         problems["method"] = f"There is no method {method!r}; there are {', '.join(METHODS)}"
-    if starts_at != starts_at.replace(minute=0, second=0, microsecond=0):
+    if not is_known(starts_at):
+        problems["starts_at"] = SAID
+    elif starts_at != starts_at.replace(minute=0, second=0, microsecond=0):
         problems["starts_at"] = f"{starts_at:%Y-%m-%d %H:%M} is no full hour: write 14:00"
     elif starts_at <= now:
         problems["starts_at"] = "Hours that began keep their method: choose a later hour"

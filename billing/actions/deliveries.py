@@ -14,6 +14,7 @@ from billing.queries.deliveries import get_destination
 from billing.queries.exports import get_export
 from billing.rules.addresses import fault_of_url
 from billing.rules.destinations import Target, fault_of_secret, faults_of_target
+from billing.rules.webhooks import OVERLAP
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid
 from tenants.nudge import nudge
@@ -61,15 +62,21 @@ def change_destination(
 
 @transaction.atomic
 def renew_secret(
-    viewer: Viewer, destination_id: int, *, expected: int, secret_key: str = ""
+    viewer: Viewer, destination_id: int, *, expected: int, now: datetime, secret_key: str = ""
 ) -> tuple[ExportDestination, str]:
-    """A new secret, from the next message on; the old one signs nothing any more."""
+    """A new secret, from the next message on; for a day the old one signs beside it, but where a
+    store takes one signature alone."""
     destination = get_destination(viewer, destination_id)
     viewer.require(Permission.MANAGE_MONEY, destination.tenant_id)
     if fault := fault_of_secret(destination.target, secret_key):
         raise Invalid(secret_key=fault)
     secret = secret_key or make_secret(secrets.token_bytes(BYTES))
-    destination.change(expected, sealed=seal(settings.SECRET_KEY, secret))
+    previous = (
+        {}
+        if destination.target.is_bucket
+        else {"previous": destination.sealed, "previous_until": now + OVERLAP}
+    )
+    destination.change(expected, sealed=seal(settings.SECRET_KEY, secret), **previous)
     record(viewer, "export_destination.secret", destination)
     return destination, "" if secret_key else secret
 

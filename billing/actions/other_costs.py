@@ -31,17 +31,20 @@ def import_other_costs(viewer: Viewer, text: str, *, now: datetime) -> Imported:
         raise Invalid(csv=". ".join(parsed.faults))
     with connection.cursor() as cursor:  # two at once would both take a line for new
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-    keyed = dict(zip(keys_of(parsed.rows), parsed.rows, strict=True))
-    known = set(OtherCost.objects.filter(key__in=list(keyed)).values_list("key", flat=True))
+    keys = keys_of(parsed.rows, parsed.origins)
+    # What was recorded by our own form, or before origins were kept, has a key without one.
+    plain = keys_of(parsed.rows)
+    there = OtherCost.objects.filter(key__in={*keys, *plain})
+    known = set(there.values_list("key", flat=True))
     made = OtherCost.objects.bulk_create(
         (
             OtherCost(key=key, recorded_at=now, recorded_by=viewer.email, **asdict(row))
-            for key, row in keyed.items()
-            if key not in known
+            for key, other, row in zip(keys, plain, parsed.rows, strict=True)
+            if not {key, other} & known
         ),
         batch_size=2_000,
     )
     if made:
         after = {"new": len(made), "lines": [str(row) for row in made[:MOST_SHOWN]]}
         record(viewer, "other_cost.record", made[-1], after=after)
-    return Imported(len(made), len(known))
+    return Imported(len(made), len(parsed.rows) - len(made))

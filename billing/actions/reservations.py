@@ -36,8 +36,7 @@ def reserve_gpus(
     )
     if fault := fault_of_hour(starts_at):
         faults["starts_at"] = fault
-    later = starts_at + timedelta(hours=1)
-    if ends_at is not None and (fault := fault_of_hour(ends_at, not_before=later)):
+    elif ends_at and (fault := fault_of_hour(ends_at, not_before=starts_at + timedelta(hours=1))):
         faults["ends_at"] = fault
     if faults:
         raise Invalid(**faults)

@@ -13,7 +13,7 @@ from billing.clients.vault import seal
 from billing.models import EventDelivery, Webhook
 from billing.queries.events import get_delivery, get_webhook
 from billing.rules.addresses import fault_of_url
-from billing.rules.webhooks import fault_of_kinds
+from billing.rules.webhooks import OVERLAP, fault_of_kinds
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid
 from tenants.nudge import nudge
@@ -66,11 +66,18 @@ def change_webhook(
 
 
 @transaction.atomic
-def renew_secret(viewer: Viewer, webhook_id: int, *, expected: int) -> tuple[Webhook, str]:
-    """From the next message on; the old secret signs nothing any more."""
+def renew_secret(
+    viewer: Viewer, webhook_id: int, *, expected: int, now: datetime
+) -> tuple[Webhook, str]:
+    """From the next message on; for a day the old secret signs beside it."""
     row = _find(viewer, webhook_id)
     secret = make_secret(secrets.token_bytes(BYTES))
-    row.change(expected, secret=seal(settings.SECRET_KEY, secret))
+    row.change(
+        expected,
+        secret=seal(settings.SECRET_KEY, secret),
+        previous=row.secret,
+        previous_until=now + OVERLAP,
+    )
     record(viewer, "webhook.secret", row)
     return row, secret
 

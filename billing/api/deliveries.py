@@ -63,6 +63,9 @@ class DestinationOut(serializers.Serializer[Any]):
     access_key = serializers.CharField(allow_blank=True)
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
+    previous_until = serializers.DateTimeField(
+        allow_null=True, help_text="Until then the secret before the newest signs as well"
+    )
 
 
 class DestinationWithSecret(DestinationOut):
@@ -145,11 +148,13 @@ class DestinationSecretView(ConsoleView):
         if_match=True,
     )
     def post(self, request: Request, destination_id: int) -> Response:
-        """A new secret from the next message on, shown this once."""
+        """A new secret from the next message on, shown this once. For a day the old one signs too,
+        but a bucket's."""
         changed, secret = actions.renew_secret(
             self.viewer,
             destination_id,
             expected=self.expected_version(),
+            now=timezone.now(),
             **self.given(RenewIn),
         )
         return self.answer(DestinationOut(changed).data | {"secret": secret}, etag=changed.etag)

@@ -18,6 +18,7 @@ from tenants.api.base.schema import operation
 from tenants.api.base.serializers import Strict, TextField
 from tenants.api.base.views import ConsoleView
 
+PREVIOUS = "Until then the secret before the newest signs as well"
 STATES = ("waiting", "done", "failed")
 
 
@@ -43,6 +44,7 @@ class WebhookOut(serializers.Serializer[Any]):
     kinds = serializers.ListField(child=serializers.CharField())
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField()
+    previous_until = serializers.DateTimeField(allow_null=True, help_text=PREVIOUS)
 
 
 class WebhookMadeOut(WebhookOut):
@@ -129,10 +131,12 @@ class WebhookView(ConsoleView):
 class WebhookSecretView(ConsoleView):
     @operation("webhooks_renew_secret", takes=Strict, gives=WebhookMadeOut, if_match=True)
     def post(self, request: Request, webhook_id: int) -> Response:
-        """A new secret from the next message on, shown this once."""
+        """A new secret from the next message on, shown this once. For a day the old signs too."""
         self.given(Strict)
         expected = self.expected_version()
-        row, secret = actions.renew_secret(self.viewer, webhook_id, expected=expected)
+        row, secret = actions.renew_secret(
+            self.viewer, webhook_id, expected=expected, now=timezone.now()
+        )
         return self.answer(WebhookOut(row).data | {"secret": secret}, etag=row.etag)
 
 

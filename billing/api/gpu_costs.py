@@ -74,6 +74,7 @@ class ProductTimeOut(serializers.Serializer[Any]):
     gpu_ms = serializers.IntegerField()
     hourly = serializers.DecimalField(*PRICE, allow_null=True, help_text="Null: has no price")
     cost = serializers.DecimalField(*AMOUNT, allow_null=True)
+    currency = serializers.CharField()
 
 
 class IntervalFilters(RangeFilters):
@@ -124,7 +125,7 @@ class NodePages(ListPages):
 
 class TimePages(ListPages):
     def key(self, row: Any) -> str:
-        return f"{row.product}\n{row.state}\n{row.hourly}"
+        return f"{row.product}\n{row.state}\n{row.hourly}\n{row.currency}"
 
 
 class IntervalPages(Pages):

@@ -46,11 +46,12 @@ class Message:
 
     url: str
     key: str
-    secret: str  # whsec_...
+    secret: str  # whsec_...; of several that sign, the newest
     body: bytes | Path
     content_type: str
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict)
+    previous: str = ""  # the secret before: signs as well
     bucket: Bucket | None = None  # then `secret` is of its store, which has a signature of its own
 
 
@@ -142,16 +143,20 @@ def find_address(parts: SplitResult, *, allow_private: bool) -> Address:
 
 
 def sign(message: Message, now: datetime) -> dict[str, str]:
-    """HMAC-SHA256 of id, time and body, as Standard Webhooks writes it."""
+    """HMAC-SHA256 of id, time and body, as Standard Webhooks writes it: by each of its secrets."""
     stamp = str(int(now.timestamp()))
-    digest = hmac.new(key_of(message.secret), f"{message.key}.{stamp}.".encode(), "sha256")
+    begin = f"{message.key}.{stamp}.".encode()
+    used = filter(None, (message.secret, message.previous))
+    digests = [hmac.new(key_of(secret), begin, "sha256") for secret in used]
     for part in chunks(message.body):
-        digest.update(part)
+        for digest in digests:
+            digest.update(part)
+    signatures = ("v1," + base64.b64encode(digest.digest()).decode() for digest in digests)
     return {
         "Idempotency-Key": message.key,
         "webhook-id": message.key,
         "webhook-timestamp": stamp,
-        "webhook-signature": "v1," + base64.b64encode(digest.digest()).decode(),
+        "webhook-signature": " ".join(signatures),
     }
 
 

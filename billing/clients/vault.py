@@ -24,6 +24,17 @@ def unseal(key: str, sealed: bytes | memoryview) -> str:
         ) from error
 
 
+def unseal_both(key: str, sealed: bytes, previous: bytes | None) -> tuple[str, ...]:
+    """The secret, and the one before it where there is one that can still be read."""
+    now = unseal(key, sealed)
+    if previous is None:
+        return (now,)
+    try:
+        return now, unseal(key, previous)
+    except Unreadable:  # renewed because of it
+        return (now,)
+
+
 def _fernet(key: str) -> Fernet:
     derive = HKDF(SHA256(), length=32, salt=None, info=b"quartermaster/delivery-secret")
     return Fernet(base64.urlsafe_b64encode(derive.derive(key.encode())))

@@ -9,6 +9,7 @@ receiver that moved in between, the file is sent again as well.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from django.conf import settings
 from billing.actions.events import tell
 from billing.clients.delivery import Answer, Bucket, Message, send
 from billing.clients.store import Folder
-from billing.clients.vault import Unreadable, unseal
+from billing.clients.vault import Unreadable, unseal_both
 from billing.drive.turns import Round, Turn, next_turns
 from billing.models import ExportArtifact, ExportAttempt, ExportDelivery
 from billing.queries.exports import media_type
@@ -95,7 +96,8 @@ def _send_parts(parcel: Parcel, claim: uuid.UUID, going: Round) -> Answer:
     if fault := _fault_of_file(parcel):
         return Answer(None, fault, is_final=True)
     try:
-        secret = unseal(settings.SECRET_KEY, parcel.delivery.destination.sealed)
+        to = parcel.delivery.destination
+        secrets = unseal_both(settings.SECRET_KEY, to.sealed, to.previous_at(going.now))
     except Unreadable as error:
         return Answer(None, str(error), is_final=True)
     answer = Answer(None)
@@ -103,7 +105,7 @@ def _send_parts(parcel: Parcel, claim: uuid.UUID, going: Round) -> Answer:
         if part in parcel.taken:
             continue
         answer = send(
-            _message(parcel, part, secret),
+            _message(parcel, part, secrets),
             now=going.now,
             allow_private=settings.QM_ALLOW_PRIVATE_DELIVERY,
         )
@@ -124,13 +126,15 @@ def _fault_of_file(parcel: Parcel) -> str:
     return ""
 
 
-def _message(parcel: Parcel, part: str, secret: str) -> Message:
+def _message(parcel: Parcel, part: str, secrets: Sequence[str]) -> Message:
+    secret, *previous = secrets
     path, target = parcel.path(part), parcel.delivery.destination.target
     prefix = "x-amz-meta-export" if target.is_bucket else "X-Export"
     return Message(
         url=target.address_of(path.name),
         key=f"export-{parcel.delivery.job_id}-delivery-{parcel.delivery.pk}-{part}",
         secret=secret,
+        previous="".join(previous),
         body=path,
         content_type="application/json" if part == MANIFEST else media_type(path.name),
         method=POST if target.method == POST else PUT,

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 
 from billing.clients.delivery import Answer, Message, send
-from billing.clients.vault import Unreadable, unseal
+from billing.clients.vault import Unreadable, unseal_both
 from billing.drive.turns import Round, Turn, next_turns
 from billing.models import EventDelivery
 from billing.rules.alerts import mail_of
@@ -84,17 +84,19 @@ def _keep(
 
 
 def _by_webhook(row: EventDelivery, now: datetime) -> Answer:
-    assert row.webhook is not None
-    if row.webhook.removed_at is not None:
+    hook = row.webhook
+    assert hook is not None
+    if hook.removed_at is not None:
         return Answer(None, "The receiver was removed", is_final=True)
     try:
-        secret = unseal(settings.SECRET_KEY, bytes(row.webhook.secret))
+        secret, *previous = unseal_both(settings.SECRET_KEY, hook.secret, hook.previous_at(now))
     except Unreadable as error:
         return Answer(None, str(error), is_final=True)
     message = Message(
-        url=row.webhook.url,
-        key=key_of(row.event_id, row.webhook.pk),
+        url=hook.url,
+        key=key_of(row.event_id, hook.pk),
         secret=secret,
+        previous="".join(previous),
         body=row.event.payload.encode(),
         content_type="application/json",
     )

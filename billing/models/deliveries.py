@@ -3,14 +3,15 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from billing.models.receivers import Receiver
 from billing.rules import destinations
 from billing.rules.destinations import Target
-from tenants.base.rows import Claimable, Versioned
+from tenants.base.rows import Claimable
 
 METHODS = [(m, m) for m in destinations.METHODS]
 
 
-class ExportDestination(Versioned):
+class ExportDestination(Receiver):
     """A receiver of files over HTTPS, or a bucket. `tenant_id` null: the operator's own."""
 
     tenant_id = models.BigIntegerField(null=True)

@@ -5,7 +5,8 @@ from enum import StrEnum
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from tenants.base.rows import Claimable, Versioned
+from billing.models.receivers import Receiver
+from tenants.base.rows import Claimable
 
 
 class FinanceEvent(models.Model):
@@ -28,7 +29,7 @@ class FinanceEvent(models.Model):
         return f"{self.kind} {self.subject}"
 
 
-class Webhook(Versioned):
+class Webhook(Receiver):
     """A receiver of signed messages. Its secret is encrypted, and shown once when it is made.
 
     One of a tenant is told of that tenant; `tenant_id` null: the operator's, told of everything.

@@ -11,7 +11,7 @@ from tenants.rules.access import Viewer
 
 def list_destinations(viewer: Viewer) -> QuerySet[ExportDestination]:
     """Newest first. A tenant's people see their own, never the operator's."""
-    rows = ExportDestination.objects.defer("sealed").order_by("-id")
+    rows = ExportDestination.objects.defer("sealed", "previous").order_by("-id")
     tenants = visible_tenants(viewer, None)
     return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 

@@ -39,11 +39,12 @@ GROUP BY kind, GROUPING SETS ((tenant_id), (model), (product))
 """
 OF_TENANTS, OF_MODELS, OF_PRODUCTS = 0b011, 0b101, 0b110  # what is left out of the three
 POOLS = """
-SELECT grouping(p.product), p.product, p.state, p.hourly, p.price_id, sum(p.gpu_ms)::bigint,
-    sum(p.cost)
+SELECT grouping(p.product), r.currency, p.product, p.state, p.hourly, p.price_id,
+    sum(p.gpu_ms)::bigint, sum(p.cost)
 FROM cost_pool p JOIN allocation_run r ON r.id = p.run_id AND r.is_current
 WHERE p.hour >= %s AND p.hour < %s
-GROUP BY GROUPING SETS ((p.product, p.state, p.hourly), (p.price_id)) ORDER BY 2, 3, 4, 5
+GROUP BY r.currency, GROUPING SETS ((p.product, p.state, p.hourly), (p.price_id))
+ORDER BY 3, 4, 5, 6, 2
 """
 # Of a day with one attributed hour or more: all of it, less its other hours. Those are few, where
 # the day's own hours have charges by the ten thousand.
@@ -88,6 +89,7 @@ class ProductTime:
     gpu_ms: int
     cost: Decimal | None
     hourly: Decimal | None
+    currency: str
 
     @property
     def gpu_hours(self) -> Decimal:
@@ -162,7 +164,8 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
     revenue = read_revenue(known.hours, currency)
     wanted = ChargeFilter(known.start, known.end)
     charged = sum(revenue.by_tenant.values(), ZERO)
-    products, by_price = product_times(known.start, known.end)
+    times, lines = product_times(known.start, known.end)
+    products = tuple(time for time in times if time.currency == currency)
     other = other_costs(known.hours, currency, costs.by_tenant, costs.by_model)
     every = {row[0]: amount for row, amount in sum_amounts(wanted, by=("currency",)).items()}
     return Economics(
@@ -182,7 +185,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None, other.by_model),
         products=products,
-        by_price=by_price,
+        by_price=tuple((price, amount) for of, price, amount in lines if of == currency),
         utilisation=costs.by_product,
         unpriced_products=tuple(sorted({p.product for p in products if p.cost is None})),
         other=other,
@@ -285,14 +288,17 @@ def margins(
 
 def product_times(
     start: datetime, end: datetime
-) -> tuple[tuple[ProductTime, ...], tuple[tuple[int | None, Decimal], ...]]:
-    """Times of products, and what each line of node prices made them cost: one look at both."""
+) -> tuple[list[ProductTime], list[tuple[str, int | None, Decimal]]]:
+    """Times of products, and what each line of node prices made them cost: one look at both, of
+    every currency that node prices had."""
     with connection.cursor() as cursor:
         cursor.execute(POOLS, [start, end])
         rows = cursor.fetchall()
-    times = [ProductTime(p, s, ms, of, at) for by, p, s, at, _, ms, of in rows if not by]
-    lines = [(price, of) for by, _, _, _, price, _, of in rows if by and of]
-    return tuple(times), tuple(lines)
+    times = [
+        ProductTime(p, s, ms, of, at, unit) for by, unit, p, s, at, _, ms, of in rows if not by
+    ]
+    lines = [(unit, price, of) for by, unit, _, _, _, price, _, of in rows if by and of]
+    return times, lines
 
 
 def list_allocations(

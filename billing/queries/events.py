@@ -13,7 +13,7 @@ UNSEEN = "There is nothing here, or it is not yours to see"
 def list_webhooks(viewer: Viewer, *, tenant_id: int | None = None) -> QuerySet[Webhook]:
     """Newest first. A tenant's people see their own, never the operator's."""
     tenants = visible_tenants(viewer, tenant_id)
-    rows = Webhook.objects.filter(removed_at=None).defer("secret").order_by("-id")
+    rows = Webhook.objects.filter(removed_at=None).defer("secret", "previous").order_by("-id")
     return rows if tenants is None else rows.filter(tenant_id__in=tenants)
 
 
@@ -46,7 +46,8 @@ def list_deliveries(
     tenants = visible_tenants(viewer, tenant_id)
     given = {"webhook_id": webhook_id, "event__kind": kind, "state": state}
     rows = EventDelivery.objects.filter(**{n: v for n, v in given.items() if v})
-    rows = rows.select_related("event", "webhook").defer("webhook__secret", "event__payload")
+    unread = "webhook__secret", "webhook__previous", "event__payload"
+    rows = rows.select_related("event", "webhook").defer(*unread)
     return (rows if tenants is None else rows.filter(tenant_id__in=tenants)).order_by("-id")
 
 

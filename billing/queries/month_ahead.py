@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.db.models import Sum
 
-from billing.models import PrefixHour, Price, PriceBookVersion, UsageDay, UsageHour
+from billing.models import PrefixHour, Price, PriceBookVersion, UsageHour
 from billing.queries.books import read_tariffs, terms_of
 from billing.queries.charged import ChargeFilter, sum_days_of_use
 from billing.queries.months import next_hour
@@ -29,6 +30,10 @@ BEFORE = timedelta(weeks=8)  # what the forecast learns the week's rhythm from
 # What meters are counted in, where that is not whole units.
 STEPS = {Meter.GPU_SECOND: Decimal("0.001"), Meter.KEPT_PREFIX: Decimal("0.000001")}
 Days = Mapping[date, Decimal]
+TOKENS_BY_DAY = """
+SELECT (hour AT TIME ZONE %s)::date, sum(prompt_tokens + completion_tokens) FROM usage_hour_head
+WHERE tenant_id = %s AND hour >= %s AND hour < %s GROUP BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +143,12 @@ def filled(days: Days, *, until: date) -> dict[date, Decimal]:
 
 
 def token_forecast(tenant: TenantRef, month: Month, now: datetime) -> Forecast | None:
-    """Of all its tokens, in and out, by UTC days."""
+    """Of all its tokens, in and out, by the tenant's days: the month's use is counted by them."""
     zone = ZoneInfo(tenant.time_zone)
-    rows = UsageDay.objects.filter(
-        tenant_id=tenant.id, day__gte=(month.starts_at - BEFORE).date(), day__lte=now.date()
-    ).values_list("day", "prompt_tokens", "completion_tokens")
-    days = {day: Decimal(prompt + completion) for day, prompt, completion in rows}
+    with connection.cursor() as cursor:
+        given = [tenant.time_zone, tenant.id, month.starts_at - BEFORE, month.ends_at]
+        cursor.execute(TOKENS_BY_DAY, given)
+        days: dict[date, Decimal] = dict(cursor.fetchall())
     today = now.astimezone(zone).date()
     return ahead(days, today, month.ends_at.astimezone(zone).date())
 

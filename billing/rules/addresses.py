@@ -49,6 +49,8 @@ def read_url(url: str, *, allow_private: bool) -> SplitResult:
     schemes = ("https", "http") if allow_private else ("https",)
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise Refused(f"Give an address that begins with {schemes[0]}:// and names a host")
+    if not parts.netloc.isascii():  # what is sent names it in a header, which has no other letters
+        raise Refused("Write the name of the host without other letters: as xn--… tells it in DNS")
     if " " in parts.netloc:  # in a path it is sent as %20: folders of a bucket may have one
         raise Refused("Leave spaces out of the name of the host")
     if parts.username or parts.password:

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import repeat
 from typing import Generic, TypeVar
 
 from billing.rules.allocation import PICO, split
 from billing.rules.currencies import EXPONENTS
 from billing.rules.texts import is_plain
+from billing.rules.years import SAID, is_known
 
 OTHER_METHOD = "other-2"
 PLATFORM, HOSTED = "platform", "hosted"
@@ -28,6 +30,8 @@ KINDS = (PLATFORM, HOSTED)
 COLUMNS = ("starts_at", "ends_at", "kind", "name", "model", "currency", "amount")
 # As FOCUS calls them, in the versions since 1.0. `x_ModelName` is ours, and may be missing.
 FOCUS = ("ChargePeriodStart", "ChargePeriodEnd", "ServiceName", "BillingCurrency", "EffectiveCost")
+# Whose and of what a line is, where a file says it: else two bills that are alike would be one.
+ORIGIN = ("BillingAccountId", "SubAccountId", "ResourceId", "SkuId")
 PROVIDERS = ("ServiceProviderName", "ProviderName")  # 1.3 and later; before
 MOST_ROWS, MOST_FAULTS = 20_000, 20
 LARGEST_FILE = 8 << 20  # bytes, or characters
@@ -78,6 +82,7 @@ class Line:
 class Parsed:
     rows: Sequence[Line]
     faults: Sequence[str]  # sentences with the number of their line
+    origins: Sequence[str] = ()  # of each row, empty where the file tells none
 
 
 def read_file(text: str) -> Parsed:
@@ -97,13 +102,15 @@ def read_file(text: str) -> Parsed:
         return Parsed((), ["The file has no line"])
     if len(found) > MOST_ROWS:
         return Parsed((), [f"The file has {len(found):,} lines; at most {MOST_ROWS:,} at a time"])
-    faults = [fault for row, fault in found if row is None]
+    faults = [told for row, told in found if row is None]
     if len(faults) > MOST_FAULTS:
         faults = [*faults[:MOST_FAULTS], f"{len(faults) - MOST_FAULTS} more lines are wrong"]
-    return Parsed([row for row, _ in found if row is not None], faults)
+    good = [(row, origin) for row, origin in found if row is not None]
+    return Parsed([row for row, _ in good], faults, [origin for _, origin in good])
 
 
 def _lines(reader: "csv.DictReader[str]", *, is_focus: bool) -> Iterator[tuple[Line | None, str]]:
+    """Each with its origin, or none with what is wrong."""
     for cells in reader:
         number = reader.line_num
         if None in cells or None in cells.values():
@@ -115,7 +122,12 @@ def _lines(reader: "csv.DictReader[str]", *, is_focus: bool) -> Iterator[tuple[L
             yield None, f"Line {number} has a time or an amount that is none"
             continue
         faults = faults_of(row)
-        yield (None, f"Line {number}: " + "; ".join(faults)) if faults else (row, "")
+        yield (None, f"Line {number}: " + "; ".join(faults)) if faults else (row, _origin(cells))
+
+
+def _origin(cells: Mapping[str, str]) -> str:
+    told = [cells.get(name, "").strip() for name in ORIGIN]
+    return "\x1f".join(told) if any(told) else ""
 
 
 def _of_ours(cells: Mapping[str, str]) -> Line:
@@ -158,6 +170,7 @@ def faults_of(row: Line) -> list[str]:
     return [
         sentence
         for is_wrong, sentence in (
+            (not is_known(row.starts_at) or not is_known(row.ends_at), SAID),
             (row.ends_at <= row.starts_at, "it ends before it begins"),
             (row.kind not in KINDS, f"its kind is none of {', '.join(KINDS)}"),
             (not 0 < len(row.name) <= 200, "give it a name of at most 200 characters"),
@@ -170,14 +183,16 @@ def faults_of(row: Line) -> list[str]:
     ]
 
 
-def keys_of(rows: Sequence[Line]) -> list[str]:
-    """By which a line is known again: its cells, and which of several alike in its file it is."""
+def keys_of(rows: Sequence[Line], origins: Iterable[str] = repeat("")) -> list[str]:
+    """By which a line is known again: its cells, its origin where that is told, and which of
+    several alike in its file it is."""
     seen: Counter[str] = Counter()
     keys = []
-    for row in rows:
+    for row, origin in zip(rows, origins, strict=False):
         moments = row.starts_at.isoformat(), row.ends_at.isoformat()
         amount = f"{row.amount.quantize(PICO):f}"
-        text = "\x1f".join((*moments, row.kind, row.name, row.model, row.currency, amount))
+        cells = (*moments, row.kind, row.name, row.model, row.currency, amount)
+        text = "\x1f".join((*cells, origin) if origin else cells)
         seen[text] += 1
         keys.append(hashlib.sha256(f"{text}\x1f{seen[text]}".encode()).hexdigest())
     return keys

@@ -20,6 +20,7 @@ from billing.rules.allocation import (
     Share,
     split,
 )
+from billing.rules.years import SAID, is_known
 
 RESERVATION_METHOD = "reservations-1"
 RESERVED_IDLE = "reserved idle"  # in place of a service in the owner's shares
@@ -142,6 +143,8 @@ def faults_of_reservation(
 
 
 def fault_of_hour(moment: datetime, *, not_before: datetime | None = None) -> str:
+    if not is_known(moment):
+        return SAID
     if moment.minute or moment.second or moment.microsecond:
         return "Reservations begin and end on the full hour, because cost is attributed by the hour"
     if not_before is not None and moment < not_before:

@@ -63,6 +63,9 @@ PAUSES = tuple(
     )
 )
 
+# So long a secret that was renewed signs beside the new one.
+OVERLAP = timedelta(days=1)
+
 
 def next_try(failures: int, now: datetime) -> datetime | None:
     """After so many failures. None: it was tried for the last time."""

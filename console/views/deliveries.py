@@ -171,7 +171,7 @@ def renew(request: ViewerRequest, destination_id: int) -> HttpResponse:
     claim = use_ticket(request)
     try:
         changed, secret = actions.renew_secret(
-            request.viewer, destination_id, expected=found.version,
+            request.viewer, destination_id, expected=found.version, now=timezone.now(),
             secret_key=request.POST.get("secret_key", "").strip(),
         )  # fmt: skip
     except Invalid as refusal:

@@ -141,7 +141,9 @@ def renew(request: ViewerRequest, webhook_id: int) -> HttpResponse:
     """A new secret, shown once."""
     found = queries.get_webhook(request.viewer, webhook_id)
     claim = use_ticket(request)
-    row, secret = actions.renew_secret(request.viewer, webhook_id, expected=found.version)
+    row, secret = actions.renew_secret(
+        request.viewer, webhook_id, expected=found.version, now=timezone.now()
+    )
     title, back = f"New secret of {row.url}", reverse("webhooks")
     return show_secret(request, claim, title=title, secret=secret, note=NOTE, back=back, kept=KEPT)
 

@@ -25,6 +25,7 @@ NONE = {
     "a backslash before the host": "https://example.com\\@10.0.0.1/",
     "a line break": "https://example.com/\nHost: internal",
     "a space in the host": "https://exam ple.com/",
+    "a host that no header can name": "https://b\u00fccher.example/",
     "too long": "https://example.com/" + "x" * LONGEST,
 }
 # Written as addresses, they are refused when they are entered.

@@ -118,7 +118,8 @@ def test_it_is_delivered_again_with_the_right_key(fiona, store):
     deliver_due(NOW)
     with scope_of(fiona):
         made = ExportDestination.objects.get()
-        renew_secret(fiona, made.pk, expected=made.version, secret_key=SECRET_KEY)
+        expected = made.version
+        renew_secret(fiona, made.pk, expected=expected, now=NOW, secret_key=SECRET_KEY)
         deliver_export(fiona, job.pk, now=NOW)
     assert deliver_due(NOW) == 1
     assert len(store.objects) == 2
@@ -162,7 +163,7 @@ def test_a_bucket_stays_one(fiona, store):
             change_destination(fiona, made.pk, Target("Other", store.url, "PUT"), expected=1)
         assert set(refused.value.fields) == {"method"}
         with pytest.raises(Invalid, match="secret access key"):
-            renew_secret(fiona, made.pk, expected=1)
+            renew_secret(fiona, made.pk, expected=1, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from billing.clients.delivery import (
     make_secret,
     send,
 )
-from billing.clients.vault import Unreadable, seal, unseal
+from billing.clients.vault import Unreadable, seal, unseal, unseal_both
 from tests.billing.receiver import receiver
 
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -53,6 +53,14 @@ def test_it_signs_what_it_sends(door):
     assert came.headers["idempotency-key"] == came.headers["webhook-id"] == "k-1"
     assert came.headers["host"] == f"127.0.0.1:{door.server_port}"
     assert came.headers["x-rows"] == "3"
+
+
+def test_a_secret_before_signs_beside_the_newest(door):
+    before = make_secret(bytes(range(1, 33)))
+    send(message(door, secret=before, previous=SECRET), now=NOW, allow_private=True)
+    (came,) = door.came
+    newest, _, older = came.headers["webhook-signature"].partition(" ")
+    assert older == signature(came) != newest and newest.startswith("v1,")
 
 
 def test_it_streams_a_file_with_its_length(door, tmp_path):
@@ -115,3 +123,6 @@ def test_it_keeps_secrets_unreadable_without_the_key():
     assert unseal("a key of thirty-two characters...", sealed) == SECRET
     with pytest.raises(Unreadable):
         unseal("another key", sealed)
+    key = "a key of thirty-two characters..."
+    assert unseal_both(key, sealed, sealed) == (SECRET, SECRET)
+    assert unseal_both(key, sealed, seal("another key", SECRET)) == (SECRET,), "it was renewed then"

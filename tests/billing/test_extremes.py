@@ -1,16 +1,20 @@
 """What is far from ordinary: numbers at their ends, texts that no column takes, files of others."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from billing.actions.cost_methods import choose_method
 from billing.actions.ingest import ingest
+from billing.actions.node_prices import set_gpu_prices
 from billing.actions.other_costs import import_other_costs
+from billing.actions.reservations import reserve_gpus
 from billing.actions.rollup import roll_up
 from billing.models import OtherCost, UsageEvent, UsageHour, UsageQuarantine
 from billing.rules import exchange, other_costs
+from billing.rules.allocation import METHOD
 from billing.rules.events import MOST_GPUS
 from billing.rules.prices import faults_of_prices, read_line
 from tenants.base.scope import fleet_scope
@@ -19,6 +23,8 @@ from tests.billing.factories import NOW, SYSTEM, batch, cloud, usage
 from tests.billing.test_kept_prefixes import report
 from tests.billing.test_sources import named
 
+NOON = NOW.replace(minute=0)
+RESERVED = {"product": "H100", "gpus": 1, "now": NOW, "why": "x"}
 HEAD = ",".join(other_costs.COLUMNS)
 ROW = "2026-11-01,2026-12-01,platform,{name},,USD,720"
 
@@ -117,6 +123,8 @@ def refusal(model, meter, text):
         ROW.format(name='"Two\nlines"'),
         ROW.format(name="Nets").replace("2026-11-01", "0001-01-01T00:00:00+05:00"),
         ROW.format(name="Nets").replace("2026-12-01", "9999-12-31T23:59:59-05:00"),
+        ROW.format(name="Nets").replace("2026-11-01", "1999-12-31"),
+        ROW.format(name="Nets").replace("2026-12-01", "3000-01-01"),
         ROW.format(name="Nets").replace("720", "1e9999999"),
     ],
 )
@@ -141,6 +149,27 @@ def test_a_rate_whose_source_is_no_name_is_refused():
     parsed = exchange.read_file(f"{','.join(exchange.COLUMNS)}\n{row}\n", NOW.date())
     assert parsed.faults == [parsed.faults[0]]
     assert parsed.faults[0].startswith("Line 2")
+
+
+FAR = datetime(9999, 12, 31, 23, tzinfo=UTC)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda to, at: reserve_gpus(SYSTEM, **to, **RESERVED, starts_at=at),
+        lambda to, at: reserve_gpus(SYSTEM, **to, **RESERVED, starts_at=NOON, ends_at=at),
+        lambda _, at: set_gpu_prices(
+            SYSTEM, currency="USD", hourly={"H100": Decimal(1)}, starts_at=at, now=NOW, why="x"
+        ),
+        lambda _, at: choose_method(SYSTEM, METHOD, starts_at=at, now=NOW, why="x"),
+    ],
+)
+@pytest.mark.parametrize("at", [FAR, FAR.replace(year=1)])
+def test_what_holds_from_or_until_a_time_has_one_that_calendars_know(acme, ask, at):
+    with fleet_scope(), pytest.raises(Invalid, match="2000 to 2999"):
+        ask({"tenant_id": acme.pk}, at)
 
 
 @pytest.mark.django_db

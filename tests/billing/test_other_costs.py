@@ -128,6 +128,25 @@ def test_the_same_file_twice_is_written_once_and_nothing_is_changed(fin):
                 connection.cursor().execute(change)
 
 
+OF_ACCOUNTS = "BillingAccountId,ResourceId," + FOCUS.replace("\n9,", "\n{},9,")
+
+
+@pytest.mark.django_db
+def test_bills_of_two_accounts_that_are_alike_both_count(fin):
+    one, two = (OF_ACCOUNTS.format(of) for of in ("a-1,", "a-2,"))
+    node = OF_ACCOUNTS.format("a-1,node-2")
+    assert recorded(one, fin) == (1, 0)
+    assert recorded(two + one.splitlines()[1] + "\n", fin) == (1, 1)
+    assert recorded(node, fin) == (1, 0), "the rest of a bill that was too long for one file"
+    assert [recorded(text, fin) for text in (one, two, node)] == [(0, 1)] * 3
+
+
+@pytest.mark.django_db
+def test_a_line_that_was_recorded_without_its_account_is_known(fin):
+    assert recorded(FOCUS, fin) == (1, 0)
+    assert recorded(OF_ACCOUNTS.format("a-1,"), fin) == (0, 1)
+
+
 @pytest.mark.django_db
 def test_one_wrong_line_refuses_all_of_the_file(fin):
     with pytest.raises(Invalid, match="Line 3"):

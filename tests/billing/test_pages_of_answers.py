@@ -85,3 +85,20 @@ def test_it_pages_what_is_no_table(finance):
 @pytest.mark.parametrize("path", ["costs/other", "charges", "rating-runs", "billing-accounts"])
 def test_it_finds_no_page_by_another_cursor(finance, path, cursor):
     assert finance("get", f"{path}?cursor={cursor}").status_code == 404
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("charges?tenant=acme&tenant=globex", "Give this parameter once"),
+        ("charges?fields=id&fields=hour", "Give this parameter once"),
+        ("exports?limit=1&limit=2", "Give this parameter once"),
+        ("exports?state=failed", "This parameter is not known here"),
+        ("costs/other?currency=EUR", "This parameter is not known here"),
+    ],
+)
+def test_a_parameter_that_would_not_count_is_refused(finance, address, said):
+    refused = finance("get", address)
+    assert refused.status_code == 422
+    assert said in refused.json()["detail"]

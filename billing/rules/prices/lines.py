@@ -167,6 +167,8 @@ def incomplete(lines: Iterable[PriceLine]) -> dict[str, str]:
 
 
 def fault_of_start(starts_at: datetime, *, now: datetime, why: str) -> str:
+    if not is_known(starts_at):
+        return SAID
     if starts_at.minute or starts_at.second or starts_at.microsecond:
         return "Prices change on the full hour, because usage is rated by the hour"
     if not is_known(starts_at):
@@ -179,6 +181,8 @@ def fault_of_start(starts_at: datetime, *, now: datetime, why: str) -> str:
 def fault_of_end(starts_at: datetime, ends_at: datetime | None) -> str:
     if ends_at is None:
         return ""
+    if not is_known(ends_at):
+        return SAID
     if ends_at.minute or ends_at.second or ends_at.microsecond:
         return "Prices change on the full hour, because usage is rated by the hour"
     if not is_known(ends_at):

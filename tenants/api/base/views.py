@@ -61,10 +61,14 @@ class ConsoleView(APIView):
         return dict(read.validated_data)
 
     def filters(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
-        """The checked query parameters. A misspelt one is refused, not ignored."""
+        """The checked query parameters. A misspelt one is refused, not ignored, and so is one that
+        is given twice: only the last would count."""
         known = set(serializer().fields) | {"limit", "cursor", "format", FIELDS}
         if unknown := sorted(set(self.request.query_params) - known):
             raise Invalid(**{unknown[0][:100]: "This parameter is not known here"})
+        if twice := [n for n, values in self.request.query_params.lists() if len(values) > 1]:
+            raise Invalid(**{twice[0]: "Give this parameter once"})
+        self._are_read = True
         read = serializer(data=self.request.query_params.dict())
         read.is_valid(raise_exception=True)
         return dict(read.validated_data)
@@ -86,6 +90,8 @@ class ConsoleView(APIView):
         return known
 
     def page(self, rows: Any, serializer: Any) -> Response:
+        if not self._are_read:
+            self.filters(serializers.Serializer)
         paginator: Pages = self.pagination_class()
         page: Any = paginator.paginate_queryset(rows, self.request, view=self)
         shown = serializer(page, many=True)
@@ -103,6 +109,7 @@ class ConsoleView(APIView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         self._claimed: Claim | None = None
+        self._are_read = False  # the query parameters
         try:
             return super().dispatch(request, *args, **kwargs)
         finally:
