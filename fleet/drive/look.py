@@ -282,8 +282,11 @@ def look_around(view: View, outside: Outside, now: datetime) -> Seen:
     if is_left_out(new, old):
         full = full_disks(r, {*state.mix_new, *state.mix_old})
         new, old = named(new, full), named(old, full)
-    seen = Seen(old=old, new=new, window=window_of(r, state, now), routed=routed_pods(r))
-    seen = replace(seen, probes=probe(view, seen, outside), **asked_gateways(r, state, now))
+    seen = Seen(old=old, new=new, routed=routed_pods(r))
+    if state.wish is Wish.ABORT and state.phase not in GOING_BACK:
+        return seen  # engines that hang and statistics that fail hold up no abort
+    seen = replace(seen, window=window_of(r, state, now), probes=probe(view, seen, outside))
+    seen = replace(seen, **asked_gateways(r, state, now))
     view.fetching, prefetch = look_at_fetching(r, state, view.manifests["new"], view.workloads)
     seen = replace(seen, prefetch=prefetch)
     return replace(seen, contract=put_prompts(view, seen, outside))
@@ -346,7 +349,8 @@ def probe(view: View, seen: Seen, outside: Outside) -> dict[str, Any]:
     """Ask replicas that are loaded and not admitted; at the end of a way back the old ones too."""
     r = view.rollout
     proving = view.state.phase in GOING_BACK and seen.new.gone
-    asked: list[tuple[Pod, Release]] = [(p, r.to_release) for p in to_probe(seen.new)]
+    new = [] if view.state.new_leaves else to_probe(seen.new)
+    asked: list[tuple[Pod, Release]] = [(p, r.to_release) for p in new]
     if r.from_release:
         asked += [(p, r.from_release) for p in to_probe(seen.old, again=proving)]
     view.answers = ask_all([p for p, _ in asked], r.service.name, outside)

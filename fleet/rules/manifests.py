@@ -24,6 +24,7 @@ from fleet.rules.pods import PORT as PORT
 from fleet.rules.pods import PREFIX, Part, peers_name, pod
 from fleet.rules.pods import Manifest as Manifest
 from fleet.rules.pods import name_of as name_of
+from fleet.rules.quantity import whole
 from fleet.rules.release import SERVE, ReleaseSpec, digest_of, fingerprint_of, ranks_of
 
 SERVICE = f"{PREFIX}/service"
@@ -124,8 +125,8 @@ def placed(manifest: Manifest, *, replicas: int, fence: int, uid: str = "") -> M
 
 
 def each_of(manifest: Mapping[str, Any]) -> int:
-    """Pods of this Deployment in one replica of its release."""
-    return int((manifest["metadata"].get("annotations") or {}).get(EACH, 1))
+    """Pods of this Deployment in one replica of its release. By hand anything may stand there."""
+    return max(whole((manifest["metadata"].get("annotations") or {}).get(EACH, 1)), 1)
 
 
 def budget(service: str, namespace: str) -> Manifest:

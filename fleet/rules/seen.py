@@ -177,7 +177,8 @@ def read_part(deployment: Json) -> Part:
 
 
 def fence_in(deployment: Json) -> int:
-    return int((deployment["metadata"].get("annotations") or {}).get(FENCE, 0))
+    """Somebody may have written another word there."""
+    return whole_number((deployment["metadata"].get("annotations") or {}).get(FENCE, 0))
 
 
 def with_peers(pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
@@ -228,7 +229,7 @@ def read_pod(pod: Json) -> Pod:
         queue=waits_in(pod),
         image_id=container.get("imageID", ""),
         role=role_in(labels, labels.get(ROLE, SERVE)),
-        size=int(labels.get(SIZE, 1)),
+        size=max(whole_number(labels.get(SIZE, 1)), 1),
         group=group_in(labels),
         started_at=started_in(container),
         ready_at=_since(conditions, "ContainersReady"),

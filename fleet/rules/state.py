@@ -13,7 +13,7 @@ from fleet.rules.contract.prompts import Prompt
 from fleet.rules.gate_limits import GateLimits
 from fleet.rules.gates import Reading
 from fleet.rules.groups import is_worker
-from fleet.rules.phases import Cause, Phase, PlanKind, Verdict, Wish
+from fleet.rules.phases import GOING_BACK, Cause, Phase, PlanKind, Verdict, Wish
 from fleet.rules.prefetch import Prefetch
 from fleet.rules.seen import Side
 from fleet.rules.situation import StepPlan
@@ -146,6 +146,11 @@ class State:
     def apart(self) -> bool:
         """The two releases never run beside each other: one is gone before the other starts."""
         return self.kind is PlanKind.RECREATE
+
+    @property
+    def new_leaves(self) -> bool:
+        """Nobody waits for what its engines say."""
+        return self.phase in GOING_BACK and self.has_old and not self.weight_new
 
     @property
     def together(self) -> int:

@@ -2,10 +2,13 @@
 server admits no replica. And a pause in which answers begin to fail.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from fleet.actions import rollouts as actions
 from fleet.clients.errors import Temporary
+from fleet.drive.rollout import drive
 from fleet.models import Deployment
 from fleet.queries.rollout_abilities import abilities_of
 from fleet.rules.phases import GOING_BACK, Phase
@@ -64,6 +67,24 @@ def test_an_abort_moves_traffic_though_a_replica_cannot_be_admitted(stage, monke
     assert rollout.phase in {p.value for p in GOING_BACK}, rollout.why
     assert rollout.cause == "operator"
     assert Deployment.objects.get(release=rollout.from_release).weight > 0
+
+
+def test_an_abort_is_heard_before_engines_are_asked(stage, monkeypatch):
+    """Each pass asked the new release who it is first: one that hangs, or whose answer breaks the
+    pass, held the abort up.
+    """
+    rollout = begun(stage, Phase.CANARY_STARTING)
+    monkeypatch.setattr(stage.fake, "set_condition", lambda *_: None)
+    stage.run(rollout, until={Phase.CANARY_VERIFYING})
+    stage.act(actions.abort_rollout, rollout.pk, why="wrong one")
+
+    def never(*_):
+        raise AssertionError("asked")
+
+    for phase in (Phase.ABORTING, Phase.ROLLING_BACK, Phase.ROLLING_BACK):
+        drive(rollout.pk, replace(stage.outside, ask=never))
+        rollout.refresh_from_db()
+        assert (rollout.phase, rollout.cause) == (phase, "operator")
 
 
 def test_what_paused_for_want_of_samples_goes_back_when_all_its_answers_fail(stage):

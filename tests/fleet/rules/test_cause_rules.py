@@ -8,6 +8,8 @@ import pytest
 
 from fleet.rules.causes import Patience, diagnose, progress_of
 from fleet.rules.disks import full_ones, named
+from fleet.rules.manifests import EACH, FENCE
+from fleet.rules.members import SIZE
 from fleet.rules.phases import Cause
 from fleet.rules.seen import Pod, Side, read_pod, read_side
 from fleet.rules.verify import PASSES, TOKENS, Answers, Expected, judge
@@ -127,6 +129,20 @@ def test_it_reads_a_pod_as_the_server_writes_it():
 
 def test_it_counts_a_failed_pod_as_gone():
     assert read_pod(RAW | {"status": {"phase": "Failed"}}).terminating
+
+
+@pytest.mark.parametrize("word", ["mine", "0", ""])
+def test_what_somebody_writes_into_our_notes_stops_no_look(word):
+    """Each pass over every rollout of the service failed, an abort was not heard."""
+    labels = RAW["metadata"]["labels"]
+    pod = RAW | {"metadata": RAW["metadata"] | {"labels": labels | {SIZE: word}}}
+    meta = {"name": "chat", "uid": "d", "labels": labels, "annotations": {FENCE: word, EACH: word}}
+    look = {
+        "deployments": [{"metadata": meta, "spec": {"replicas": 2}}],
+        "replicasets": [], "pods": [pod],
+    }  # fmt: skip
+    side = read_side(look, "rel-1", {"serve": 1})
+    assert (side.exists, side.wanted, side.fence, side.pods[0].size) == (True, 2, 0, 1)
 
 
 def test_it_keeps_releases_apart():
