@@ -70,7 +70,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
 
     def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse:
         note(request, user, "sign_in")
-        return super().post_login(request, user, **kwargs)
+        answer: HttpResponse = super().post_login(request, user, **kwargs)
+        return answer
 
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: Any = None, email: str | None = None
@@ -82,7 +83,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
 
 def note(request: HttpRequest, user: Any, verb: str) -> None:
     request_id, address = getattr(request, "request_id", ""), request.META.get("REMOTE_ADDR", "")
-    note_own(viewer_of_user(user, request_id=request_id, address=address), verb)
+    note_own(viewer_of_user(user, request_id=request_id, address=address), user, verb)
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # the library has no types

@@ -107,9 +107,10 @@ class Gateway:
             for name, service in sorted(served.items())
             if context.may_use(name)
         ]
-        if not only:
-            found = {"object": "list", "data": models}
-        elif (found := next((m for m in models if m["id"] == only), {})) == {}:
+        found: Any = {"object": "list", "data": models}
+        if only:
+            found = next((model for model in models if model["id"] == only), None)
+        if found is None:
             await _refuse(client, errors.unknown_model(only))
             return
         await client.answer(200, orjson.dumps(found), [JSON_TYPE])

@@ -124,10 +124,10 @@ def end_session(viewer: Viewer, session_id: int) -> None:
 
 
 @transaction.atomic
-def note_own(viewer: Viewer, verb: str) -> None:
+def note_own(viewer: Viewer, user: User, verb: str) -> None:
     """Keep what a person did to his own account: signed in, changed password or second step."""
     with fleet_scope():
-        record(viewer, f"person.{verb}", User.objects.get(pk=viewer.user_id))
+        record(viewer, f"person.{verb}", user)
 
 
 def _is_known_to_another(viewer: Viewer) -> bool:
