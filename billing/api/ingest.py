@@ -131,6 +131,8 @@ def unzip(body: bytes) -> bytes:
         raise too_large()
     if not unpacker.eof:
         raise ParseError("The gzip body ends too early")
+    if unpacker.unused_data:  # as a second gzip file: what is in it would be lost without a word
+        raise ParseError("Something follows the end of the gzip body; send one batch at a time")
     return plain
 
 

@@ -168,8 +168,8 @@ class Reader:
             id=f"other-cost/{part.id}/{month.name}",
             kind=OriginKind(line.kind),
             name=line.name,
-            starts_at=part.spans[0][0],
-            ends_at=part.spans[-1][1],
+            starts_at=part.spans[0][0].replace(microsecond=0),
+            ends_at=_next_second(part.spans[-1][1]),
             period_start=month.starts_at,
             period_end=month.ends_at,
             currency=line.currency,
@@ -199,3 +199,8 @@ class Reader:
         if part.spread.unallocated or not found:
             found.append(CostShare(UNALLOCATED, part.spread.unallocated, ZERO, unit))
         return found
+
+
+def _next_second(at: datetime) -> datetime:
+    """Files have whole seconds: what is shorter than one would end as it begins."""
+    return at.replace(microsecond=0) + timedelta(seconds=bool(at.microsecond))

@@ -121,6 +121,22 @@ def by(rows, *names):
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("fleet")
+def test_a_line_of_less_than_a_second_does_not_stop_the_file(fiona):
+    at = HOUR + timedelta(minutes=10)
+    span = f"{at.isoformat()[:19]}.2,{at.isoformat()[:19]}.7"
+    with fleet_scope():
+        head = ",".join(COLUMNS)
+        import_other_costs(SYSTEM, f"{head}\n{span},hosted,Example AI: One,chat,USD,3", now=NOW)
+    _, data = export(fiona)
+    rows = [r for r in rows_of_file(data) if r["ResourceName"] == "Example AI: One"]
+    assert sum(Decimal(r["BilledCost"]) for r in rows) == 3
+    stamp = f"{at:%Y-%m-%dT%H:%M}"
+    ends = {(r["ChargePeriodStart"], r["ChargePeriodEnd"]) for r in rows}
+    assert ends == {(f"{stamp}:00Z", f"{stamp}:01Z")}
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_file_is_the_bill_of_the_economics_page(fleet, fiona, version):
     artifact, data = export(fiona, f"focus-{version}-cost")

@@ -89,6 +89,7 @@ def test_it_lists_each_refusal_by_its_place_in_the_batch(acme, send):
         (b"[]", {"Content-Encoding": "br"}, 400),
         (b"[]", {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(b"[]", mtime=0)[:-6], {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"[]", mtime=0) * 2, {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(b" " * 40_000_000, mtime=0), {"Content-Encoding": "gzip"}, 413),
         (json.dumps([1] * 10_001).encode(), {}, 413),
         (b"[" + b" " * (33 * 1024 * 1024) + b"]", {}, 413),
