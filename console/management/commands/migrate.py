@@ -4,10 +4,10 @@ As JSON lines {"percent", "text"}, beside what it prints anyway.
 """
 
 import json
-from argparse import ArgumentParser
 from functools import cached_property
 from typing import Any
 
+from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -18,7 +18,7 @@ class Command(migrate.Command):
     progress = False
     done = 0
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--progress", action="store_true", help="as JSON lines")
 
