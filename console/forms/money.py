@@ -1,7 +1,6 @@
 """Forms of prices. They parse; what is allowed is decided by the actions."""
 
 import csv
-from io import StringIO
 from typing import Any
 
 from django import forms
@@ -26,12 +25,20 @@ class DraftForm(forms.Form):
 
     def clean_lines(self) -> list[PriceLine]:
         found = []
-        rows = csv.reader(StringIO(self.cleaned_data["lines"]), skipinitialspace=True)
-        for number, row in enumerate(rows, start=1):
-            if not any(cell.strip() for cell in row):
-                continue
-            found.append(price_line(number, [cell.strip() for cell in row]))
+        for number, line in enumerate(self.cleaned_data["lines"].splitlines(), start=1):
+            cells = cells_of(number, line)
+            if any(cells):
+                found.append(price_line(number, cells))
         return found
+
+
+def cells_of(number: int, line: str) -> list[str]:
+    """Of one line: a quote that is left open takes none of the lines below with it."""
+    try:
+        rows = list(csv.reader([line], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise forms.ValidationError(f"Line {number}: {error}; write {COLUMNS}") from error
+    return [cell.strip() for row in rows for cell in row]
 
 
 def price_line(number: int, cells: list[str]) -> PriceLine:
