@@ -24,7 +24,9 @@ def unseal(key: str, sealed: bytes | memoryview) -> str:
         ) from error
 
 
-def unseal_both(key: str, sealed: bytes, previous: bytes | None) -> tuple[str, ...]:
+def unseal_both(
+    key: str, sealed: bytes | memoryview, previous: bytes | memoryview | None
+) -> tuple[str, ...]:
     """The secret, and the one before it where there is one that can still be read."""
     now = unseal(key, sealed)
     if previous is None:

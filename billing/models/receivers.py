@@ -16,5 +16,5 @@ class Receiver(Versioned):
     class Meta:
         abstract = True
 
-    def previous_at(self, now: datetime) -> bytes | None:
+    def previous_at(self, now: datetime) -> bytes | memoryview | None:
         return self.previous if self.previous_until and now < self.previous_until else None

@@ -146,8 +146,8 @@ def token_forecast(tenant: TenantRef, month: Month, now: datetime) -> Forecast |
     """Of all its tokens, in and out, by the tenant's days: the month's use is counted by them."""
     zone = ZoneInfo(tenant.time_zone)
     with connection.cursor() as cursor:
-        given = [tenant.time_zone, tenant.id, month.starts_at - BEFORE, month.ends_at]
-        cursor.execute(TOKENS_BY_DAY, given)
+        start, end = month.starts_at - BEFORE, month.ends_at
+        cursor.execute(TOKENS_BY_DAY, [tenant.time_zone, tenant.id, start, end])
         days: dict[date, Decimal] = dict(cursor.fetchall())
     today = now.astimezone(zone).date()
     return ahead(days, today, month.ends_at.astimezone(zone).date())
