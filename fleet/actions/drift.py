@@ -25,6 +25,7 @@ from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
 
 KEEP = "fleet.tasks.keep_deployment"
+LONGEST_PATH = 300
 Json = Mapping[str, Any]
 
 
@@ -106,12 +107,11 @@ def seen_of_one(
 def store_one(
     row: Deployment, known: dict[str, Drift], seen: Sequence[Difference], now: datetime
 ) -> None:
-    """`known` are the open ones by path."""
-    for difference in seen:
-        drift = known.pop(difference.text[:300], None)
+    """`known` are the open ones by path. Of paths that are alike as far as they are kept, one."""
+    for path, difference in {d.text[:LONGEST_PATH]: d for d in seen}.items():
+        drift = known.pop(path, None)
         fields = fields_of(difference) | {"seen_at": now}
         if drift is None:
-            path = difference.text[:300]
             Drift.objects.create(deployment=row, path=path, found_at=now, **fields)
         else:
             changed = {"adopted_as": None} if drift.live != difference.live else {}

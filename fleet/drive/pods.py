@@ -17,6 +17,7 @@ from fleet.rules.state import Decision
 from tenants.base.scope import fleet_scope
 
 log = structlog.get_logger(__name__)
+LONGEST_ROLE = 16
 CHANGES = (
     "node", "start_seconds", "restarts", "trouble", "answered", "answered_at", "gone_at",
 )  # fmt: skip
@@ -66,7 +67,7 @@ def row_of(view: View, pod: Pod, release: Release) -> RolloutPod:
         uid=pod.uid,
         release=release.fingerprint,
         name=pod.name,
-        role=pod.role,
+        role=pod.role[:LONGEST_ROLE],  # a label, which somebody may have changed
         created_at=pod.created_at,
     )
 

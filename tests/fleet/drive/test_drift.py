@@ -1,12 +1,13 @@
 """Hand edits are seen, shown with who made them, and repaired or adopted by a person's choice."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
 
 from fleet.actions import drift as actions
-from fleet.actions.drift import store_drift
+from fleet.actions.drift import store_drift, store_one
 from fleet.drive.keep import due_deployments, keep
 from fleet.models import Deployment, Drift, Service
 from fleet.queries.drift import list_drift
@@ -57,6 +58,18 @@ def observe(stage):
 def drift(stage):
     with scope_of(stage.olga):
         return list_drift(stage.olga)
+
+
+def test_of_paths_that_are_alike_as_far_as_they_are_kept_there_is_one_row(stage, row):
+    """The second one broke the whole look at its cluster, again and again."""
+    writer = SimpleNamespace(manager="kubectl", operation="Update", at=None)
+    seen = [
+        SimpleNamespace(text="a" * 300 + end, declared=None, live=end, writer=writer, owned=False)
+        for end in "bc"
+    ]
+    for _ in range(2):
+        store_one(row, {d.path: d for d in Drift.objects.all()}, seen, timezone.now())
+    assert Drift.objects.get().live == "c"
 
 
 def test_nothing_is_drift_as_it_was_placed(stage):

@@ -3,6 +3,7 @@
 import pytest
 
 from fleet.models import RolloutLog, RolloutPod
+from fleet.rules.manifests import ROLE
 from fleet.rules.phases import Cause, Phase
 from tests.fleet.drive.stage import make_stage
 
@@ -34,6 +35,15 @@ def test_pods_stay_known_with_their_start_and_what_they_answered(stage):
         assert pod.gone_at is None
     old = RolloutPod.objects.filter(rollout=rollout).exclude(release=release.fingerprint)
     assert old.count() == 4
+
+
+def test_a_pod_with_a_label_that_somebody_made_long_is_kept(stage):
+    """No pass could be recorded any more, an abort neither."""
+    rollout, _ = begin(stage)
+    pod = next(iter(stage.fake.pods.values()))
+    pod["metadata"]["labels"][ROLE] = "a-role-of-somebody-else"
+    stage.run(rollout, until={Phase.CANARY_STARTING})
+    assert RolloutPod.objects.filter(rollout=rollout, role="a-role-of-somebo").exists()
 
 
 def test_a_container_that_failed_leaves_both_logs_after_the_way_back(stage):
