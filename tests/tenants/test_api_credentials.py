@@ -5,7 +5,7 @@ from django.test import Client
 
 from tenants.actions import keys, tokens
 from tenants.models import User
-from tests.tenants.conftest import WISH
+from tests.tenants.conftest import WISH, make_person
 from tests.tenants.rest import bearer, call
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +54,7 @@ def test_it_takes_no_other_kind_of_credential(world, olga):
 
 
 def test_it_ends_everything_of_a_deactivated_person(world, olga, vic):
+    make_person("paul", "approver")
     body = {"name": "n", "permissions": ["view"], "days": 1}
     made = call(vic.client, "POST", "tokens", body).json()
     address = f"people/{vic.user.pk}"
