@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0160_secrets_of_webhooks_overlap")]
+    dependencies = [("billing", "0153_secrets_of_webhooks_overlap")]
 
     operations = [
         migrations.AddField(

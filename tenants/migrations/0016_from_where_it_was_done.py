@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0017_claims_that_others_see")]
+    dependencies = [("tenants", "0015_claims_that_others_see")]
 
     operations = [
         migrations.AddField(
