@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from billing.actions import accounts as actions
 from billing.queries import accounts as queries
+from billing.queries.money import find_tenant
 from billing.rules.accounts import LONGEST_TERMS, AccountTerms
 from billing.rules.invoices import Tax
 from tenants.api.base.pages import ListPages
@@ -121,7 +122,7 @@ class AccountView(ConsoleView):
         """Set how a tenant is billed, from its next invoice on."""
         given = self.given(AccountIn)
         given["taxes"] = tuple(Tax(**t) for t in given["taxes"])
-        expected = self.expected_version()
+        expected = self.expected_version(of=find_tenant(self.viewer, slug).id)
         found = actions.change_account(self.viewer, slug, AccountTerms(**given), expected=expected)
         return self.answer(AccountOut(found).data, etag=found.etag)
 

@@ -120,7 +120,7 @@ class AlertSettingsView(ConsoleView):
     def put(self, request: Request, slug: str) -> Response:
         """From which percents of a budget on whom to tell by mail."""
         given = self.given(AlertSettingsIn)
-        expected = self.expected_version()
+        expected = self.expected_version(of=find_tenant(self.viewer, slug).id)
         found = actions.change_settings(self.viewer, slug, expected=expected, **given)
         return self.answer(AlertSettingsOut(found).data, etag=found.etag)
 

@@ -135,7 +135,7 @@ class DestinationView(ConsoleView):
             self.viewer,
             destination_id,
             Target(**self.given(DestinationFields)),
-            expected=self.expected_version(),
+            expected=self.expected_version(of=destination_id),
         )
         return self.answer(DestinationOut(changed).data, etag=changed.etag)
 
@@ -153,7 +153,7 @@ class DestinationSecretView(ConsoleView):
         changed, secret = actions.renew_secret(
             self.viewer,
             destination_id,
-            expected=self.expected_version(),
+            expected=self.expected_version(of=destination_id),
             now=timezone.now(),
             **self.given(RenewIn),
         )

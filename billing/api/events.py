@@ -117,7 +117,10 @@ class WebhookView(ConsoleView):
     def put(self, request: Request, webhook_id: int) -> Response:
         """Another address or other kinds, for what happens from now on."""
         row = actions.change_webhook(
-            self.viewer, webhook_id, expected=self.expected_version(), **self.given(WebhookFields)
+            self.viewer,
+            webhook_id,
+            expected=self.expected_version(of=webhook_id),
+            **self.given(WebhookFields),
         )
         return self.answer(WebhookOut(row).data, etag=row.etag)
 
@@ -133,7 +136,7 @@ class WebhookSecretView(ConsoleView):
     def post(self, request: Request, webhook_id: int) -> Response:
         """A new secret from the next message on, shown this once. For a day the old signs too."""
         self.given(Strict)
-        expected = self.expected_version()
+        expected = self.expected_version(of=webhook_id)
         row, secret = actions.renew_secret(
             self.viewer, webhook_id, expected=expected, now=timezone.now()
         )

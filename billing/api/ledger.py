@@ -51,6 +51,6 @@ class LedgerAccountView(ConsoleView):
         """Give the account its number; the version is 0 before it has one."""
         given = self.given(LedgerAccountIn)
         found = actions.number_account(
-            self.viewer, account, expected=self.expected_version(), **given
+            self.viewer, account, expected=self.expected_version(of=account), **given
         )
         return self.answer(LedgerAccountOut(found).data, etag=found.etag)

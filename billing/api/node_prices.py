@@ -160,7 +160,12 @@ class SheetView(ConsoleView):
     def put(self, request: Request, number: int) -> Response:
         """Write a draft anew. A published sheet never changes."""
         given = sheet_in(self.given(SheetIn))
-        actions.edit_sheet(self.viewer, number, expected=self.expected_version(), **given)
+        actions.edit_sheet(
+            self.viewer,
+            number,
+            expected=self.expected_version(of=queries.find_sheet(self.viewer, number).pk),
+            **given,
+        )
         return answered(self, number)
 
 
@@ -172,7 +177,7 @@ class SheetProposeView(ConsoleView):
             self.viewer,
             number,
             now=timezone.now(),
-            expected=self.expected_version(),
+            expected=self.expected_version(of=queries.find_sheet(self.viewer, number).pk),
             **self.given(SheetProposalIn),
         )
         return answered(self, number)

@@ -195,7 +195,7 @@ class VersionsView(ConsoleView):
             slug,
             prices=lines_in(given["prices"]),
             why=given["why"],
-            expected=self.expected_version(),
+            expected=self.expected_version(of=queries.find_book(self.viewer, slug).pk),
         )
         return answered(self, slug, 201)
 
@@ -211,7 +211,7 @@ class VersionView(ConsoleView):
             number,
             prices=lines_in(given["prices"]),
             why=given["why"],
-            expected=self.expected_version(),
+            expected=self.expected_version(of=queries.find_book(self.viewer, slug).pk),
         )
         return answered(self, slug)
 
@@ -221,7 +221,7 @@ class ProposeView(ConsoleView):
     def post(self, request: Request, slug: str, number: int) -> Response:
         """Ask an approver to let a draft hold; see `change_id` among the approvals."""
         given = self.given(ProposeIn)
-        expected = self.expected_version()
+        expected = self.expected_version(of=queries.find_book(self.viewer, slug).pk)
         publication.propose_version(
             self.viewer, slug, number, expected=expected, now=timezone.now(), **given
         )

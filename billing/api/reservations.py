@@ -78,7 +78,7 @@ class ReservationEndView(ConsoleView):
             self.viewer,
             reservation_id,
             now=timezone.now(),
-            expected=self.expected_version(),
+            expected=self.expected_version(of=reservation_id),
             **self.given(ReservationEndIn),
         )
         return self.answer(ReservationOut(row).data, etag=row.etag)

@@ -109,7 +109,7 @@ class ScheduleView(ConsoleView):
         schedule = actions.change_schedule(
             self.viewer,
             schedule_id,
-            expected=self.expected_version(),
+            expected=self.expected_version(of=schedule_id),
             now=timezone.now(),
             **given,
         )
@@ -119,6 +119,9 @@ class ScheduleView(ConsoleView):
     def delete(self, request: Request, schedule_id: int) -> Response:
         """No further file; those that it made stay."""
         actions.remove_schedule(
-            self.viewer, schedule_id, expected=self.expected_version(), now=timezone.now()
+            self.viewer,
+            schedule_id,
+            expected=self.expected_version(of=schedule_id),
+            now=timezone.now(),
         )
         return self.answer()

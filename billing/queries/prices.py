@@ -89,11 +89,16 @@ def list_books(viewer: Viewer) -> QuerySet[PriceBook]:
     return PriceBook.objects.order_by("-id")
 
 
-def get_book(viewer: Viewer, slug: str, *, now: datetime) -> BookOut:
-    """List prices are no secret among those who see money; drafts are with the fleet's people."""
+def find_book(viewer: Viewer, slug: str) -> PriceBook:
     book = list_books(viewer).filter(slug=slug).first()
     if book is None:
         raise NotFound(f"There is no price book {slug}")
+    return book
+
+
+def get_book(viewer: Viewer, slug: str, *, now: datetime) -> BookOut:
+    """List prices are no secret among those who see money; drafts are with the fleet's people."""
+    book = find_book(viewer, slug)
     versions = book.versions.prefetch_related("prices").order_by("-number")
     if not viewer.is_fleet:
         versions = versions.filter(published_at__isnull=False)

@@ -51,9 +51,12 @@ def invoice(finance, month):
     return made | {"path": path}
 
 
-def test_it_sets_terms_with_the_version_that_was_read(finance, acme):
+def test_it_sets_terms_with_the_version_that_was_read(finance, acme, globex):
     first = finance("get", "billing-accounts/acme")
     assert first.json()["version"] == 0
+    other = finance("get", "billing-accounts/globex")
+    taken = finance("put", "billing-accounts/acme", TERMS, **{"If-Match": other["ETag"]})
+    assert taken.status_code == 412
     answer = finance("put", "billing-accounts/acme", TERMS, **{"If-Match": first["ETag"]})
     assert answer.json()["taxes"] == [{"name": "TVA", "rate": "0.200000000000"}]
     stale = finance("put", "billing-accounts/acme", TERMS, **{"If-Match": first["ETag"]})

@@ -40,7 +40,7 @@ class ConsoleView(APIView):
         principal = cast(Principal, self.request.user)
         return principal.viewer
 
-    def expected_version(self, of: object = None) -> int:
+    def expected_version(self, of: object) -> int:
         """The version named in If-Match, which a change of a versioned object requires.
 
         `of` names the object, as its ETags begin; the ETag of another one is a version that nobody
@@ -52,7 +52,7 @@ class ConsoleView(APIView):
         name, _, version = given.strip().removeprefix("W/").strip('"').rpartition("-")
         if not (version.isascii() and version.isdecimal()):
             raise Invalid(**{"If-Match": "Not an ETag of this API"})
-        return int(version) if of is None or name == str(of) else NOBODYS
+        return int(version) if name == str(of) else NOBODYS
 
     def given(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The checked members of the body; raises the faults of all fields at once."""
