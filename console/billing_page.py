@@ -136,9 +136,11 @@ def meter_rows(parts: Iterable[Part]) -> list[tuple[Part, str, Decimal | None, s
 
 def hours_of(found: MonthToDate) -> tuple[int, int]:
     """Whole hours that passed and that the month has: how complete it is."""
+    start, until, end = (
+        at.astimezone(UTC) for at in (found.month.starts_at, found.until, found.month.ends_at)
+    )  # times of one zone are subtracted by its clock, which is set forward and back
     hour = timedelta(hours=1)
-    start = found.month.starts_at
-    return int((found.until - start) / hour), int((found.month.ends_at - start) / hour)
+    return int((until - start) / hour), int((end - start) / hour)
 
 
 def own_budget(budgets: Iterable[NamedBudget]) -> NamedBudget | None:

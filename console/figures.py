@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from billing.rules.currencies import EXPONENTS
+from tenants.rules.currencies import EXPONENTS
 
 MISSING = "–"
 MINUS = "−"

@@ -14,11 +14,12 @@ from billing.models import BillingAccount, JournalTxn
 from billing.queries.accounts import Account, get_account
 from billing.queries.grants import left_of
 from billing.rules.accounts import AccountTerms, faults_of_terms
-from billing.rules.currencies import EXPONENTS, to_units
+from billing.rules.currencies import to_units
 from billing.rules.journal import legs_of_payment
 from tenants.actions.audit import picture, record
 from tenants.errors import Conflict, Invalid, Stale
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.currencies import EXPONENTS
 
 
 @transaction.atomic

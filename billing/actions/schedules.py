@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any, TypedDict, Unpack
-from zoneinfo import available_timezones
 
 from django.db import transaction
 
@@ -15,6 +14,7 @@ from tenants.actions.audit import picture, record
 from tenants.errors import Invalid, NotFound
 from tenants.nudge import nudge
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.zones import zones
 
 TASK = "billing.tasks.run_exports"
 RHYTHMS = tuple(r.value for r in Rhythm)
@@ -143,7 +143,7 @@ def _set(viewer: Viewer, schedule: ExportSchedule, terms: Mapping[str, Any]) -> 
     faults = faults_of_form(schedule.format, schedule.file_type)
     if not faults and DATASETS[schedule.format].is_fleets:
         viewer.require(Permission.MANAGE_MONEY)
-    if schedule.time_zone not in available_timezones():
+    if schedule.time_zone not in zones():
         faults["time_zone"] = f"{schedule.time_zone!r} is no IANA time zone"
     if not 0 < len(schedule.name) <= LONGEST_NAME:
         faults["name"] = f"Give the schedule a name, of at most {LONGEST_NAME} characters"

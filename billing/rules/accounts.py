@@ -1,10 +1,11 @@
 """How an account is billed, and which terms make no sense."""
 
 from dataclasses import dataclass
-from zoneinfo import available_timezones
 
-from billing.rules.currencies import EXPONENTS, MODES
+from billing.rules.currencies import MODES
 from billing.rules.invoices import Tax, TaxPer, faults_of_taxes
+from tenants.rules.currencies import EXPONENTS
+from tenants.rules.zones import zones
 
 LONGEST_TERMS = 365
 
@@ -48,7 +49,7 @@ def faults_of_terms(terms: AccountTerms, rated_in: str) -> dict[str, str]:
             ("rate_source", len(terms.rate_source) > 64, "At most 64 characters"),
             (
                 "time_zone",
-                terms.time_zone not in available_timezones(),
+                terms.time_zone not in zones(),
                 f"{terms.time_zone[:64]!r} is no IANA time zone",
             ),
             ("purchase_order", len(terms.purchase_order) > 64, "At most 64 characters"),

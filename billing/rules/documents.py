@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from billing.rules.currencies import EXPONENTS
 from billing.rules.exchange import Exchange
 from billing.rules.invoices import Bill, LineKind, Row, Terms
 from billing.rules.meters import SALES, Meter
+from tenants.rules.currencies import EXPONENTS
 
 PREFIXES = {"invoice": "INV", "credit": "CN"}
 TIMES = ("starts_at", "ends_at")

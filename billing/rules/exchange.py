@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from billing.rules.currencies import EXPONENTS
 from billing.rules.texts import is_plain
+from tenants.rules.currencies import EXPONENTS
 
 PICO = Decimal("0.000000000001")
 EXACT = Context(prec=100, rounding=ROUND_HALF_UP)  # as the database rounds

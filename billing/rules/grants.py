@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from billing.rules.currencies import EXPONENTS, to_units
+from billing.rules.currencies import to_units
 from billing.rules.meters import Meter
+from tenants.rules.currencies import EXPONENTS
 
 ZERO = Decimal(0)
 NEVER = datetime.max.replace(tzinfo=UTC)

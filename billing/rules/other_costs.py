@@ -20,9 +20,9 @@ from itertools import repeat
 from typing import Generic, TypeVar
 
 from billing.rules.allocation import PICO, split
-from billing.rules.currencies import EXPONENTS
 from billing.rules.texts import is_plain
 from billing.rules.years import SAID, is_known
+from tenants.rules.currencies import EXPONENTS
 
 OTHER_METHOD = "other-2"
 PLATFORM, HOSTED = "platform", "hosted"

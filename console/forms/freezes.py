@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django import forms
 
 from fleet.rules.freeze import DAYS, Window
+from tenants.rules.zones import zones
 
 MOMENT = "%Y-%m-%dT%H:%M"
 
@@ -61,7 +62,7 @@ class FreezeForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
-        if given.get("zone") not in available_timezones():
+        if given.get("zone") not in zones():
             self.add_error("zone", "No IANA zone: write Europe/Berlin or UTC, for example")
             return given
         for name in ("starts_at", "ends_at"):

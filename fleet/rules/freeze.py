@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
+
+from tenants.rules.zones import zones
 
 LONGEST_WEEKLY = 7 * 24 * 60  # minutes
 WEEK = timedelta(days=7)
@@ -111,7 +113,7 @@ def refuse_window(window: Window) -> dict[str, str]:
         wrong["title"] = "Name it: the name stands in every reason to wait"
     if not window.reason.strip():
         wrong["reason"] = "Say why: whoever waits reads it"
-    if window.zone not in available_timezones():
+    if window.zone not in zones():
         wrong["zone"] = f"{window.zone!r} is no IANA zone, such as Europe/Berlin or UTC"
     for name, at in (("starts_at", window.starts_at), ("ends_at", window.ends_at)):
         if at and at.year not in YEARS:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 from fleet.rules.freeze import DAYS, Window, held_until
 from fleet.rules.moves import seconds
 from fleet.rules.objectives import LIMITS
+from tenants.rules.zones import zones
 
 SHORT = tuple(day[:3] for day in DAYS)
 DAY = 24 * 60  # minutes
@@ -123,7 +123,7 @@ def refuse_bounds(always: Bounds, hours: Sequence[Hours], zone: str) -> dict[str
             f"The maximum {always.most} is below the minimum {always.least}: raise it by"
             f" {always.least - always.most} or lower the minimum"
         )
-    if zone not in available_timezones():
+    if zone not in zones():
         wrong["zone"] = f"{zone!r} is no IANA zone, such as Europe/Berlin or UTC"
     if text := next(filter(None, (refuse_hours(always, h) for h in hours)), ""):
         wrong["hours"] = text

@@ -6,10 +6,11 @@ Pure. Hours of a week in which a cluster is left alone are a freeze of that clus
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from fleet.rules.earliest import out_of_freezes
 from fleet.rules.freeze import Window
+from tenants.rules.zones import zones
 
 LINE = "chat-us 2026-11-28 22:00 America/New_York"
 
@@ -48,7 +49,7 @@ def _line(line: str) -> tuple[str, datetime]:
     name, *rest = line.split()
     named = bool(rest) and not rest[-1][0].isdigit()
     zone = rest.pop() if named else "UTC"
-    if zone not in available_timezones():
+    if zone not in zones():
         raise ValueError(f"{zone!r} is no IANA zone, such as Europe/Berlin or UTC")
     try:
         at = datetime.fromisoformat(" ".join(rest))

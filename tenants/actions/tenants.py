@@ -1,7 +1,6 @@
 """Create and change tenants, suspend and resume them, grant them models."""
 
 from dataclasses import dataclass, field
-from zoneinfo import available_timezones
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -13,6 +12,7 @@ from tenants.nudge import nudge
 from tenants.queries.tenants import CLASSES, get_tenant, visible_tenants
 from tenants.rules import names
 from tenants.rules.access import Permission, Viewer
+from tenants.rules.zones import zones
 
 PUBLISH_POLICY = "tenants.tasks.publish_policy"
 
@@ -153,7 +153,7 @@ def _columns(fields: TenantFields) -> dict[str, object]:
 
 def _faults(fields: TenantFields) -> dict[str, str]:
     known_class = fields.traffic_class in CLASSES
-    known_zone = fields.time_zone in available_timezones()
+    known_zone = fields.time_zone in zones()
     return names.faults(
         name=names.fault_of_name(fields.name),
         residency=names.fault_of_regions(fields.residency),

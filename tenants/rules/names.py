@@ -2,10 +2,11 @@
 
 import re
 
+from tenants.rules.currencies import EXPONENTS
+
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MODEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/:-]{0,126}[A-Za-z0-9])?")
 REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-CURRENCY = re.compile(r"[A-Z]{3}")
 LONGEST_NAME = 120
 
 
@@ -33,7 +34,7 @@ def fault_of_model(model: str) -> str:
 
 
 def fault_of_currency(currency: str) -> str:
-    return "" if CURRENCY.fullmatch(currency) else "Three capital letters of ISO 4217, as in USD"
+    return "" if currency in EXPONENTS else "A currency of ISO 4217 in capital letters, as in USD"
 
 
 def fault_of_regions(regions: list[str]) -> str:

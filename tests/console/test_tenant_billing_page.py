@@ -2,14 +2,20 @@
 
 import html
 import re
+from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from console.billing_page import hours_of
+from tenants.rules.quotas import month_of
 from tests.console.visitors import browser, rows
 
 pytestmark = pytest.mark.django_db
 PAGE = "/billing/acme/"
+BERLIN = ZoneInfo("Europe/Berlin")
 REQUEST = re.compile(r"/requests/[0-9a-f-]{36}/")
 
 
@@ -23,6 +29,12 @@ def links(answer, pattern):
     assert answer.status_code == 200
     found = re.findall(r'href="([^"]+)"', answer.content.decode())
     return [html.unescape(a) for a in found if re.match(pattern, html.unescape(a))]
+
+
+@pytest.mark.parametrize(("month", "want"), [(3, 743), (10, 745), (11, 720)])
+def test_a_month_has_its_hours_whatever_clocks_do(month, want):
+    here = month_of(datetime(2026, month, 15, tzinfo=BERLIN), "Europe/Berlin")
+    assert hours_of(SimpleNamespace(month=here, until=here.ends_at)) == (want, want)
 
 
 def test_from_an_invoice_to_a_request_by_the_links_of_the_pages(scene, olga):

@@ -242,6 +242,8 @@ BAD = {
     "an address out of a name": (b'{"slug": "../x", "name": "n"}', 422),
     "a long name": (b'{"slug": "x", "name": "%s"}' % (b"n" * 200), 422),
     "a zone that is none": (b'{"slug": "x", "name": "n", "time_zone": "Mars/Base"}', 422),
+    "the zone of a machine": (b'{"slug": "x", "name": "n", "time_zone": "localtime"}', 422),
+    "a currency that is none": (b'{"slug": "x", "name": "n", "currency": "UDS"}', 422),
     "a slug that is taken": (b'{"slug": "acme", "name": "n"}', 422),
 }
 

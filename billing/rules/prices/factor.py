@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from billing.rules.prices.terms import Kind, Terms, Window, number, plain
+from tenants.rules.zones import zones
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 ALL_WEEK = tuple(range(7))
@@ -57,7 +58,7 @@ def say_window(window: Window) -> str:
 
 
 def fault(terms: Terms) -> str:
-    if terms.zone not in available_timezones():
+    if terms.zone not in zones():
         return f"{terms.zone!r} is no IANA time zone"
     if not 0 < len(terms.windows) <= 10:
         return "Give at least one window of hours, as in 22-6:0.5, and at most 10"
