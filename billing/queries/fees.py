@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.models import BillingPeriod, HourHead
+from billing.models import BillingPeriod, HourHead, Price
 from billing.queries.books import read_tariffs
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
-from billing.rules.prices.terms import Kind
+from billing.rules.prices.terms import BY_MONTH, Kind
 from billing.rules.rating import Period, fee_hour
 from billing.rules.tariffs import BookVersion
 from tenants.queries.directory import tenant_refs
@@ -43,6 +43,9 @@ def fee_hours(
 
 def unseen_fees(period: BillingPeriod, now: datetime) -> int:
     """Fees and minima of a period that no rating has seen, and no hour waits for."""
+    contracts = Price.objects.filter(book_version__book__tenant_id=period.tenant_id)
+    if not contracts.filter(kind__in=BY_MONTH).exists():  # of most tenants: no need to read prices
+        return 0
     tenant = tenant_refs([period.tenant_id])[period.tenant_id]
     tariff = read_tariffs([tenant])[tenant.id]
     owed = [
