@@ -31,11 +31,19 @@ def read_tariffs(tenants: Iterable[TenantRef]) -> dict[int, Tariff]:
     }
 
 
-def _read() -> dict[tuple[int | None, str], Versions]:
+def read_contract(tenant: TenantRef) -> Versions:
+    """What was agreed with it alone, without the lists and the contracts of all others."""
+    found = _read(book__tenant_id=tenant.id)
+    return found.get((tenant.id, tenant.currency), [])
+
+
+def _read(**wanted: int) -> dict[tuple[int | None, str], Versions]:
     # Whole before their prices are read: of one that is published in between, none would be seen,
     # and all that it holds for would be without a price.
     versions = list(
-        PriceBookVersion.objects.filter(published_at__isnull=False, effective__isempty=False)
+        PriceBookVersion.objects.filter(
+            published_at__isnull=False, effective__isempty=False, **wanted
+        )
         .select_related("book")
         .order_by("book_id", "number")
     )

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.models import BillingPeriod, HourHead, Price
-from billing.queries.books import read_tariffs
+from billing.models import BillingPeriod, HourHead
+from billing.queries.books import read_contract
+from billing.queries.calendars import read_calendars
 from billing.queries.months import period_of
 from billing.rules.calendars import Calendar
-from billing.rules.prices.terms import BY_MONTH, Kind
+from billing.rules.prices.terms import Kind
 from billing.rules.rating import Period, fee_hour
 from billing.rules.tariffs import BookVersion
-from tenants.queries.directory import tenant_refs
+from tenants.queries.directory import TenantRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +42,16 @@ def fee_hours(
             at = month.ends_at
 
 
-def unseen_fees(period: BillingPeriod, now: datetime) -> int:
+def unseen_fees(period: BillingPeriod, tenant: TenantRef, now: datetime) -> int:
     """Fees and minima of a period that no rating has seen, and no hour waits for."""
-    contracts = Price.objects.filter(book_version__book__tenant_id=period.tenant_id)
-    if not contracts.filter(kind__in=BY_MONTH).exists():  # of most tenants: no need to read prices
+    contract = [version for version in read_contract(tenant) if version.by_month]
+    if not contract:
         return 0
-    tenant = tenant_refs([period.tenant_id])[period.tenant_id]
-    tariff = read_tariffs([tenant])[tenant.id]
+    calendar = read_calendars([tenant])[tenant.id]
     owed = [
         fee
-        for version in tariff.contract
-        for fee in fee_hours(
-            version, tariff.calendar, max(version.starts_at, period.starts_at), now
-        )
+        for version in contract
+        for fee in fee_hours(version, calendar, max(version.starts_at, period.starts_at), now)
         if period.starts_at <= fee.hour < period.ends_at
     ]
     rows = HourHead.objects.filter(tenant_id=tenant.id, hour__in={fee.hour for fee in owed})

@@ -25,7 +25,7 @@ from billing.queries.visibility import visible_tenants
 from billing.rules.periods import Check, CheckKey, PeriodState, Signed
 from fleet.queries.services import service_names
 from tenants.errors import Invalid, NotFound
-from tenants.queries.directory import tenant_refs
+from tenants.queries.directory import TenantRef, tenant_refs
 from tenants.rules.access import Permission, Viewer
 
 STATES = tuple(s.value for s in PeriodState)
@@ -69,15 +69,16 @@ def period_checks(
     """Each with its number, in the order in which usage becomes money. For the fleet's people."""
     viewer.require(Permission.VIEW_MONEY)
     signed = _signed(period)
+    tenant = tenant_refs([period.tenant_id])[period.tenant_id]
     looks: tuple[Callable[[BillingPeriod], Check], ...] = (
         lambda p: _grace(p, now, grace),
         _rolled,
-        lambda p: _rated(p, now),
+        lambda p: _rated(p, tenant, now),
         _ledger,
         _quarantine,
         _unpriced,
         lambda p: _confidence(viewer, p),
-        lambda p: _exchange(p, now),
+        lambda p: _exchange(p, tenant, now),
     )
     found = [look(period) for look in looks]
     return [replace(check, signed=signed.get(check.key.value)) for check in found]
@@ -102,22 +103,23 @@ def _rolled(period: BillingPeriod) -> Check:
     return Check(CheckKey.ROLLED, "Hours to sum up", count, f"{count} wait", way)
 
 
-def _rated(period: BillingPeriod, now: datetime) -> Check:
+def _rated(period: BillingPeriod, tenant: TenantRef, now: datetime) -> Check:
     """Prices that were published and that no rating applied yet will make hours wait, and so will
     fees and minima that became due since the last one."""
     count = HourHead.objects.filter(~Q(version=F("rated_version")), **_of(period)).count()
-    count += unseen_fees(period, now)
-    prices = [f"{book} v{number}" for book, number in _unapplied(period)]
+    count += unseen_fees(period, tenant, now)
+    prices = [f"{book} v{number}" for book, number in _unapplied(period, tenant)]
     said = f"{count} wait" + (f"; prices not applied yet: {', '.join(prices)}" if prices else "")
     way = "They are rated within a minute; if not, look at the worker"
     return Check(CheckKey.RATED, "Hours to rate", count + len(prices), said, way)
 
 
-def _unapplied(period: BillingPeriod) -> QuerySet[PriceBookVersion, tuple[str, int]]:
+def _unapplied(
+    period: BillingPeriod, tenant: TenantRef
+) -> QuerySet[PriceBookVersion, tuple[str, int]]:
     """Books and numbers of versions that change what hours of the period are charged: those after
     the end of a contract as well, where it took the place of one that held for them."""
-    currency = tenant_refs([period.tenant_id])[period.tenant_id].currency
-    own = Q(book__tenant_id=period.tenant_id) | Q(book__tenant_id=None, book__currency=currency)
+    own = Q(book__tenant_id=tenant.id) | Q(book__tenant_id=None, book__currency=tenant.currency)
     rows = PriceBookVersion.objects.filter(
         own,
         published_at__isnull=False,
@@ -183,9 +185,9 @@ def _unnamed(service_id: int) -> str:
     return f"service {service_id}" if service_id else "no service"
 
 
-def _exchange(period: BillingPeriod, now: datetime) -> Check:
+def _exchange(period: BillingPeriod, tenant: TenantRef, now: datetime) -> Check:
     """Charges in another currency than the account's need a rate of the day of the cut-off."""
-    account = accounts_of(list(tenant_refs([period.tenant_id]).values()))[period.tenant_id]
+    account = accounts_of([tenant])[tenant.id]
     currencies = billed_currencies(period, after=invoiced_upto(period))
     wanted = wanted_rates(period, account, currencies, now)
     missing = [w for w in wanted if w.found is None]
