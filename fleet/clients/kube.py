@@ -26,9 +26,8 @@ TIMEOUT = (3, 15)  # seconds to connect, to read
 PAGE = 500
 WATCH = 240  # seconds of one watch; the server ends it
 STARTS = "not yet ready to handle request"  # of a server whose admission has not read its lists
-ACCOUNT = re.compile(
-    r'forbidden: User ".*" cannot '
-)  # words of the authorizer, not of an admission
+# Words of the authorizer, not of an admission.
+ACCOUNT = re.compile(r'forbidden: User ".*" cannot ')
 SILENT = 90  # the server sends a bookmark every minute: after this the connection is dead
 Json = dict[str, Any]
 RAW = {"_preload_content": False, "_request_timeout": TIMEOUT}

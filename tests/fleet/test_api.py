@@ -312,19 +312,16 @@ def test_it_names_the_provider_of_a_hosted_cluster(world, olga):
 
 
 def test_it_declares_a_cache_for_weights_and_says_so_in_the_audit(world, olga):
-    at, given = (
-        f"clusters/{world['cluster']}",
-        {"weights_cache": "/srv/w/", "weights_secret": "hub"},
-    )
+    at = f"clusters/{world['cluster']}"
+    given = {"weights_cache": "/srv/w/", "weights_secret": "hub"}
     etag = call(olga, "get", at).headers["ETag"]
     changed = call(olga, "patch", at, given, **{"If-Match": etag})
     assert changed.json()["cluster"]["weights_cache"] == "/srv/w"
     with fleet_scope():
         told = AuditEvent.objects.get(verb="cluster.change")
     assert told.after["weights_cache"] == "/srv/w"
-    bad = call(
-        olga, "patch", at, {"weights_cache": "/etc"}, **{"If-Match": changed.headers["ETag"]}
-    )
+    etag = changed.headers["ETag"]
+    bad = call(olga, "patch", at, {"weights_cache": "/etc"}, **{"If-Match": etag})
     assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "/weights_cache")
 
 
