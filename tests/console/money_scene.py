@@ -106,7 +106,12 @@ def furnish_money(scene: SimpleNamespace, now: datetime) -> SimpleNamespace:
 
 
 def usage(scene: SimpleNamespace, now: datetime):
-    """Two requests a tenant each half day; each tenth of them was refused."""
+    """Two requests a tenant each half day; each tenth of them was refused.
+
+    Both are in one hour, whatever the time: `costs` knows the GPUs of some hours alone.
+    """
+    latest = now - timedelta(minutes=2)
+    moments = latest, latest.replace(minute=0, second=0, microsecond=0)
     for place, tenant in enumerate(scene.tenants[:2]):
         with fleet_scope():
             tenant.app = Application.objects.filter(tenant=tenant).order_by("id").first()
@@ -118,7 +123,7 @@ def usage(scene: SimpleNamespace, now: datetime):
                            "completion_tokens": 0}  # fmt: skip
                 yield factories.usage(
                     tenant,
-                    at=now - timedelta(hours=12 * half_day, minutes=2 + turn),
+                    at=moments[turn] - timedelta(hours=12 * half_day),
                     model=model,
                     service_id=scene.services[turn].pk,
                     **(
