@@ -94,6 +94,9 @@ class EconomicsOut(serializers.Serializer[Any]):
     margin = serializers.DecimalField(*AMOUNT)
     hours_attributed = serializers.IntegerField()
     hours = serializers.IntegerField()
+    known_until = serializers.DateTimeField(
+        allow_null=True, help_text="The newest hour was not over: its cost is known until then"
+    )
     method = serializers.CharField(allow_blank=True, help_text="How the bill was shared")
     utilisation = UtilisationOut(many=True)
     unpriced_products = serializers.ListField(child=serializers.CharField())

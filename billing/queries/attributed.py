@@ -21,6 +21,7 @@ class Attributed:
     method: str
     run_id: int | None  # the newest
     hours: tuple[datetime, ...]
+    known_until: datetime | None  # the newest hour is not over: its cost is known until then
     bill: Decimal
 
 
@@ -42,8 +43,13 @@ def attributed(start: datetime, end: datetime) -> Attributed:
         method=newest.method if newest else "",
         run_id=newest.pk if newest else None,
         hours=tuple(sorted(found.values_list("hour", flat=True))),
+        known_until=_read_early(newest),
         bill=found.aggregate(s=Sum("cost"))["s"] or Decimal(0),
     )
+
+
+def _read_early(run: AllocationRun | None) -> datetime | None:
+    return run.finished_at if run and run.finished_at < run.hour + timedelta(hours=1) else None
 
 
 def _midnight(day: date, like: datetime) -> datetime:

@@ -126,6 +126,7 @@ class Economics:
     hours_attributed: int
     hours: int
     known_hours: tuple[datetime, ...]  # the attributed ones
+    known_until: datetime | None  # the newest hour is not over: its cost is known until then
     tenants: tuple[Margin, ...]
     models: tuple[Margin, ...]
     products: tuple[ProductTime, ...]
@@ -182,6 +183,7 @@ def economics(viewer: Viewer, start: datetime, end: datetime, *, now: datetime) 
         hours_attributed=len(known.hours),
         hours=max(0, int((min(known.end, now) - known.start) / timedelta(hours=1))),
         known_hours=known.hours,
+        known_until=known.known_until,
         tenants=margins(costs, revenue, wanted, tenant_refs(), other.by_tenant),
         models=margins(costs, revenue, wanted, None, other.by_model),
         products=products,

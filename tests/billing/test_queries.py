@@ -175,9 +175,14 @@ def test_it_balances_the_fleets_economics(fiona, acme, globex, gateway):
     # Two requests whose hours have no known cost: on another day, and earlier on the same one.
     elsewhere = usage(acme, at=NOW - timedelta(days=2)), usage(globex, at=NOW - timedelta(hours=3))
     load(gateway, usage(acme, service_id=service.pk), *elsewhere)
+    at = HOUR + timedelta(minutes=34)
+    allocate_due(at)
+    with scope_of(fiona):
+        assert economics(fiona, MONTH.start, MONTH.end, now=NOW).known_until == at
     allocate_due(NOW + timedelta(hours=2))
     with scope_of(fiona):
         found = economics(fiona, MONTH.start, MONTH.end, now=NOW + timedelta(hours=2))
+        assert found.known_until is None, "that hour is over"
         rows = list_allocations(fiona, MONTH.start, MONTH.end)
         assert sum(a.amount for a in rows) == found.bill == Decimal("7.8")
     assert found.left_over == 0
