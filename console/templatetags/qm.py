@@ -4,7 +4,7 @@ How pages use them, with examples: docs/developers/pages.md.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -147,6 +147,15 @@ def when(moment: datetime | None, style: str = "") -> SafeString | str:
     if style == "day":
         return time_tag(moment, f"{moment:%d %b %Y}")
     return time_tag(moment, figures.moment(moment, timezone.now(), full=style == "full"))
+
+
+@register.simple_tag
+def days(start: datetime, end: datetime) -> SafeString:
+    """ "21 Nov 2026 to 28 Nov 2026": the whole days of [start, end), the last of them included."""
+    last = end - timedelta(days=1)
+    return mark_safe(  # noqa: S308  # of two moments
+        time_tag(start, f"{start:%d %b %Y}") + " to " + time_tag(last, f"{last:%d %b %Y}")
+    )
 
 
 def time_tag(moment: datetime, text: str, more: str = "") -> SafeString:

@@ -34,7 +34,7 @@ def soaking(state: State, seen: Seen, now: datetime) -> Decision | None:
         want = Want(old=Place(None, 0), new=Place(state.replicas, 100))
         why = f"Soaked. {state.old} is removed: {len(seen.old.pods)} pods left"
         return replace(stay(state, why), want=want, look_again=SOON)
-    return final(state, Phase.SUCCEEDED, f"{state.new} serves with {tally(seen.new)}")
+    return final(state, Phase.SUCCEEDED, f"{state.new} serves: {tally(seen.new)}")
 
 
 def is_overdue(state: State, now: datetime) -> bool:

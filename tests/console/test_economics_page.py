@@ -89,6 +89,12 @@ def test_two_spans_stand_side_by_side(olga):
     assert {r["of"] for r in file} == {"sums", "services", "tenants"}
 
 
+@pytest.mark.parametrize("path", ["", "idle/", "units/", "releases/"])
+def test_each_page_names_the_last_day_that_it_counts(olga, path):
+    text = olga.get(f"/economics/{path}?from=2026-11-02T00:00&to=2026-11-04T12:00").content.decode()
+    assert re.findall(r">(\d\d Nov 2026)<", text)[:2] == ["02 Nov 2026", "04 Nov 2026"]
+
+
 def test_it_makes_an_export_of_the_days_that_are_shown(olga):
     text = olga.get(WEEK).content.decode()
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', text))
