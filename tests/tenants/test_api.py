@@ -323,6 +323,13 @@ def test_it_keeps_the_old_key_for_the_overlap_only(world, olga):
     assert old["state"] == "expiring"
 
 
+@pytest.mark.parametrize("limit", ["abc", "", "0", "-1", "1.5", " 5", "1_0", "٣", "9" * 40])
+def test_a_limit_that_is_no_count_is_told(world, olga, limit):
+    answer = olga.client.get(V1 + "tenants", {"limit": limit})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].endswith("limit")
+
+
 def test_it_pages_by_cursor(world, olga):
     for n in range(3):
         call(olga.client, "POST", "tenants", {"slug": f"t{n}", "name": "T"})

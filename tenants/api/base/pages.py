@@ -5,6 +5,7 @@ with more charges than that it would give the same ones again and again.
 """
 
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
+from tenants.errors import Invalid
+
 LONGEST_CURSOR = 1_000  # characters
+COUNT = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Pages(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.base_url: str = request.build_absolute_uri()
-        size = self.get_page_size(request) or self.page_size
+        size = self.get_page_size(request)
         names = (self.ordering,) if isinstance(self.ordering, str) else self.ordering
         place = self.place_of(request, len(names))
         is_before = place is not None and place.is_before
@@ -68,6 +72,25 @@ class Pages(CursorPagination):
             self.first = Place(self.values_of(page[0], names), is_before=True)
             self.last = Place(self.values_of(page[-1], names))
         return page
+
+    def get_page_size(self, request: Request) -> int:
+        """Who wrote `limit=1OO` is told so: a page of another size would pass for all there is."""
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
+            return self.page_size
+        if not COUNT.fullmatch(text):
+            raise Invalid(limit=f"A number of rows, 1 to {self.max_page_size:,}: not {text[:20]!r}")
+        return min(int(text), self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for one in parameters:
+            if one["name"] == self.page_size_query_param:
+                one["description"] = (
+                    f"Rows of a page: {self.page_size}, at most {self.max_page_size}"
+                )
+                one["schema"] = {"type": "integer", "minimum": 1}
+        return parameters
 
     def place_of(self, request: Request, size: int) -> Place | None:
         text = request.query_params.get(self.cursor_query_param)
