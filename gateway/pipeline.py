@@ -268,21 +268,24 @@ class Pipeline:
         return [s for s in found if self._is_long_enough(exchange, asked, s)] or [wish.service]
 
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
-        """Two attempts at one service, and one more where the second could not even be sent."""
+        """Two attempts at one service, and one more where the second could not even be sent.
+
+        Never more than two at one endpoint.
+        """
         try:
             await self._awake(exchange, wish)
             seat = await self._first_seat(wish)
         except Refusal as refusal:
             raise AttemptError(refusal) from refusal
         self.shadows.mirror(exchange, asked, wish)
-        failed: frozenset[str] = frozenset()
+        failed: list[str] = []
         while True:
             try:
                 return await self._attempt(exchange, client, asked, wish, seat)
             except AttemptError as error:
                 if len(failed) == 2 or (failed and not error.is_unreachable):
                     raise
-                failed |= {(error.at or seat.endpoint).address}
+                failed.append((error.at or seat.endpoint).address)
                 seat = self._other_seat(exchange, wish, seat, error, failed)
 
     async def _awake(self, exchange: Exchange, wish: Wish) -> None:
@@ -375,15 +378,15 @@ class Pipeline:
         wish: Wish,
         seat: Seat,
         error: AttemptError,
-        failed: frozenset[str],
+        failed: Sequence[str],
     ) -> Seat:
         """Find another endpoint for a reroute, or raise what ended the attempt."""
         saved = self._retries.get(wish.service.name, RETRIES_SAVED)
         now = asyncio.get_running_loop().time()
         other, at = None, error.at or seat.endpoint
         if saved >= 1.0:
-            other = self.pools.take(wish, now, without=failed)
-        if other is None and error.is_stale:
+            other = self.pools.take(wish, now, without=frozenset(failed))
+        if other is None and error.is_stale and failed.count(at.address) < 2:
             other = self.pools.take(wish, now)
             if other is not None:
                 return other  # the same engine over a fresh connection: nothing was rerouted
