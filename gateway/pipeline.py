@@ -39,6 +39,7 @@ from gateway.normalise import Asked, retarget
 from gateway.placements import choose, permitted, refuse_outside, refuse_policy
 from gateway.pools import Pools, Seat, Wish
 from gateway.proxy import Proxy
+from gateway.running import Running
 from gateway.settings import Settings
 from gateway.shadow import Shadows
 from gateway.snapshots import Routing, Snapshots
@@ -65,6 +66,7 @@ class Pipeline:
     proxy: Proxy
     shadows: Shadows
     counters: Counters
+    running: Running
     _retries: dict[str, float] = field(default_factory=dict)
 
     def authenticate(self, headers: dict[bytes, bytes]) -> tuple[TenantContext, Routing]:
@@ -80,30 +82,21 @@ class Pipeline:
         try:
             context, routing = self.authenticate(headers)
         except Unusable as known:
-            exchange = self._exchange(request_id, known.context, 0)
+            exchange = Exchange.begin(request_id, known.context, 0)
             await self._report_refusal(exchange, client, known.refusal)
             return
         except Refusal as refusal:
             self.counters.ended(refusal.outcome, refusal.reason)
             await client.refuse(refusal, request_id)
             return
-        exchange = self._exchange(request_id, context, routing.document.version)
+        exchange = Exchange.begin(request_id, context, routing.document.version)
         exchange.reporter = self._report
         try:
-            await self._guarded(exchange, client, path, headers, routing)
+            with self.running.hold(exchange):
+                await self._guarded(exchange, client, path, headers, routing)
         finally:
             client.unwatch()
             self._report(exchange)
-
-    def _exchange(self, request_id: str, context: TenantContext, version: int) -> Exchange:
-        return Exchange(
-            id=request_id,
-            context=context,
-            traffic_class=context.traffic_class,
-            started_us=int(time.time() * 1e6),
-            started=asyncio.get_running_loop().time(),
-            routing_version=version,
-        )
 
     def _report(self, exchange: Exchange) -> None:
         self.meter.finish(exchange, asyncio.get_running_loop().time())
@@ -131,9 +124,11 @@ class Pipeline:
         except ClientLeftError:
             exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
         except asyncio.CancelledError:
-            if not client.has_left:
+            if not client.has_left and exchange.recalled is None:
                 raise
             exchange.guess_usage()
+            if exchange.recalled is not None:
+                await self._report_refusal(exchange, client, exchange.recalled)
             exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
         except Exception:  # noqa: BLE001 - a bug: the client still gets an error of this door's form
             log.exception("request %s failed", exchange.id)
