@@ -16,6 +16,7 @@ from allauth.mfa.signals import authentication_failed
 from allauth.usersessions.models import UserSession
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
@@ -62,6 +63,12 @@ class SeenMiddleware:
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """Another one than before: whoever made that one may know it still."""
+        if user is not None and user.check_password(password):
+            raise ValidationError("Choose a new password, not the one you have")
+        return str(super().clean_password(password, user))
 
     def set_password(self, user: Any, password: str) -> None:
         """The person chose this one, so whoever made the account does not know it any more."""

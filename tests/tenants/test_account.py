@@ -272,3 +272,15 @@ def test_it_keeps_which_token_did_it(olga):
 )
 def test_no_browser_keeps_what_a_person_may_see(olga, at):
     assert "no-store" in sign_in(olga)[0].get(at)["Cache-Control"]
+
+
+def test_a_password_that_another_knows_is_not_chosen_again(olga):
+    """Whoever made it could go on signing in as the person, and approve what he asked for."""
+    with olga.scope():
+        user, password = people.invite_person(olga.viewer, email="n@example.com", role="approver")
+    client = Client()
+    client.post(LOGIN, {"login": user.email, "password": password})
+    fields = {"oldpassword": password, "password1": password, "password2": password}
+    answer = client.post("/account/password/change/", fields)
+    assert (answer.status_code, "not the one you have" in answer.content.decode()) == (200, True)
+    assert client.get("/tenants/")["Location"] == "/account/password/change/"
