@@ -3,22 +3,32 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.signals import password_changed
+from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authentication_failed
 from allauth.usersessions.models import UserSession
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from tenants.actions.people import note_own
+from tenants.actions.sign_in import note_failure, note_own
 from tenants.queries.access import viewer_of_user
+from tenants.rules.access import Viewer
 
 SEEN_EVERY = timedelta(minutes=1)  # pages that refresh by themselves would write all the time
 MOST_SESSIONS = 10_000  # that a process remembers
+NOBODY = Viewer(user_id=None, email="not signed in")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,18 +60,15 @@ class SeenMiddleware:
         self.seen[key] = last
 
 
-# What the library would mail to a person about his own account, as the record calls it.
-NOTED = {
-    "account/email/password_changed": "change_password",
-    "mfa/email/totp_activated": "add_second_step",
-    "mfa/email/totp_deactivated": "remove_second_step",
-    "mfa/email/recovery_codes_generated": "renew_recovery_codes",
-}
-
-
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """Another one than before: whoever made that one may know it still."""
+        if user is not None and user.check_password(password):
+            raise ValidationError("Choose a new password, not the one you have")
+        return str(super().clean_password(password, user))
 
     def set_password(self, user: Any, password: str) -> None:
         """The person chose this one, so whoever made the account does not know it any more."""
@@ -73,17 +80,67 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
         answer: HttpResponse = super().post_login(request, user, **kwargs)
         return answer
 
-    def send_notification_mail(
-        self, template_prefix: str, user: Any, context: Any = None, email: str | None = None
-    ) -> None:
-        if verb := NOTED.get(template_prefix):
-            note(self.request, user, verb)
-        super().send_notification_mail(template_prefix, user, context, email)
+    def logout(self, request: HttpRequest) -> None:
+        note(request, request.user, "sign_out")
+        super().logout(request)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        step = "asked again" if request.user.is_authenticated else "password"
+        note_failed(request, credentials.get("email") or "", step)
+
+    def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
+        """The password was right, of somebody who may not sign in any more."""
+        note_failed(request, user.email, "deactivated")
+        answer: HttpResponse = super().respond_user_inactive(request, user)
+        return answer
 
 
-def note(request: HttpRequest, user: Any, verb: str) -> None:
-    request_id, address = getattr(request, "request_id", ""), request.META.get("REMOTE_ADDR", "")
-    note_own(viewer_of_user(user, request_id=request_id, address=address), user, verb)
+# What is added to an account and taken from it. The library tells of it after the commit, which is
+# too late for evidence: a process that is killed in between would have changed it unseen.
+ADDED = {"recovery_codes": "renew_recovery_codes"}
+REMOVED = {"recovery_codes": ""}  # with the step that they stand in for, or for new ones
+
+
+@receiver(post_save, sender=Authenticator)
+def note_added(instance: Authenticator, created: bool, **_: Any) -> None:
+    if created:
+        note_step(instance, ADDED.get(instance.type, "add_second_step"))
+
+
+@receiver(post_delete, sender=Authenticator)
+def note_removed(instance: Authenticator, **_: Any) -> None:
+    note_step(instance, REMOVED.get(instance.type, "remove_second_step"))
+
+
+def note_step(authenticator: Authenticator, verb: str) -> None:
+    """What somebody does to another's account has a record of its own."""
+    request = context.request
+    if verb and request is not None and request.user.pk == authenticator.user_id:
+        note(request, request.user, verb, kind=str(authenticator.type))
+
+
+@receiver(password_changed)
+def note_password(request: HttpRequest, user: Any, **_: Any) -> None:
+    note(request, user, "change_password")
+
+
+@receiver(authentication_failed)
+def note_code(request: HttpRequest, user: Any, **_: Any) -> None:
+    note_failed(request, user.email, "second step")
+
+
+def note(request: HttpRequest, user: Any, verb: str, **after: str) -> None:
+    note_own(viewer_at(request, user), user, verb, after=after or None)
+
+
+def note_failed(request: HttpRequest, email: str, step: str) -> None:
+    note_failure(viewer_at(request, request.user), email, step)
+
+
+def viewer_at(request: HttpRequest, user: Any) -> Viewer:
+    known = viewer_of_user(user) if user.is_authenticated else NOBODY
+    address = request.META.get("REMOTE_ADDR", "")
+    return replace(known, request_id=getattr(request, "request_id", ""), address=address)
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # the library has no types

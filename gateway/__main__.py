@@ -21,6 +21,7 @@ import time
 import uvicorn
 
 from gateway.app import Gateway
+from gateway.protocol import Protocol
 from gateway.settings import Settings, SettingsError, read_settings
 from gateway.worker import Worker
 
@@ -60,7 +61,7 @@ def _serve(settings: Settings, slot: int, *, shared: bool) -> int:
     config = uvicorn.Config(
         Gateway(Worker(settings, slot)),
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -14,13 +14,15 @@ REFUSED_BY_ENGINE = frozenset({400, 413, 422})
 FULL = frozenset({429, 503})  # of a platform that others run, of vLLM
 SHUT_DOWN = b"cannot schedule new futures after shutdown"
 BROKEN = (aiohttp.ClientError, OSError)  # of the connection or of HTTP on it
+BROKE = "The connection to the engine broke."
 
 
 class AttemptError(Exception):
     """An attempt ended before the first byte: another endpoint may still answer.
 
     `refusal` is what the client gets when no other attempt is made. `is_stale`: the connection
-    broke, as idle ones do when an engine closes them, so even the same endpoint may answer.
+    broke, as idle ones do when an engine closes them, or did not come about in time, so even the
+    same endpoint may answer.
     `at`: where, if it was not the endpoint that was to answer.
     """
 
@@ -39,10 +41,20 @@ class AttemptError(Exception):
 
 
 def broken(error: Exception, *, at: Endpoint | None = None) -> AttemptError:
-    """A connection that broke before the first byte."""
-    refusal = errors.upstream_failed("The connection to the engine broke.")
-    unreachable = isinstance(error, aiohttp.ClientConnectorError)
-    return AttemptError(refusal, is_unreachable=unreachable, is_stale=not unreachable, at=at)
+    """A connection that broke before the first byte, or never came about.
+
+    Of a node that was lost nothing refuses. It is asked again where there is no other: a process
+    that was busy for so long passes for that as well.
+    """
+    is_silent = isinstance(error, aiohttp.ConnectionTimeoutError)
+    is_refused = isinstance(error, aiohttp.ClientConnectorError)
+    text = "The engine did not take a connection." if is_silent else BROKE
+    return AttemptError(
+        errors.upstream_failed(text),
+        is_unreachable=is_silent or is_refused,
+        is_stale=not is_refused,
+        at=at,
+    )
 
 
 def engine_refusal(status: int, body: bytes, *, at: Endpoint | None = None) -> Exception:

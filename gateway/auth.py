@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from gateway import errors
-from gateway.contract.outcomes import CLASS_RANK, Reason, TrafficClass
+from gateway.contract.outcomes import CLASS_RANK, Outcome, Reason, TrafficClass
 from gateway.contract.policy import ApiKey, Tenant
 from gateway.snapshots import Policy
 
@@ -22,6 +22,7 @@ class TenantContext:
     key: ApiKey
     traffic_class: TrafficClass
     policy: Policy
+    digest: str  # of the whole key
 
     def may_use(self, model: str) -> bool:
         if model not in self.tenant.models:
@@ -31,18 +32,36 @@ class TenantContext:
 
 def authenticate(headers: dict[bytes, bytes], policy: Policy, now: float) -> TenantContext:
     """Return whose credential this is. `now`: seconds since the epoch."""
-    key = _find_key(headers.get(b"authorization", b""), policy)
-    tenant = policy.document.tenants.get(key.tenant_id)
-    if tenant is None:
+    digest = _digest_of(headers.get(b"authorization", b""))
+    key = _find_key(digest, policy)
+    tenant = policy.document.tenants.get(key.tenant_id) if key else None
+    if key is None or tenant is None:
         raise errors.unauthenticated("This API key is not valid.")
     ceiling = max(tenant.traffic_class, key.traffic_class, key=CLASS_RANK.__getitem__)
-    context = TenantContext(tenant, key, ceiling, policy)
+    context = TenantContext(tenant, key, ceiling, policy, digest)
     if key.expires_at is not None and key.expires_at <= now:
         raise Unusable(context, errors.unauthenticated("This API key has expired.", Reason.EXPIRED))
     if tenant.suspended:
         message = f"The tenant {tenant.slug!r} is suspended."
         raise Unusable(context, errors.forbidden(message, Reason.SUSPENDED))
     return context
+
+
+def withdrawn(context: TenantContext, policy: Policy) -> errors.Refusal | None:
+    """Why a request that runs may not go on, by a newer policy; what it used is paid.
+
+    A key that expires lets end what it began: nobody took it away.
+    """
+    tenant = policy.document.tenants.get(context.tenant.id)
+    if _find_key(context.digest, policy) is None or tenant is None:
+        refusal = errors.unauthenticated("This API key was revoked while the request ran.")
+    elif tenant.suspended:
+        message = f"The tenant {tenant.slug!r} was suspended while the request ran."
+        refusal = errors.forbidden(message, Reason.SUSPENDED)
+    else:
+        return None
+    refusal.outcome = Outcome.CANCELLED
+    return refusal
 
 
 class Unusable(Exception):
@@ -77,15 +96,15 @@ def asked_class(context: TenantContext, headers: dict[bytes, bytes]) -> TrafficC
     return wanted
 
 
-def _find_key(header: bytes, policy: Policy) -> ApiKey:
+def _digest_of(header: bytes) -> str:
     scheme, _, token = header.partition(b" ")
     token = token.strip()
     if scheme.lower() != b"bearer" or not token:
         raise errors.unauthenticated("Send your API key as 'Authorization: Bearer qmk_...'.")
     if not token.startswith(KEY_PREFIX.encode()):
         raise errors.unauthenticated("This is not an API key for inference: those begin with qmk_.")
-    digest = hashlib.sha256(token).hexdigest()
-    key = policy.document.keys.get(digest)
-    if key is None or digest in policy.revoked:
-        raise errors.unauthenticated("This API key is not valid.")
-    return key
+    return hashlib.sha256(token).hexdigest()
+
+
+def _find_key(digest: str, policy: Policy) -> ApiKey | None:
+    return None if digest in policy.revoked else policy.document.keys.get(digest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +11,7 @@ from gateway.auth import TenantContext
 from gateway.contract.outcomes import Outcome, Reason, TrafficClass, UsageQuality
 from gateway.contract.policy import Limit, Price
 from gateway.contract.routing import Service
+from gateway.errors import Refusal
 from gateway.estimate import Estimate
 from gateway.limits.limiter import Checkpoint, Reservation, cost_micros
 from gateway.normalise import Asked
@@ -47,7 +50,19 @@ class Exchange:
     status: int = 0
     has_bytes: bool = False  # of an answer: the commit point is passed
     is_reported: bool = False
+    recalled: Refusal | None = None  # why it was ended while it ran
     reporter: Callable[[Exchange], None] | None = None
+
+    @classmethod
+    def begin(cls, request_id: str, context: TenantContext, routing_version: int) -> Exchange:
+        return cls(
+            id=request_id,
+            context=context,
+            traffic_class=context.traffic_class,
+            started_us=int(time.time() * 1e6),
+            started=asyncio.get_running_loop().time(),
+            routing_version=routing_version,
+        )
 
     @property
     def tenant_id(self) -> int:

@@ -74,6 +74,8 @@ async def prefill(
             allow_redirects=False,
         ) as response:
             answer = await response.read()
+    except aiohttp.ConnectionTimeoutError as error:
+        raise broken(error, at=at) from error
     except TimeoutError:
         refusal = errors.upstream_timeout("The engine that reads the prompt sent nothing in time.")
         raise AttemptError(refusal, at=at) from None

@@ -47,6 +47,7 @@ DROPPED = (
 MAX_CHOICES = 16
 MAX_NAME = 128  # as long as the ingest door takes it
 MAX_PROMPT_LOGPROBS = 5
+MAX_MEMBERS = 200  # of the outermost object; engines know half as many
 MAX_BRACKETS = 250  # fewer cannot be nested more deeply than the writer goes
 
 
@@ -77,6 +78,8 @@ def read_model(raw: bytes) -> tuple[dict[str, Any], str]:
         raise errors.invalid(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise errors.invalid("The body must be a JSON object.")
+    if len(body) > MAX_MEMBERS:
+        raise errors.invalid(f"The body has more than {MAX_MEMBERS} members.")
     if has_duplicate_keys(raw, body):
         raise errors.invalid("The body has the same key twice.")
     if not is_writable(raw, body):

@@ -39,6 +39,7 @@ from gateway.normalise import Asked, retarget
 from gateway.placements import choose, permitted, refuse_outside, refuse_policy
 from gateway.pools import Pools, Seat, Wish
 from gateway.proxy import Proxy
+from gateway.running import Running
 from gateway.settings import Settings
 from gateway.shadow import Shadows
 from gateway.snapshots import Routing, Snapshots
@@ -65,6 +66,7 @@ class Pipeline:
     proxy: Proxy
     shadows: Shadows
     counters: Counters
+    running: Running
     _retries: dict[str, float] = field(default_factory=dict)
 
     def authenticate(self, headers: dict[bytes, bytes]) -> tuple[TenantContext, Routing]:
@@ -80,30 +82,21 @@ class Pipeline:
         try:
             context, routing = self.authenticate(headers)
         except Unusable as known:
-            exchange = self._exchange(request_id, known.context, 0)
+            exchange = Exchange.begin(request_id, known.context, 0)
             await self._report_refusal(exchange, client, known.refusal)
             return
         except Refusal as refusal:
             self.counters.ended(refusal.outcome, refusal.reason)
             await client.refuse(refusal, request_id)
             return
-        exchange = self._exchange(request_id, context, routing.document.version)
+        exchange = Exchange.begin(request_id, context, routing.document.version)
         exchange.reporter = self._report
         try:
-            await self._guarded(exchange, client, path, headers, routing)
+            with self.running.hold(exchange):
+                await self._guarded(exchange, client, path, headers, routing)
         finally:
             client.unwatch()
             self._report(exchange)
-
-    def _exchange(self, request_id: str, context: TenantContext, version: int) -> Exchange:
-        return Exchange(
-            id=request_id,
-            context=context,
-            traffic_class=context.traffic_class,
-            started_us=int(time.time() * 1e6),
-            started=asyncio.get_running_loop().time(),
-            routing_version=version,
-        )
 
     def _report(self, exchange: Exchange) -> None:
         self.meter.finish(exchange, asyncio.get_running_loop().time())
@@ -131,9 +124,11 @@ class Pipeline:
         except ClientLeftError:
             exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
         except asyncio.CancelledError:
-            if not client.has_left:
+            if not client.has_left and exchange.recalled is None:
                 raise
             exchange.guess_usage()
+            if exchange.recalled is not None:
+                await self._report_refusal(exchange, client, exchange.recalled)
             exchange.end(Outcome.CANCELLED, Reason.CLIENT_LEFT, 499)
         except Exception:  # noqa: BLE001 - a bug: the client still gets an error of this door's form
             log.exception("request %s failed", exchange.id)
@@ -268,21 +263,24 @@ class Pipeline:
         return [s for s in found if self._is_long_enough(exchange, asked, s)] or [wish.service]
 
     async def _ask(self, exchange: Exchange, client: Client, asked: Asked, wish: Wish) -> None:
-        """Two attempts at one service, and one more where the second could not even be sent."""
+        """Two attempts at one service, and one more where the second could not even be sent.
+
+        Never more than two at one endpoint.
+        """
         try:
             await self._awake(exchange, wish)
             seat = await self._first_seat(wish)
         except Refusal as refusal:
             raise AttemptError(refusal) from refusal
         self.shadows.mirror(exchange, asked, wish)
-        failed: frozenset[str] = frozenset()
+        failed: list[str] = []
         while True:
             try:
                 return await self._attempt(exchange, client, asked, wish, seat)
             except AttemptError as error:
                 if len(failed) == 2 or (failed and not error.is_unreachable):
                     raise
-                failed |= {(error.at or seat.endpoint).address}
+                failed.append((error.at or seat.endpoint).address)
                 seat = self._other_seat(exchange, wish, seat, error, failed)
 
     async def _awake(self, exchange: Exchange, wish: Wish) -> None:
@@ -375,15 +373,15 @@ class Pipeline:
         wish: Wish,
         seat: Seat,
         error: AttemptError,
-        failed: frozenset[str],
+        failed: Sequence[str],
     ) -> Seat:
         """Find another endpoint for a reroute, or raise what ended the attempt."""
         saved = self._retries.get(wish.service.name, RETRIES_SAVED)
         now = asyncio.get_running_loop().time()
         other, at = None, error.at or seat.endpoint
         if saved >= 1.0:
-            other = self.pools.take(wish, now, without=failed)
-        if other is None and error.is_stale:
+            other = self.pools.take(wish, now, without=frozenset(failed))
+        if other is None and error.is_stale and failed.count(at.address) < 2:
             other = self.pools.take(wish, now)
             if other is not None:
                 return other  # the same engine over a fresh connection: nothing was rerouted

@@ -57,6 +57,8 @@ class Proxy:
                     allow_redirects=False,
                 ) as response:
                     await self._answer(exchange, client, asked, response)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise broken(error) from error
         except TimeoutError:
             text = f"The engine sent nothing for {silence:g} s, or not all in time."
             refusal = errors.upstream_timeout(text)

@@ -198,6 +198,7 @@ class Snapshots:
     def __init__(self, redis_url: str, *, max_age: float) -> None:
         self.policy: Policy | None = None
         self.routing: Routing | None = None
+        self.on_policy: Callable[[Policy], None] = lambda policy: None
         self.on_routing: Callable[[Routing], None] = lambda routing: None
         self.elsewhere: Callable[[int], Awaitable[bytes | None]] | None = None
         self.flags: set[str] = set()
@@ -265,6 +266,7 @@ class Snapshots:
         self._revoked.add(digest)
         if self.policy is not None:
             self.policy.revoked.add(digest)
+            self.on_policy(self.policy)
 
     async def refresh(self) -> None:
         names = (keys.POLICY_CURRENT, keys.ROUTING_CURRENT)
@@ -319,6 +321,7 @@ class Snapshots:
         self._revoked &= taken.document.keys.keys()
         taken.revoked = set(self._revoked)
         self.policy = taken
+        self.on_policy(taken)
 
     def _take_routing(self, raw: bytes) -> None:
         self.routing = decode_routing(raw)

@@ -22,6 +22,7 @@ from gateway.pipeline import Pipeline
 from gateway.pools import Pools
 from gateway.proxy import Proxy
 from gateway.report import Heartbeat, Reporter, resident_bytes
+from gateway.running import Running
 from gateway.settings import Settings
 from gateway.shadow import Shadows
 from gateway.shipper import Shipper
@@ -65,6 +66,8 @@ class Worker:
         self.reporter = Reporter(self, self._reports)
         self.rooms = WaitingRooms(self.pools, shares, self.reporter.ring)
         self.snapshots.on_routing = self._route
+        running = Running()
+        self.snapshots.on_policy = running.recall
         self.limiter = Limiter(self.wire, EmergencyLimits(shares))
         estimator = Estimator()
         self.meter = Meter(self.name, self.spool, self.limiter, estimator, self.counters)
@@ -86,6 +89,7 @@ class Worker:
             proxy=proxy,
             shadows=self.shadows,
             counters=self.counters,
+            running=running,
         )
         await self._start_loops(recovered)
 

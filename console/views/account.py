@@ -21,7 +21,7 @@ from console.access import ViewerRequest
 from console.forms import explain
 from console.forms.people import TokenForm
 from console.once import new_ticket, show_secret, use_ticket
-from tenants.actions import people
+from tenants.actions import people, sign_in
 from tenants.actions import tokens as actions
 from tenants.base.scope import fleet_scope
 from tenants.errors import ConsoleError
@@ -79,6 +79,12 @@ def revoke_token(request: ViewerRequest, token: str) -> HttpResponse:
 
 class SessionsView(ListUserSessionsView):  # type: ignore[misc]  # the library has no types
     """One's own sessions: the library's own list asks the database twice for each of them."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        viewer, key = self.request.viewer, self.request.session.session_key
+        ended = sign_in.end_other_sessions(viewer, self.request.user, key)
+        messages.success(self.request, f"{ended} other sessions are ended")
+        return redirect("usersessions_list")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         found = open_sessions(self.request.user)

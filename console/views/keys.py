@@ -117,5 +117,6 @@ def revoke(request: ViewerRequest, slug: str, key: str) -> HttpResponse:
     tenant = tenants.get_tenant(request.viewer, slug)
     require_typed(request, queries.get_key(request.viewer, tenant, key).name)
     revoked = actions.revoke_key(request.viewer, slug, key, why=request.POST.get("why", ""))
-    messages.success(request, f"{revoked} is revoked: gateways refuse it within 5 seconds")
+    told = "gateways refuse it, and end what it has running, within 5 seconds"
+    messages.success(request, f"{revoked} is revoked: {told}")
     return redirect("tenant_applications", slug=slug)

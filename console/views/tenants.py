@@ -232,7 +232,8 @@ def activity(request: ViewerRequest, slug: str) -> HttpResponse:
 def suspend(request: ViewerRequest, slug: str) -> HttpResponse:
     require_typed(request, slug)
     actions.suspend_tenant(request.viewer, slug, why=request.POST.get("why", ""))
-    messages.success(request, f"{slug} is suspended: its requests are refused within seconds")
+    told = "its requests are refused, and those that run end, within seconds"
+    messages.success(request, f"{slug} is suspended: {told}")
     return redirect("tenant", slug=slug)
 
 

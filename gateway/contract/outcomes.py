@@ -9,7 +9,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # about this tenant: invalid, auth, policy, rate, budget
     SHED = "shed"  # capacity: would have been allowed
     TIMED_OUT = "timed_out"  # queue time or upstream deadline
-    CANCELLED = "cancelled"  # the client left
+    CANCELLED = "cancelled"  # the client left, or lost the right to go on
     FAILED = "failed"  # upstream error
     DEGRADED = "degraded"  # served under an emergency limit or a lower tier
     REROUTED = "rerouted"  # served by a fallback pool

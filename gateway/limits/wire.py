@@ -22,6 +22,7 @@ from gateway.limits.scripts import ALL, Script
 log = logging.getLogger("gateway.limits")
 
 MAX_WAITING = 10_000
+LOOK_SECONDS = 0.25
 STALL_SECONDS = 1.0  # no reply for so long, though one is waited for: the connection is given up
 BREAK_AFTER = 5  # timeouts in a row
 BREAK_SECONDS = 1.0
@@ -73,10 +74,10 @@ class Address:
 class _Protocol(asyncio.Protocol):
     def __init__(self) -> None:
         self.reader = hiredis.Reader()
-        self.waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self.waiting: deque[asyncio.Future[Any]] = deque()
         self.lost = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
-        self.heard_at = asyncio.get_running_loop().time()
+        self.replies = 0
         self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,7 +86,7 @@ class _Protocol(asyncio.Protocol):
     def send(self, command: bytes) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self.waiting.append((future, loop.time()))
+        self.waiting.append(future)
         if not self._out:
             loop.call_soon(self._flush)
         self._out.append(command)
@@ -97,10 +98,10 @@ class _Protocol(asyncio.Protocol):
         self._out.clear()
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = asyncio.get_running_loop().time()
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
-            future, _ = self.waiting.popleft()
+            self.replies += 1
+            future = self.waiting.popleft()
             if future.done():
                 continue
             if isinstance(reply, hiredis.ReplyError):
@@ -110,7 +111,7 @@ class _Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        for future, _ in self.waiting:
+        for future in self.waiting:
             if not future.done():
                 future.set_exception(UnavailableError("the connection broke"))
         self.waiting.clear()
@@ -189,14 +190,17 @@ class Wire:
     async def _watch(self, protocol: _Protocol) -> None:
         """Return when the connection is lost, or abort it when replies stop coming. A store that is
         only slow goes on answering: emergency limits in its stead would admit too many.
+
+        Looks are counted, not time: a process that was busy looks later, and between two looks it
+        sends what waits and reads what came.
         """
-        loop = asyncio.get_running_loop()
+        quiet, heard = 0, protocol.replies
         try:
             while not protocol.lost.done():
-                await asyncio.wait({protocol.lost}, timeout=RECONNECT_SECONDS)
-                asked_at = protocol.waiting[0][1] if protocol.waiting else loop.time()
-                silence = loop.time() - max(asked_at, protocol.heard_at)
-                if silence > STALL_SECONDS and protocol.transport is not None:
+                await asyncio.wait({protocol.lost}, timeout=LOOK_SECONDS)
+                is_quiet = protocol.waiting and protocol.replies == heard
+                quiet, heard = quiet + 1 if is_quiet else 0, protocol.replies
+                if quiet * LOOK_SECONDS > STALL_SECONDS and protocol.transport is not None:
                     protocol.transport.abort()
         finally:
             if protocol.transport is not None:

@@ -101,6 +101,7 @@ def console_lane(up: Up) -> Lane:
     web = [sys.executable, "-m", "uvicorn", "console.asgi:application", "--no-access-log"]
     # No proxy stands before it: nobody on this machine says from where he calls.
     web += ["--host", "127.0.0.1", "--port", str(up.options.port), "--no-proxy-headers"]
+    web += ["--http", "gateway.protocol:Protocol"]
     up.keep("web", [*web, "--timeout-graceful-shutdown", "3"])
     yield from until(lambda: up.answers("/livez"))
     up.end("console", DONE, up.options.console_url)

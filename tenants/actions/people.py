@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 
 from tenants.actions.audit import record
 from tenants.actions.credentials import mint_password
-from tenants.base.scope import fleet_scope
 from tenants.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import AccessToken, RoleBinding, Tenant, User
 from tenants.queries.access import as_of_now
@@ -121,13 +120,6 @@ def end_session(viewer: Viewer, session_id: int) -> None:
     where = {"ip": session.ip, "user_agent": session.user_agent}
     record(viewer, "session.end", session, before=where)
     session.end()
-
-
-@transaction.atomic
-def note_own(viewer: Viewer, user: User, verb: str) -> None:
-    """Keep what a person did to his own account: signed in, changed password or second step."""
-    with fleet_scope():
-        record(viewer, f"person.{verb}", user)
 
 
 def _is_known_to_another(viewer: Viewer) -> bool:

@@ -309,6 +309,8 @@ def test_it_does_not_name_the_neighbour_to_the_tenant():
 
 QUIET = {
     "all is well": {},
+    "its keys were revoked": {"now": traffic(served=500, cancelled__auth=500)},
+    "it was suspended": {"now": traffic(served=500, cancelled__suspended=500)},
     "too few requests to tell": {"now": traffic(served=3, failed__upstream_error=4)},
     "a few errors among many": {"now": traffic(served=990, failed__upstream_error=10)},
     "too few samples to tell": {"now": traffic(of_values([9000.0] * 19), served=19)},

@@ -19,6 +19,7 @@ class Engine:
     tokens: int = 5
     pause: float = 0.0  # seconds between tokens
     think: float = 0.0  # seconds before the headers
+    go_on: asyncio.Event | None = None  # no answer before it is set
     requests: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     running: int = 0
     peak: int = 0
@@ -61,6 +62,8 @@ class Engine:
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(3600 if self.mode == "silent" else self.think)
+        if self.go_on is not None:
+            await self.go_on.wait()
         if self.mode == "hangs up once":
             self.mode = ""
             request.transport.abort()

@@ -1,7 +1,9 @@
 """Engines that fail, clients that leave, queues that fill: one honest outcome each."""
 
 import asyncio
+import contextlib
 import signal
+import socket
 
 import aiohttp
 import pytest
@@ -85,6 +87,41 @@ async def test_it_reroutes_away_from_an_engine_that_is_gone(fleet):
     events = await fleet.events(20)
     # It rests after the first failure instead of costing each request an attempt.
     assert 1 <= sum(event["outcome"] == "rerouted" for event in events) <= 2
+
+
+@contextlib.contextmanager
+def black_hole():
+    """The address of a node that was lost: nothing refuses a connection, nothing takes one."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with contextlib.ExitStack() as waiting:
+            for _ in range(4):  # fill what the kernel keeps for a listener that never accepts
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(address)
+            yield f"127.0.0.1:{address[1]}"
+
+
+async def test_it_reroutes_away_from_an_engine_whose_node_was_lost(fleet):
+    good = await fleet.add_engine()
+    with black_hole() as lost:
+        fleet.publish(routing=make_routing(make_service(make_pool("a", lost, good.address))))
+        await fleet.start()
+        for _ in range(6):
+            assert (await fleet.post(chat()))[0] == 200
+    events = await fleet.events(6)
+    # It rests as one that refuses: not every second request waits until nothing comes.
+    assert 1 <= sum(event["outcome"] == "rerouted" for event in events) <= 2
+
+
+async def test_it_says_that_an_engine_takes_no_connection(fleet):
+    with black_hole() as lost:
+        fleet.publish(routing=make_routing(make_service(make_pool("a", lost))))
+        await fleet.start()
+        status, _, body = await fleet.post(chat())
+    assert status == 502 and b"did not take a connection" in body
+    (event,) = await fleet.events(1)
+    assert (event["outcome"], event["reason"]) == ("failed", "upstream_error")
 
 
 async def test_it_asks_the_only_engine_again_when_an_idle_connection_breaks(fleet):
@@ -270,14 +307,16 @@ async def test_it_serves_under_emergency_limits_when_the_quota_store_is_gone(fle
 
 
 async def test_it_refuses_by_concurrency_and_frees_at_the_end(fleet):
-    engine = await fleet.add_engine(think=5.0)
+    engine = await fleet.add_engine(go_on=asyncio.Event())
     fleet.publish(make_policy(limits=(make_limit(concurrency=20),)))
     await serve(fleet, engine)
-    answers = await asyncio.gather(*(fleet.post(chat()) for _ in range(1000)))
-    statuses = [status for status, _, _ in answers]
+    sent = [asyncio.ensure_future(fleet.post(chat())) for _ in range(1000)]
+    # However long a busy machine takes to refuse the others: nobody's lease ends before.
+    await until(lambda: sum(one.done() for one in sent) >= 980, 120)
+    engine.go_on.set()
+    statuses = [status for status, _, _ in await asyncio.gather(*sent)]
     assert statuses.count(200) == 20 and statuses.count(429) == 980
     for _ in range(30):  # one after the other: each must find the lease of the last one free
-        engine.think = 0.0
         assert (await fleet.post(chat()))[0] == 200
     await fleet.events(1030)
     assert fleet.door.outcomes() == {"served": 50, "rejected": 980}

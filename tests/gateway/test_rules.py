@@ -10,7 +10,15 @@ from gateway.contract.policy import DataPolicy, Price
 from gateway.errors import Refusal
 from gateway.estimate import Estimator
 from gateway.limits.limiter import cost_micros
-from gateway.normalise import CHAT, TEXT, cache_salt, encode, has_duplicate_keys, normalise
+from gateway.normalise import (
+    CHAT,
+    TEXT,
+    cache_salt,
+    encode,
+    has_duplicate_keys,
+    normalise,
+    read_model,
+)
 from gateway.settings import SettingsError, read_settings
 from gateway.snapshots import BrokenSnapshotError, Routing, decode_policy, decode_routing
 from gateway.stream import BrokenAnswerError, Observed, StreamReader, read_whole
@@ -40,6 +48,15 @@ DUPLICATES = {
 def test_it_sees_a_key_twice(name):
     raw, want = DUPLICATES[name]
     assert has_duplicate_keys(raw, orjson.loads(raw)) is want
+
+
+def test_it_reads_no_body_of_any_number_of_members():
+    """Each is looked for in the whole of it: a megabyte of them kept a worker busy for minutes."""
+    body = {"model": "tiny"} | {f"k{number}": 1 for number in range(100_000)}
+    with pytest.raises(Refusal, match="more than 200 members"):
+        read_model(orjson.dumps(body))
+    some = {"model": "tiny"} | {f"k{number}": 1 for number in range(199)}
+    assert read_model(orjson.dumps(some)) == (some, "tiny")
 
 
 OUTPUT_BOUNDS = {

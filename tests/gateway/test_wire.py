@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import time
 
 import hiredis
 
-from gateway.limits.wire import UnavailableError, Wire
+from gateway.limits.wire import STALL_SECONDS, UnavailableError, Wire
 
 
 @contextlib.asynccontextmanager
@@ -52,3 +53,12 @@ async def test_a_silent_store_is_given_up():
         first, second = await ask(wire, 2)
         assert first == b"OK"
         assert isinstance(second, UnavailableError)
+
+
+async def test_a_process_that_was_busy_does_not_blame_the_store():
+    """A thousand requests at once keep a worker from its sockets for longer than that."""
+    async with connected(iter([0.0])) as wire:
+        call = asyncio.ensure_future(wire.call("PING"))
+        await asyncio.sleep(0)
+        time.sleep(STALL_SECONDS + 0.5)
+        assert await call == b"OK"

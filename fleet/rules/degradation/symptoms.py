@@ -35,6 +35,10 @@ OUTCOMES = {
 }
 
 
+# Ended while they ran, because a key was revoked or a tenant suspended: no client left.
+WITHDRAWN = {("cancelled", "auth"), ("cancelled", "suspended")}
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
     """`affected` of `requests`; `measured` and `limit` in milliseconds for latencies."""
@@ -59,6 +63,8 @@ def find_misses(facts: Facts) -> tuple[Miss, ...]:
 
 def _counted(traffic: Traffic, symptom: Symptom) -> Miss | None:
     affected = traffic.count(*OUTCOMES[symptom])
+    if symptom is Symptom.CANCELLED:
+        affected -= sum(n for how, n in traffic.reasons.items() if how in WITHDRAWN)
     miss = Miss(symptom, traffic.requests, affected)
     return miss if affected >= FEWEST and miss.share > LIMITS[symptom] else None
 

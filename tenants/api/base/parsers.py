@@ -1,6 +1,7 @@
 """JSON as strict as money needs it: no duplicate keys, no NaN, UTF-8 only."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -35,8 +36,8 @@ class CloudEventsBatchParser(StrictJSONParser):
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = sorted({k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1})
-        raise ValueError(f"the key {twice[0]!r} stands twice in one object")
+        twice = min(key for key, number in Counter(k for k, _ in pairs).items() if number > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
     return found
 
 
