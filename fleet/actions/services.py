@@ -65,7 +65,8 @@ def change(
 ) -> Service:
     """Change a service. A new number of replicas is reached between rollouts, in seconds."""
     viewer.require(Permission.MANAGE_FLEET)
-    service = Service.objects.filter(pk=service_id).first()
+    # A rollout that is proposed in this moment is planned for its cluster: it is awaited.
+    service = Service.objects.select_for_update(no_key=True).filter(pk=service_id).first()
     if service is None:
         raise NotFound("There is no such service")
     _refuse_unknown(fields)
@@ -125,14 +126,15 @@ def _refuse_number(service: Service) -> None:
 
 
 def _refuse_move(service: Service) -> None:
-    """Moving is a rollout into the other cluster, never an edit under a running release."""
+    """Only what never served is moved: engines stay where gateways and policies look for them."""
+    instead = (
+        f"it stays there. Make a service in the other cluster, and let that one answer for"
+        f" {service} too, as a placement of it"
+    )
     if Deployment.objects.filter(service=service, replicas__gt=0).exists():
-        raise Conflict("It runs in its cluster: scale it down there before it is placed elsewhere")
+        raise Conflict(f"It runs in its cluster: {instead}")
     if ScalingPolicy.objects.filter(service=service).exclude(slept_at=None).exists():
-        raise Conflict(
-            "It sleeps in its cluster, where its first request wakes it: wake it and take its"
-            " scaling policy away before it is placed elsewhere"
-        )
+        raise Conflict(f"It sleeps in its cluster, where its first request wakes it: {instead}")
     ended = [phase.value for phase in FINAL]
     if Rollout.objects.filter(service=service).exclude(phase__in=ended).exists():
         raise Conflict("A rollout of it is under way: it can be moved when that has ended")
