@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
-from fleet.models import Cluster, Deployment, Rollout, ScalingPolicy, Service
+from fleet.models import Cluster, Deployment, Placement, Rollout, ScalingPolicy, Service
 from fleet.queries.adapters import owner_of_adapter
 from fleet.rules.objectives import (
     LIMITS,
@@ -135,6 +136,12 @@ def _refuse_move(service: Service) -> None:
         raise Conflict(f"It runs in its cluster: {instead}")
     if ScalingPolicy.objects.filter(service=service).exclude(slept_at=None).exists():
         raise Conflict(f"It sleeps in its cluster, where its first request wakes it: {instead}")
+    tied = Placement.objects.filter(Q(service=service) | Q(member=service))
+    if one := tied.select_related("service").first():
+        raise Conflict(
+            f"It answers for {one.service} in its cluster, and others do in theirs: take it out of"
+            f" the placements of {one.service} first"
+        )
     ended = [phase.value for phase in FINAL]
     if Rollout.objects.filter(service=service).exclude(phase__in=ended).exists():
         raise Conflict("A rollout of it is under way: it can be moved when that has ended")

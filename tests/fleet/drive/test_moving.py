@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from fleet.actions import rollouts, services
+from fleet.actions import placements, rollouts, services
 from fleet.models import Rollout
 from tenants.base.scope import scope_of
 from tenants.errors import Conflict
@@ -59,3 +59,19 @@ def test_a_rollout_awaits_a_move_and_is_planned_for_the_new_cluster(stage):
     thread.join(30)
     assert "the cluster has none" in str(found[0])  # of GPUs: it is planned for the empty one
     assert not Rollout.objects.filter(cluster=stage.cluster).exists()
+
+
+@pytest.mark.parametrize("moved", ["chat", "chat-west"])
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_what_answers_for_one_name_is_not_moved_into_one_cluster_or_none(stage, moved, elsewhere):
+    """Each of them is in a cluster of its own: so they were tied, and a sequence goes by that."""
+    west = make_cluster(slug="west")
+    other = stage.act(services.create, name="chat-west", cluster_id=west.pk)
+    stage.act(placements.set_placements, stage.service.pk, ["chat-west"])
+    places = {"chat": (stage.service, west), "chat-west": (other, stage.cluster)}
+    service, cluster = places[moved]
+    target = cluster.pk if elsewhere else None
+    with pytest.raises(Conflict, match="It answers for chat in its cluster"):
+        stage.act(services.change, service.pk, None, cluster_id=target)
+    stage.act(placements.set_placements, stage.service.pk, [])
+    assert stage.act(services.change, service.pk, None, cluster_id=target).cluster_id == target
