@@ -74,8 +74,8 @@ def propose_rollout(
     those of its gates that are not as usual.
     """
     viewer.require(Permission.PROPOSE)
-    refuse_asleep(service_id)
     before = to_supersede(service_id, consent=consent) if supersede else None
+    hold_place(service_id)
     proposal = plan_rollout(viewer, service_id, release_id, supersedes=before, **choice)
     plan = chosen(proposal, kind)
     alone = shadows_of(proposal.steps) + 1
@@ -241,8 +241,16 @@ def chosen(proposal: Proposal, kind: PlanKind | None) -> Plan:
     return named[0] if named else proposal.plans[0]
 
 
+def hold_place(service_id: int) -> None:
+    """Until the rollout is stored nothing puts the service to sleep, nor into another cluster.
+
+    A pass of a rollout writes deployments before their service: locks are taken in that order.
+    """
+    refuse_asleep(service_id)
+    list(Service.objects.select_for_update(no_key=True).filter(pk=service_id).values_list("pk"))
+
+
 def refuse_asleep(service_id: int) -> None:
-    """The deployment is locked, so that nothing puts it to sleep before the rollout is stored."""
     row = Service.objects.filter(pk=service_id).select_related("scaling").first()
     if row is None or not hasattr(row, "scaling"):
         return

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
-from fleet.models import Cluster, Deployment, Rollout, ScalingPolicy, Service
+from fleet.models import Cluster, Deployment, Placement, Rollout, ScalingPolicy, Service
 from fleet.queries.adapters import owner_of_adapter
 from fleet.rules.objectives import (
     LIMITS,
@@ -65,7 +66,8 @@ def change(
 ) -> Service:
     """Change a service. A new number of replicas is reached between rollouts, in seconds."""
     viewer.require(Permission.MANAGE_FLEET)
-    service = Service.objects.filter(pk=service_id).first()
+    # A rollout that is proposed in this moment is planned for its cluster: it is awaited.
+    service = Service.objects.select_for_update(no_key=True).filter(pk=service_id).first()
     if service is None:
         raise NotFound("There is no such service")
     _refuse_unknown(fields)
@@ -125,13 +127,20 @@ def _refuse_number(service: Service) -> None:
 
 
 def _refuse_move(service: Service) -> None:
-    """Moving is a rollout into the other cluster, never an edit under a running release."""
+    """Only what never served is moved: engines stay where gateways and policies look for them."""
+    instead = (
+        f"it stays there. Make a service in the other cluster, and let that one answer for"
+        f" {service} too, as a placement of it"
+    )
     if Deployment.objects.filter(service=service, replicas__gt=0).exists():
-        raise Conflict("It runs in its cluster: scale it down there before it is placed elsewhere")
+        raise Conflict(f"It runs in its cluster: {instead}")
     if ScalingPolicy.objects.filter(service=service).exclude(slept_at=None).exists():
+        raise Conflict(f"It sleeps in its cluster, where its first request wakes it: {instead}")
+    tied = Placement.objects.filter(Q(service=service) | Q(member=service))
+    if one := tied.select_related("service").first():
         raise Conflict(
-            "It sleeps in its cluster, where its first request wakes it: wake it and take its"
-            " scaling policy away before it is placed elsewhere"
+            f"It answers for {one.service} in its cluster, and others do in theirs: take it out of"
+            f" the placements of {one.service} first"
         )
     ended = [phase.value for phase in FINAL]
     if Rollout.objects.filter(service=service).exclude(phase__in=ended).exists():

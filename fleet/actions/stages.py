@@ -8,7 +8,7 @@ from django.db import transaction
 
 from fleet.actions.freezing import freeze
 from fleet.actions.rollouts import DRIVE as DRIVE_ROLLOUT
-from fleet.actions.rollouts import chosen, refuse_asleep, roll_back
+from fleet.actions.rollouts import chosen, hold_place, roll_back
 from fleet.actions.rollouts import facts as facts_of_rollout
 from fleet.actions.rollouts import note as note_rollout
 from fleet.actions.sequences import choice_of, digest_of_manifests, note
@@ -31,7 +31,7 @@ def begin_stage(viewer: Viewer, sequence: RolloutSequence, number: int) -> Rollo
     if stage.rollout is not None:
         return stage.rollout
     kind = PlanKind(sequence.plan_kind) if sequence.plan_kind else None
-    refuse_asleep(stage.service_id)
+    hold_place(stage.service_id)
     refuse_second(stage.service_id)
     proposal = plan_rollout(viewer, stage.service_id, stage.release_id, **choice_of(sequence))
     if proposal.cluster_id != stage.cluster_id:

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 
 from fleet.clients.engine import PLAIN
+from fleet.clients.whole import TooLong, ask_whole
 from fleet.rules.contract.answers import Said
 from fleet.rules.contract.prompts import Prompt, request_of
 
 SECONDS = 15.0  # of one answer, however slowly it comes
-CONNECT = 3.0
 LARGEST = 256 * 1024  # bytes of an answer
 
 
@@ -23,12 +23,12 @@ def put(address: str, service: str, prompt: Prompt, seconds: float = SECONDS) ->
             context = context_of(http, started + seconds) if prompt.kind == "too_long" else 0
             path, body = request_of(prompt, service, context)
             status, document = read(http, "POST", path, body, started + seconds)
-    except (httpx.TimeoutException, TimeoutError):
+    except httpx.TimeoutException:
         return Said(0, trouble=f"no answer within {seconds:g} s")
+    except TooLong as error:
+        return Said(0, trouble=str(error))
     except (httpx.HTTPError, httpx.InvalidURL, LookupError, TypeError, ValueError) as error:
         return Said(0, trouble=f"no answer: {error or type(error).__name__}"[:200])
-    except OverflowError:
-        return Said(0, trouble=f"an answer of more than {LARGEST // 1024} KiB")
     return Said(status, document, (time.monotonic() - started) * 1000)
 
 
@@ -40,17 +40,8 @@ def context_of(http: httpx.Client, until: float) -> int:
 
 def read(http: httpx.Client, method: str, path: str, body: Any, until: float) -> tuple[int, Any]:
     """Status and document, or text where it is no JSON; bounded in time and bytes."""
-    found = bytearray()
-    left = max(until - time.monotonic(), 0.1)
-    timeout = httpx.Timeout(left, connect=min(CONNECT, left))
-    with http.stream(method, path, json=body, timeout=timeout) as answer:
-        for part in answer.iter_bytes():
-            found += part
-            if len(found) > LARGEST:
-                raise OverflowError
-            if time.monotonic() > until:
-                raise TimeoutError
+    answer = ask_whole(http, method, path, until, body=body, most=LARGEST)
     try:
-        return answer.status_code, json.loads(found)
+        return answer.status_code, json.loads(answer.content)
     except (ValueError, RecursionError):
-        return answer.status_code, found.decode(errors="replace")[:1000]
+        return answer.status_code, answer.content.decode(errors="replace")[:1000]

@@ -9,11 +9,13 @@ import httpx
 import msgspec
 
 from fleet.clients.readable import plain, readable
+from fleet.clients.whole import ask_whole
 from fleet.rules.engine_metrics import samples
 from fleet.rules.running import read_config
 from fleet.rules.verify import PASSES, TOKENS, Answers
 
-SECONDS = 8.0  # a cold engine may need longer for its first answer: the next pass asks again
+# Of one answer. A cold engine may need longer for its first one: the next pass asks again.
+SECONDS = 8.0
 # Engines speak plain HTTP: to load everybody's certificates takes longer than the questions.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BODY = {"prompt": "ping", "max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
@@ -73,7 +75,7 @@ def ask_pair(prefill: str, decode: str, service: str) -> Answers:
 
 def handed_over(prefill: str, body: dict[str, Any]) -> dict[str, Any]:
     with client(prefill) as http:
-        answer = http.post("/v1/completions", json=body | HANDS_OVER)
+        answer = within(http, "POST", "/v1/completions", body | HANDS_OVER)
         given = read(answer, Completion).kv_transfer_params
     if not given:
         raise ValueError("prefill handed no blocks over")
@@ -89,8 +91,8 @@ def put_questions(
     trouble = ""
     try:
         with client(address) as http:
-            said["version"] = read(http.get("/version"), Version).version
-            models = read(http.get("/v1/models"), Models).data
+            said["version"] = read(within(http, "GET", "/version"), Version).version
+            models = read(within(http, "GET", "/v1/models"), Models).data
             said["models"] = tuple(m.id for m in models)
             said["max_model_len"] = models[0].max_model_len if models else None
             page = told_metrics(http)
@@ -98,7 +100,7 @@ def put_questions(
             said["corrupted"] = corrupted(page)
             for _ in range(PASSES):
                 body = BODY | {"model": service}
-                answer = http.post("/v1/completions", json=body | more(body))
+                answer = within(http, "POST", "/v1/completions", body | more(body))
                 completions.append(read(answer, Completion))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         trouble = told(error)
@@ -112,7 +114,7 @@ def put_questions(
 
 def told_metrics(http: httpx.Client) -> str:
     """Empty where the engine has none: what a release may switch off is no fault of a replica."""
-    answer = http.get("/metrics")
+    answer = within(http, "GET", "/metrics")
     return plain(answer.text) if answer.status_code == httpx.codes.OK else ""
 
 
@@ -122,9 +124,13 @@ def corrupted(page: str) -> float | None:
 
 
 def client(address: str) -> httpx.Client:
-    return httpx.Client(
-        base_url=f"http://{address}", timeout=SECONDS, trust_env=False, verify=PLAIN
-    )
+    return httpx.Client(base_url=f"http://{address}", trust_env=False, verify=PLAIN)
+
+
+def within(
+    http: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None
+) -> httpx.Response:
+    return ask_whole(http, method, path, time.monotonic() + SECONDS, body=body)
 
 
 def read(response: httpx.Response, kind: type[Answer]) -> Answer:
@@ -144,7 +150,7 @@ def read_completions(completions: list[Completion]) -> dict[str, Any]:
 
 def told(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
-        return f"no answer within {SECONDS:.0f} s"
+        return f"no answer within {SECONDS:g} s"
     if isinstance(error, httpx.HTTPStatusError):
         return f"answered {error.response.status_code} to {error.request.url.path}"
     return str(error) or type(error).__name__

@@ -8,6 +8,7 @@ import msgspec
 
 from fleet.clients.engine import Completion, read
 from fleet.clients.errors import Permanent, Temporary
+from fleet.clients.whole import ask_whole
 
 METRICS_SECONDS = 2.0
 PROBE_SECONDS = 10.0  # an engine that hangs answers nothing: the deadline is the finding
@@ -36,11 +37,14 @@ class Engines:
         self.http.close()
 
     def metrics(self, address: str) -> str:
+        until = time.monotonic() + METRICS_SECONDS
         try:
-            answer = self.http.get(f"http://{address}/metrics", timeout=METRICS_SECONDS)
+            answer = ask_whole(
+                self.http, "GET", f"http://{address}/metrics", until, most=LONGEST_METRICS
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Temporary(f"No metrics from {address}: {told(error)}") from error
-        if answer.status_code != 200 or len(answer.content) > LONGEST_METRICS:
+        if answer.status_code != 200:
             raise Temporary(f"No metrics from {address}: it answered {answer.status_code}")
         return answer.text
 
@@ -49,8 +53,12 @@ class Engines:
         body = {"model": model, "prompt": "ping", "max_tokens": 1, "temperature": 0}
         started = time.monotonic()
         try:
-            answer = self.http.post(
-                f"http://{address}/v1/completions", json=body, timeout=PROBE_SECONDS
+            answer = ask_whole(
+                self.http,
+                "POST",
+                f"http://{address}/v1/completions",
+                started + PROBE_SECONDS,
+                body=body,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Temporary(told(error)) from error

@@ -24,7 +24,10 @@ from fleet.rules.verify import Answers, Probe
 def store_starts(
     service: Service, cluster: Cluster, release: Release, pods: Sequence[Pod], now: datetime
 ) -> None:
-    """How long each admitted replica took: plans and deadlines learn from it."""
+    """How long each admitted replica took: plans and deadlines learn from it. Where the cluster's
+    clock is so far ahead that it ended before it began, nobody knows.
+    """
+    pods = [pod for pod in pods if pod.created_at < now]
     if not pods:
         return
     nodes = Node.objects.filter(cluster=cluster).exclude(gpu_product="")

@@ -76,7 +76,7 @@ def refresh(view: View, d: Decision, row: RolloutPod, pod: Pod, now: datetime) -
     row.node, row.restarts, row.gone_at = pod.node, pod.restarts, None
     row.trouble = trouble_of(pod)
     if pod.uid in d.admit:
-        row.start_seconds = (now - pod.created_at).total_seconds()
+        row.start_seconds = max((now - pod.created_at).total_seconds(), 0.0)  # clocks may differ
     said = view.answers.get(pod.uid)
     if said and said.fingerprints:
         row.answered, row.answered_at = said.fingerprints[-1][:40], now

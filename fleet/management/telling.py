@@ -168,7 +168,9 @@ def prefetch_lines(found: PrefetchDetail) -> Iterator[str]:
 
 
 def pod_line(p: KeptPod) -> str:
-    state = "gone" if p.gone else p.trouble or ("took traffic" if p.start_seconds else "starts")
+    state = (
+        "gone" if p.gone else p.trouble or ("starts" if p.start_seconds is None else "took traffic")
+    )
     return (
         f"pod {p.name} on {p.node or 'no node'}: {state}, start {seconds(p.start_seconds)},"
         f" {p.restarts} restarts, answers as {p.answered or 'nobody'}"

@@ -1,8 +1,13 @@
+from datetime import UTC, datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from fleet.models.cluster import Cluster
 from fleet.models.service import Service
+
+# As `fleet.rules.freeze.YEARS`: what reads the calendar cannot count beyond.
+FIRST, OVER = datetime(2000, 1, 1, tzinfo=UTC), datetime(2201, 1, 1, tzinfo=UTC)
 
 
 class Freeze(models.Model):
@@ -33,6 +38,11 @@ class Freeze(models.Model):
             models.CheckConstraint(
                 condition=models.Q(weekdays=[]) | models.Q(from_time__isnull=False),
                 name="freeze_weekly_has_time",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(starts_at__gte=FIRST, starts_at__lt=OVER)
+                & (models.Q(ends_at=None) | models.Q(ends_at__gte=FIRST, ends_at__lt=OVER)),
+                name="freeze_years",
             ),
         ]
 

@@ -63,15 +63,16 @@ def is_enough(fetch: Prefetch, found: dict[str, Fetched], troubled: list[Fetched
     done = [f for f in found.values() if f.image]
     if len({f.node for f in done} | {f.node for f in troubled if not f.comes}) < len(fetch.nodes):
         return False
-    if fetch.bring:
-        return has_weights(fetch, found)
-    return bool(done) or all(not f.pulls for f in troubled)
+    refused = any(f.pulls and not f.image for f in troubled)
+    if fetch.bring:  # a registry that gives in later would let an engine start without weights
+        return has_weights(fetch, found) and not refused
+    return bool(done) or not refused
 
 
 def has_weights(fetch: Prefetch, found: dict[str, Fetched]) -> bool:
-    """Wherever an engine can start; where not even the pod for them finds a place, none can."""
+    """Wherever an engine can start: where its image is, or is still to come."""
     there = [found[n] for n in fetch.bring if n in found]
-    able = [f for f in there if f.done or f.pulls or f.comes]
+    able = [f for f in there if f.image or f.comes]
     return len(there) == len(fetch.bring) and bool(able) and all(f.done for f in able)
 
 

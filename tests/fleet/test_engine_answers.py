@@ -2,14 +2,16 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from fleet.clients import contract
+from fleet.clients import contract, signals
+from fleet.clients import engine as client
 from fleet.clients.engine import ask, ask_pair
-from fleet.clients.errors import Permanent
+from fleet.clients.errors import Permanent, Temporary
 from fleet.clients.signals import Engines, read_answer
 from fleet.rules.contract.prompts import read_contract
 from fleet.rules.engine_metrics import read_metrics
@@ -120,6 +122,70 @@ def test_a_probe_reads_a_completion(engine):
     assert (found.fingerprint, found.completion_tokens, found.finish_reason) == (
         "rel-1", 8, "length",
     )  # fmt: skip
+
+
+@pytest.fixture
+def endless():
+    """An engine whose answers never end: slowly, or as fast as they are read."""
+    pause = [0.02]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                try:
+                    self.wfile.write(b" " * (1 if pause[0] else 65536))
+                except OSError:
+                    return
+                time.sleep(pause[0])
+
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield pause, f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def asked_of(address):
+    """What each question to an engine comes to; the time, too."""
+    engines, begun = Engines(), time.monotonic()
+    with pytest.raises(Temporary) as metrics:
+        engines.metrics(address)
+    with pytest.raises(Temporary) as token:
+        engines.one_token(address, "chat")
+    engines.close()
+    found = ask(address, "chat").trouble, metrics.value.message, token.value.message
+    return found, time.monotonic() - begun
+
+
+def test_an_answer_that_never_ends_is_waited_for_as_long_as_one_that_never_comes(
+    endless, monkeypatch
+):
+    """Each byte came in time: a pass of its rollout stood still, and so did the round of others."""
+    for module, name in (
+        (client, "SECONDS"),
+        (signals, "METRICS_SECONDS"),
+        (signals, "PROBE_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.3)
+    found, seconds = asked_of(endless[1])
+    assert all("no answer" in text for text in found), found
+    assert seconds < 3
+
+
+def test_of_an_answer_that_never_ends_so_much_is_read(endless, monkeypatch):
+    """Memory of the worker would have been its only bound."""
+    monkeypatch.setattr(signals, "LONGEST_METRICS", 1024 * 1024)
+    endless[0][0] = 0.0
+    found, _ = asked_of(endless[1])
+    assert all("an answer of more than" in text for text in found), found
 
 
 def test_a_length_that_is_no_number_keeps_no_prompt_from_an_end(engine):

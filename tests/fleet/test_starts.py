@@ -90,6 +90,19 @@ def test_a_start_keeps_its_node_pool_and_whether_the_image_was_there(service, cl
     assert start(service, other, "p4", "b-1", 70).cache == ""
 
 
+def test_a_start_that_ended_before_it_began_by_skewed_clocks_is_none(service):
+    """A cluster's clock may be ahead of the database's: deadlines learn nothing from that."""
+    now = timezone.now()
+    pods = [
+        SimpleNamespace(
+            uid=f"p{n}", name=f"p{n}", node="a-1", created_at=now - timedelta(seconds=n)
+        )
+        for n in (-40, 0, 60)
+    ]
+    store_starts(service, service.cluster, service.current_release, pods, now)
+    assert [s.seconds for s in StartSample.objects.all()] == [60.0]
+
+
 def test_a_place_is_where_there_is_room_and_warm_where_the_image_ran_or_is_brought(
     service, cluster
 ):

@@ -1,10 +1,13 @@
 """A freeze keeps rollouts from beginning; a way back and an abort are never frozen."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.db import IntegrityError, connection, transaction
 
 from fleet.actions import freezes, rollouts
+from fleet.models import Freeze
 from fleet.queries.freezes import held, held_rollouts, kept_back, list_freezes
 from fleet.rules.freeze import Window
 from fleet.rules.phases import Phase
@@ -52,6 +55,41 @@ def test_an_approved_rollout_waits_and_says_for_what(stage):
     with scope_of(stage.olga):
         ((waiting, _),) = held_rollouts(stage.olga, stage.fake.now)
     assert waiting == rollout
+
+
+BEYOND = "9999-12-31 23:00+00", "10000-01-01 05:00+00", "infinity"
+
+
+@pytest.mark.parametrize("end", BEYOND)
+def test_a_window_of_years_that_no_clock_can_tell_is_none(stage, end):
+    """Somewhere on earth it ends in the year 10000, for which no sentence and no page has words."""
+    window = freeze(stage)
+    with pytest.raises(IntegrityError, match="freeze_years"), transaction.atomic():
+        end_in(window, end)
+
+
+@pytest.mark.parametrize("end", BEYOND)
+def test_one_from_before_that_was_refused_is_read_again(stage, end):
+    migration = import_module("fleet.migrations.0151_years_of_freezes")
+    window, hold = freeze(stage), freeze(stage, hours=0)
+    Freeze.objects.update(zone="Pacific/Auckland")
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Found before the real one, and of no constraint.
+        cursor.execute('CREATE TEMP TABLE "freeze" AS SELECT * FROM public."freeze"')
+        end_in(window, end)
+        cursor.execute(migration.LAST)
+        rollout = stage.propose(stage.release("b"))
+        with scope_of(stage.olga):
+            found = {f.id: f.ends_at for f in list_freezes(stage.olga, stage.fake.now)}
+            waits = held(stage.olga, rollout, stage.fake.now)
+        assert (found[window.pk].year, found[hold.pk]) == (2200, None)
+        assert "until Thu 01 Jan 12:59 Pacific/Auckland" in waits.freezes[window.pk]
+        transaction.set_rollback(True)
+
+
+def end_in(window, end):
+    with connection.cursor() as cursor:
+        cursor.execute('UPDATE "freeze" SET ends_at = %s WHERE id = %s', [end, window.pk])
 
 
 def test_it_begins_when_a_hold_is_ended(stage):

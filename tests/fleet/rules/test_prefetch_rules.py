@@ -196,6 +196,19 @@ def test_without_its_turn_in_time_engines_start_unless_they_lack_weights():
     assert (late.phase, late.cause) == (Phase.ABORTING, Cause.WEIGHTS)
 
 
+def test_a_node_that_the_registry_refuses_holds_weights_up_no_longer_than_it_may():
+    """Where its image does not come no engine starts, and the other nodes have all that they need.
+    Before that the registry may give in, and an engine would find no weights there.
+    """
+    refused = Fetched("h100-2", "q", "v", pulls=True, trouble="ErrImagePull: 503")
+    assert prepared(THERE, refused, cache="/srv/weights").phase is Phase.PREPARING
+    late = prepared(THERE, refused, cache="/srv/weights", after=61)
+    assert late.phase is Phase.CANARY_STARTING
+    assert "its weights are on 1. It cannot be pulled on h100-2: ErrImagePull: 503" in late.why
+    both = prepared(replace(refused, node="h100-1"), refused, cache="/srv/weights", after=61)
+    assert (both.phase, both.cause) == (Phase.ABORTING, Cause.IMAGE_PULL)
+
+
 MODELS = {
     "image volume": (
         ModelPin("registry.local/weights", "sha256:" + "1" * 64),
