@@ -1,10 +1,13 @@
 """What pages read about releases and rollouts: complete, few queries, nothing for strangers."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from fleet.models import ObservedEvent
 from fleet.queries import releases, rollout_traffic, rollouts
 from fleet.queries.plans import plan_rollout
 from fleet.rules.phases import Phase
@@ -51,6 +54,23 @@ def test_it_tells_the_whole_story_in_few_queries(stage, rollout):
     assert [(s.new_was, s.old_was) for s in found.table] == [(s.new, s.old) for s in found.table]
     assert all(s.samples >= s.min_samples for s in found.table if s.min_samples)
     assert all(s.held_seconds is not None for s in found.table)
+
+
+def test_it_tells_what_kubernetes_said_of_its_pods_while_it_went_on(stage, rollout):
+    """A cluster in which another service restarts all day has events by the thousand, and what
+    serves has more of its own when its rollout is long over.
+    """
+    name = f"chat-{rollout.to_release.fingerprint.removeprefix('rel-')[:8]}-x"
+    during, later = rollout.started_at, rollout.ended_at + timedelta(hours=1)
+    said = [("mine", name, during), ("after", name, later)]
+    said += [(f"noise-{n}", f"other-{n}", rollout.ended_at) for n in range(400)]
+    ObservedEvent.objects.bulk_create(
+        ObservedEvent(cluster=stage.cluster, uid=uid, at=at, kind="Pod", name=of, reason=uid)
+        for uid, of, at in said
+    )
+    with scope_of(stage.olga):
+        found = rollouts.get_rollout(stage.olga, rollout.pk)
+    assert [e.reason for e in found.cluster_events] == ["mine"]
 
 
 def test_it_draws_the_traffic_of_both_releases(stage, rollout):
