@@ -27,13 +27,12 @@ from billing.actions.named_events import Named, by_ids
 from billing.actions.owners import known_owners
 from billing.actions.prefixes import part_reports, store_reports
 from billing.models import UsageQuarantine
+from billing.rules.event_bodies import NotABatch, read_batch
 from billing.rules.events import (
     LARGEST_BATCH,
     Accepted,
-    NotABatch,
     Reason,
     Refused,
-    read_batch,
     read_event,
 )
 from billing.rules.origins import origin_of

@@ -139,10 +139,6 @@ class Refused:
         return hashlib.sha256(self.raw).digest()
 
 
-class NotABatch(ValueError):
-    """The body as a whole cannot be read; nothing of it was looked at."""
-
-
 def _bounded() -> type[Bounded]:
     """The same with bounds in its types, which are read at no cost. What keeps them says nothing
     of why; what breaks them is read again without, and told in words."""
@@ -159,7 +155,6 @@ def _bounded() -> type[Bounded]:
     return cast(type[Bounded], bounded)
 
 
-_decode_batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(CloudEvent).decode
 _decode_bounded = msgspec.json.Decoder(_bounded()).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -173,15 +168,6 @@ def moment(micros: int) -> datetime:
 
 def hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
-
-
-def read_batch(body: bytes) -> list[bytes]:
-    """Split the body into its events without judging them."""
-    try:
-        body.decode()
-        return [bytes(raw) for raw in _decode_batch(body)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise NotABatch(f"The body is not a JSON array of CloudEvents: {error}") from error
 
 
 def read_event(raw: bytes, now: datetime) -> Accepted | Refused:

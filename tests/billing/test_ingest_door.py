@@ -56,6 +56,34 @@ def test_it_names_what_went_to_quarantine(acme, send):
     assert (bad["id"], bad["reason"]) == (data["request_id"], "unknown_tenant")
 
 
+HALF = '"\\ud800"'  # of a surrogate pair: JSON allows to write it, and it is no letter
+
+
+def test_half_a_surrogate_pair_is_the_fault_of_its_event_alone(acme, send):
+    good, bad, named = (usage(acme, at=timezone.now()) for _ in range(3))
+    for name in ("tenant_id", "application_id"):
+        del named[name]
+    named |= {"tenant": "acme", "application": "app"}
+    texts = [json.dumps(cloud(data | {"pod": ""})) for data in (bad, good, named)]
+    texts[0] = texts[0].replace('"pod": ""', f'"pod": {HALF}')
+    texts[2] = texts[2].replace('"pod": ""', f'"pod": {HALF}')
+    body = f" [ {texts[0]} , {texts[1]},{texts[2]}\n] "
+    answer = send(body).json()
+    assert answer["accepted"] == 1
+    assert [(b["position"], b["reason"]) for b in answer["quarantined"]] == [
+        (0, "bad_schema"), (2, "bad_schema"),
+    ]  # fmt: skip
+    assert send(body).json()["duplicates"] == 1
+
+
+@pytest.mark.parametrize(
+    "body", ["[{%s: 1}", "[{%s: 1},]", "[{%s: 1}] 1", "[{%s: 1} 2]", "{%s:1}", "[,%s]"]
+)
+def test_what_is_no_array_is_refused_whole(send, body):
+    refused = send(body % HALF)
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_batch")
+
+
 def test_it_lists_each_refusal_by_its_place_in_the_batch(acme, send):
     now = timezone.now()
     named = usage(acme, at=now, model="x" * 129)
