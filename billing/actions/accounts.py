@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.actions.documents import begin_entry
-from billing.actions.grants import payment_key
+from billing.actions.grants import hold_open, payment_key
 from billing.actions.journal import post
 from billing.models import BillingAccount, JournalTxn
 from billing.queries.accounts import Account, get_account
@@ -48,6 +48,7 @@ def _stranded(viewer: Viewer, before: Account, currency: str) -> Decimal:
     """Credits that no invoice could use any more."""
     if currency == before.currency:
         return Decimal(0)
+    hold_open(before.tenant_id)
     left = left_of(viewer, before.tenant_id).items()
     return sum((a for (held, _), a in left if held == before.currency), Decimal(0))
 

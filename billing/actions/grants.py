@@ -146,6 +146,13 @@ def apply_decisions(now: datetime) -> int:
     return decided
 
 
+def hold_open(tenant_id: int) -> None:
+    """Until the end of the transaction none of an account's credits becomes active or ends: what
+    is being decided is waited for, and what waits is decided by what is written meanwhile."""
+    rows = CreditGrant.objects.select_for_update(no_key=True).filter(tenant_id=tenant_id)
+    list(rows.filter(state__in=(GrantState.WAITING, GrantState.ACTIVE)).order_by("id"))
+
+
 def _settle(grant: CreditGrant, answer: Decision, now: datetime) -> None:
     viewer = system_viewer("credits")
     slug = answer.payload["tenant"]

@@ -47,11 +47,17 @@ EARLY_EACH = timedelta(seconds=15)
 LONGEST_MONTH = 31  # days
 EARLY_LEAST = timedelta(minutes=1)
 
-# Hours after the end of a contract too: it took the place of one that held for them.
+# Hours after the end of a contract too: it took the place of one that held for them. Locked in the
+# order in which the roll-up writes them, or two would wait for each other.
 APPLY = """
-UPDATE usage_hour_head SET rated_version = 0
-FROM price_book_version v WHERE v.id = %s AND hour >= lower(v.effective) - make_interval(days => %s)
-    AND rated_version <> 0 AND (%s::bigint IS NULL OR tenant_id = %s)
+WITH locked AS MATERIALIZED (
+    SELECT h.hour, h.tenant_id FROM price_book_version v
+    JOIN usage_hour_head h ON h.hour >= lower(v.effective) - make_interval(days => %s)
+    WHERE v.id = %s AND rated_version <> 0 AND (%s::bigint IS NULL OR h.tenant_id = %s)
+    ORDER BY h.hour, h.tenant_id FOR NO KEY UPDATE OF h
+)
+UPDATE usage_hour_head h SET rated_version = 0
+FROM locked l WHERE h.hour = l.hour AND h.tenant_id = l.tenant_id
 """
 # By marks: the planner would rather read all heads there are than those of the newest hours.
 OPEN = """
@@ -192,7 +198,7 @@ def _apply_prices(now: datetime) -> None:
         with connection.cursor() as cursor:
             # A contract also shortens the fee of the one before, owed since the month began.
             before = LONGEST_MONTH if tenant_id else 0
-            cursor.execute(APPLY, [version.pk, before, tenant_id, tenant_id])
+            cursor.execute(APPLY, [before, version.pk, tenant_id, tenant_id])
     if versions:
         PriceBookVersion.objects.filter(pk__in=[v.pk for v in versions]).update(applied_at=now)
         tell_gateways(system_viewer("rating", [Permission.MANAGE_MONEY]), now)
