@@ -76,12 +76,16 @@ class BudgetOut(serializers.Serializer[Any]):
     limit = serializers.DecimalField(24, 6, source="use.limit", help_text="Money, or tokens")
     spent = serializers.DecimalField(24, 6, source="use.spent", help_text="By the ledger")
     expected = serializers.DecimalField(
-        24, 6, source="ahead.amount", default=None, help_text="At the month's end; null: unknown"
-    )
+        24, 6, source="ahead.amount", default=None, allow_null=True,
+        help_text="At the month's end; null: not known yet",
+    )  # fmt: skip
     expected_low = serializers.DecimalField(
-        24, 6, source="ahead.low", default=None, help_text="Four of five outcomes lie between"
+        24, 6, source="ahead.low", default=None, allow_null=True,
+        help_text="Four of five outcomes lie between",
+    )  # fmt: skip
+    expected_high = serializers.DecimalField(
+        24, 6, source="ahead.high", default=None, allow_null=True
     )
-    expected_high = serializers.DecimalField(24, 6, source="ahead.high", default=None)
     runs_out = serializers.DateField(
         source="ahead.runs_out", default=None, allow_null=True,
         help_text="The day on which it is expected to be used up; null: not this month, or it is",
