@@ -228,22 +228,32 @@
     if (busy || rate === "off" || (rate === "slow" && Date.now() - (last[el.id] || opened) < 60000)) { ev.preventDefault(); return; }
     last[el.id] = Date.now();
   });
-  // Where the focus and the scroll positions were, by place in the fragment: they survive the swap.
+  // Where the focus and the scroll positions were: they survive the swap. What had the focus is found
+  // by its name and where it leads, then by its place, which a line that comes above it changes.
   const pathOf = (el, top) => { const p = []; for (let x = el; x !== top; x = x.parentElement) p.unshift([...x.parentElement.children].indexOf(x)); return p; };
   const follow = (path, top) => path.reduce((x, i) => x && x.children[i], top);
+  const nameOf = (el) => [el.id, el.getAttribute("href"), el.getAttribute("name"), el.getAttribute("value"), el.getAttribute("aria-label") || el.textContent.trim()].join("\n");
+  const alike = (tag, name, top) => [...top.querySelectorAll(tag)].filter((x) => nameOf(x) === name);
+  function placeOf(el, top) {
+    if (!top || !top.contains(el) || el === top) return null;
+    const tag = el.tagName, name = nameOf(el);
+    return { tag, name, turn: alike(tag, name, top).indexOf(el), path: pathOf(el, top) };
+  }
+  function found(place, top) {
+    const same = alike(place.tag, place.name, top), there = follow(place.path, top);
+    return same[Math.min(place.turn, same.length - 1)] || (there && there.tagName === place.tag ? there : null);
+  }
   let kept = null;
   document.addEventListener("htmx:beforeSwap", (ev) => {
     const el = ev.detail.target;
     if (!el.matches || !el.matches("[data-live]")) return;
     // A signed-out session answers with the sign-in page: go there as a whole.
     if (!ev.detail.serverResponse.includes(`id="${el.id}"`)) { ev.detail.shouldSwap = false; if (ev.detail.xhr.status === 200) location.reload(); return; }
-    const focus = el.contains(document.activeElement) && document.activeElement !== el ? pathOf(document.activeElement, el) : null;
-    const head = document.getElementById("page-head"); // may be swapped along
     kept = {
-      id: el.id, focus, head: head && head.contains(document.activeElement) && document.activeElement !== head ? pathOf(document.activeElement, head) : null, tag: document.activeElement.tagName,
+      id: el.id, focus: placeOf(document.activeElement, el), head: placeOf(document.activeElement, document.getElementById("page-head")), // may be swapped along
       scrolls: [...el.querySelectorAll(".tw,.log,.h-scroll")].map((s) => [s.scrollLeft, s.scrollTop]),
       twins: [...el.querySelectorAll("[data-twin]")].map((t) => t.dataset.mode),
-      open: [...el.querySelectorAll("details")].map((t) => t.open),
+      open: [...el.querySelectorAll("summary")].map((t) => ({ place: placeOf(t, el), open: t.parentElement.open })),
     };
     if (window.Plotly) el.querySelectorAll("[data-drawn]").forEach((p) => window.Plotly.purge(p));
   });
@@ -251,10 +261,11 @@
     const el = kept && document.getElementById(kept.id);
     if (el) {
       el.querySelectorAll(".tw,.log,.h-scroll").forEach((s, i) => { if (kept.scrolls[i]) [s.scrollLeft, s.scrollTop] = kept.scrolls[i]; });
-      el.querySelectorAll("details").forEach((t, i) => { if (kept.open[i] !== undefined) t.open = kept.open[i]; });
+      kept.open.forEach(({ place, open }) => { const t = found(place, el); if (t) t.parentElement.open = open; });
       el.querySelectorAll("[data-twin]").forEach((t, i) => { const b = kept.twins[i] && t.querySelector(`[data-view="${kept.twins[i]}"]`); if (b) show(b); });
-      const target = kept.focus ? follow(kept.focus, el) : kept.head && document.activeElement === document.body && follow(kept.head, document.getElementById("page-head"));
-      if (target && target.tagName === kept.tag) target.focus({ preventScroll: true });
+      const head = document.getElementById("page-head");
+      const target = kept.focus ? found(kept.focus, el) : kept.head && document.activeElement === document.body && found(kept.head, head);
+      if (target) target.focus({ preventScroll: true });
       kept = null;
       prepare(el);
     } else prepare(ev.detail.elt);

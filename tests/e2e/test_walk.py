@@ -19,7 +19,7 @@ from sandbox.engines import vllm_env
 from tests.e2e.walk import PRICES, Walk, person_is_refused
 from tests.fixtures.stack import Stacks, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900, func_only=True)]
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(1500, func_only=True)]
 ANSWERED = ("served", "rerouted", "degraded")
 BILLED = (*ANSWERED, "cancelled")
 MILLION = Decimal(1_000_000)
