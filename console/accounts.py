@@ -22,6 +22,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from console.known_browser import name_of_browser, remember_browser
 from tenants.actions.sign_in import note_failure, note_own
 from tenants.queries.access import viewer_of_user
 from tenants.rules.access import Viewer
@@ -78,7 +79,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the librar
     def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse:
         note(request, user, "sign_in")
         answer: HttpResponse = super().post_login(request, user, **kwargs)
+        remember_browser(answer, user.email)
         return answer
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """A stranger's attempts are not those of a browser that the account knows."""
+        browser = name_of_browser(request, credentials.get("email") or "")
+        account = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{account} {browser}".rstrip()
 
     def logout(self, request: HttpRequest) -> None:
         note(request, request.user, "sign_out")
