@@ -1,24 +1,17 @@
 """An invoice or credit note as PDF, from its frozen snapshot. The same snapshot, the same bytes."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from textwrap import fill
 from typing import Any
-from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-PLAIN, BOLD = "Vera", "VeraBd"  # reportlab brings them along
-for name in (PLAIN, BOLD):
-    pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
-KNOWN = frozenset(pdfmetrics.getFont(PLAIN).face.charToGlyph)
+from billing.clients.letters import BOLD, PLAIN, lettered, shown
 
 TEXT = ParagraphStyle("text", fontName=PLAIN, fontSize=8.5, leading=12)
 SMALL = ParagraphStyle("small", parent=TEXT, fontSize=7, leading=9.5, textColor=colors.grey)
@@ -73,24 +66,6 @@ def render_pdf(document: Mapping[str, Any], sha256: str) -> bytes:
     ]
     page.build(parts)
     return out.getvalue()
-
-
-def shown(text: str) -> str:
-    """Text in the letters that the font has: else without its accent, else a question mark. Lines
-    of a text become one, which the page breaks as it needs.
-
-    The machine-readable record keeps every name as it is.
-    """
-    return escape(lettered(text))
-
-
-def lettered(text: str) -> str:
-    return "".join(c if ord(c) in KNOWN else _nearest(c) for c in " ".join(text.split()))
-
-
-def _nearest(letter: str) -> str:
-    plain = unicodedata.normalize("NFKD", letter)[:1]
-    return plain if plain and ord(plain) in KNOWN else "?"
 
 
 def _facts(document: Mapping[str, Any]) -> Table:

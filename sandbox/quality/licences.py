@@ -19,7 +19,8 @@ REFUSED = re.compile(r"(?<!L)GPL|AGPL|SSPL|BUSL|proprietary", re.IGNORECASE)
 HEAD = """# Licences
 
 Quartermaster is under the Apache License 2.0 (`LICENSE`). What it is installed with, each at the
-version pinned in `requirements/`; vendored front-end files are in `static/vendor/MANIFEST.md`.
+version pinned in `requirements/`; vendored front-end files are in
+`static/vendor/MANIFEST.md`, fonts of printed documents in `billing/clients/fonts/MANIFEST.md`.
 Written by `python -m sandbox.quality.licences --write`.
 
 | package | licence | used |

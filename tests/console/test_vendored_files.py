@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = [ROOT / "static" / "vendor", ROOT / "tests" / "browser" / "vendor"]
+FOLDERS = [
+    ROOT / "static" / "vendor",
+    ROOT / "tests" / "browser" / "vendor",
+    ROOT / "billing" / "clients" / "fonts",
+]
 LINE = re.compile(r"^\| `([^`]+)` \|.*`([0-9a-f]{64})` \|$", re.M)
 ABOUT = {"MANIFEST.md", "LICENSES.txt", "LICENSE-axe-core.txt"}
 
