@@ -1,10 +1,12 @@
-"""The longest body: refused before it fills a disk, whoever sends it."""
+"""The longest body and the slowest: refused before it fills a disk, whoever sends it."""
 
+import asyncio
 import json
 
 import pytest
 from django.core.asgi import get_asgi_application
 
+from console import bodies
 from console.bodies import Bounded
 
 MOST = 1_000
@@ -63,3 +65,45 @@ async def test_the_api_refuses_by_a_problem():
     assert (b"content-type", b"application/problem+json") in start["headers"]
     problem = json.loads(body["body"])
     assert (problem["code"], problem["instance"]) == ("too_large", "/api/v1/usage/events")
+
+
+class Slow(Sender):
+    """Sends a piece each 10 ms."""
+
+    async def receive(self):
+        await asyncio.sleep(0.01)
+        return await super().receive()
+
+
+async def test_it_does_not_wait_for_a_body_that_does_not_come(monkeypatch):
+    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 1e9)
+    sender = Slow(10**9)
+    assert await sender.ask(Bounded(get_asgi_application(), 10**9), "/api/v1/usage/events") == 408
+    start, body = sender.answered
+    assert (b"connection", b"close") in start["headers"]
+    assert json.loads(body["body"])["code"] == "timeout"
+
+
+async def test_what_is_longer_has_more_time(monkeypatch):
+    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 4_000)  # a piece more brings 100 ms more
+    assert await Slow(8_000).ask(Bounded(counting, 10**6), "/") == 200
+
+
+async def test_it_waits_as_long_as_it_takes_for_a_client_to_go_away(monkeypatch):
+    """An answer may go on for hours, and who answers listens all the while."""
+    monkeypatch.setattr(bodies, "SECONDS", 0.02)
+
+    async def listening(scope, receive, send):
+        await receive()
+        await receive()
+        await counting(scope, receive, send)
+
+    class Patient(Sender):
+        async def receive(self):
+            if self.pieces:
+                await asyncio.sleep(0.05)
+            return await super().receive()
+
+    assert await Patient(10).ask(Bounded(listening, MOST), "/") == 200
