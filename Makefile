@@ -75,13 +75,13 @@ part-controlplane:
 part-engine:
 	@$(RUN) sandbox.engines.vllm_env || true  # tests without it say why, and how to get it
 
-# Two files at a time (of the browser: two pages), each worker with a database, a cluster, an
-# installation of its own: most of them wait more than they compute. What measures a start wants the
-# machine for itself. A browser's event loop and its committed rows end with its process.
+# Two files at a time, each worker with a database, a cluster, an installation of its own: most of
+# them wait more than they compute. What measures a start wants the machine for itself. A browser's
+# event loop and its committed rows end with its process.
 PAIRED = -n 2 --dist loadfile --no-loadscope-reorder
 
 # What needs none of the parts runs while they are made; the rest waits for both. The walks wait
-# more than they compute, so the browser's tests run beside them.
+# more than they compute, so the browser's tests run beside them, page by page.
 test: dev  ## every test; installs or builds what they need
 	@$(MAKE) --no-print-directory -j 4 $(PARTS) test-rules
 	$(RUN) pytest tests/cluster tests/engine $(PAIRED) -n 4 -m "cluster or engine" --durations=15
@@ -92,7 +92,7 @@ test-rules: dev
 	$(RUN) pytest $(PAIRED) -m "not (cluster or engine or alone or browser or e2e)"
 
 test-browser: dev
-	$(RUN) pytest tests/browser -n 2
+	$(RUN) pytest tests/browser -n 1
 
 # A walk with real engines beside the others, which share one installation where they can.
 test-walks: dev

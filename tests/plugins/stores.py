@@ -21,7 +21,9 @@ SETTINGS = {
 }
 # Tells the workers of pytest-xdist that their controller started the servers.
 SOCKETS = "QM_TEST_SOCKETS"
-KEPT = ("QM_TEST_DATA", "QM_CONTROLLERS", "QM_SEARCH", "QM_FUZZ_EXAMPLES", "QM_YEARS")
+KEPT = (
+    "QM_TEST_DATA", "QM_CONTROLLERS", "QM_SEARCH", "QM_FUZZ_EXAMPLES", "QM_YEARS", "QM_PICTURES",
+)  # fmt: skip
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
