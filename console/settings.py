@@ -301,7 +301,7 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "console.static_files.VersionedFiles"},
 }
 WHITENOISE_USE_FINDERS = True  # files are served from the tree: no collect step on one machine
 WHITENOISE_MAX_AGE = 3600
