@@ -25,7 +25,8 @@ LOOKS = (
 # A picture takes longer than all that is asked of a page. For who wants to look at every one.
 ALL_PICTURES = os.environ.get("QM_PICTURES") == "1"
 HIGHEST_ROW = 260  # pixels; ten lines and more
-TALL = """highest => [...document.querySelectorAll("main tbody tr")]
+# A comparison of ways has rows of sentences.
+TALL = """highest => [...document.querySelectorAll("main table:not(.cmp) > tbody > tr")]
     .filter((row) => row.getBoundingClientRect().height > highest)
     .map((row) => row.innerText.slice(0, 60))"""
 SEVERE = ("serious", "critical")
