@@ -62,6 +62,11 @@ class SeenMiddleware:
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # the library has no types
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "too_many_login_attempts": "Too many attempts: wait five minutes, or use a browser in which"
+        " you signed in before"
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 

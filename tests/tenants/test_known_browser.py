@@ -48,6 +48,13 @@ def test_a_stranger_keeps_nobody_out_of_a_known_browser(olga, known):
     assert attempt(known, olga.user.email.upper(), PASSWORD, "127.0.0.3")
 
 
+def test_who_is_refused_reads_what_to_do(olga):
+    guess(olga.user.email)
+    given = {"login": olga.user.email, "password": PASSWORD}
+    answer = Client().post(LOGIN, given, REMOTE_ADDR="127.0.0.2")
+    assert "wait five minutes, or use a browser" in answer.content.decode()
+
+
 def test_a_known_browser_has_no_more_attempts_than_others(olga, known):
     guess(olga.user.email, known)
     assert not attempt(known, olga.user.email, PASSWORD, "127.0.0.2")
