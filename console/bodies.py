@@ -67,7 +67,8 @@ class Bounded:
 
 
 def too_slow() -> RefusedError:
-    detail = f"The request's body did not come within {SECONDS:g} seconds: send it again"
+    rate = BYTES_A_SECOND / 1024
+    detail = f"A body has {SECONDS:g} s to come, and one more for each {rate:g} kB: send it again"
     return RefusedError(408, "timeout", "Request timeout", detail)
 
 

@@ -1,1 +1,1 @@
-"""The outside of billing: the gateways' counters of money, and the folder of exports."""
+"""The outside of billing: the gateways' counters of money, the folder of exports, and paper."""

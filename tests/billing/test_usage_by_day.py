@@ -24,7 +24,6 @@ from tests.plugins.stores import SOCKETS
 
 RUNNING = "usage_of_before"
 BEFORE, FULL = "0108_ids_are_forgotten", "0109_a_part_that_is_full"
-DIVIDED = "0112_first_days"  # with what follows on the change itself
 DAY = timedelta(days=1)
 LONGEST = 3.0  # seconds that a writer waits for the change, on a machine with other work
 SUMS = """
@@ -152,7 +151,7 @@ def test_writers_go_on_meanwhile(days):
         for writer in writers:
             writer.start()
         try:
-            manage(running, "migrate", "-v0", "billing", DIVIDED)
+            manage(running, "migrate", "-v0")
         finally:
             for writer in writers:
                 writer.over.set()
@@ -177,7 +176,7 @@ def test_who_reads_for_long_is_waited_for_and_holds_nobody_up(days):
         ends = threading.Timer(8.0, reader.execute, ["ROLLBACK"])
         ends.start()
         try:
-            manage(running, "migrate", "-v0", "billing", DIVIDED)
+            manage(running, "migrate", "-v0")
         finally:
             writer.over.set()
             writer.join()
@@ -198,6 +197,6 @@ def test_an_event_of_a_day_far_ahead_moves_where_days_begin(days):
             [ahead],
         )
         before = all_of(server)
-        manage(running, "migrate", "-v0", "billing", DIVIDED)
+        manage(running, "migrate", "-v0")
         assert all_of(server) == before
         assert [name for name, _ in all_of(server, PARTS)] == ["usage_event_first"]

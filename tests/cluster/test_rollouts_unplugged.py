@@ -2,7 +2,6 @@
 
 import threading
 import time
-from datetime import timedelta
 from io import StringIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +11,6 @@ from django.core.management import call_command
 from fleet.clients.fetch import Fetch
 from fleet.models import Deployment, RolloutEvent
 from fleet.queries.rollout_harm import harm_of
-from fleet.rules import settling
 from fleet.rules.phases import Phase
 from fleet.rules.situation import StepPlan
 from tests.cluster.gateway_stage import gateway
@@ -26,8 +24,6 @@ pytestmark = [
 ]
 HELD = (StepPlan(50, 3600, 1_000_000),)  # waits for samples that never come
 NOWHERE = "redis://127.0.0.1:1"
-# One process is console, worker and all clients: gateways hear from it later than from a console.
-UNHEARD = timedelta(seconds=15)
 PODS_GONE = 30.0  # seconds until none goes to the bad release though gateways know nothing
 
 
@@ -87,8 +83,6 @@ def unplug(settings, monkeypatch, cable):
 def test_traffic_goes_back_without_redis_and_no_request_is_lost(
     console, stage, live_server, settings, tmp_path, monkeypatch
 ):
-    if "gone" not in console:
-        monkeypatch.setattr(settling, "UNHEARD", UNHEARD)
     url = urlsplit(settings.REDIS_URL)
     good = stage.service.current_release.fingerprint
     with Cable(url.path) as cable:

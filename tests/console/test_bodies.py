@@ -68,15 +68,15 @@ async def test_the_api_refuses_by_a_problem():
 
 
 class Slow(Sender):
-    """Sends a piece each 10 ms."""
+    """Sends a piece each 100 ms."""
 
     async def receive(self):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         return await super().receive()
 
 
 async def test_it_does_not_wait_for_a_body_that_does_not_come(monkeypatch):
-    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "SECONDS", 0.5)
     monkeypatch.setattr(bodies, "BYTES_A_SECOND", 1e9)
     sender = Slow(10**9)
     assert await sender.ask(Bounded(get_asgi_application(), 10**9), "/api/v1/usage/events") == 408
@@ -86,14 +86,14 @@ async def test_it_does_not_wait_for_a_body_that_does_not_come(monkeypatch):
 
 
 async def test_what_is_longer_has_more_time(monkeypatch):
-    monkeypatch.setattr(bodies, "SECONDS", 0.05)
-    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 4_000)  # a piece more brings 100 ms more
+    monkeypatch.setattr(bodies, "SECONDS", 1.0)  # half of what all of it takes
+    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 2_000)  # a piece more brings 200 ms more
     assert await Slow(8_000).ask(Bounded(counting, 10**6), "/") == 200
 
 
 async def test_it_waits_as_long_as_it_takes_for_a_client_to_go_away(monkeypatch):
     """An answer may go on for hours, and who answers listens all the while."""
-    monkeypatch.setattr(bodies, "SECONDS", 0.02)
+    monkeypatch.setattr(bodies, "SECONDS", 0.3)
 
     async def listening(scope, receive, send):
         await receive()
@@ -103,7 +103,7 @@ async def test_it_waits_as_long_as_it_takes_for_a_client_to_go_away(monkeypatch)
     class Patient(Sender):
         async def receive(self):
             if self.pieces:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.6)
             return await super().receive()
 
     assert await Patient(10).ask(Bounded(listening, MOST), "/") == 200
