@@ -7,6 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.registry import PAGES
+from tests.browser.test_pages import FITTING, open_page, overhang
 from tests.console.scene import PASSWORD
 
 pytestmark = pytest.mark.browser
@@ -173,6 +175,23 @@ def test_it_shows_a_chart_as_a_table_and_offers_no_upload(visitor: Visitor, scen
     with page.expect_download() as download:
         card.get_by_role("button", name=re.compile("CSV")).click()
     assert download.value.suggested_filename.endswith(".csv")
+
+
+def test_a_turned_phone_never_scrolls_sideways(visitor: Visitor, scene: SimpleNamespace):
+    """A chart follows the window a moment later, longer on a busy machine: its card holds it."""
+    page = visitor().page
+    page.set_viewport_size({"width": 844, "height": 390})
+    page.clock.install()
+    open_page(page, PAGES["tenant_degradation"](scene))
+    page.locator("[data-fig]").first.scroll_into_view_if_needed()
+    expect(page.locator(".main-svg").first).to_be_visible()
+    page.evaluate("localStorage.setItem('qm-refresh', 'off')")  # a minute passes at once
+    page.clock.pause_at(page.evaluate("Date.now() + 60000"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not page.evaluate(FITTING), "no chart is waiting for its timer: nothing is tried"
+    assert overhang(page) == 0
+    page.clock.resume()
+    page.wait_for_function(FITTING)
 
 
 def test_it_says_a_refusal_with_the_request_id(visitor: Visitor):

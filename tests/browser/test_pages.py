@@ -30,7 +30,15 @@ TALL = """highest => [...document.querySelectorAll("main table:not(.cmp) > tbody
     .filter((row) => row.getBoundingClientRect().height > highest)
     .map((row) => row.innerText.slice(0, 60))"""
 SEVERE = ("serious", "critical")
-DRAWN = "[...document.querySelectorAll('[data-drawn]')].every(e => e.querySelector('.main-svg'))"
+# As functions: an expression is evaluated anew each time, which the pages forbid to scripts.
+DRAWN = """() => [...document.querySelectorAll("[data-fig]")]
+    .filter((place) => place.clientWidth && place.getBoundingClientRect().top < innerHeight)
+    .every((place) => place.querySelector(".main-svg"))"""
+# No chart is wider than its place: the library follows the window by a timer.
+FITTING = """() => [...document.querySelectorAll("[data-drawn] .main-svg")].every((chart) => {
+    const room = chart.closest("[data-drawn]").clientWidth;
+    return !room || chart.getBoundingClientRect().width <= room + 1;
+})"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -59,6 +67,7 @@ def test_it_shows_the_page_without_a_fault(name: str, reading: Visit, scene: Sim
 def set_look(page: Page, theme: str, width: int) -> None:
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_function(FITTING)
 
 
 def open_page(page: Page, address: str) -> None:
