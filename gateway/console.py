@@ -7,6 +7,8 @@ import logging
 import aiohttp
 import msgspec
 
+from gateway.contract.routing import WORKER_HEADER
+
 log = logging.getLogger("gateway.console")
 
 TIMEOUT = aiohttp.ClientTimeout(total=5.0, connect=1.0)
@@ -24,8 +26,11 @@ _answers = msgspec.json.Decoder(_Answer)
 
 
 class Console:
-    def __init__(self, session: aiohttp.ClientSession, *, url: str, token: str) -> None:
-        self._session, self._url, self._token = session, url, token
+    def __init__(
+        self, session: aiohttp.ClientSession, *, url: str, token: str, worker: str
+    ) -> None:
+        self._session, self._url = session, url
+        self._headers = {"authorization": f"Bearer {token}", WORKER_HEADER: worker}
 
     async def routing(self, above: int) -> bytes | None:
         """The newest snapshot beyond a version. None: there is none, or the console is away."""
@@ -35,7 +40,7 @@ class Console:
             async with self._session.get(
                 self._url,
                 params={"above": str(above)},
-                headers={"authorization": f"Bearer {self._token}"},
+                headers=self._headers,
                 timeout=TIMEOUT,
                 allow_redirects=False,
             ) as response:

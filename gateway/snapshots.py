@@ -24,6 +24,7 @@ from gateway.contract.routing import Canary, Pool, RoutingSnapshot, Service, Wai
 log = logging.getLogger("gateway.snapshots")
 
 POLL_SECONDS = 2.0
+ANSWER_SECONDS = 2.0  # a store that is silent for longer is gone for now
 STALE_SECONDS = 10.0  # without a word for this long: say so
 
 
@@ -233,7 +234,8 @@ class Snapshots:
                 await self.refresh()
             except (RedisError, OSError) as error:
                 log.warning("snapshot store does not answer: %s", error)
-                await self._ask_elsewhere()
+                while await self._took_from_elsewhere():
+                    continue  # by asking for more it says what it applies
             try:
                 await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)
             except TimeoutError:
@@ -270,7 +272,9 @@ class Snapshots:
 
     async def refresh(self) -> None:
         names = (keys.POLICY_CURRENT, keys.ROUTING_CURRENT)
-        pointers = [_bytes(value) for value in await self._redis.mget(*names)]
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = await self._redis.mget(*names)
+        pointers = [_bytes(value) for value in found]
         await self._take(keys.POLICY_CURRENT, pointers[0], keys.policy_doc, self._take_policy)
         await self._take(keys.ROUTING_CURRENT, pointers[1], keys.routing_doc, self._take_routing)
         if pointers[0] is not None and pointers[1] is not None:
@@ -299,21 +303,22 @@ class Snapshots:
             self.flags.discard(flag)
             log.info("snapshot %s is now %s", pointer, version.decode())
 
-    async def _ask_elsewhere(self) -> None:
+    async def _took_from_elsewhere(self) -> bool:
         """Without the store, routing may still come: weights must reach every gateway."""
         if self.elsewhere is None:
-            return
+            return False
         raw = await self.elsewhere(self.routing.document.version if self.routing else 0)
         if raw is None:
-            return
+            return False
         try:
             self._take_routing(raw)
         except BrokenSnapshotError as error:
             self.flags.add("broken:routing")
             log.error("routing from the console refused: %s", error)
-        else:
-            assert self.routing is not None
-            log.info("routing is now %d, from the console", self.routing.document.version)
+            return False
+        assert self.routing is not None
+        log.info("routing is now %d, from the console", self.routing.document.version)
+        return True
 
     def _take_policy(self, raw: bytes) -> None:
         taken = decode_policy(raw)

@@ -58,7 +58,8 @@ class Worker:
         )
         self.wire = Wire(settings.redis_url, timeout=settings.redis_timeout)
         self.snapshots = Snapshots(settings.redis_url, max_age=settings.max_snapshot_age)
-        console = Console(self._session, url=settings.routing_url, token=settings.ingest_token)
+        url, token = settings.routing_url, settings.ingest_token
+        console = Console(self._session, url=url, token=token, worker=self.name)
         self.snapshots.elsewhere = console.routing
         self.pools = Pools(workers=settings.workers)
         shares = settings.workers * settings.replicas

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from tenants.actions import changes, idempotency, policy
+from tenants.actions import changes, idempotency, policy, snapshots
 from tenants.base.scope import fleet_scope
 from tenants.errors import Unavailable
 
@@ -23,3 +23,4 @@ def expire_changes() -> None:
     with fleet_scope():
         changes.expire()
         idempotency.forget_old()
+        snapshots.forget_readers()

@@ -11,7 +11,7 @@ from fleet.rules.gates import arrears
 from fleet.rules.state import Applied, Told
 from gateway.contract.routing import RoutingSnapshot
 from tenants.base.scope import fleet_scope
-from tenants.queries.snapshots import newest_routing
+from tenants.queries.snapshots import newest_routing, routing_readers
 
 
 def told(r: Rollout, now: datetime, *, version: int) -> Told:
@@ -23,12 +23,21 @@ def told(r: Rollout, now: datetime, *, version: int) -> Told:
     waiting = [(w.worker, w.spool_events, w.spool_oldest_seconds) for w in found.workers]
     return Told(
         version=version or _holding(r.service.name, [d for d in (old, new) if d]),
-        workers=tuple(Applied(w.worker, w.routing_version, w.age_seconds) for w in found.workers),
+        workers=_without_redis(now) if found.trouble else _reported(found.workers),
         trouble=found.trouble,
         arrears=arrears(waiting),
         open_old=None if found.trouble else in_flight(found.workers, old),
         open_new=None if found.trouble else in_flight(found.workers, new),
     )
+
+
+def _reported(workers: Iterable[WorkerRow]) -> tuple[Applied, ...]:
+    return tuple(Applied(w.worker, w.routing_version, w.age_seconds) for w in workers)
+
+
+def _without_redis(now: datetime) -> tuple[Applied, ...]:
+    """Those that ask the console for routing instead."""
+    return tuple(Applied(r.worker, r.version, r.age_seconds) for r in routing_readers(now))
 
 
 def in_flight(workers: Iterable[WorkerRow], row: Deployment | None) -> int:

@@ -4,14 +4,16 @@ Neither may hold up a way back for ever: what a gateway that is gone or silent d
 not waited for beyond a limit, and said.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fleet.rules.moves import seconds
-from fleet.rules.state import Seen, State, moment
+from fleet.rules.state import Applied, Seen, State, Told, moment
 
 SETTLE = timedelta(seconds=3)  # nobody reports: what gateways need to read new weights
-UNHEARD = timedelta(seconds=6)  # reports cannot be read: gateways read weights elsewhere by then
+# Reports cannot be read: gateways ask the console by then, and who asked is waited for.
+UNHEARD = timedelta(seconds=6)
 CONFIRM = timedelta(seconds=30)  # of gateways that report and do not apply
 WINDOW = timedelta(seconds=10)  # without a request, before a way back is over
 ARRIVE = timedelta(seconds=60)  # usage that gateways hold back is waited for
@@ -40,20 +42,33 @@ def confirmed(state: State, seen: Seen, since: datetime, now: datetime) -> Settl
     waits, told, version = now - since, seen.gateways, state.memory.told
     if told is None or (not told.workers and not told.trouble):
         return Settled(waits >= SETTLE, "Gateways take the new weights")
-    if told.trouble:
+    if told.trouble and waits < UNHEARD:
         text = f"Gateways cannot be asked: {told.trouble}. Goes on after {seconds(UNHEARD)}"
-        return Settled(waits >= UNHEARD, text)
+        return Settled(False, text)
     behind = [w for w in told.workers if w.version < version] if version else list(told.workers)
-    every = len(told.workers)
     if not behind:
-        return Settled(True, f"All {every} gateway workers apply routing {version}")
-    names = ", ".join(f"{w.name} ({w.words})" for w in behind[:3])
-    more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
-    wanted = f"routing {version}" if version else "the new weights, which are not published yet"
-    text = f"{len(behind)} of {every} gateway workers do not apply {wanted}: {names}{more}"
+        return Settled(True, _all_apply(told, version))
+    text = _who_is_behind(told, behind, version)
     if waits >= CONFIRM:
         return Settled(True, f"{text}. Not waited for beyond {seconds(CONFIRM)}")
     return Settled(False, f"Waits for gateways. {text}")
+
+
+def _all_apply(told: Told, version: int) -> str:
+    every = f"gateway workers apply routing {version}"
+    count = len(told.workers)
+    if not told.trouble:
+        return f"All {count} {every}"
+    heard = f"All {count} that ask the console: {every}" if count else "None asks the console"
+    return f"Gateways cannot be asked: {told.trouble}. {heard}"
+
+
+def _who_is_behind(told: Told, behind: Sequence[Applied], version: int) -> str:
+    names = ", ".join(f"{w.name} ({w.words})" for w in behind[:3])
+    more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
+    wanted = f"routing {version}" if version else "the new weights, which are not published yet"
+    count = f"{len(behind)} of {len(told.workers)} gateway workers"
+    return f"{count} do not apply {wanted}: {names}{more}"
 
 
 def quiet(state: State, seen: Seen, now: datetime) -> Settled:

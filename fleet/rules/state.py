@@ -194,7 +194,7 @@ class Told:
 
     version: int = 0  # newest snapshot, if it holds the weights that the row wants; else 0
     workers: tuple[Applied, ...] = ()
-    trouble: str = ""  # they cannot be asked
+    trouble: str = ""  # they cannot be asked; `workers` are those that ask the console then
     arrears: str = ""  # usage that they hold back
     open_old: int | None = None  # requests that are in flight on each release
     open_new: int | None = None

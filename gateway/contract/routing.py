@@ -7,6 +7,7 @@ import msgspec
 from gateway.contract.outcomes import TrafficClass
 
 SCHEMA = 2
+WORKER_HEADER = "x-gateway-worker"  # names who asks the console for routing
 READS = frozenset({1, 2})  # 1 had no canary; gateways are renewed before the console
 
 

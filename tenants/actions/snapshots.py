@@ -7,22 +7,24 @@ new version when its content changed. 3. Outside the transaction, publish what R
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from msgspec import json, structs
 
 from tenants.base.scope import fleet_scope
 from tenants.clients.redis import SnapshotStore, routing_store
 from tenants.errors import Unavailable
-from tenants.models import Snapshot
+from tenants.models import RoutingReader, Snapshot
 
 log = structlog.get_logger(__name__)
 KEEP = 200  # versions; usage rows name the versions that admitted them
+KEEP_READERS = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +79,18 @@ def keep(kind: Kind, build: Build, *, above: int = 0) -> Snapshot:
     )
     Snapshot.objects.filter(kind=kind.name, version__lte=version - KEEP).delete()
     return kept
+
+
+def note_reader(worker: str, version: int, now: datetime) -> None:
+    """A worker without Redis has `version` and asks for more: rollouts hear of it by this."""
+    RoutingReader.objects.bulk_create(
+        [RoutingReader(worker=worker, version=version, asked_at=now)],
+        update_conflicts=True,
+        unique_fields=["worker"],
+        update_fields=["version", "asked_at"],
+    )
+
+
+def forget_readers() -> None:
+    """Names change with every start of a gateway."""
+    RoutingReader.objects.filter(asked_at__lt=Now() - KEEP_READERS).delete()

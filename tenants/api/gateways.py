@@ -3,13 +3,26 @@
 from typing import Any
 
 import msgspec
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.contract.routing import WORKER_HEADER
+from tenants.actions.snapshots import note_reader
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView
 from tenants.queries.snapshots import routing_above
+
+LONGEST_NAME = 128
+# No parameter: a console that is older than its gateways refuses those that it does not know.
+WORKER = OpenApiParameter(
+    WORKER_HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="The gateway's worker, which applies what it has: rollouts wait for it",
+)
 
 
 class AboveFilter(serializers.Serializer[Any]):
@@ -30,11 +43,13 @@ class RoutingOut(serializers.Serializer[Any]):
 
 
 class RoutingView(ConsoleView):
-    @operation("gateway_routing", gives=RoutingOut, filters=AboveFilter)
+    @operation("gateway_routing", gives=RoutingOut, filters=AboveFilter, header=WORKER)
     def get(self, request: Request) -> Response:
         """For the token of a usage source: where engines are, while Redis does not say it."""
         above = self.filters(AboveFilter)["above"]
         newest = routing_above(self.viewer, above)
+        if worker := request.headers.get(WORKER_HEADER, "")[:LONGEST_NAME]:
+            note_reader(worker, above, timezone.now())
         raw = newest.document
         found = {
             "version": newest.version,

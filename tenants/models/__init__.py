@@ -4,7 +4,7 @@ from tenants.models.change import ChangeRequest
 from tenants.models.idempotency import IdempotencyRecord
 from tenants.models.price import PublishedPrice
 from tenants.models.quota import Quota
-from tenants.models.snapshot import Snapshot
+from tenants.models.snapshot import RoutingReader, Snapshot
 from tenants.models.tenant import ApiKey, Application, Tenant
 from tenants.models.user import User
 
@@ -19,6 +19,7 @@ __all__ = [
     "PublishedPrice",
     "Quota",
     "RoleBinding",
+    "RoutingReader",
     "Snapshot",
     "Tenant",
     "UsageSource",

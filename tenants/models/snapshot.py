@@ -16,3 +16,17 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} v{self.version}"
+
+
+class RoutingReader(models.Model):
+    """A gateway's worker that asked for routing here: what it had then, it applied."""
+
+    worker = models.CharField(max_length=128, primary_key=True)
+    version = models.BigIntegerField()
+    asked_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "routing_reader"
+
+    def __str__(self) -> str:
+        return f"{self.worker} v{self.version}"

@@ -1,12 +1,15 @@
 """Which versions of the snapshots are in force."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db.models import Max
 
 from tenants.errors import Forbidden
-from tenants.models import Snapshot
+from tenants.models import RoutingReader, Snapshot
 from tenants.rules.access import Viewer
+
+ASKS = timedelta(seconds=15)  # without a question for so long, a gateway is gone or has Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,20 @@ def routing_above(viewer: Viewer, version: int) -> Newest:
     newest = current_versions().get("routing", 0)
     found = newest_routing() if newest > version else None
     return found or Newest(newest, b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A gateway's worker without Redis, and the routing that it applied when it asked for more."""
+
+    worker: str
+    version: int
+    age_seconds: float
+
+
+def routing_readers(now: datetime) -> list[Reader]:
+    rows = RoutingReader.objects.filter(asked_at__gt=now - ASKS).order_by("worker")
+    return [
+        Reader(row.worker, row.version, max((now - row.asked_at).total_seconds(), 0.0))
+        for row in rows
+    ]

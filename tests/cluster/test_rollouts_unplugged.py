@@ -109,7 +109,9 @@ def test_traffic_goes_back_without_redis_and_no_request_is_lost(
     assert not broken, broken[:5]
     assert {by for _, _, by, _ in traffic.seen if _ is not None} <= {good, bad}
     lag = traffic.last(bad) - began
-    gone = RolloutEvent.objects.get(rollout=rollout, detail__replicas_new=0).at.timestamp()
+    left = RolloutEvent.objects.get(rollout=rollout, detail__replicas_new=0)
+    gone = left.at.timestamp()
+    assert ("All 1 that ask the console" in left.why) == (console == "answers"), left.why
     assert traffic.last(bad) > 0, "the bad release never had traffic"
     if "gone" in console:
         assert gone < traffic.last(bad) < began + PODS_GONE

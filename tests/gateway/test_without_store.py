@@ -6,6 +6,8 @@ import time
 import msgspec
 from aiohttp import web
 
+from gateway.contract.routing import WORKER_HEADER
+from gateway.snapshots import Snapshots
 from sandbox.ports import free_port
 from tests.gateway.fleet import (
     chat,
@@ -21,7 +23,7 @@ class Desk:
     """The console's door for routing."""
 
     def __init__(self):
-        self.snapshot, self.asked, self.url = None, [], ""
+        self.snapshot, self.asked, self.workers, self.url = None, [], set(), ""
 
     async def start(self):
         app = web.Application()
@@ -36,6 +38,7 @@ class Desk:
         assert request.headers["authorization"] == "Bearer qms_test"
         above = int(request.query["above"])
         self.asked.append(above)
+        self.workers.add(request.headers[WORKER_HEADER])
         found = self.snapshot
         raw = msgspec.to_builtins(found) if found.version > above else None
         return web.json_response({"version": found.version, "document": raw})
@@ -63,12 +66,33 @@ async def test_weights_reach_a_gateway_without_redis(fleet):
         began = time.monotonic()
         await until(lambda: 100 in desk.asked, 15)
         print(f"taken {time.monotonic() - began:.1f} s after the loss")
+        assert desk.asked[:2] == [2, 100]  # by asking for more it says what it applies
+        (worker,) = desk.workers
+        assert worker.endswith(f"-{fleet.port}-0")
         answers = [await fleet.post(chat()) for _ in range(10)]
         assert [status for status, _, _ in answers] == [200] * 10
         assert {headers["x-gw-release"] for _, headers, _ in answers} == {"rel-old"}
     finally:
         mend(fleet)
         await desk.runner.cleanup()
+
+
+async def test_a_store_that_is_silent_is_not_waited_for():
+    """A machine that is lost refuses nothing: the second question came after 12 s."""
+    asked = asyncio.Queue()
+    silent = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    snapshots = Snapshots(f"redis://127.0.0.1:{port}", max_age=60)
+    snapshots.elsewhere = asked.put  # which answers nothing newer
+    following = asyncio.create_task(snapshots.follow())
+    try:
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                assert await asked.get() == 0
+    finally:
+        following.cancel()
+        await snapshots.close()
+        silent.close()
 
 
 async def test_an_older_snapshot_of_a_store_that_is_back_changes_nothing(fleet):

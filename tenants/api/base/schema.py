@@ -76,12 +76,14 @@ def operation(
     gives: Any = None,
     status: int = 200,
     filters: Any = None,
+    header: OpenApiParameter | None = None,
     if_match: bool = False,
     is_frozen: bool = False,
 ) -> Callable[[F], F]:
     """Describe a method of a view. `filters` is the serializer of its query parameters."""
     parameters = [*([filters] if filters else []), *([IF_MATCH] if if_match else [])]
     parameters += [IF_NONE_MATCH] if is_frozen else []
+    parameters += [header] if header else []
     responses = {status: gives} | (NOT_MODIFIED if is_frozen else {})
     described: Callable[[F], F] = extend_schema(
         operation_id=name, request=takes, responses=responses, parameters=parameters

@@ -18,6 +18,7 @@ from fleet.rules.phases import Phase
 from fleet.rules.traffic import TrafficSample
 from gateway.contract import keys
 from gateway.contract.usage import PoolReport, WorkerReport
+from tenants.actions.snapshots import note_reader
 from tenants.base.scope import fleet_scope
 from tenants.models import AuditEvent, Tenant
 from tenants.queries.snapshots import newest_routing
@@ -81,6 +82,26 @@ def test_a_gateway_that_never_applies_them_holds_it_up_for_half_a_minute(stage):
     told = RolloutEvent.objects.filter(rollout=rollout, detail__replicas_new=0).last()
     assert "Not waited for beyond 30 s" in told.why
     assert rollout.phase == Phase.ROLLED_BACK
+
+
+def test_without_redis_a_gateway_that_asks_the_console_is_waited_for(stage, monkeypatch):
+    """After 6 s the replicas went, whatever it applied: on a busy machine under its requests."""
+    rollout = shifted(stage)
+    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1")
+    stage.act(actions.abort_rollout, rollout.pk, why="enough")
+    for _ in range(8):
+        note_reader("gw-0", 1, stage.fake.now)
+        stage.step(rollout, 2)
+    assert "1 of 1 gateway workers do not apply routing" in rollout.why
+    new = Deployment.objects.get(release=rollout.to_release)
+    assert (new.weight, new.replicas) == (0, 1)
+    newest = newest_routing()
+    assert newest is not None
+    note_reader("gw-0", newest.version, stage.fake.now)
+    stage.run(rollout)
+    assert rollout.phase == Phase.ROLLED_BACK, rollout.why
+    told = RolloutEvent.objects.filter(rollout=rollout, detail__replicas_new=0).last()
+    assert "All 1 that ask the console: gateway workers apply routing" in told.why
 
 
 def test_the_old_release_shrinks_when_gateways_apply_the_weights(stage):

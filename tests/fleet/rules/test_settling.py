@@ -39,7 +39,11 @@ SILENT = (Applied("gw-0", 7), Applied("gw-1", 6, age_seconds=9))
         (3, Told(7, ()), 7, True, ""),
         (3, None, 0, True, ""),
         (3, Told(trouble="Redis does not answer"), 0, False, "cannot be asked: Redis does not an"),
-        (6, Told(trouble="Redis does not answer"), 0, True, ""),
+        (6, Told(trouble="Redis does not answer"), 0, True, "None asks the console"),
+        (5, Told(7, BOTH, trouble="no Redis"), 7, False, "Goes on after 6 s"),
+        (6, Told(7, BOTH, trouble="no Redis"), 7, True, "no Redis. All 2 that ask the console: g"),
+        (9, Told(7, LAGS, trouble="no Redis"), 7, False, "Waits for gateways. 1 of 2 gateway wo"),
+        (30, Told(7, LAGS, trouble="no Redis"), 7, True, "Not waited for beyond 30 s"),
     ],
 )
 def test_it_waits_for_every_gateway_and_not_for_ever(seconds, told, version, done, words):
