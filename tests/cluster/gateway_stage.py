@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from django.urls import get_resolver
 
 from fleet.actions.routing import publish_routing
 from sandbox.ports import free_port
@@ -55,6 +56,7 @@ def clients(stage, live_server, settings, tmp_path):
 @contextmanager
 def gateway(stage, ingest, settings, tmp_path, **environment):
     """`environment` is taken before what it would have otherwise."""
+    load_views()
     fields = tenants.TenantFields(name="Acme")
     stage.act(tenants.create_tenant, slug="acme", fields=fields)
     stage.act(applications.create_application, "acme", slug="app", name="App")
@@ -83,6 +85,12 @@ def gateway(stage, ingest, settings, tmp_path, **environment):
     finally:
         process.terminate()
         process.wait(20)
+
+
+def load_views():
+    """As the web process does when it starts: under load the first request took longer than a
+    gateway waits for an answer."""
+    assert get_resolver().url_patterns
 
 
 def wait_ready(process, address):
