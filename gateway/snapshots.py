@@ -233,7 +233,7 @@ class Snapshots:
             try:
                 await self.refresh()
             except (RedisError, OSError) as error:
-                log.warning("snapshot store does not answer: %s", error)
+                log.warning("snapshot store does not answer: %r", error)
                 while await self._took_from_elsewhere():
                     continue  # by asking for more it says what it applies
             try:
