@@ -21,6 +21,7 @@ from tenants.base.scope import fleet_scope
 from tenants.clients.redis import SnapshotStore, routing_store
 from tenants.errors import Unavailable
 from tenants.models import RoutingReader, Snapshot
+from tenants.models.snapshot import LONGEST_NAME
 
 log = structlog.get_logger(__name__)
 KEEP = 200  # versions; usage rows name the versions that admitted them
@@ -84,7 +85,7 @@ def keep(kind: Kind, build: Build, *, above: int = 0) -> Snapshot:
 def note_reader(worker: str, version: int, now: datetime) -> None:
     """A worker without Redis has `version` and asks for more: rollouts hear of it by this."""
     RoutingReader.objects.bulk_create(
-        [RoutingReader(worker=worker, version=version, asked_at=now)],
+        [RoutingReader(worker=worker[:LONGEST_NAME], version=version, asked_at=now)],
         update_conflicts=True,
         unique_fields=["worker"],
         update_fields=["version", "asked_at"],

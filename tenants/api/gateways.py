@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,9 +12,9 @@ from gateway.contract.routing import WORKER_HEADER
 from tenants.actions.snapshots import note_reader
 from tenants.api.base.schema import operation
 from tenants.api.base.views import ConsoleView
+from tenants.base.rows import database_now
 from tenants.queries.snapshots import routing_above
 
-LONGEST_NAME = 128
 # No parameter: a console that is older than its gateways refuses those that it does not know.
 WORKER = OpenApiParameter(
     WORKER_HEADER,
@@ -48,8 +47,8 @@ class RoutingView(ConsoleView):
         """For the token of a usage source: where engines are, while Redis does not say it."""
         above = self.filters(AboveFilter)["above"]
         newest = routing_above(self.viewer, above)
-        if worker := request.headers.get(WORKER_HEADER, "")[:LONGEST_NAME]:
-            note_reader(worker, above, timezone.now())
+        if worker := request.headers.get(WORKER_HEADER):
+            note_reader(worker, above, database_now())
         raw = newest.document
         found = {
             "version": newest.version,

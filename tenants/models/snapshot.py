@@ -1,5 +1,7 @@
 from django.db import models
 
+LONGEST_NAME = 128  # of a worker
+
 
 class Snapshot(models.Model):
     """A published version of policy or routing: an immutable document that gateways apply."""
@@ -21,7 +23,7 @@ class Snapshot(models.Model):
 class RoutingReader(models.Model):
     """A gateway's worker that asked for routing here: what it had then, it applied."""
 
-    worker = models.CharField(max_length=128, primary_key=True)
+    worker = models.CharField(max_length=LONGEST_NAME, primary_key=True)
     version = models.BigIntegerField()
     asked_at = models.DateTimeField()
 

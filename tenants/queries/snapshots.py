@@ -1,4 +1,4 @@
-"""Which versions of the snapshots are in force."""
+"""Which versions of the snapshots are in force, and which gateways read routing from them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -10,6 +10,7 @@ from django.utils import timezone
 from gateway.contract.routing import WORKER_HEADER, RoutingSnapshot
 from gateway.snapshots import decode_routing
 from tenants.actions.snapshots import KEEP_READERS, ROUTING, forget_readers, publish
+from tenants.base.rows import database_now
 from tenants.base.scope import fleet_scope
 from tenants.clients.redis import ROUTING as NAMES
 from tenants.clients.redis import SnapshotStore
@@ -65,6 +66,14 @@ def test_who_asks_is_known_by_what_it_applies(ask):
     assert [(r.worker, r.version) for r in found] == [("gw-0", 5), ("gw-1", 4)]
     assert all(r.age_seconds < 15 for r in found)
     assert routing_readers(now + ASKS + timedelta(minutes=1)) == []
+
+
+def test_clocks_of_the_web_do_not_count(ask, monkeypatch):
+    """Rollouts read by the database's: a gateway would not have been heard."""
+    behind = timezone.now() - timedelta(minutes=1)
+    monkeypatch.setattr(timezone, "now", lambda: behind)
+    ask("?above=4", worker="gw-0")
+    assert [r.worker for r in routing_readers(database_now())] == ["gw-0"]
 
 
 def test_a_reader_is_forgotten_after_an_hour_and_its_name_has_an_end(ask):
